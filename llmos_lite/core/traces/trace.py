@@ -1,0 +1,176 @@
+"""What a trace is: the record of one model request, and the events that its segments hold.
+
+One trace is one model request; traces of one conversation are chained by `parent`, and a trace stores only
+the messages that are new since its parent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from enum import StrEnum
+from typing import Literal, TypeAlias
+
+import msgspec
+
+CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+SCHEMA = 1
+
+
+def now_ms() -> int:
+    """Return the time in milliseconds since the epoch, UTC."""
+    return time.time_ns() // 1_000_000
+
+
+def make_ulid(at: int, source: str = "") -> str:
+    """Return a ULID: 48 bits of time, 80 bits that are random, or a hash of `source`.
+
+    Args:
+        at: milliseconds since the epoch.
+        source: key of an imported record; the same key and time give the same id.
+    """
+    low = hashlib.sha256(source.encode()).digest()[:10] if source else secrets.token_bytes(10)
+    value = (at & ((1 << 48) - 1)) << 80 | int.from_bytes(low, "big")
+    return "".join(CROCKFORD[value >> shift & 31] for shift in range(125, -1, -5))
+
+
+class Ended(StrEnum):
+    """How the model request came to its end."""
+
+    COMPLETE = "complete"
+    ABORTED = "aborted"
+    ERROR = "error"
+
+
+class Outcome(StrEnum):
+    """What came of it, as far as anybody knows."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    UNKNOWN = "unknown"
+
+
+class Share(StrEnum):
+    """What a team sees of a chat in its context."""
+
+    NONE = "none"
+    DIGEST = "digest"
+    FULL = "full"
+
+
+Rating: TypeAlias = Literal["up", "down"]
+
+
+class Message(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One message of a conversation; `content` is text, tool calls ride beside it."""
+
+    role: str
+    content: str = ""
+    name: str = ""
+    tool_call_id: str = ""
+
+
+class ToolCall(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One call of a tool and what it gave back."""
+
+    name: str
+    arguments: str = ""
+    result: str = ""
+    is_error: bool = False
+    id: str = ""
+
+
+class SkillUse(msgspec.Struct, frozen=True):
+    """A skill that was put into the context."""
+
+    skill_id: str
+    name: str
+    volume: str
+    version: str
+    score: float
+
+
+class Exposure(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A skill that was considered for the context, whichever arm it fell into.
+
+    `propensity` is the probability of the arm that was taken; 1.0 when nothing was randomised.
+    """
+
+    volume: str
+    skill_id: str
+    version: str
+    arm: Literal["treatment", "control"] = "treatment"
+    propensity: float = 1.0
+    score: float = 0.0
+
+
+class Feedback(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a person said of an answer; `kept` is the text that was finally kept."""
+
+    rating: Rating | None = None
+    note: str = ""
+    kept: str = ""
+
+
+class Trace(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """The record of one model request.
+
+    Times are milliseconds since the epoch (UTC), `latency_ms` milliseconds, tokens counts. `outcome_sources` names
+    who said what came of it (`feedback`, `verifier`, ...). `commits` maps a volume to the commit it was read at.
+    `source` is `chat`, or `import:<format>`, or `digest`.
+    """
+
+    id: str
+    actor: str
+    volume: str
+    conversation: str
+    parent: str = ""
+    time: int
+    goal: str
+    messages: tuple[Message, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
+    model: str = ""
+    tokens_in: int = 0
+    tokens_out: int = 0
+    latency_ms: int = 0
+    ended: Ended = Ended.COMPLETE
+    error: str = ""
+    outcome: Outcome = Outcome.UNKNOWN
+    outcome_sources: tuple[str, ...] = ()
+    skills_used: tuple[SkillUse, ...] = ()
+    exposures: tuple[Exposure, ...] = ()
+    commits: dict[str, str] = {}  # noqa: RUF012 - msgspec copies empty defaults
+    source: str = "chat"
+    team: str = ""
+    share: Share = Share.NONE
+
+    @property
+    def answer(self) -> str:
+        """Return the model's text: the last message of the assistant, or nothing."""
+        return next((message.content for message in reversed(self.messages) if message.role == "assistant"), "")
+
+
+class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One line of a segment; the lines of one `trace_id`, in order of `at`, fold to what is known of it."""
+
+    v: int
+    kind: Literal["trace", "feedback", "outcome", "tombstone"]
+    id: str
+    trace_id: str
+    at: int
+    volume: str
+    by: str = ""
+    trace: Trace | None = None
+    feedback: Feedback | None = None
+    outcome: Outcome | None = None
+    source: str = ""
+
+
+encode = msgspec.json.Encoder().encode
+decode_event = msgspec.json.Decoder(Event).decode
+
+
+def trace_event(trace: Trace) -> Event:
+    """Wrap a trace as the event that records it."""
+    return Event(v=SCHEMA, kind="trace", id=trace.id, trace_id=trace.id, at=trace.time, volume=trace.volume, by=trace.actor, trace=trace)

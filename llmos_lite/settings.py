@@ -1,0 +1,92 @@
+"""What can be set, in one place; `docs/settings.md` is tested against this file.
+
+Nothing here reads the environment: `bootstrap` and `cli` do, and hand the mapping to `Settings.parse`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+from llmos_lite.errors import Invalid
+
+
+def _setting(default: object, env: str, doc: str) -> Any:  # noqa: ANN401 - dataclasses.field is typed as Any, too
+    return field(default=default, metadata={"env": env, "doc": doc})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings of one instance, with the defaults of a laptop."""
+
+    data: Path = _setting(Path("data"), "LLMOS_DATA", "Folder that holds everything: volumes, journal, rows, keys.")
+    host: str = _setting("127.0.0.1", "LLMOS_HOST", "Address to listen on.")
+    port: int = _setting(8420, "LLMOS_PORT", "Port to listen on.")
+
+    llm_url: str = _setting(
+        "", "LLMOS_LLM_URL", "Base URL of the model's API, as in `http://127.0.0.1:9100/v1`; empty looks for Ollama."
+    )
+    llm_key: str = _setting("", "LLMOS_LLM_KEY", "Key for the model's API.")
+    llm_model: str = _setting("", "LLMOS_LLM_MODEL", "Name of the model; empty takes the first one that the API lists.")
+    llm_provider: str = _setting(
+        "auto",
+        "LLMOS_LLM_PROVIDER",
+        "`auto`, `offline`, `openai`, `anthropic`, or the name of an entry point in `llmos_lite.models`.",
+    )
+    llm_timeout: float = _setting(120.0, "LLMOS_LLM_TIMEOUT", "Longest silence of the model, in seconds.")
+    embedder: str = _setting("", "LLMOS_EMBEDDER", "Name of an entry point in `llmos_lite.embedders`; empty uses none.")
+
+    max_skills: int = _setting(3, "LLMOS_MAX_SKILLS", "Most skills put into one context.")
+    skill_tokens: int = _setting(4000, "LLMOS_SKILL_TOKENS", "Token budget for the skills of one context.")
+    max_body: int = _setting(4 << 20, "LLMOS_MAX_BODY", "Largest request body, in bytes.")
+    max_import: int = _setting(1 << 30, "LLMOS_MAX_IMPORT", "Largest file sent to the importer, in bytes.")
+
+    fold_events: int = _setting(256, "LLMOS_FOLD_EVENTS", "Fold a volume's journal into Git at this many events ...")
+    fold_seconds: float = _setting(5.0, "LLMOS_FOLD_SECONDS", "... or when its oldest event is this old, in seconds.")
+
+    min_pattern_count: int = _setting(3, "LLMOS_MIN_PATTERN_COUNT", "Conversations that make a pattern for a user.")
+    min_team_pattern_count: int = _setting(5, "LLMOS_MIN_TEAM_PATTERN_COUNT", "Conversations that make one for a team.")
+    min_success_rate: float = _setting(0.7, "LLMOS_MIN_SUCCESS_RATE", "Share of successes that a pattern needs.")
+    experiments: bool = _setting(True, "LLMOS_EXPERIMENTS", "`off` gives every conversation the treatment.")
+    schedule_user: str = _setting("0 2 * * *", "LLMOS_SCHEDULE_USER", "Cron of the users' evolution; `off` stops it.")
+    schedule_team: str = _setting("0 3 * * 0", "LLMOS_SCHEDULE_TEAM", "Cron of the teams' evolution; `off` stops it.")
+    schedule_system: str = _setting("0 4 1 * *", "LLMOS_SCHEDULE_SYSTEM", "Cron of the system's; `off` stops it.")
+
+    create_users: bool = _setting(True, "LLMOS_CREATE_USERS", "Create a user that the admin key names for the first time.")
+    middleware: str = _setting("", "LLMOS_MIDDLEWARE", "ASGI middleware as `package.module:Class`, comma-separated.")
+    log_level: str = _setting("info", "LLMOS_LOG_LEVEL", "`debug`, `info`, `warning` or `error`.")
+    log_json: bool = _setting(False, "LLMOS_LOG_JSON", "Log one JSON object a line instead of text.")
+
+    @classmethod
+    def parse(cls, env: Mapping[str, str], **given: object) -> Self:
+        """Build settings from a mapping of environment variables; `given` (not None) wins.
+
+        Raises:
+            Invalid: `settings.invalid`, when a value cannot be read as its type.
+        """
+        values = {
+            item.name: _read(item.metadata["env"], env[item.metadata["env"]], item.default)
+            for item in fields(cls)
+            if env.get(item.metadata["env"], "") != ""
+        }
+        return cls(**values | {key: value for key, value in given.items() if value is not None})  # type: ignore[arg-type]  # checked by _read
+
+    def environment(self) -> dict[str, str]:
+        """Return the settings as environment variables, for a worker process."""
+        return {item.metadata["env"]: _write(getattr(self, item.name)) for item in fields(self)}
+
+
+def _read(name: str, text: str, default: object) -> object:
+    try:
+        if isinstance(default, bool):
+            return {"on": True, "1": True, "true": True, "off": False, "0": False, "false": False}[text.lower()]
+        return type(default)(text)  # type: ignore[call-arg]  # str, int, float and Path are all made from text
+    except (KeyError, ValueError):
+        kind = "on or off" if isinstance(default, bool) else f"a {type(default).__name__}"
+        raise Invalid("settings.invalid", f"{name}={text!r} is not {kind}.", hint=f"Set {name} to {kind}.") from None
+
+
+def _write(value: object) -> str:
+    return ("on" if value else "off") if isinstance(value, bool) else str(value)
