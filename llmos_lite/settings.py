@@ -54,7 +54,9 @@ class Settings:
     schedule_team: str = _setting("0 3 * * 0", "LLMOS_SCHEDULE_TEAM", "Cron of the teams' evolution; `off` stops it.")
     schedule_system: str = _setting("0 4 1 * *", "LLMOS_SCHEDULE_SYSTEM", "Cron of the system's; `off` stops it.")
 
-    create_users: bool = _setting(True, "LLMOS_CREATE_USERS", "Create a user that the admin key names for the first time.")
+    create_users: bool = _setting(
+        True, "LLMOS_CREATE_USERS", "Create a user that the admin key names for the first time."
+    )
     middleware: str = _setting("", "LLMOS_MIDDLEWARE", "ASGI middleware as `package.module:Class`, comma-separated.")
     log_level: str = _setting("info", "LLMOS_LOG_LEVEL", "`debug`, `info`, `warning` or `error`.")
     log_json: bool = _setting(False, "LLMOS_LOG_JSON", "Log one JSON object a line instead of text.")

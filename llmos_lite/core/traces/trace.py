@@ -173,4 +173,13 @@ decode_event = msgspec.json.Decoder(Event).decode
 
 def trace_event(trace: Trace) -> Event:
     """Wrap a trace as the event that records it."""
-    return Event(v=SCHEMA, kind="trace", id=trace.id, trace_id=trace.id, at=trace.time, volume=trace.volume, by=trace.actor, trace=trace)
+    return Event(
+        v=SCHEMA,
+        kind="trace",
+        id=trace.id,
+        trace_id=trace.id,
+        at=trace.time,
+        volume=trace.volume,
+        by=trace.actor,
+        trace=trace,
+    )
