@@ -13,7 +13,7 @@ from typing import Any, Self
 from llmos_lite.errors import Invalid
 
 
-def _setting(default: object, env: str, doc: str) -> Any:  # noqa: ANN401 - dataclasses.field is typed as Any, too
+def _setting(env: str, doc: str, *, default: object) -> Any:  # noqa: ANN401 - dataclasses.field is typed as Any, too
     return field(default=default, metadata={"env": env, "doc": doc})
 
 
@@ -21,45 +21,71 @@ def _setting(default: object, env: str, doc: str) -> Any:  # noqa: ANN401 - data
 class Settings:
     """All settings of one instance, with the defaults of a laptop."""
 
-    data: Path = _setting(Path("data"), "LLMOS_DATA", "Folder that holds everything: volumes, journal, rows, keys.")
-    host: str = _setting("127.0.0.1", "LLMOS_HOST", "Address to listen on.")
-    port: int = _setting(8420, "LLMOS_PORT", "Port to listen on.")
+    data: Path = _setting(
+        "LLMOS_DATA", "Folder that holds everything: volumes, journal, rows, keys.", default=Path("data")
+    )
+    host: str = _setting("LLMOS_HOST", "Address to listen on.", default="127.0.0.1")
+    port: int = _setting("LLMOS_PORT", "Port to listen on.", default=8420)
 
     llm_url: str = _setting(
-        "", "LLMOS_LLM_URL", "Base URL of the model's API, as in `http://127.0.0.1:9100/v1`; empty looks for Ollama."
+        "LLMOS_LLM_URL",
+        "Base URL of the model's API, as in `http://127.0.0.1:9100/v1`; empty looks for Ollama.",
+        default="",
     )
-    llm_key: str = _setting("", "LLMOS_LLM_KEY", "Key for the model's API.")
-    llm_model: str = _setting("", "LLMOS_LLM_MODEL", "Name of the model; empty takes the first one that the API lists.")
+    llm_key: str = _setting("LLMOS_LLM_KEY", "Key for the model's API.", default="")
+    llm_model: str = _setting(
+        "LLMOS_LLM_MODEL", "Name of the model; empty takes the first one that the API lists.", default=""
+    )
     llm_provider: str = _setting(
-        "auto",
         "LLMOS_LLM_PROVIDER",
         "`auto`, `offline`, `openai`, `anthropic`, or the name of an entry point in `llmos_lite.models`.",
+        default="auto",
     )
-    llm_timeout: float = _setting(120.0, "LLMOS_LLM_TIMEOUT", "Longest silence of the model, in seconds.")
-    embedder: str = _setting("", "LLMOS_EMBEDDER", "Name of an entry point in `llmos_lite.embedders`; empty uses none.")
+    llm_timeout: float = _setting("LLMOS_LLM_TIMEOUT", "Longest silence of the model, in seconds.", default=120.0)
+    embedder: str = _setting(
+        "LLMOS_EMBEDDER", "Name of an entry point in `llmos_lite.embedders`; empty uses none.", default=""
+    )
 
-    max_skills: int = _setting(3, "LLMOS_MAX_SKILLS", "Most skills put into one context.")
-    skill_tokens: int = _setting(4000, "LLMOS_SKILL_TOKENS", "Token budget for the skills of one context.")
-    max_body: int = _setting(4 << 20, "LLMOS_MAX_BODY", "Largest request body, in bytes.")
-    max_import: int = _setting(1 << 30, "LLMOS_MAX_IMPORT", "Largest file sent to the importer, in bytes.")
+    max_skills: int = _setting("LLMOS_MAX_SKILLS", "Most skills put into one context.", default=3)
+    skill_tokens: int = _setting("LLMOS_SKILL_TOKENS", "Token budget for the skills of one context.", default=4000)
+    max_body: int = _setting("LLMOS_MAX_BODY", "Largest request body, in bytes.", default=4 << 20)
+    max_import: int = _setting("LLMOS_MAX_IMPORT", "Largest file sent to the importer, in bytes.", default=1 << 30)
 
-    fold_events: int = _setting(256, "LLMOS_FOLD_EVENTS", "Fold a volume's journal into Git at this many events ...")
-    fold_seconds: float = _setting(5.0, "LLMOS_FOLD_SECONDS", "... or when its oldest event is this old, in seconds.")
+    fold_events: int = _setting(
+        "LLMOS_FOLD_EVENTS", "Fold a volume's journal into Git at this many events ...", default=256
+    )
+    fold_seconds: float = _setting(
+        "LLMOS_FOLD_SECONDS", "... or when its oldest event is this old, in seconds.", default=5.0
+    )
 
-    min_pattern_count: int = _setting(3, "LLMOS_MIN_PATTERN_COUNT", "Conversations that make a pattern for a user.")
-    min_team_pattern_count: int = _setting(5, "LLMOS_MIN_TEAM_PATTERN_COUNT", "Conversations that make one for a team.")
-    min_success_rate: float = _setting(0.7, "LLMOS_MIN_SUCCESS_RATE", "Share of successes that a pattern needs.")
-    experiments: bool = _setting(True, "LLMOS_EXPERIMENTS", "`off` gives every conversation the treatment.")
-    schedule_user: str = _setting("0 2 * * *", "LLMOS_SCHEDULE_USER", "Cron of the users' evolution; `off` stops it.")
-    schedule_team: str = _setting("0 3 * * 0", "LLMOS_SCHEDULE_TEAM", "Cron of the teams' evolution; `off` stops it.")
-    schedule_system: str = _setting("0 4 1 * *", "LLMOS_SCHEDULE_SYSTEM", "Cron of the system's; `off` stops it.")
+    min_pattern_count: int = _setting(
+        "LLMOS_MIN_PATTERN_COUNT", "Conversations that make a pattern for a user.", default=3
+    )
+    min_team_pattern_count: int = _setting(
+        "LLMOS_MIN_TEAM_PATTERN_COUNT", "Conversations that make one for a team.", default=5
+    )
+    min_success_rate: float = _setting(
+        "LLMOS_MIN_SUCCESS_RATE", "Share of successes that a pattern needs.", default=0.7
+    )
+    experiments: bool = _setting("LLMOS_EXPERIMENTS", "`off` gives every conversation the treatment.", default=True)
+    schedule_user: str = _setting(
+        "LLMOS_SCHEDULE_USER", "Cron of the users' evolution; `off` stops it.", default="0 2 * * *"
+    )
+    schedule_team: str = _setting(
+        "LLMOS_SCHEDULE_TEAM", "Cron of the teams' evolution; `off` stops it.", default="0 3 * * 0"
+    )
+    schedule_system: str = _setting(
+        "LLMOS_SCHEDULE_SYSTEM", "Cron of the system's; `off` stops it.", default="0 4 1 * *"
+    )
 
     create_users: bool = _setting(
-        True, "LLMOS_CREATE_USERS", "Create a user that the admin key names for the first time."
+        "LLMOS_CREATE_USERS", "Create a user that the admin key names for the first time.", default=True
     )
-    middleware: str = _setting("", "LLMOS_MIDDLEWARE", "ASGI middleware as `package.module:Class`, comma-separated.")
-    log_level: str = _setting("info", "LLMOS_LOG_LEVEL", "`debug`, `info`, `warning` or `error`.")
-    log_json: bool = _setting(False, "LLMOS_LOG_JSON", "Log one JSON object a line instead of text.")
+    middleware: str = _setting(
+        "LLMOS_MIDDLEWARE", "ASGI middleware as `package.module:Class`, comma-separated.", default=""
+    )
+    log_level: str = _setting("LLMOS_LOG_LEVEL", "`debug`, `info`, `warning` or `error`.", default="info")
+    log_json: bool = _setting("LLMOS_LOG_JSON", "Log one JSON object a line instead of text.", default=False)
 
     @classmethod
     def parse(cls, env: Mapping[str, str], **given: object) -> Self:

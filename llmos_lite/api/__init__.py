@@ -1,0 +1,1 @@
+"""The HTTP interface: speaks a protocol, calls core once."""

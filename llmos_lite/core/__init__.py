@@ -1,0 +1,1 @@
+"""The logic: no web framework, no driver, no environment."""

@@ -1,0 +1,1 @@
+"""Rows: accounts, and a catalog that can be rebuilt."""

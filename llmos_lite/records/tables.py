@@ -1,7 +1,7 @@
 """The rows: accounts, which are the only copy, and a catalog of what Git holds, which can be rebuilt.
 
-`traces`, `trace_skills`, `skills`, `patterns` and `pattern_members` are rebuilt by `llmos reindex`; `proposals` from the
-branches `pr/*`; `users`, `teams`, `members` are not. `runs` is the log of long work.
+`traces`, `trace_skills`, `skills`, `patterns` and `pattern_members` are rebuilt by `llmos reindex`; `proposals` from
+the branches `pr/*`; `users`, `teams`, `members` are not. `runs` is the log of long work.
 Times are integers: milliseconds since the epoch, UTC.
 """
 

@@ -1,0 +1,1 @@
+"""Git-backed volumes and who may open them."""

@@ -1,0 +1,1 @@
+"""One chat: choose skills, call the model, keep the trace."""

@@ -1,0 +1,1 @@
+"""Traces: what happened, kept and found again."""

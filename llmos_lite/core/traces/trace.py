@@ -140,7 +140,7 @@ class Trace(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     outcome_sources: tuple[str, ...] = ()
     skills_used: tuple[SkillUse, ...] = ()
     exposures: tuple[Exposure, ...] = ()
-    commits: dict[str, str] = {}  # noqa: RUF012 - msgspec copies empty defaults
+    commits: dict[str, str] = {}
     source: str = "chat"
     team: str = ""
     share: Share = Share.NONE
