@@ -1,0 +1,151 @@
+"""What surrounds every request: its id, the limit of its body, security headers, errors; and the user's own middleware.
+
+Pure ASGI: nothing here buffers, and a stream passes through byte for byte.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import re
+import secrets
+from typing import cast
+
+from llmos_lite.api.errors import Asgi, Message, Receive, Scope, Send, explain, send_problem
+from llmos_lite.errors import Invalid, LlmosError, TooLarge, Unavailable
+
+log = logging.getLogger("llmos.api")
+
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+IMPORT_PATH = "/traces/import"
+
+CSP_API = b"default-src 'none'; frame-ancestors 'none'"
+SECURITY = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+
+
+class Edge:
+    """The outermost layer.
+
+    Args:
+        app: what answers.
+        max_body: largest body of a request, in bytes.
+        max_import: largest body of an import, in bytes.
+    """
+
+    def __init__(self, app: Asgi, *, max_body: int, max_import: int) -> None:
+        self._app, self._max_body, self._max_import = app, max_body, max_import
+        self.stopping = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; whatever goes wrong becomes a problem document."""
+        request = _Request(scope, receive, send)
+        request.limit = self._max_import if scope["path"] == IMPORT_PATH else self._max_body
+        try:
+            request.check_length()
+            if self.stopping:
+                raise Unavailable("server.stopping", "The server is stopping.", hint="Try again in a moment.")
+            await self._app(scope, request.receive, request.send)
+        except Exception as error:  # noqa: BLE001 - this is where exceptions end
+            await request.fail(error)
+
+
+class _Request:
+    """One request on its way through the edge."""
+
+    __slots__ = ("_finished", "_receive", "_send", "_started", "id", "limit", "read", "scope")
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope, self._receive, self._send = scope, receive, send
+        self._started = self._finished = False
+        self.read = self.limit = 0
+        self.id = _request_id(scope)
+        scope.setdefault("state", {})["request_id"] = self.id
+
+    def check_length(self) -> None:
+        """Refuse a body that says itself that it is too large."""
+        for name, value in self.scope["headers"]:
+            if name == b"content-length":
+                if not value.isdigit():
+                    raise Invalid("request.invalid", "The header Content-Length is not a number.")
+                if len(value) > 18 or int(value) > self.limit:  # noqa: PLR2004 - more digits than any disk has bytes
+                    raise _too_large(self.limit)
+
+    async def receive(self) -> Message:
+        """Hand the next piece of the body on, and count it."""
+        message = await self._receive()
+        self.read += len(message.get("body", b""))
+        if self.read > self.limit:
+            raise _too_large(self.limit)
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Hand a piece of the answer on, with our headers before the first."""
+        if message["type"] == "http.response.start":
+            self._started = True
+            message = {**message, "headers": _with_security(message.get("headers", ()), self.id)}
+        elif not message.get("more_body"):
+            self._finished = True
+        await self._send(message)
+
+    async def fail(self, error: Exception) -> None:
+        """Answer with the problem that an exception stands for, if an answer can still be given."""
+        said = explain(error)
+        if said.status >= 500 and not (said is error and isinstance(error, LlmosError)):  # noqa: PLR2004
+            log.error("request %s failed: %s", self.id, said.message, exc_info=error)
+        if not self._started:
+            await send_problem(self.send, said, self.id)
+        elif not self._finished:
+            raise error  # the server drops the connection, so that half an answer is not taken for a whole one
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and REQUEST_ID.fullmatch(value):
+            return cast("bytes", value).decode()
+    return secrets.token_hex(8)
+
+
+def _with_security(headers: object, request_id: str) -> list[tuple[bytes, bytes]]:
+    given = list(cast("list[tuple[bytes, bytes]]", headers))
+    names = {name.lower() for name, _ in given}
+    given += [(name, value) for name, value in SECURITY if name not in names]
+    if b"content-security-policy" not in names:
+        given.append((b"content-security-policy", CSP_API))
+    if b"cache-control" not in names:
+        given.append((b"cache-control", b"no-store"))
+    given.append((b"x-request-id", request_id.encode()))
+    return given
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge("request.too_large", f"The body of a request has at most {limit:,} bytes here.", limit=limit)
+
+
+def wrap(app: Asgi, names: str) -> Asgi:
+    """Put the user's middleware around an app, the first name outermost.
+
+    Args:
+        app: the app.
+        names: `package.module:Class`, comma-separated; each is called with the app and gives an app.
+
+    Raises:
+        Invalid: `settings.middleware`, when a name leads nowhere.
+    """
+    for name in reversed([part.strip() for part in names.split(",") if part.strip()]):
+        module, colon, attribute = name.partition(":")
+        try:
+            if not (colon and module and attribute):
+                raise ValueError("it is not of the form package.module:Class")  # noqa: TRY301
+            app = getattr(importlib.import_module(module), attribute)(app)
+        except Exception as error:
+            raise Invalid(
+                "settings.middleware",
+                f"LLMOS_MIDDLEWARE names {name!r}, which cannot be used: {error}.",
+                hint="Name an ASGI middleware class as package.module:Class, importable by the server.",
+            ) from error
+    return app
