@@ -1,27 +1,30 @@
 # Set-up, run, test, check: `make help` lists them. Needs Python >= 3.11, git and make.
 SHELL := /bin/sh
-PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCK := --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11
+NEW := import sys; sys.exit(sys.version_info < (3, 11))
+# The first Python on the path that is new enough; `make PYTHON=/path/to/python` takes another.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do $$p -c '$(NEW)' 2>/dev/null && echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev run demo test check bench soak lock openapi
+.PHONY: help install dev run demo test soak check bench docs openapi lock
 
 help:  ## list the commands
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.runtime: requirements.lock pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit("llmos-lite needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else 0'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	$(BIN)/python -m compileall -q llmos_lite $(VENV)/lib || true
-	touch $@
+	@$(or $(PYTHON),false) -c '$(NEW)' 2>/dev/null || { echo "llmos-lite needs Python 3.11 or newer: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	$(PIP) --require-hashes -r requirements.lock
+	$(PIP) --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m compileall -q llmos_lite
+	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	touch $@
+	$(PIP) --require-hashes -r requirements-dev.lock
+	@touch $@
 
 install: $(VENV)/.runtime  ## set up .venv with the locked dependencies
 
@@ -45,13 +48,17 @@ check: dev  ## lint, types, layers, formatting, generated files
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m llmos_lite openapi --check docs/openapi.json
+	$(BIN)/python docs/tables.py --check
 
 bench: dev  ## print the benchmarks, side by side, as ratios
 	$(BIN)/python -m benchmarks
 
-lock: dev  ## compile the locks again (no registry host in them)
-	$(BIN)/uv pip compile $(LOCK) --group build pyproject.toml -o requirements.lock
-	$(BIN)/uv pip compile $(LOCK) --group build --group dev pyproject.toml -o requirements-dev.lock
+docs: dev  ## write the generated parts of the docs
+	$(BIN)/python docs/tables.py
 
 openapi: dev  ## write docs/openapi.json
 	$(BIN)/llmos openapi docs/openapi.json
+
+lock: dev  ## compile the locks again (no registry host in them)
+	$(BIN)/uv pip compile $(LOCK) --group build pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile $(LOCK) --group build --group dev pyproject.toml -o requirements-dev.lock

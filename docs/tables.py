@@ -1,0 +1,85 @@
+"""Write the generated tables of the docs: `python docs/tables.py`; `--check` only tells what is stale.
+
+A page holds `<!-- table: NAME -->` and `<!-- end -->`, and what stands between them comes from the code.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
+from pathlib import Path
+
+from llmos_lite import errors
+from llmos_lite.errors import LlmosError
+from llmos_lite.settings import Settings
+from llmos_lite.volumes.access import TABLE, Access, PrincipalKind, VolumeKind
+
+DOCS = Path(__file__).parent
+BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+MAY = {Access.NONE: "nothing", Access.READ: "read", Access.WRITE: "read, write"}
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def settings() -> str:
+    """Return every setting with its variable, default and meaning."""
+    return table(
+        ("variable", "default", "meaning"),
+        [(f"`{item.metadata['env']}`", _default(item.default), item.metadata["doc"]) for item in fields(Settings)],
+    )
+
+
+def _default(value: object) -> str:
+    if isinstance(value, bool):
+        return "`on`" if value else "`off`"
+    return f"`{value}`" if str(value) else "(empty)"
+
+
+def access() -> str:
+    """Return who may do what to a volume."""
+    return table(
+        ("volume", *(kind.value.replace("-", " ") for kind in PrincipalKind)),
+        [(kind.value, *(MAY[TABLE[kind, who]] for who in PrincipalKind)) for kind in VolumeKind],
+    )
+
+
+def kinds() -> str:
+    """Return every kind of error with its status and exit code."""
+    family = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, LlmosError)]
+    return table(
+        ("kind", "status", "exit code", "meaning"),
+        [
+            (f"`{kind.__name__}`", str(kind.status), str(kind.exit_code), (kind.__doc__ or "").splitlines()[0])
+            for kind in family
+            if kind is not LlmosError
+        ],
+    )
+
+
+TABLES: dict[str, Callable[[], str]] = {"settings": settings, "access": access, "errors": kinds}
+
+
+def filled(text: str) -> str:
+    """Return a page with its tables written anew."""
+    return BLOCK.sub(lambda found: f"{found[1]}\n{TABLES[found[2]]()}\n{found[3]}", text)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the pages, or with `--check` name those that are stale and return 1."""
+    stale = [page for page in sorted(DOCS.rglob("*.md")) if filled(page.read_text()) != page.read_text()]
+    for page in stale:
+        if "--check" in arguments:
+            print(f"{page.relative_to(DOCS.parent)} is stale: run `make docs`")
+        else:
+            page.write_text(filled(page.read_text()))
+    return 1 if stale and "--check" in arguments else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
