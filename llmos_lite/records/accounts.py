@@ -55,19 +55,19 @@ class AccountStore:
 
     async def user(self, user_id: str) -> Account | None:
         """Return one person with the teams, or None."""
-        async with self._database.session() as session:
+        async with self._database.reader() as session:
             row = await session.get(UserRow, user_id)
             return None if row is None else await _account(session, row)
 
     async def users(self, *, limit: int, after: str = "") -> list[Account]:
         """Return at most `limit` people in order of id, those after `after`."""
-        async with self._database.session() as session:
+        async with self._database.reader() as session:
             query = select(UserRow).where(UserRow.user_id > after).order_by(UserRow.user_id).limit(limit)
             return [await _account(session, row) for row in (await session.scalars(query)).all()]
 
     async def user_ids(self) -> list[str]:
         """Return the ids of all people that are active."""
-        async with self._database.session() as session:
+        async with self._database.reader() as session:
             query = select(UserRow.user_id).where(UserRow.active).order_by(UserRow.user_id)
             return list((await session.scalars(query)).all())
 
@@ -97,12 +97,11 @@ class AccountStore:
                 return None
             for column, value in changes.items():
                 setattr(row, column, value)
-            await session.commit()
             return await _account(session, row)
 
     async def team(self, team_id: str) -> Team | None:
         """Return one team, or None."""
-        async with self._database.session() as session:
+        async with self._database.reader() as session:
             row = await session.get(TeamRow, team_id)
             return None if row is None else (await _teams(session, [row]))[0]
 
@@ -111,7 +110,7 @@ class AccountStore:
         query = select(TeamRow).where(TeamRow.team_id > after).order_by(TeamRow.team_id).limit(limit)
         if only is not None:
             query = query.where(TeamRow.team_id.in_(only))
-        async with self._database.session() as session:
+        async with self._database.reader() as session:
             return await _teams(session, (await session.scalars(query)).all())
 
     async def count_teams(self) -> int:
@@ -126,7 +125,7 @@ class AccountStore:
         """Return everybody in a team, in order of id."""
         query = select(MemberRow, UserRow.name).join(UserRow, UserRow.user_id == MemberRow.user_id)
         query = query.where(MemberRow.team_id == team_id).order_by(MemberRow.user_id)
-        async with self._database.session() as session:
+        async with self._database.reader() as session:
             rows = (await session.execute(query)).all()
         return [Member(user_id=row.user_id, name=name, role=row.role, created=row.created) for row, name in rows]
 
@@ -138,7 +137,6 @@ class AccountStore:
                 session.add(MemberRow(team_id=team_id, user_id=user_id, role=role, created=created))
             else:
                 row.role = role
-            await session.commit()
 
     async def remove_member(self, team_id: str, user_id: str) -> bool:
         """Take somebody out of a team; False when the person was not in it."""
@@ -146,28 +144,26 @@ class AccountStore:
             row = await session.get(MemberRow, (team_id, user_id))
             if row is None:
                 return False
-            await session.execute(
-                delete(MemberRow).where(MemberRow.team_id == team_id, MemberRow.user_id == user_id)
-            )
-            await session.commit()
+            await session.execute(delete(MemberRow).where(MemberRow.team_id == team_id, MemberRow.user_id == user_id))
             return True
 
     async def _count(self, table: type[UserRow | TeamRow]) -> int:
-        async with self._database.session() as session:
+        async with self._database.reader() as session:
             return (await session.scalar(select(func.count()).select_from(table))) or 0
 
     async def _add(self, row: UserRow | TeamRow) -> bool:
-        async with self._database.session() as session:
-            session.add(row)
-            try:
-                await session.commit()
-            except IntegrityError:
-                return False
-            return True
+        try:
+            async with self._database.session() as session:
+                session.add(row)
+        except IntegrityError:
+            return False
+        return True
 
 
 async def _account(session: AsyncSession, row: UserRow) -> Account:
-    query = select(MemberRow.team_id, MemberRow.role).where(MemberRow.user_id == row.user_id).order_by(MemberRow.team_id)
+    query = (
+        select(MemberRow.team_id, MemberRow.role).where(MemberRow.user_id == row.user_id).order_by(MemberRow.team_id)
+    )
     return Account(
         user_id=row.user_id,
         name=row.name,

@@ -1,7 +1,7 @@
 """The rows: accounts, which are the only copy, and a catalog of what Git holds, which can be rebuilt.
 
-`traces`, `trace_skills`, `skills`, `patterns` and `pattern_members` are rebuilt by `llmos reindex`; `proposals` from
-the branches `pr/*`; `users`, `teams`, `members` are not. `runs` is the log of long work.
+`traces`, `trace_skills`, `trace_events`, `skills`, `patterns` and `pattern_members` are rebuilt by `llmos reindex`;
+`proposals` from the branches `pr/*`; `users`, `teams`, `members` are not. `runs` is the log of long work.
 Times are integers: milliseconds since the epoch, UTC.
 """
 
@@ -103,7 +103,28 @@ class TraceSkillRow(Table):
     skill_id: Mapped[str] = mapped_column(ID, primary_key=True)
     version: Mapped[str] = mapped_column(OID)
 
-    __table_args__ = (Index("ix_trace_skills_volume_skill_id_version", "volume", "skill_id", "version"),)
+    __table_args__ = (
+        Index("ix_trace_skills_volume_skill_id_version", "volume", "skill_id", "version"),
+        Index("ix_trace_skills_skill_id_trace_id", "skill_id", "trace_id"),
+    )
+
+
+class TraceEventRow(Table):
+    """Where an event lies that came after its trace: feedback, or a verdict on the outcome.
+
+    `blob`, `offset` and `length` are as in `traces`.
+    """
+
+    __tablename__ = "trace_events"
+    event_id: Mapped[str] = mapped_column(ULID, primary_key=True)
+    trace_id: Mapped[str] = mapped_column(ULID, index=True)
+    volume: Mapped[str] = mapped_column(VOLUME, index=True)
+    kind: Mapped[str] = mapped_column(String(10))
+    at: Mapped[int] = mapped_column(BigInteger)
+    branch: Mapped[str] = mapped_column(String(7), default="")
+    blob: Mapped[str] = mapped_column(OID, default="")
+    offset: Mapped[int] = mapped_column(BigInteger, default=0)
+    length: Mapped[int] = mapped_column(Integer, default=0)
 
 
 class SkillRow(Table):

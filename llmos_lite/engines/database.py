@@ -1,0 +1,170 @@
+"""The database of rows: SQLAlchemy's asynchronous engine with the settings that each store needs.
+
+One file for one machine (SQLite, several processes of it); the same code takes a Postgres URL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from sqlalchemy import Connection, Insert, Table, event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from llmos_lite.errors import StorageFailed, Unavailable, storage_error
+
+T = TypeVar("T")
+
+BUSY_MS = 30_000
+"""How long a writer waits for another process's short transaction, in milliseconds."""
+CACHE_KB = 4_000
+"""Page cache of one SQLite connection, in KB; the system's file cache holds the rest."""
+
+
+class _Cursor(Protocol):
+    def execute(self, statement: str) -> object: ...
+    def close(self) -> None: ...
+
+
+class _DriverConnection(Protocol):
+    isolation_level: str | None
+
+    def cursor(self) -> _Cursor: ...
+
+
+class Database:
+    """Sessions on one database.
+
+    A transaction of `session` may write, and should be short, since a worker process writes the same file; one of
+    `reader` only reads, from one snapshot, and never waits for a writer.
+
+    Args:
+        url: as SQLAlchemy writes it: `sqlite+aiosqlite:////data/llmos.db`, `postgresql+psycopg://…`.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = make_url(url)
+        self.is_sqlite = self._url.get_backend_name() == "sqlite"
+        if self.is_sqlite:
+            _create_private(Path(str(self._url.database)))
+        self.engine = create_async_engine(self._url, pool_size=4, max_overflow=4)
+        self._writer = self.engine.execution_options(llmos_write=True)
+        self._turn = asyncio.Lock()
+        if self.is_sqlite:
+            event.listen(self.engine.sync_engine, "connect", _configure)
+            event.listen(self.engine.sync_engine, "begin", _begin)
+
+    @property
+    def url(self) -> str:
+        """Return the URL with its password."""
+        return self._url.render_as_string(hide_password=False)
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[AsyncSession]:
+        """Open a transaction that may write; it commits when the block ends and rolls back when it raises.
+
+        Raises:
+            StorageFailed: `storage.full`, `storage.readonly` or `storage.failed`.
+        """
+        async with self._turn_of_writer(), AsyncSession(self._writer, expire_on_commit=False) as session:
+            with _translated():
+                yield session
+                await session.commit()
+
+    @asynccontextmanager
+    async def reader(self) -> AsyncIterator[AsyncSession]:
+        """Open a transaction that only reads."""
+        async with AsyncSession(self.engine, expire_on_commit=False) as session:
+            with _translated():
+                yield session
+
+    async def run(self, work: Callable[[Connection], T]) -> T:
+        """Run synchronous `work` in a write transaction, as for making tables."""
+        async with self._turn_of_writer(), self._writer.begin() as connection:
+            with _translated():
+                return await connection.run_sync(work)
+
+    def upsert(self, table: Table, keys: Sequence[str], *, keep: Sequence[str] = ()) -> Insert:
+        """Return an `INSERT` that updates the row when its keys exist.
+
+        Args:
+            table: the table.
+            keys: columns of its primary key.
+            keep: columns that an existing row keeps.
+        """
+        insert = sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
+        changed = {
+            column.name: insert.excluded[column.name]
+            for column in table.columns
+            if column.name not in keys and column.name not in keep
+        }
+        return insert.on_conflict_do_update(index_elements=list(keys), set_=changed)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.engine.dispose()
+
+    @asynccontextmanager
+    async def _turn_of_writer(self) -> AsyncIterator[None]:
+        """Let SQLite's writers of this process queue here, where waiting costs no thread and no connection."""
+        if not self.is_sqlite:
+            yield
+            return
+        async with self._turn:
+            yield
+
+
+def _create_private(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+
+
+def _configure(connection: _DriverConnection, _entry: ConnectionPoolEntry) -> None:
+    # The driver must not begin transactions by itself: it would begin them deferred, and a deferred one that reads
+    # before it writes fails at once when another process wrote meanwhile, whatever the busy timeout.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in (
+        f"busy_timeout={BUSY_MS}",
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        f"cache_size=-{CACHE_KB}",
+        "secure_delete=ON",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    write = connection.get_execution_options().get("llmos_write")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        raise _translate(error) from error
+
+
+def _translate(error: OperationalError) -> StorageFailed | Unavailable:
+    """Turn what the driver said into the error that a person needs."""
+    text = str(error.orig)
+    if "is full" in text:
+        return storage_error(OSError(errno.ENOSPC, text), "write the database")
+    if "readonly" in text or "unable to open" in text:
+        return storage_error(OSError(errno.EROFS, text), "write the database")
+    if "is locked" in text:
+        return Unavailable("database.busy", "Another process holds the database.", hint="Try again in a moment.")
+    return storage_error(OSError(errno.EIO, text), "use the database")
