@@ -40,6 +40,7 @@ class Accounts:
         self.sign_in = sign_in or SignIn()
         self._known: dict[str, Account] = {}
         self._creating = asyncio.Lock()
+        self._changes = 0
 
     # -- who acts ---------------------------------------------------------------------------------------------------
 
@@ -113,11 +114,20 @@ class Accounts:
             Invalid: `user.invalid_id`.
             NotFound: `user.unknown`.
         """
-        found = self._known.get(user_id) or await self._store.user(check_id(user_id, "user"))
+        known = self._known.get(user_id)
+        if known is not None:
+            return known
+        changes = self._changes
+        found = await self._store.user(check_id(user_id, "user"))
         if found is None:
             raise NotFound("user.unknown", f"There is no user {user_id!r}.")
-        self._known[user_id] = found
+        if changes == self._changes:  # what was read before somebody else's change is not kept
+            self._known[user_id] = found
         return found
+
+    def _forget(self, user_id: str) -> None:
+        self._changes += 1
+        self._known.pop(user_id, None)
 
     async def ensure(self, user_id: str, *, role: Role = Role.USER) -> Account:
         """Return a person, made now when there was none."""
@@ -167,7 +177,7 @@ class Accounts:
             Share(changes["share"])
         clean = {key: _name(value) if key == "name" and isinstance(value, str) else value for key, value in changes.items()}
         changed = await self._store.change_user(user_id, clean)
-        self._known.pop(user_id, None)
+        self._forget(user_id)
         return changed or await self.account(user_id)
 
     # -- teams ------------------------------------------------------------------------------------------------------
@@ -226,7 +236,7 @@ class Accounts:
             raise Invalid("role.invalid", "A member is a user or a team_admin.", hint="Use user or team_admin.")
         account = await (self.ensure(user_id) if self._settings.create_users else self.account(user_id))
         await self._store.set_member(team_id, user_id, role, now_ms())
-        self._known.pop(user_id, None)
+        self._forget(user_id)
         return next(member for member in await self._store.members(team_id) if member.user_id == account.user_id)
 
     async def remove_member(self, actor: Actor, team_id: str, user_id: str) -> None:
@@ -239,7 +249,7 @@ class Accounts:
             await self._administered(actor, team_id)
         await self.team(actor, team_id)
         removed = await self._store.remove_member(team_id, check_id(user_id, "user"))
-        self._known.pop(user_id, None)
+        self._forget(user_id)
         if not removed:
             raise NotFound("member.unknown", f"{user_id!r} is not in the team {team_id!r}.")
 

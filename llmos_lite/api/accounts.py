@@ -1,0 +1,217 @@
+"""People, teams and one's own settings."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Path
+from pydantic import BaseModel, Field
+
+from llmos_lite.api.deps import Admin, Anyone, Body, Chatter, Cursor, Has, Limit, Listing, Paragraph, SkillWriter
+from llmos_lite.api.openapi import answers
+from llmos_lite.core.accounts.permissions import Actor, Role
+from llmos_lite.records.accounts import Account, Member, Team
+
+router = APIRouter(route_class=Paragraph, tags=["accounts"])
+
+_ME = {
+    "user_id": "alice",
+    "name": "Alice",
+    "role": "user",
+    "teams": {"sre": "team_admin"},
+    "record": True,
+    "share": "digest",
+    "active": True,
+    "created": 1764720000000,
+    "scopes": ["chat", "evolve", "git", "skills:read", "skills:write", "traces:read"],
+}
+_USER = {key: value for key, value in _ME.items() if key != "scopes"}
+_TEAM = {"team_id": "sre", "name": "Site reliability", "members": 2, "created": 1764720000000}
+_MEMBER = {"user_id": "bob", "name": "Bob", "role": "user", "created": 1764720000000}
+
+Id = Annotated[str, Path(description="An id: lower-case letters, digits and single hyphens, at most 64 characters.")]
+
+
+class UserOut(BaseModel):
+    """A person; times are in ms since the epoch."""
+
+    user_id: str
+    name: str
+    role: str
+    teams: dict[str, str]
+    record: bool
+    share: str
+    active: bool
+    created: int
+
+    @classmethod
+    def of(cls, account: Account) -> UserOut:
+        """Show an account."""
+        return cls(**_fields(account))
+
+
+class MeOut(UserOut):
+    """Oneself, and what the credential in use may be used for."""
+
+    scopes: list[str]
+
+    @classmethod
+    def mine(cls, actor: Actor, account: Account) -> MeOut:
+        """Show the actor."""
+        return cls(**_fields(account), scopes=sorted(actor.scopes))
+
+
+class TeamOut(BaseModel):
+    """A team; `members` counts people."""
+
+    team_id: str
+    name: str
+    members: int
+    created: int
+
+    @classmethod
+    def of(cls, team: Team) -> TeamOut:
+        """Show a team."""
+        return cls(team_id=team.team_id, name=team.name, members=team.members, created=team.created)
+
+
+class MemberOut(BaseModel):
+    """Somebody's place in a team."""
+
+    user_id: str
+    name: str
+    role: str
+    created: int
+
+    @classmethod
+    def of(cls, member: Member) -> MemberOut:
+        """Show a member."""
+        return cls(user_id=member.user_id, name=member.name, role=member.role, created=member.created)
+
+
+class Settings(Body):
+    """What somebody may set of oneself."""
+
+    model_config = Body.model_config | {"json_schema_extra": {"examples": [{"share": "none"}]}}
+    name: str | None = Field(None, max_length=200)
+    record: bool | None = Field(None, description="Off: chats leave no trace, only a count.")
+    share: Literal["none", "digest", "full"] | None = Field(None, description="What a team sees of chats in its context.")
+
+
+class UserChange(Settings):
+    """What a system admin may set of anybody."""
+
+    role: Literal["user", "system_admin"] | None = None
+    active: bool | None = None
+
+
+class NewUser(Body):
+    """A person to be added."""
+
+    model_config = Body.model_config | {"json_schema_extra": {"examples": [{"user_id": "bob", "name": "Bob"}]}}
+    user_id: str
+    name: str = Field("", max_length=200)
+    role: Literal["user", "system_admin"] = "user"
+
+
+class NewTeam(Body):
+    """A team to be added."""
+
+    model_config = Body.model_config | {"json_schema_extra": {"examples": [{"team_id": "sre", "name": "Site reliability"}]}}
+    team_id: str
+    name: str = Field("", max_length=200)
+
+
+class NewMember(Body):
+    """Somebody to be put into a team."""
+
+    model_config = Body.model_config | {"json_schema_extra": {"examples": [{"user_id": "bob", "role": "user"}]}}
+    user_id: str
+    role: Literal["user", "team_admin"] = "user"
+
+
+@router.get("/me", responses=answers(_ME))
+async def get_me(actor: Anyone, services: Has) -> MeOut:
+    """Say who you are."""
+    return MeOut.mine(actor, await services.accounts.account(actor.user_id))
+
+
+@router.patch("/me", responses=answers(_ME | {"share": "none"}))
+async def change_me(actor: Chatter, services: Has, body: Settings) -> MeOut:
+    """Change your own settings."""
+    changes = body.model_dump(exclude_none=True)
+    return MeOut.mine(actor, await services.accounts.change_user(actor, actor.user_id, changes))
+
+
+@router.get("/users", responses=answers({"items": [_USER], "next_cursor": None, "total": 1}))
+async def list_users(actor: Admin, services: Has, limit: Limit = 50, cursor: Cursor = "") -> Listing[UserOut]:
+    """List everybody."""
+    page = await services.accounts.users(actor, limit=limit, cursor=cursor)
+    return Listing(items=[UserOut.of(item) for item in page.items], next_cursor=page.next_cursor, total=page.total)
+
+
+@router.post("/users", status_code=201, responses=answers(_USER, 409, status=201))
+async def create_user(actor: Admin, services: Has, body: NewUser) -> UserOut:
+    """Add a person."""
+    return UserOut.of(
+        await services.accounts.create_user(actor, body.user_id, name=body.name, role=Role(body.role))
+    )
+
+
+@router.patch("/users/{user_id}", responses=answers(_USER, 404))
+async def change_user(actor: Admin, services: Has, user_id: Id, body: UserChange) -> UserOut:
+    """Change somebody's settings, role or activation."""
+    return UserOut.of(await services.accounts.change_user(actor, user_id, body.model_dump(exclude_none=True)))
+
+
+@router.get("/teams", responses=answers({"items": [_TEAM], "next_cursor": None, "total": 1}))
+async def list_teams(actor: Anyone, services: Has, limit: Limit = 50, cursor: Cursor = "") -> Listing[TeamOut]:
+    """List your teams; all of them for a system admin."""
+    page = await services.accounts.teams(actor, limit=limit, cursor=cursor)
+    return Listing(items=[TeamOut.of(item) for item in page.items], next_cursor=page.next_cursor, total=page.total)
+
+
+@router.post("/teams", status_code=201, responses=answers(_TEAM | {"members": 0}, 409, status=201))
+async def create_team(actor: Admin, services: Has, body: NewTeam) -> TeamOut:
+    """Add a team."""
+    return TeamOut.of(await services.accounts.create_team(actor, body.team_id, body.name))
+
+
+@router.get("/teams/{team_id}", responses=answers(_TEAM, 404))
+async def get_team(actor: Anyone, services: Has, team_id: Id) -> TeamOut:
+    """Show a team that you are in."""
+    return TeamOut.of(await services.accounts.team(actor, team_id))
+
+
+@router.get("/teams/{team_id}/members", responses=answers({"items": [_MEMBER], "next_cursor": None, "total": 1}, 404))
+async def list_members(actor: Anyone, services: Has, team_id: Id) -> Listing[MemberOut]:
+    """List everybody in a team."""
+    found = await services.accounts.members(actor, team_id)
+    return Listing(items=[MemberOut.of(member) for member in found], next_cursor=None, total=len(found))
+
+
+@router.post("/teams/{team_id}/members", status_code=201, responses=answers(_MEMBER, 404, status=201))
+async def set_member(actor: SkillWriter, services: Has, team_id: Id, body: NewMember) -> MemberOut:
+    """Put somebody into a team, or change the role there."""
+    return MemberOut.of(await services.accounts.set_member(actor, team_id, body.user_id, Role(body.role)))
+
+
+@router.delete(
+    "/teams/{team_id}/members/{user_id}", status_code=204, responses=answers(None, 404, status=204, description="Gone.")
+)
+async def remove_member(actor: SkillWriter, services: Has, team_id: Id, user_id: Id) -> None:
+    """Take somebody out of a team, or leave it."""
+    await services.accounts.remove_member(actor, team_id, user_id)
+
+
+def _fields(account: Account) -> dict[str, object]:
+    return {
+        "user_id": account.user_id,
+        "name": account.name,
+        "role": account.role,
+        "teams": dict(account.teams),
+        "record": account.record,
+        "share": account.share,
+        "active": account.active,
+        "created": account.created,
+    }
