@@ -107,7 +107,7 @@ class _Session:
     def add(self, record: Json) -> Skipped | None:
         """Take one line; a reason comes back when it holds no message."""
         kind, message, node = record.get("type"), record.get("message"), self._node(record)
-        if kind not in {"user", "assistant"}:
+        if not (isinstance(kind, str) and kind in {"user", "assistant"}):
             return self.source.skipped(f"no message: {kind[:40]}" if isinstance(kind, str) else "unknown line")
         if not isinstance(message, dict):
             return self.source.skipped("no message")
