@@ -1,6 +1,7 @@
-"""Write the generated tables of the docs: `python docs/tables.py`; `--check` only tells what is stale.
+"""Write the generated parts of the docs: `python docs/tables.py`; `--check` only tells what is stale.
 
-A page holds `<!-- table: NAME -->` and `<!-- end -->`, and what stands between them comes from the code.
+A page holds `<!-- table: NAME -->` or `<!-- file: PATH -->`, and `<!-- end -->`; what stands between them comes from
+the code: a table that is made here, or a file of the repository, quoted.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from llmos_lite.settings import Settings
 from llmos_lite.volumes.access import TABLE, Access, PrincipalKind, VolumeKind
 
 DOCS = Path(__file__).parent
-BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+ROOT = DOCS.parent
+BLOCK = re.compile(r"(<!-- (table|file): (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+LANGUAGES = {".py": "python", ".toml": "toml", ".md": "markdown", ".sh": "sh"}
 MAY = {Access.NONE: "nothing", Access.READ: "read", Access.WRITE: "read, write"}
 
 
@@ -66,8 +69,18 @@ TABLES: dict[str, Callable[[], str]] = {"settings": settings, "access": access, 
 
 
 def filled(text: str) -> str:
-    """Return a page with its tables written anew."""
-    return BLOCK.sub(lambda found: f"{found[1]}\n{TABLES[found[2]]()}\n{found[3]}", text)
+    """Return a page with its generated parts written anew."""
+
+    def part(found: re.Match[str]) -> str:
+        made = TABLES[found[3]]() if found[2] == "table" else quote(ROOT / found[3])
+        return f"{found[1]}\n{made}\n{found[4]}"
+
+    return BLOCK.sub(part, text)
+
+
+def quote(path: Path) -> str:
+    """Return a file as a block of code."""
+    return f"```{LANGUAGES[path.suffix]}\n{path.read_text()}```\n"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -75,7 +88,7 @@ def main(arguments: Sequence[str]) -> int:
     stale = [page for page in sorted(DOCS.rglob("*.md")) if filled(page.read_text()) != page.read_text()]
     for page in stale:
         if "--check" in arguments:
-            print(f"{page.relative_to(DOCS.parent)} is stale: run `make docs`")
+            print(f"{page.relative_to(ROOT)} is stale: run `make docs`")
         else:
             page.write_text(filled(page.read_text()))
     return 1 if stale and "--check" in arguments else 0

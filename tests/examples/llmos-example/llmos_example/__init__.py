@@ -1,0 +1,1 @@
+"""A package that extends llmos-lite: one importer, one model, one middleware."""
