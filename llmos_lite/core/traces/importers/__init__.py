@@ -1,7 +1,7 @@
 """Other tools' logs, read as traces."""
 
 from llmos_lite.core.traces.importers.base import Importer, Skipped, Source, Target
-from llmos_lite.core.traces.importers.registry import GROUP, choose, importers
+from llmos_lite.core.traces.importers.registry import choose, importers
 from llmos_lite.core.traces.importers.work import Import, ImportReport
 
-__all__ = ["GROUP", "Import", "ImportReport", "Importer", "Skipped", "Source", "Target", "choose", "importers"]
+__all__ = ["Import", "ImportReport", "Importer", "Skipped", "Source", "Target", "choose", "importers"]

@@ -135,7 +135,7 @@ class Importer(Protocol):
 
 
 def parse_json(text: bytes) -> object:
-    """Read one JSON text; half surrogate pairs, which JavaScript writes into logs, are let through.
+    """Read one JSON text; half surrogate pairs, which JavaScript writes into logs, become a mark.
 
     Raises:
         ValueError: it is not JSON.
@@ -144,14 +144,15 @@ def parse_json(text: bytes) -> object:
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return json.loads(text.decode("utf-8", "replace"))
+        again = json.dumps(json.loads(text.decode("utf-8", "replace")), ensure_ascii=False)
+        return msgspec.json.decode(again.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
 
 
 def clean(text: str) -> str:
-    """Return the text as it can be stored: no half surrogate pairs, at most 200,000 characters."""
-    if len(text) > MAX_TEXT:
-        text = f"{text[:MAX_TEXT]}\n[… {len(text) - MAX_TEXT} more characters were left out by the import]"
-    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    """Return the text as it is stored: at most 200,000 characters, and a sentence about the rest."""
+    if len(text) <= MAX_TEXT:
+        return text
+    return f"{text[:MAX_TEXT]}\n[… {len(text) - MAX_TEXT} more characters were left out by the import]"
 
 
 def as_text(value: object) -> str:

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmos_lite.core.traces.importers import Import, ImportReport, Skipped, Source, Target, importers, registry
+from llmos_lite.core.traces.importers import Import, ImportReport, Skipped, Source, Target, importers
 from llmos_lite.core.traces.importers.base import MAX_LINE, MAX_TEXT, as_text, clean, parse_json
 from llmos_lite.core.traces.trace import Message, Trace, encode
+from llmos_lite.engines import plugins
 from llmos_lite.errors import Invalid
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -124,8 +125,9 @@ async def test_an_unknown_format_is_refused_with_the_known_ones(tmp_path: Path) 
 
 
 def test_half_a_character_is_stored_as_a_mark() -> None:
-    assert clean(str(parse_json(b'"ok \\ud83d."'))) == "ok \ufffd."
-    assert clean("caf\u00e9 \U0001f600") == "caf\u00e9 \U0001f600"
+    assert parse_json(b'"ok \\ud83d."') == "ok \ufffd."
+    assert parse_json('"caf\u00e9 \U0001f600"'.encode()) == "caf\u00e9 \U0001f600"
+    assert parse_json(b'"\xff \\ud83d\\ude00"') == "\ufffd \U0001f600"
 
 
 def test_a_text_beyond_all_measure_is_cut_and_says_so() -> None:
@@ -212,14 +214,14 @@ class Diary:
 
 
 @pytest.fixture
-def plugged(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[EntryPoint]]:
+def plugged(monkeypatch: pytest.MonkeyPatch) -> list[EntryPoint]:
     points: list[EntryPoint] = []
-    monkeypatch.setattr(registry, "entry_points", lambda group: [item for item in points if item.group == group])
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [item for item in points if item.group == group])
     return points
 
 
 def point(name: str) -> EntryPoint:
-    return EntryPoint(name, f"{__name__}:{name}", registry.GROUP)
+    return EntryPoint(name.lower(), f"{__name__}:{name}", plugins.IMPORTERS)
 
 
 async def test_a_plug_in_reads_its_own_files(tmp_path: Path, plugged: list[EntryPoint]) -> None:
@@ -235,9 +237,9 @@ async def test_a_plug_in_reads_its_own_files(tmp_path: Path, plugged: list[Entry
 NOT_AN_IMPORTER = object()
 
 
-@pytest.mark.parametrize("name", ["NOT_AN_IMPORTER", "missing"])
-def test_a_broken_plug_in_is_named(plugged: list[EntryPoint], name: str) -> None:
+@pytest.mark.parametrize(("name", "code"), [("NOT_AN_IMPORTER", "plugin.importer"), ("Missing", "plugin.broken")])
+def test_a_broken_plug_in_is_named(plugged: list[EntryPoint], name: str, code: str) -> None:
     plugged.append(point(name))
-    with pytest.raises(Invalid, match=name) as caught:
+    with pytest.raises(Invalid, match=name.lower()) as caught:
         importers()
-    assert caught.value.code == "importer.broken"
+    assert caught.value.code == code
