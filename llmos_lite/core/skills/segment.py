@@ -1,0 +1,226 @@
+"""One immutable piece of the search index: the postings of some documents, packed into arrays.
+
+Measured on 2,000 public skills (bodies of up to 4,000 characters): about 180 terms and 330 neighbouring pairs of terms
+a skill, 2.2 KB in memory. Every weight depends on its own document alone, so pieces never have to be weighed anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from llmos_lite.core.skills.text import PAIR_BITS, Analyzer, Hashes, pair_hashes
+
+Numbers: TypeAlias = npt.NDArray[np.int32]
+Short: TypeAlias = npt.NDArray[np.uint16]
+Bytes: TypeAlias = npt.NDArray[np.uint8]
+
+LARGEST = 1 << 16
+"""Documents in one segment at most: their numbers are 16 bits wide."""
+
+K1, B = 0.9, 0.75
+WEIGHTS = (0.5, 1.0, 1.0)
+"""Boosts of name, header (description, keywords, category) and body: tantivy's best in the reference."""
+TYPICAL = (3.0, 32.0, 360.0)
+"""Terms in a typical field: the mean over public skills. Fixed, so that a new document changes no other's weight."""
+STEP = sum(WEIGHTS) * (K1 + 1) / 127
+"""Weights are kept in 7 bits, in steps of this; the eighth tells whether the term stands in name or header."""
+HEADER_BIT = 0x80
+PRINT_WIDTH = 32
+
+_BUCKET = 16
+_PRINT_FACTORS = (np.random.default_rng(8420).integers(1, 1 << 32, PRINT_WIDTH, dtype=np.uint32) | 1).reshape(-1, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What of a skill is searched."""
+
+    key: str
+    name: str
+    header: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """One document as postings: its terms with their weights, its pairs, its fingerprint."""
+
+    terms: Hashes
+    weights: Bytes
+    pairs: Hashes
+    fingerprint: Bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Postings of `keys`.
+
+    Terms: `terms` (sorted hashes, shape (t,)) begin at `starts` (shape (t + 1,)) in `docs` and `weights` (shape (p,)).
+    Pairs: the upper bits of a 24-bit hash name a bucket; bucket i lies at `buckets[i:i + 2]` in `pair_low` (the other
+    bits) and `pair_docs`. `prints` has shape (documents, 32): equal columns estimate how much two bodies share.
+    """
+
+    keys: tuple[str, ...]
+    terms: Hashes
+    starts: Numbers
+    docs: Short
+    weights: Bytes
+    buckets: Numbers
+    pair_low: Short | Bytes
+    pair_docs: Short
+    prints: Bytes
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def size(self) -> int:
+        """Return the bytes that the arrays take."""
+        arrays = (self.terms, self.starts, self.docs, self.weights, self.buckets)
+        return sum(array.nbytes for array in (*arrays, self.pair_low, self.pair_docs, self.prints))
+
+    @classmethod
+    def build(cls, documents: Sequence[Document], analyzer: Analyzer) -> Segment:
+        """Count the words of `documents` (at most `LARGEST`)."""
+        counted = [_count(document, analyzer) for document in documents]
+        return cls._pack(
+            tuple(document.key for document in documents),
+            (_joined(one.terms for one in counted), _numbers(len(one.terms) for one in counted)),
+            _joined((one.weights for one in counted), np.uint8),
+            (_joined(one.pairs for one in counted), _numbers(len(one.pairs) for one in counted)),
+            np.array([one.fingerprint for one in counted], dtype=np.uint8).reshape(-1, PRINT_WIDTH),
+        )
+
+    @classmethod
+    def merge(cls, parts: Sequence[tuple[Segment, npt.NDArray[np.bool_]]]) -> Segment:
+        """Join segments, keeping the documents that their masks (shape (documents,)) call alive."""
+        offset, term_parts, pair_parts = 0, [], []
+        for segment, alive in parts:
+            renumbered = (np.cumsum(alive) - 1 + offset).astype(np.uint16)
+            term_parts.append(segment._alive_terms(alive, renumbered))
+            pair_parts.append(segment._alive_pairs(alive, renumbered))
+            offset += int(alive.sum())
+        keys = tuple(key for segment, alive in parts for key, kept in zip(segment.keys, alive, strict=True) if kept)
+        terms, docs, weights = (np.concatenate(arrays) for arrays in zip(*term_parts, strict=True))
+        pairs, pair_docs = (np.concatenate(arrays) for arrays in zip(*pair_parts, strict=True))
+        prints = np.concatenate([segment.prints[alive] for segment, alive in parts])
+        return cls._pack(keys, (terms, docs), weights, (pairs, pair_docs), prints)
+
+    @classmethod
+    def _pack(
+        cls,
+        keys: tuple[str, ...],
+        terms: tuple[Hashes, Short],
+        weights: Bytes,
+        pairs: tuple[Hashes, Short],
+        prints: Bytes,
+    ) -> Segment:
+        order = np.argsort(terms[0], kind="stable")
+        known, first = np.unique(terms[0][order], return_index=True)
+        bits = _bucket_bits(len(pairs[0]))
+        pair_order = np.argsort(pairs[0], kind="stable")
+        sorted_pairs = pairs[0][pair_order]
+        edges = np.arange((1 << bits) + 1, dtype=np.uint32) << np.uint32(PAIR_BITS - bits)
+        buckets = np.searchsorted(sorted_pairs, edges)
+        return cls(
+            keys=keys,
+            terms=known,
+            starts=np.append(first, len(order)).astype(np.int32),
+            docs=terms[1][order],
+            weights=weights[order],
+            buckets=buckets.astype(np.int32),
+            pair_low=_low_bits(sorted_pairs, bits),
+            pair_docs=pairs[1][pair_order],
+            prints=prints,
+        )
+
+    def _alive_terms(self, alive: npt.NDArray[np.bool_], renumbered: Short) -> tuple[Hashes, Short, Bytes]:
+        keep = alive[self.docs]
+        hashes = np.repeat(self.terms, np.diff(self.starts))
+        return hashes[keep], renumbered[self.docs[keep]], self.weights[keep]
+
+    def _alive_pairs(self, alive: npt.NDArray[np.bool_], renumbered: Short) -> tuple[Hashes, Short]:
+        bits = self._bits
+        upper = np.repeat(np.arange(1 << bits, dtype=np.uint32), np.diff(self.buckets)) << np.uint32(PAIR_BITS - bits)
+        keep = alive[self.pair_docs]
+        hashes = upper | self.pair_low
+        return hashes[keep], renumbered[self.pair_docs[keep]]
+
+    @property
+    def _bits(self) -> int:
+        return (len(self.buckets) - 1).bit_length() - 1
+
+    def postings(self, hashes: Hashes) -> tuple[Numbers, Numbers]:
+        """Return where the postings of each term begin and end; both 0 for a term that is not here."""
+        if not len(self.terms):
+            nothing = np.zeros(len(hashes), dtype=np.int32)
+            return nothing, nothing
+        place = np.searchsorted(self.terms, hashes)
+        place[place == len(self.terms)] = 0
+        here = self.terms[place] == hashes
+        return np.where(here, self.starts[place], 0), np.where(here, self.starts[place + 1], 0)
+
+    def pair_postings(self, hashes: Hashes) -> tuple[npt.NDArray[np.intp], Short]:
+        """Return (index into `hashes`, document) of every document that holds one of these pairs."""
+        bits = self._bits
+        upper = (hashes >> np.uint32(PAIR_BITS - bits)).astype(np.intp)
+        begin, end = self.buckets[upper], self.buckets[upper + 1]
+        width = int((end - begin).max(initial=0))
+        places = begin[:, None] + np.arange(width, dtype=np.int32)
+        inside = places < end[:, None]
+        places[~inside] = 0
+        low = _low_bits(hashes, bits)
+        which, column = np.nonzero(inside & (self.pair_low[places] == low[:, None])) if width else _NOTHING
+        return which, self.pair_docs[places[which, column]]
+
+
+_NOTHING = (np.zeros(0, dtype=np.intp), np.zeros(0, dtype=np.intp))
+
+
+def _bucket_bits(pairs: int) -> int:
+    """Return how many upper bits name a bucket: enough for about 16 pairs in each, between 8 and 16."""
+    return min(16, max(8, (pairs // _BUCKET).bit_length()))
+
+
+def _low_bits(hashes: Hashes, bits: int) -> Short | Bytes:
+    low = hashes & np.uint32((1 << (PAIR_BITS - bits)) - 1)
+    return low.astype(np.uint8 if PAIR_BITS - bits <= 8 else np.uint16)
+
+
+def _joined(arrays: Iterable[npt.NDArray[np.generic]], kind: type[np.generic] = np.uint32) -> npt.NDArray[np.generic]:
+    return np.concatenate([np.zeros(0, dtype=kind), *arrays])
+
+
+def _numbers(counts: Iterable[int]) -> Short:
+    lengths = np.fromiter(counts, dtype=np.intp)
+    return np.repeat(np.arange(len(lengths), dtype=np.uint16), lengths)
+
+
+def _count(document: Document, analyzer: Analyzer) -> _Counted:
+    texts = (document.name, document.header, document.body)
+    fields = [np.array(analyzer.hashes(text), dtype=np.uint32) for text in texts]
+    terms, inverse = np.unique(np.concatenate(fields), return_inverse=True)
+    weights, in_header = np.zeros(len(terms)), np.zeros(len(terms), dtype=bool)
+    place = 0
+    for field, boost, typical in zip(fields, WEIGHTS, TYPICAL, strict=True):
+        counts = np.bincount(inverse[place : place + len(field)], minlength=len(terms))
+        place += len(field)
+        weights += boost * (K1 + 1) * counts / (counts + K1 * (1 - B + B * len(field) / typical))
+        if field is not fields[-1]:
+            in_header |= counts > 0
+    steps = np.clip(np.rint(weights / STEP), 1, 127).astype(np.uint8)
+    pairs = np.unique(np.concatenate([pair_hashes(field[:-1], field[1:]) for field in fields]))
+    return _Counted(terms, steps | (in_header * np.uint8(HEADER_BIT)), pairs, _fingerprint(pairs))
+
+
+def _fingerprint(pairs: Hashes) -> Bytes:
+    """Return the low bytes of 32 min-hashes of the pairs (b-bit minwise hashing, Li and Koenig 2010)."""
+    if not len(pairs):
+        return np.zeros(PRINT_WIDTH, dtype=np.uint8)
+    mixed = (pairs ^ (pairs >> np.uint32(15))) * _PRINT_FACTORS
+    return (np.min(mixed, axis=1) >> np.uint32(7)).astype(np.uint8)

@@ -1,0 +1,125 @@
+"""Words: how text becomes the terms that the search counts.
+
+A term is a folded, stemmed word that is no stop word. Scripts that are written without spaces (Chinese, Japanese,
+Thai ...), and Korean, whose particles cling to the word, become pairs of characters instead. The index keeps terms as
+32-bit hashes, which are stable within one process only: the index is a cache and is never written to disk.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import unicodedata
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+import Stemmer
+
+Hashes = npt.NDArray[np.uint32]
+
+STOP_WORDS = frozenset(
+    """a about above after again all also am an and any are as at be been before being below between both but by can
+    could d did do does doing don down during each few for from further had has have having he her here hers herself
+    him himself his how i if in into is it its itself just ll m may me might more most must my myself no nor not now of
+    off on once only or other our ours out over own re s same shall she should so some such t than that the their
+    theirs them themselves then there these they this those through to too under until up ve very was we were what
+    when where which while who whom why will with would you your yours yourself yourselves please thanks thank hello
+    hi hey ok okay yes""".split()  # noqa: SIM905 - a paragraph of words reads better than a list of strings
+)
+LONGEST_WORD = 40
+"""Longer runs are keys, digests and encoded data, never what somebody searches for."""
+
+PAIR_BITS = 24
+"""Width of the hash of two neighbouring terms; 10,000 skills see 0.2 false pairs in a whole query."""
+
+_WORD = re.compile(r"[^\W_]+")
+_DENSE = "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
+_DENSE += "\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
+_DENSE_RUN = re.compile(f"[{_DENSE}]+")
+_CACHE = 1 << 15
+_VOICING = {"\u3099", "\u309a"}  # they tell two Japanese syllables apart and are no accents
+
+
+class _Marks(dict[int, int | None]):
+    """Translation table that drops accents and vowel signs, filled as characters turn up."""
+
+    def __missing__(self, point: int) -> int | None:
+        character = chr(point)
+        mark = unicodedata.category(character)[0] == "M" and character not in _VOICING
+        kept = self[point] = None if mark else point
+        return kept
+
+
+_MARKS = _Marks()
+
+
+def fold(text: str) -> str:
+    """Return `text` without case, width, ligature and accent: what looks alike to a reader becomes equal."""
+    if text.isascii():
+        return text.lower()
+    bare = unicodedata.normalize("NFKD", text).translate(_MARKS)
+    return unicodedata.normalize("NFKC", bare).casefold()
+
+
+def words(text: str) -> Iterable[str]:
+    """Return the words of `text`, folded, in order, stop words among them."""
+    folded = fold(text)
+    if folded.isascii() or not _DENSE_RUN.search(folded):
+        return _WORD.findall(folded)
+    return _mixed(folded)
+
+
+def _mixed(folded: str) -> Iterator[str]:
+    for word in _WORD.findall(folded):
+        place = 0
+        for run in _DENSE_RUN.finditer(word):
+            if run.start() > place:
+                yield word[place : run.start()]
+            yield from _character_pairs(run.group())
+            place = run.end()
+        if place < len(word):
+            yield word[place:]
+
+
+def _character_pairs(run: str) -> Iterator[str]:
+    return map("".join, zip(run, run[1:], strict=False)) if len(run) > 1 else iter((run,))
+
+
+class Analyzer:
+    """Turns text into terms, or into their hashes; safe to share between threads."""
+
+    def __init__(self) -> None:
+        self._stemmer = Stemmer.Stemmer("english")
+        self._lock = threading.Lock()
+        self._known: dict[str, int] = {}
+
+    def terms(self, text: str) -> list[str]:
+        """Return the terms of `text` in order, with repeats."""
+        with self._lock:
+            return [self._stemmer.stemWord(word) for word in words(text) if _counts(word)]
+
+    def hashes(self, text: str) -> list[int]:
+        """Return the 32-bit hashes of the terms of `text` in order, with repeats."""
+        known = self._known.get
+        found = [self._learn(word) if (value := known(word)) is None else value for word in words(text)]
+        return [value for value in found if value]
+
+    def _learn(self, word: str) -> int:
+        """Return the hash of a word's stem, 0 for one that does not count."""
+        with self._lock:
+            value = hash(self._stemmer.stemWord(word)) & 0xFFFFFFFF or 1 if _counts(word) else 0
+            if len(self._known) >= _CACHE:
+                self._known.clear()
+            self._known[word] = value
+        return value
+
+
+def _counts(word: str) -> bool:
+    return len(word) <= LONGEST_WORD and word not in STOP_WORDS
+
+
+def pair_hashes(first: Hashes, second: Hashes) -> Hashes:
+    """Return one 24-bit hash for each term of `first` and its neighbour in `second`; shapes (n,)."""
+    mixed = (first * np.uint32(0x9E3779B1)) ^ (second * np.uint32(0x85EBCA77) + np.uint32(0xC2B2AE3D))
+    return ((mixed ^ (mixed >> np.uint32(15))) * np.uint32(0x2C1B3C6D)) >> np.uint32(32 - PAIR_BITS)
