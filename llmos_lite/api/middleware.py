@@ -23,7 +23,7 @@ CSP_API = b"default-src 'none'; frame-ancestors 'none'"
 SECURITY = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
+    (b"referrer-policy", b"same-origin"),  # with no-referrer a form would send Origin: null
     (b"cross-origin-resource-policy", b"same-origin"),
 )
 
