@@ -6,11 +6,13 @@ the code: a table that is made here, or a file of the repository, quoted.
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from llmos_lite import errors
 from llmos_lite.errors import LlmosError
@@ -65,7 +67,53 @@ def kinds() -> str:
     )
 
 
-TABLES: dict[str, Callable[[], str]] = {"settings": settings, "access": access, "errors": kinds}
+def routes() -> str:
+    """Return every route of docs/openapi.json with its parameters and examples."""
+    described = json.loads((DOCS / "openapi.json").read_text())
+    return "\n".join(
+        _route(described, f"{method.upper()} {path}", operation)
+        for path, item in described["paths"].items()
+        for method, operation in item.items()
+    )
+
+
+def _route(described: dict[str, Any], name: str, operation: dict[str, Any]) -> str:
+    parts = [f"### {name}\n", f"{operation['summary'].rstrip('.')}.\n"]
+    if described_ := operation.get("description", "").strip():
+        parts.append(f"{described_}\n")
+    if queries := [f"`{item['name']}`" for item in operation.get("parameters", ()) if item["in"] == "query"]:
+        parts.append(f"Query: {', '.join(queries)}.\n")
+    for content in operation.get("requestBody", {}).get("content", {}).values():
+        parts += _example("Request", _sample(described, content))
+    for status, response in operation["responses"].items():
+        if status.startswith("2"):
+            for content in response.get("content", {}).values():
+                parts += _example(f"Answer {status}", _sample(described, content))
+    errors_ = [f"{status}" for status in operation["responses"] if not status.startswith("2")]
+    return "\n".join([*parts, f"Errors: {', '.join(errors_)}.\n"] if errors_ else parts)
+
+
+def _sample(described: dict[str, Any], content: dict[str, Any]) -> object:
+    """Return the example of a body: its own, the first of a named set, or the one of its schema."""
+    if "example" in content:
+        return content["example"]
+    if examples := content.get("examples"):
+        return next(iter(examples.values()))["value"]
+    schema = content.get("schema", {})
+    if reference := schema.get("$ref"):
+        schema = described["components"]["schemas"][reference.rpartition("/")[2]]
+    return schema.get("example", next(iter(schema.get("examples", ())), None))
+
+
+def _example(title: str, sample: object) -> list[str]:
+    if sample is None:
+        return []
+    text = sample if isinstance(sample, str) else json.dumps(sample, indent=2, ensure_ascii=False)
+    kind = "text" if isinstance(sample, str) else "json"
+    return [f"{title}:\n", f"```{kind}\n{text.rstrip()}\n```\n"]
+
+
+TABLES: dict[str, Callable[[], str]] = {"settings": settings, "access": access, "errors": kinds, "routes": routes}
 
 
 def filled(text: str) -> str:
