@@ -1,0 +1,82 @@
+"""Server-sent events, read from any cut of the bytes and written so that no text can break out of its event."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from llmos_lite.errors import UpstreamFailed
+
+LONGEST_EVENT = 1 << 20
+HEARTBEAT = b": keep-alive\n\n"
+
+
+class SseReader:
+    """Turns chunks of bytes, cut anywhere, into the `data` of whole events.
+
+    Lines may end in LF, CRLF or CR, as the standard wants; comments and other fields are skipped.
+
+    Args:
+        longest: most bytes of one unfinished event.
+    """
+
+    def __init__(self, longest: int = LONGEST_EVENT) -> None:
+        self._longest = longest
+        self._rest = b""
+        self._data: list[bytes] = []
+        self._size = 0
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """Return the data of each event that `chunk` completes.
+
+        Raises:
+            UpstreamFailed: `model.garbage`, when an event does not end.
+        """
+        lines = (self._rest + chunk).splitlines(keepends=True)
+        self._rest = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""
+        events: list[bytes] = []
+        for line in lines:
+            self._line(line.rstrip(b"\r\n"), events)
+        if len(self._rest) + self._size > self._longest:
+            raise UpstreamFailed("model.garbage", "The model sent an event that does not end.")
+        return events
+
+    def close(self) -> list[bytes]:
+        """Return what a stream without a last empty line still held."""
+        return self.feed(b"\n\n")
+
+    def _line(self, line: bytes, events: list[bytes]) -> None:
+        if line.startswith(b"data:"):
+            data = line[6:] if line[5:6] == b" " else line[5:]
+            self._data.append(data)
+            self._size += len(data)
+        elif not line and self._data:
+            events.append(b"\n".join(self._data))
+            self._data, self._size = [], 0
+
+
+async def events_of(chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """Yield the data of each event in `chunks`, and close them with it.
+
+    Raises:
+        UpstreamFailed: `model.garbage`, when an event does not end.
+    """
+    reader = SseReader()
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            for data in reader.feed(chunk):
+                yield data
+    for data in reader.close():
+        yield data
+
+
+def sse_event(name: str, data: bytes) -> bytes:
+    """Return one event.
+
+    Args:
+        name: our own name of the event.
+        data: JSON; its encoder escapes CR and LF, and any that are left become lines of their own.
+    """
+    if b"\n" in data or b"\r" in data:
+        data = b"\ndata: ".join(data.splitlines())
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), data)

@@ -1,0 +1,236 @@
+"""What every HTTP client for models does; run on both."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+import pytest
+
+from llmos_lite.engines.http_client import LARGEST_HEAD, MOST_BUFFERED, HttpClient, PlainClient
+from llmos_lite.engines.http_tls import TlsClient
+
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], object]
+OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx-kind: Test\r\n\r\nok"
+
+
+def plain(url: str, timeout: float = 5.0) -> HttpClient:
+    return PlainClient(urlsplit(url), timeout=timeout)
+
+
+def tls(url: str, timeout: float = 5.0) -> HttpClient:
+    return TlsClient(url, timeout=timeout)
+
+
+MakeClient = Callable[..., HttpClient]
+clients = pytest.mark.parametrize("make", [plain, tls])
+
+
+class Server:
+    """Answers each request with the next of `answers`; None closes the connection without one."""
+
+    def __init__(self, *answers: bytes | None, then_close: bool = False) -> None:
+        self.answers = list(answers)
+        self.then_close = then_close
+        self.heads: list[bytes] = []
+        self.url = ""
+        self.connections = 0
+        self.asked, self.closed = asyncio.Event(), asyncio.Event()
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self.tasks.add(asyncio.current_task())  # type: ignore[arg-type]  # there is always one here
+        try:
+            while await self._one(reader, writer):
+                pass
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            self.closed.set()
+        finally:
+            writer.close()
+
+    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        head = await reader.readuntil(b"\r\n\r\n")
+        self.heads.append(head)
+        self.asked.set()
+        fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:] if line)
+        await reader.readexactly(int(fields.get(b"content-length", b"0")))
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if answer is None:
+            return False
+        writer.write(answer)
+        await writer.drain()
+        return not self.then_close
+
+
+@asynccontextmanager
+async def serving(server: Server) -> AsyncIterator[Server]:
+    listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+    server.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    try:
+        yield server
+    finally:
+        listening.close()
+        for task in server.tasks:
+            task.cancel()
+        await asyncio.gather(*server.tasks, return_exceptions=True)
+
+
+async def body(client: HttpClient, path: str = "/x") -> bytes:
+    async with client.send("POST", path, {"x-one": "1"}, b"{}") as reply:
+        parts = []
+        while chunk := await reply.chunk():
+            parts.append(chunk)
+        return b"".join(parts)
+
+
+@clients
+async def test_a_request_is_sent_and_its_answer_read(make: MakeClient) -> None:
+    async with serving(Server(OK)) as server:
+        client = make(server.url + "/v1")
+        async with client.send("POST", "/chat", {"x-one": "1"}, b"{}") as reply:
+            assert (reply.status, reply.header("x-kind"), reply.header("missing")) == (200, "Test", "")
+            assert await reply.chunk() == b"ok"
+            assert await reply.chunk() == b""
+        head = server.heads[0].lower()
+        assert head.startswith(b"post /v1/chat http/1.1\r\n")
+        assert b"\r\nx-one: 1\r\n" in head
+        await client.close()
+
+
+@clients
+async def test_a_connection_is_used_again_after_a_whole_answer(make: MakeClient) -> None:
+    async with serving(Server(OK)) as server:
+        client = make(server.url)
+        assert [await body(client) for _ in range(3)] == [b"ok"] * 3
+        assert server.connections == 1
+        await client.close()
+
+
+@clients
+async def test_requests_at_once_get_connections_of_their_own(make: MakeClient) -> None:
+    async with serving(Server(OK)) as server:
+        client = make(server.url)
+        assert await asyncio.gather(*(body(client) for _ in range(8))) == [b"ok"] * 8
+        await client.close()
+
+
+@clients
+async def test_a_chunked_body_is_joined(make: MakeClient) -> None:
+    chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+    async with serving(Server(chunked)) as server:
+        assert await body(make(server.url)) == b"abcde"
+
+
+@clients
+async def test_a_body_may_end_with_the_connection(make: MakeClient) -> None:
+    async with serving(Server(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nall of it", then_close=True)) as server:
+        assert await body(make(server.url)) == b"all of it"
+
+
+@clients
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhal",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n9\r\nhal",
+        b"HTTP/1.1 200 OK\r\n",
+        b"220 mail.example ESMTP\r\n\r\n",
+        None,
+    ],
+)
+async def test_a_broken_answer_is_a_connection_error(make: MakeClient, answer: bytes | None) -> None:
+    async with serving(Server(answer, then_close=True)) as server:
+        with pytest.raises(ConnectionError):
+            await body(make(server.url))
+
+
+@clients
+async def test_silence_is_a_timeout_before_the_head_and_in_the_body(make: MakeClient) -> None:
+    async with serving(Server(b"", b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhal")) as server:
+        client = make(server.url, timeout=0.2)
+        for _ in range(2):
+            with pytest.raises(TimeoutError):
+                await body(client)
+
+
+@clients
+async def test_nobody_listening_is_a_refused_connection(make: MakeClient, unused_tcp_port: int) -> None:
+    with pytest.raises(ConnectionRefusedError):
+        await body(make(f"http://127.0.0.1:{unused_tcp_port}"))
+
+
+@clients
+async def test_leaving_early_ends_the_request_on_the_server(make: MakeClient) -> None:
+    async with serving(Server(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n")) as server:
+        async with asyncio.timeout(5), make(server.url).send("POST", "/", {}, b"") as reply:
+            assert await reply.chunk() == b"abc"
+        async with asyncio.timeout(5):
+            await server.closed.wait()
+
+
+async def test_cancelling_before_the_head_ends_the_request_too() -> None:
+    async with serving(Server(b"")) as server:
+        task = asyncio.ensure_future(body(plain(server.url)))
+        async with asyncio.timeout(5):
+            await server.asked.wait()
+            task.cancel()
+            await server.closed.wait()
+
+
+async def test_a_connection_that_the_server_closed_meanwhile_is_replaced() -> None:
+    async with serving(Server(OK, None, OK, OK)) as server:
+        client = plain(server.url)
+        assert [await body(client) for _ in range(3)] == [b"ok"] * 3
+        assert server.connections == 2
+
+
+async def test_a_request_that_began_to_be_answered_is_not_repeated() -> None:
+    async with serving(Server(OK, b"HTTP/1.1 2", then_close=False)) as server:
+        client = plain(server.url, timeout=0.05)
+        await body(client)
+        with pytest.raises(TimeoutError):
+            await body(client)
+        assert len(server.heads) == 2
+
+
+async def test_an_interim_answer_is_passed_over() -> None:
+    hints = b"HTTP/1.1 103 Early Hints\r\nx-kind: hint\r\n\r\n"
+    async with serving(Server(hints + OK)) as server, plain(server.url).send("GET", "/", {}, b"") as reply:
+        assert (reply.status, reply.header("x-kind")) == (200, "Test")
+
+
+async def test_bytes_that_nobody_asked_for_close_the_connection() -> None:
+    async with serving(Server(OK + b"HTTP/1.1 200 OK\r\n\r\n")) as server:
+        client = plain(server.url)
+        assert await body(client) == b"ok"
+        assert await body(client) == b"ok"
+
+
+async def test_a_head_without_end_is_refused() -> None:
+    endless = b"HTTP/1.1 200 OK\r\n" + b"x: %b\r\n" % (b"y" * 1000) * (LARGEST_HEAD // 1000 + 2)
+    async with serving(Server(endless)) as server:
+        with pytest.raises(ConnectionError):
+            await body(plain(server.url))
+
+
+async def test_a_slow_reader_holds_the_server_back() -> None:
+    size = 64 << 20
+    async with serving(Server(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size + bytes(size))) as server:
+        total = 0
+        async with plain(server.url).send("GET", "/", {}, b"") as reply:
+            while chunk := await reply.chunk():
+                assert len(chunk) < MOST_BUFFERED + (1 << 20)
+                total += len(chunk)
+        assert total == size
+
+
+async def test_closing_drops_the_idle_connections() -> None:
+    async with serving(Server(OK)) as server:
+        client = plain(server.url)
+        await body(client)
+        await client.close()
+        async with asyncio.timeout(5):
+            await server.closed.wait()

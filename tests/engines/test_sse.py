@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmos_lite.engines.sse import SseReader, sse_event
+from llmos_lite.errors import UpstreamFailed
+
+lines = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), max_size=20)
+
+
+@given(
+    data=st.lists(st.lists(lines, min_size=1, max_size=3), max_size=5),
+    end=st.sampled_from(["\n", "\r\n", "\r"]),
+    cut=st.data(),
+)
+def test_any_line_end_and_any_cut_give_the_same_events(data: list[list[str]], end: str, cut: st.DataObject) -> None:
+    text = "".join("".join(f"data: {line}{end}" for line in event) + end for event in data)
+    raw = (": comment" + end + "event: x" + end + text).encode()
+    reader, events, position = SseReader(), list[bytes](), 0
+    while position < len(raw):
+        size = cut.draw(st.integers(1, len(raw) - position))
+        events += reader.feed(raw[position : position + size])
+        position += size
+    events += reader.close()
+    assert events == ["\n".join(event).encode() for event in data]
+
+
+def test_the_space_after_the_colon_is_optional() -> None:
+    assert SseReader().feed(b"data:a\ndata: b\ndata:  c\n\n") == [b"a\nb\n c"]
+
+
+def test_a_stream_without_a_last_empty_line_still_ends_its_event() -> None:
+    reader = SseReader()
+    assert reader.feed(b"data: a") == []
+    assert reader.close() == [b"a"]
+
+
+@pytest.mark.parametrize("line", [b"data: ", b"data: aaaaaaaaaa\n"])
+def test_an_event_that_does_not_end_is_garbage(line: bytes) -> None:
+    reader = SseReader(longest=100)
+    with pytest.raises(UpstreamFailed, match="does not end"):
+        reader.feed(line * 50)
+
+
+@given(st.text())
+def test_no_text_breaks_out_of_its_event(text: str) -> None:
+    raw = sse_event("delta", text.encode(errors="replace"))
+    assert raw.startswith(b"event: delta\ndata: ")
+    assert len(SseReader(longest=1 << 30).feed(raw)) == 1

@@ -1,0 +1,274 @@
+"""A language model to test against: OpenAI's and Anthropic's dialects on raw asyncio, steered by the model's name.
+
+Names are words joined by hyphens: `plain`; `cN` N chunks, `iN` N ms between them, `lN` N ms before the answer; `eN`
+the status N; `garbage`, `silence`, `cut` (half a stream), `huge`, `plainjson` (no stream although asked), `echo` (the
+answer is the request's JSON), `nousage`, `midfail` (an error inside the stream), `crlf` (line ends), `empty` (no
+choices).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+WORD = "lorem "
+_OPTION = re.compile(r"([ciel])(\d+)")
+_LINE = re.compile(rb"content-length:\s*(\d+)", re.IGNORECASE)
+
+
+@dataclass
+class Seen:
+    """One request that came."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: dict[str, Any]
+
+    @property
+    def model(self) -> str:
+        return str(self.body.get("model", ""))
+
+    @property
+    def system(self) -> str:
+        """The system prompt, in whichever dialect it came."""
+        if "system" in self.body:
+            return "".join(block["text"] for block in self.body["system"])
+        first = self.body["messages"][0]
+        return str(first["content"]) if first["role"] == "system" else ""
+
+
+@dataclass
+class Plan:
+    """What a model's name asks for."""
+
+    words: frozenset[str]
+    chunks: int = 3
+    interval: float = 0.0
+    latency: float = 0.0
+    status: int = 200
+
+    @classmethod
+    def of(cls, model: str) -> Self:
+        words = model.split("-")
+        numbers = {match[1]: int(match[2]) for word in words if (match := _OPTION.fullmatch(word))}
+        return cls(
+            words=frozenset(words),
+            chunks=numbers.get("c", 3),
+            interval=numbers.get("i", 0) / 1000,
+            latency=numbers.get("l", 0) / 1000,
+            status=numbers.get("e", 200),
+        )
+
+
+@dataclass
+class Upstream:
+    """A running model server; `changed` is notified of every request and every client that goes away."""
+
+    models: list[str] = field(default_factory=lambda: ["plain"])
+    requests: list[Seen] = field(default_factory=list)
+    aborted: int = 0
+    connections: int = 0
+    port: int = 0
+    retry_after: str = "7"
+    silent: bool = False
+    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    @property
+    def chats(self) -> list[Seen]:
+        """The requests for an answer, without those for the list of models."""
+        return [seen for seen in self.requests if seen.method == "POST"]
+
+    async def until(self, *, requests: int = 0, chats: int = 0, aborted: int = 0) -> None:
+        """Wait for so many requests, requests for an answer, and clients gone; at most 5 s."""
+
+        def reached() -> bool:
+            return len(self.requests) >= requests and len(self.chats) >= chats and self.aborted >= aborted
+
+        async with asyncio.timeout(5), self.changed:
+            await self.changed.wait_for(reached)
+
+    async def _notify(self) -> None:
+        async with self.changed:
+            self.changed.notify_all()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        task = asyncio.current_task()
+        assert task
+        self.tasks.add(task)
+        try:
+            while seen := await _read(reader):
+                self.requests.append(seen)
+                await self._notify()
+                await self._answer(seen, reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.close()
+
+    async def _answer(self, seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer while watching for the client's end of the connection."""
+        gone = asyncio.ensure_future(reader.read(1))
+        work = asyncio.ensure_future(self._work(seen, writer))
+        await asyncio.wait({gone, work}, return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            work.cancel()
+            self.aborted += 1
+            await self._notify()
+            raise ConnectionError
+        gone.cancel()
+        await asyncio.gather(gone, return_exceptions=True)
+        work.result()
+
+    async def _work(self, seen: Seen, writer: asyncio.StreamWriter) -> None:
+        if self.silent:
+            await asyncio.sleep(3600)
+        if seen.path.endswith("/models"):
+            await _send(writer, 200, json.dumps({"object": "list", "data": [{"id": name} for name in self.models]}))
+            return
+        plan = Plan.of(seen.model)
+        await asyncio.sleep(3600 if "silence" in plan.words else plan.latency)
+        if plan.status != 200:
+            said = json.dumps({"error": {"message": f"no, and your key was {_key(seen)}"}})
+            extra = f"retry-after: {self.retry_after}\r\n" if self.retry_after else ""
+            await _send(writer, plan.status, said, extra=extra)
+        elif "garbage" in plan.words:
+            await _send(writer, 200, "<html>not a model</html>", kind="text/html")
+        elif "huge" in plan.words:
+            await _huge(writer, declared="declared" in plan.words)
+        elif seen.body.get("stream") and "plainjson" not in plan.words:
+            await _stream(seen, plan, writer)
+        else:
+            await _send(writer, 200, json.dumps(_whole(seen, plan)))
+
+
+def _key(seen: Seen) -> str:
+    return seen.headers.get("x-api-key") or seen.headers.get("authorization", "")
+
+
+async def _read(reader: asyncio.StreamReader) -> Seen | None:
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+    except asyncio.IncompleteReadError:
+        return None
+    line, *rest = head.decode().split("\r\n")
+    method, path, _ = line.split(" ")
+    headers = {name.lower(): value.strip() for name, _, value in (item.partition(":") for item in rest if item)}
+    length = _LINE.search(head)
+    body = await reader.readexactly(int(length[1])) if length else b""
+    return Seen(method, path, headers, json.loads(body) if body else {})
+
+
+async def _send(
+    writer: asyncio.StreamWriter, status: int, body: str, *, kind: str = "application/json", extra: str = ""
+) -> None:
+    data = body.encode()
+    writer.write(
+        f"HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\n{extra}content-length: {len(data)}\r\n\r\n".encode() + data
+    )
+    await writer.drain()
+
+
+async def _huge(writer: asyncio.StreamWriter, *, declared: bool) -> None:
+    size = 100 << 20
+    framing = f"content-length: {size}" if declared else "connection: close"
+    writer.write(f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n{framing}\r\n\r\n".encode())
+    for _ in range(size >> 16):
+        writer.write(b" " * (1 << 16))
+        await writer.drain()
+
+
+async def _stream(seen: Seen, plan: Plan, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+    end = "\r\n" if "crlf" in plan.words else "\n"
+    events = list(_anthropic(seen, plan) if seen.path.endswith("/messages") else _openai(seen, plan))
+    for number, event in enumerate(events):
+        if "cut" in plan.words and number * 2 >= len(events):
+            writer.close()
+            return
+        _chunk(writer, event.replace("\n", end).encode())
+        await writer.drain()
+        if plan.interval:
+            await asyncio.sleep(plan.interval)
+    writer.write(b"0\r\n\r\n")
+    await writer.drain()
+
+
+def _chunk(writer: asyncio.StreamWriter, data: bytes) -> None:
+    writer.write(b"%x\r\n%b\r\n" % (len(data), data))
+
+
+def _texts(seen: Seen, plan: Plan) -> list[str]:
+    return [json.dumps(seen.body)] if "echo" in plan.words else [WORD] * plan.chunks
+
+
+def _usage(plan: Plan) -> dict[str, int] | None:
+    return None if "nousage" in plan.words else {"prompt_tokens": 10, "completion_tokens": plan.chunks}
+
+
+def _whole(seen: Seen, plan: Plan) -> dict[str, object]:
+    text = "".join(_texts(seen, plan))
+    if seen.path.endswith("/messages"):
+        usage = {"input_tokens": 8, "cache_read_input_tokens": 2, "output_tokens": plan.chunks}
+        content = [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": text}]
+        return {"type": "message", "model": seen.model, "content": content, "stop_reason": "end_turn", "usage": usage}
+    choices = [{"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}]
+    return {"model": seen.model, "choices": [] if "empty" in plan.words else choices, "usage": _usage(plan)}
+
+
+def _openai(seen: Seen, plan: Plan) -> Iterator[str]:
+    def event(**fields: object) -> str:
+        return f"data: {json.dumps({'model': seen.model, **fields})}\n\n"
+
+    yield ": working\n\n"
+    yield event(choices=[{"delta": {"role": "assistant", "content": ""}}])
+    for text in _texts(seen, plan):
+        yield event(choices=[{"delta": {"content": text}, "finish_reason": None}])
+    if "midfail" in plan.words:
+        yield event(error={"message": "overloaded"})
+    yield event(choices=[{"delta": {}, "finish_reason": "stop"}])
+    yield event(choices=[], usage=_usage(plan))
+    yield "data: [DONE]\n\n"
+
+
+def _anthropic(seen: Seen, plan: Plan) -> Iterator[str]:
+    def event(kind: str, **fields: object) -> str:
+        return f"event: {kind}\ndata: {json.dumps({'type': kind, **fields})}\n\n"
+
+    usage = {"input_tokens": 8, "cache_creation_input_tokens": 2, "output_tokens": 1}
+    yield event("message_start", message={"model": seen.model, "content": [], "usage": usage})
+    yield event("content_block_start", index=0, content_block={"type": "text", "text": ""})
+    yield event("ping")
+    for text in _texts(seen, plan):
+        yield event("content_block_delta", index=0, delta={"type": "text_delta", "text": text})
+    if "midfail" in plan.words:
+        yield event("error", error={"type": "overloaded_error", "message": "Overloaded"})
+    yield event("content_block_stop", index=0)
+    yield event("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": plan.chunks})
+    yield event("message_stop")
+
+
+@asynccontextmanager
+async def running(models: list[str] | None = None, *, port: int = 0, silent: bool = False) -> AsyncIterator[Upstream]:
+    """Serve on a port of this machine, by default a free one."""
+    upstream = Upstream(models=["plain"] if models is None else models, silent=silent)
+    server = await asyncio.start_server(upstream.serve, "127.0.0.1", port)
+    upstream.port = server.sockets[0].getsockname()[1]
+    try:
+        yield upstream
+    finally:
+        server.close()
+        for task in upstream.tasks:
+            task.cancel()
+        await asyncio.gather(*upstream.tasks, return_exceptions=True)
