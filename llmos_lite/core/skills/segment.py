@@ -23,7 +23,7 @@ LARGEST = 1 << 16
 """Documents in one segment at most: their numbers are 16 bits wide."""
 
 K1, B = 0.9, 0.75
-WEIGHTS = (0.5, 1.0, 1.0)
+WEIGHTS = (1.0, 1.0, 1.0)
 """Boosts of name, header (description, keywords, category) and body: tantivy's best in the reference."""
 TYPICAL = (3.0, 32.0, 360.0)
 """Terms in a typical field: the mean over public skills. Fixed, so that a new document changes no other's weight."""
@@ -33,6 +33,7 @@ HEADER_BIT = 0x80
 PRINT_WIDTH = 32
 
 _BUCKET = 16
+_BYTE = 8
 _PRINT_FACTORS = (np.random.default_rng(8420).integers(1, 1 << 32, PRINT_WIDTH, dtype=np.uint32) | 1).reshape(-1, 1)
 
 
@@ -86,14 +87,14 @@ class Segment:
 
     @classmethod
     def build(cls, documents: Sequence[Document], analyzer: Analyzer) -> Segment:
-        """Count the words of `documents` (at most `LARGEST`)."""
+        """Count the words of `documents` (at least one, at most `LARGEST`)."""
         counted = [_count(document, analyzer) for document in documents]
         return cls._pack(
             tuple(document.key for document in documents),
-            (_joined(one.terms for one in counted), _numbers(len(one.terms) for one in counted)),
-            _joined((one.weights for one in counted), np.uint8),
-            (_joined(one.pairs for one in counted), _numbers(len(one.pairs) for one in counted)),
-            np.array([one.fingerprint for one in counted], dtype=np.uint8).reshape(-1, PRINT_WIDTH),
+            (np.concatenate([one.terms for one in counted]), _numbers(len(one.terms) for one in counted)),
+            np.concatenate([one.weights for one in counted]),
+            (np.concatenate([one.pairs for one in counted]), _numbers(len(one.pairs) for one in counted)),
+            np.stack([one.fingerprint for one in counted]),
         )
 
     @classmethod
@@ -102,8 +103,8 @@ class Segment:
         offset, term_parts, pair_parts = 0, [], []
         for segment, alive in parts:
             renumbered = (np.cumsum(alive) - 1 + offset).astype(np.uint16)
-            term_parts.append(segment._alive_terms(alive, renumbered))
-            pair_parts.append(segment._alive_pairs(alive, renumbered))
+            term_parts.append(segment.alive_terms(alive, renumbered))
+            pair_parts.append(segment.alive_pairs(alive, renumbered))
             offset += int(alive.sum())
         keys = tuple(key for segment, alive in parts for key, kept in zip(segment.keys, alive, strict=True) if kept)
         terms, docs, weights = (np.concatenate(arrays) for arrays in zip(*term_parts, strict=True))
@@ -139,12 +140,14 @@ class Segment:
             prints=prints,
         )
 
-    def _alive_terms(self, alive: npt.NDArray[np.bool_], renumbered: Short) -> tuple[Hashes, Short, Bytes]:
+    def alive_terms(self, alive: npt.NDArray[np.bool_], renumbered: Short) -> tuple[Hashes, Short, Bytes]:
+        """Return the postings of the living documents: term hashes, new numbers, weights; each of shape (p,)."""
         keep = alive[self.docs]
         hashes = np.repeat(self.terms, np.diff(self.starts))
         return hashes[keep], renumbered[self.docs[keep]], self.weights[keep]
 
-    def _alive_pairs(self, alive: npt.NDArray[np.bool_], renumbered: Short) -> tuple[Hashes, Short]:
+    def alive_pairs(self, alive: npt.NDArray[np.bool_], renumbered: Short) -> tuple[Hashes, Short]:
+        """Return the pairs of the living documents: hashes, put together again, and new numbers; shape (p,)."""
         bits = self._bits
         upper = np.repeat(np.arange(1 << bits, dtype=np.uint32), np.diff(self.buckets)) << np.uint32(PAIR_BITS - bits)
         keep = alive[self.pair_docs]
@@ -189,11 +192,7 @@ def _bucket_bits(pairs: int) -> int:
 
 def _low_bits(hashes: Hashes, bits: int) -> Short | Bytes:
     low = hashes & np.uint32((1 << (PAIR_BITS - bits)) - 1)
-    return low.astype(np.uint8 if PAIR_BITS - bits <= 8 else np.uint16)
-
-
-def _joined(arrays: Iterable[npt.NDArray[np.generic]], kind: type[np.generic] = np.uint32) -> npt.NDArray[np.generic]:
-    return np.concatenate([np.zeros(0, dtype=kind), *arrays])
+    return low.astype(np.uint8) if PAIR_BITS - bits <= _BYTE else low.astype(np.uint16)
 
 
 def _numbers(counts: Iterable[int]) -> Short:
@@ -223,4 +222,5 @@ def _fingerprint(pairs: Hashes) -> Bytes:
     if not len(pairs):
         return np.zeros(PRINT_WIDTH, dtype=np.uint8)
     mixed = (pairs ^ (pairs >> np.uint32(15))) * _PRINT_FACTORS
-    return (np.min(mixed, axis=1) >> np.uint32(7)).astype(np.uint8)
+    least: Hashes = mixed.min(axis=1)
+    return (least >> np.uint32(7)).astype(np.uint8)

@@ -11,6 +11,7 @@ import re
 import threading
 import unicodedata
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +38,8 @@ _WORD = re.compile(r"[^\W_]+")
 _DENSE = "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
 _DENSE += "\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
 _DENSE_RUN = re.compile(f"[{_DENSE}]+")
+_CAMEL = re.compile(r"(?<![A-Za-z0-9])[A-Za-z0-9]{0,40}?[a-z][A-Z][A-Za-z0-9]{0,40}")
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _CACHE = 1 << 15
 _VOICING = {"\u3099", "\u309a"}  # they tell two Japanese syllables apart and are no accents
 
@@ -63,8 +66,8 @@ def fold(text: str) -> str:
 
 
 def words(text: str) -> Iterable[str]:
-    """Return the words of `text`, folded, in order, stop words among them."""
-    folded = fold(text)
+    """Return the words of `text`, folded, in order, stop words among them; `getUser` gives `get`, `user`, `getuser`."""
+    folded = fold(_CAMEL.sub(_parts, text))
     if folded.isascii() or not _DENSE_RUN.search(folded):
         return _WORD.findall(folded)
     return _mixed(folded)
@@ -83,7 +86,11 @@ def _mixed(folded: str) -> Iterator[str]:
 
 
 def _character_pairs(run: str) -> Iterator[str]:
-    return map("".join, zip(run, run[1:], strict=False)) if len(run) > 1 else iter((run,))
+    return map("".join, pairwise(run)) if len(run) > 1 else iter((run,))
+
+
+def _parts(identifier: re.Match[str]) -> str:
+    return f"{_HUMP.sub(' ', identifier.group())} {identifier.group()}"
 
 
 class Analyzer:
@@ -93,6 +100,7 @@ class Analyzer:
         self._stemmer = Stemmer.Stemmer("english")
         self._lock = threading.Lock()
         self._known: dict[str, int] = {}
+        self._older: dict[str, int] = {}
 
     def terms(self, text: str) -> list[str]:
         """Return the terms of `text` in order, with repeats."""
@@ -108,9 +116,11 @@ class Analyzer:
     def _learn(self, word: str) -> int:
         """Return the hash of a word's stem, 0 for one that does not count."""
         with self._lock:
-            value = hash(self._stemmer.stemWord(word)) & 0xFFFFFFFF or 1 if _counts(word) else 0
             if len(self._known) >= _CACHE:
-                self._known.clear()
+                self._older, self._known = self._known, {}
+            value = self._older.get(word)
+            if value is None:
+                value = hash(self._stemmer.stemWord(word)) & 0xFFFFFFFF or 1 if _counts(word) else 0
             self._known[word] = value
         return value
 
@@ -122,4 +132,5 @@ def _counts(word: str) -> bool:
 def pair_hashes(first: Hashes, second: Hashes) -> Hashes:
     """Return one 24-bit hash for each term of `first` and its neighbour in `second`; shapes (n,)."""
     mixed = (first * np.uint32(0x9E3779B1)) ^ (second * np.uint32(0x85EBCA77) + np.uint32(0xC2B2AE3D))
-    return ((mixed ^ (mixed >> np.uint32(15))) * np.uint32(0x2C1B3C6D)) >> np.uint32(32 - PAIR_BITS)
+    hashes: Hashes = ((mixed ^ (mixed >> np.uint32(15))) * np.uint32(0x2C1B3C6D)) >> np.uint32(32 - PAIR_BITS)
+    return hashes

@@ -1,0 +1,154 @@
+"""The YAML block at the top of a skill: read leniently, written so that the strictest public reader accepts it.
+
+Every scalar is text, as in the standard's own validator: no dates, no numbers, no tags that could build objects.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import TypeAlias
+
+import yaml
+
+Value: TypeAlias = "str | list[Value] | dict[str, Value]"
+Fields: TypeAlias = dict[str, Value]
+
+LARGEST = 64 << 10
+"""Longest block, in characters; the standard's own fields come to less than 3,000."""
+
+DEEPEST = 8
+
+_OPENING = re.compile(r"\A---[ \t]*\r?\n")
+_CLOSING = re.compile(r"^(?:---|\.\.\.)[ \t]*(?:\r?\n|\Z)", re.MULTILINE)
+_PLAIN_LINE = re.compile(
+    r"^(?P<key>[A-Za-z][\w-]*):[ \t]+(?!\[.*\][ \t\r]*$|\{.*\}[ \t\r]*$)(?P<value>[^\s\"'|>].*?)[ \t]*\r?$",
+    re.MULTILINE,
+)
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _./()-]*[A-Za-z0-9.)]|[A-Za-z0-9]")
+_RESERVED = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
+_Loader: type[yaml.BaseLoader] = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+
+
+class BrokenFrontMatterError(ValueError):
+    """The block cannot be read; the message says why, in words for the person who wrote it."""
+
+
+def split(text: str) -> tuple[str | None, str]:
+    """Return the block (None when there is none) and everything after it, unchanged.
+
+    Raises:
+        BrokenFrontMatterError: the block never ends, or is too long.
+    """
+    opening = _OPENING.match(text)
+    if not opening:
+        return None, text
+    closing = _CLOSING.search(text, opening.end(), opening.end() + LARGEST + 8)
+    if not closing:
+        reason = "is longer than 64 KiB" if len(text) > LARGEST else "is never closed by a line with ---"
+        raise BrokenFrontMatterError(f"The front matter {reason}.")
+    return text[opening.end() : closing.start()], text[closing.end() :]
+
+
+def load(block: str) -> Fields:
+    """Return the fields of a block; a value with an unquoted colon is quoted and read again.
+
+    Raises:
+        BrokenFrontMatterError: it is no YAML mapping, or uses anchors and aliases.
+    """
+    try:
+        return _load(block)
+    except BrokenFrontMatterError:
+        quoted = _PLAIN_LINE.sub(lambda line: f"{line['key']}: {json.dumps(line['value'], ensure_ascii=False)}", block)
+        if quoted == block:
+            raise
+        try:
+            return _load(quoted)
+        except BrokenFrontMatterError:
+            pass
+        raise
+
+
+def _load(block: str) -> Fields:
+    try:
+        fields = _Builder(yaml.parse(block, _Loader)).document()
+    except BrokenFrontMatterError:
+        raise
+    except (yaml.YAMLError, ValueError) as error:
+        raise BrokenFrontMatterError(f"The front matter is no valid YAML: {_problem(error)}.") from error
+    if fields in (None, ""):
+        return {}
+    if not isinstance(fields, dict):
+        raise BrokenFrontMatterError("The front matter is no list of `key: value` lines.")
+    return fields
+
+
+class _Builder:
+    """Builds text, lists and mappings from YAML events.
+
+    The C loader's own builder recurses without a limit: 60,000 opening brackets end the process.
+    """
+
+    def __init__(self, events: Iterator[yaml.Event]) -> None:
+        self._events = events
+
+    def document(self) -> Value | None:
+        """Return the first document, None when there is none."""
+        for event in self._events:
+            if not isinstance(event, yaml.StreamStartEvent | yaml.DocumentStartEvent):
+                return None if isinstance(event, yaml.StreamEndEvent) else self._value(event, DEEPEST)
+        return None
+
+    def _value(self, event: yaml.Event, levels: int) -> Value:
+        if getattr(event, "anchor", None):
+            raise BrokenFrontMatterError("The front matter uses anchors or aliases, which skills may not.")
+        if isinstance(event, yaml.ScalarEvent):
+            return str(event.value)
+        if not levels:
+            raise BrokenFrontMatterError(f"The front matter is nested deeper than {DEEPEST} levels.")
+        if isinstance(event, yaml.SequenceStartEvent):
+            return [self._value(item, levels - 1) for item in self._until(yaml.SequenceEndEvent)]
+        return self._mapping(levels - 1)
+
+    def _mapping(self, levels: int) -> dict[str, Value]:
+        built: dict[str, Value] = {}
+        for event in self._until(yaml.MappingEndEvent):
+            key = self._value(event, levels)
+            if not isinstance(key, str):
+                raise BrokenFrontMatterError("The front matter has a key that is no text.")
+            built[key] = self._value(next(self._events), levels)
+        return built
+
+    def _until(self, end: type[yaml.Event]) -> Iterator[yaml.Event]:
+        for event in self._events:
+            if isinstance(event, end):
+                return
+            yield event
+
+
+def _problem(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    said = str(getattr(error, "problem", None) or "it cannot be read")
+    return f"{said} (line {mark.line + 2})" if mark else said
+
+
+def dump(fields: Mapping[str, str | Mapping[str, str]]) -> str:
+    """Return the block with its two `---` lines: one level of nesting, text only, no `---` inside."""
+    lines = ["---"]
+    for key, value in fields.items():
+        if isinstance(value, str):
+            lines.append(f"{_scalar(key)}: {_scalar(value)}")
+        else:
+            lines.append(f"{_scalar(key)}:")
+            lines += [f"  {_scalar(inner)}: {_scalar(text)}" for inner, text in value.items()]
+    return "\n".join([*lines, "---", ""])
+
+
+def _scalar(text: str) -> str:
+    if _PLAIN.fullmatch(text) and "--" not in text and text.lower() not in _RESERVED:
+        return text
+    quoted = json.dumps(text, ensure_ascii=False)
+    quoted = _UNPRINTABLE.sub(lambda found: f"\\u{ord(found.group()):04x}", quoted)
+    return quoted.replace("---", "--\\x2d")
