@@ -18,8 +18,9 @@ from llmos_lite.errors import UpstreamFailed
 
 OFFLINE = "offline"
 
-SKILL_BLOCK = re.compile(r'<skill id="([^"]*)" name="([^"]*)" volume="([^"]*)">\n(.*?)\n</skill>', re.DOTALL)
-"""How a skill stands in a system prompt (`core.chat.injection` writes it): id, name, volume, Markdown."""
+SKILL_BLOCK = re.compile(r"<skill_content ([^>]*)>\n(.*?)\n</skill_content>", re.DOTALL)
+"""How a skill stands in a system prompt (`Skill.to_context_injection` writes it): attributes, then Markdown."""
+_ATTRIBUTE = re.compile(r'(\w+)="([^"]*)"')
 
 
 class ChatMessage(TypedDict):
@@ -164,9 +165,9 @@ class _Section(NamedTuple):
 
 
 def _offline_answer(request: ChatRequest) -> str:
-    skills: list[tuple[str, str, str, str]] = SKILL_BLOCK.findall(request.system)
+    skills: list[tuple[str, str]] = SKILL_BLOCK.findall(request.system)
     words = _words(request.messages[-1]["content"]) if request.messages else frozenset()
-    parts = [_quote(skill, words) for skill in skills] or [_NO_SKILLS]
+    parts = [_quote(*skill, words) for skill in skills] or [_NO_SKILLS]
     return "\n\n".join([_NOTICE, *parts, _CONFIGURE])
 
 
@@ -174,11 +175,12 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(_WORD.findall(text.lower()))
 
 
-def _quote(skill: tuple[str, str, str, str], words: frozenset[str]) -> str:
+def _quote(attributes: str, body: str, words: frozenset[str]) -> str:
     """Quote the section of a skill that fits best: the one that shares most words, steps preferred."""
-    skill_id, name, volume, body = skill
+    named = {name: html.unescape(value) for name, value in _ATTRIBUTE.findall(attributes)}
     sections = [section for section in _sections(body) if section.lines]
-    title = f"**{html.unescape(name)}** (`{skill_id}`, {volume})"
+    skill_id = named.get("name", "")
+    title = f"**{named.get('title', skill_id)}** (`{skill_id}`, {named.get('volume', '')})"
     if not sections:
         return title
     best = max(sections, key=lambda section: _fit(section, words))

@@ -9,7 +9,7 @@ import pytest
 from llmos_lite.engines.llm import OFFLINE, ChatRequest, Completion, Delta, OfflineModel, Piece, gathered
 from llmos_lite.errors import UpstreamFailed
 
-SKILL = """<skill id="refund" name="Refunds &amp; returns" volume="team:shop">
+SKILL = """<skill_content name="refund" title="Refunds &amp; returns" version="abc" volume="team:shop">
 # Skill: Refunds
 
 ## When to Use
@@ -24,7 +24,7 @@ When a customer wants money back.
 # not a heading
 refund 42
 ```
-</skill>"""
+</skill_content>"""
 
 
 def ask(text: str, system: str = "") -> ChatRequest:
@@ -59,13 +59,13 @@ async def test_without_skills_it_says_so() -> None:
 
 
 async def test_a_skill_without_text_is_only_named() -> None:
-    text = await answer("x", '<skill id="a" name="A" volume="system">\n\n</skill>')
+    text = await answer("x", '<skill_content name="a" title="A" volume="system">\n\n</skill_content>')
     assert "**A** (`a`, system)\n" in text
 
 
 async def test_a_long_section_is_cut_and_its_fence_closed() -> None:
     body = "## Steps\n```\n" + "\n".join(f"line {number}" for number in range(50)) + "\n```"
-    text = await answer("steps", f'<skill id="a" name="A" volume="system">\n{body}\n</skill>')
+    text = await answer("steps", f'<skill_content name="a" title="A" volume="system">\n{body}\n</skill_content>')
     assert "line 10\n```\n…" in text
     assert "line 11" not in text
 
