@@ -89,7 +89,7 @@ def import_log(server: Server, log: Path) -> None:
     """Import as a person does, with the terminal against the running server."""
     key = (server.data / "admin.key").read_text().strip()
     env = os.environ | {"LLMOS_URL": f"http://127.0.0.1:{server.port}", "LLMOS_KEY": key}
-    command = [sys.executable, "-m", "llmos_lite", "--json", "import", str(log), "--user", "bob"]
+    command = [sys.executable, "-m", "llmos_lite", "import", str(log), "--user", "bob", "--json"]
     subprocess.run(command, env=env, check=True, stdout=subprocess.DEVNULL)
 
 

@@ -41,7 +41,7 @@ def test_the_generated_parts_are_fresh() -> None:
 def test_every_setting_is_described_with_its_default() -> None:
     page = (DOCS / "settings.md").read_text()
     rows = dict(re.findall(r"^\| `(LLMOS_\w+)` \| (.*?) \|", page, re.MULTILINE))
-    assert set(rows) == {item.metadata["env"] for item in fields(Settings)} | {"LLMOS_URL", "LLMOS_KEY"}
+    assert set(rows) == {item.metadata["env"] for item in fields(Settings)} | {"LLMOS_URL", "LLMOS_KEY", "LLMOS_USER"}
     defaults = Settings().environment()
     assert [
         key for key, shown in rows.items() if key in defaults and shown.strip("`") not in {defaults[key], "(empty)"}
