@@ -1,0 +1,260 @@
+"""Objects of one repository: read through libgit2, written as packs of our own.
+
+libgit2 is asked under a mutex, since one `Repository` serves all threads; it looks for new packs by itself when an
+object is not in the ones it knows.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pygit2
+from pygit2.enums import SortMode
+
+from llmos_lite.engines.git_objects import (
+    FOLDER_MODE,
+    SERVED_MODES,
+    Commit,
+    Entry,
+    Item,
+    Lines,
+    NewObject,
+    check_path,
+    parse_commit,
+    parse_tree,
+)
+from llmos_lite.engines.git_pack import write_pack
+from llmos_lite.engines.git_refs import OID, broken
+from llmos_lite.errors import NotFound
+
+# libgit2 reads this option when a repository is opened: set later, a ref is silently not synced.
+pygit2.settings.enable_fsync_gitdir(True)  # noqa: FBT003 - the library's signature
+# The data folder is named by whoever runs llmos; it may belong to another user, as a mounted folder does.
+pygit2.settings.owner_validation = False
+# A thousand volumes of fifty packs would use up the process's open files.
+pygit2.settings.mwindow_file_limit = 256
+
+_TREES_REMEMBERED = 1000
+_LINES_KEPT = 40_000
+"""Lines of parsed trees that are kept: about 12 MB of a very large repository, next to nothing of a usual one."""
+
+
+class Objects:
+    """What a repository holds.
+
+    Args:
+        gitdir: the repository's own folder.
+        work_tree: the folder of its files; None for a bare repository.
+    """
+
+    def __init__(self, gitdir: Path, work_tree: Path | None) -> None:
+        self._gitdir = gitdir
+        self._root = work_tree or gitdir
+        self._repo: pygit2.Repository | None = None
+        self._mutex = threading.RLock()
+        self._trees: OrderedDict[bytes, Lines] = OrderedDict()
+        self._kept = 0
+        self._roots: dict[str, bytes] = {}
+
+    @contextmanager
+    def repository(self) -> Iterator[pygit2.Repository]:
+        """Lend the libgit2 repository to this thread; opens it when it is closed.
+
+        Raises:
+            Unavailable: `volume.broken`, for whatever libgit2 cannot read.
+        """
+        with self._mutex:
+            try:
+                if self._repo is None:
+                    self._repo = pygit2.Repository(str(self._root))
+                yield self._repo
+            except (pygit2.GitError, KeyError) as error:
+                raise broken(self._gitdir, str(error).strip("'\"") or type(error).__name__) from error
+
+    def close(self) -> None:
+        """Close the packs; the next use opens them again."""
+        with self._mutex:
+            if self._repo is not None:
+                self._repo.free()
+                self._repo = None
+            self._trees.clear()
+            self._kept = 0
+
+    def write(self, objects: Sequence[NewObject]) -> None:
+        """Store objects durably, as one pack."""
+        write_pack(objects, self._gitdir / "objects" / "pack")
+        for item in objects:
+            if item.lines is not None:
+                self._keep(item.oid, item.lines)
+
+    def raw(self, oid: str) -> bytes:
+        """Return an object's content."""
+        with self.repository() as repo:
+            return bytes(repo.odb.read(oid)[1])
+
+    def blob(self, oid: str) -> bytes:
+        """Return a file's content.
+
+        Raises:
+            NotFound: `object.unknown`.
+        """
+        found = self._get(oid)
+        if not isinstance(found, pygit2.Blob):
+            raise NotFound("object.unknown", f"There is no file with the id {oid[:40]!r}.")
+        return bytes(found.data)
+
+    def commit(self, oid: str) -> Commit:
+        """Read a commit.
+
+        Raises:
+            NotFound: `commit.unknown`.
+        """
+        found = self._get(oid)
+        if not isinstance(found, pygit2.Commit):
+            raise NotFound("commit.unknown", f"There is no commit {oid[:40]!r} in this volume.")
+        return parse_commit(str(found.id), found.read_raw())
+
+    def _get(self, oid: str) -> pygit2.Object | None:
+        with self.repository() as repo:
+            return repo.get(oid) if OID.fullmatch(oid) else None
+
+    def root(self, commit: str) -> bytes:
+        """Return the id of a commit's tree; the last ones are kept, since a commit never changes."""
+        tree = self._roots.get(commit)
+        if tree is None:
+            tree = bytes.fromhex(self.commit(commit).tree)
+            if len(self._roots) > _TREES_REMEMBERED:
+                self._roots.clear()
+            self._roots[commit] = tree
+        return tree
+
+    def tree(self, oid: bytes) -> Lines:
+        """Return a tree's lines, which nobody may change; the last ones are kept."""
+        with self._mutex:
+            kept = self._trees.get(oid)
+            if kept is not None:
+                self._trees.move_to_end(oid)
+                return kept
+            lines = parse_tree(self.raw(oid.hex()))
+            self._keep(oid, lines)
+            return lines
+
+    def item(self, root: bytes, path: str) -> Item | None:
+        """Return the line of a tree that a path leads to, whatever its kind; `root` is the id of the root tree."""
+        found = Item(FOLDER_MODE, root)
+        for name in check_path(path):
+            line = self.tree(found.oid).get(name) if found.mode == FOLDER_MODE else None
+            if line is None:
+                return None
+            found = Item(*line)
+        return found
+
+    def entries(self, root: bytes, prefix: str) -> list[Entry]:
+        """Return one level of a tree, without links and submodules."""
+        oid = root
+        if prefix:
+            item = self.item(root, prefix)
+            if item is None or item.mode != FOLDER_MODE:
+                return []
+            oid = item.oid
+        lead = f"{prefix}/" if prefix else ""
+        return [
+            Entry(lead + name.decode("utf-8", "surrogateescape"), oid.hex(), mode == FOLDER_MODE)
+            for name, (mode, oid) in self.tree(oid).items()
+            if mode in SERVED_MODES
+        ]
+
+    def files(self, root: bytes, prefix: str = "") -> Iterator[tuple[str, Item]]:
+        """Walk all files below a path, links and submodules too."""
+        item = Item(FOLDER_MODE, root) if not prefix else self.item(root, prefix)
+        if item is None:
+            return
+        if item.mode != FOLDER_MODE:
+            yield prefix, item
+            return
+        for raw, line in self.tree(item.oid).items():
+            name, child = raw.decode("utf-8", "surrogateescape"), Item(*line)
+            path = f"{prefix}/{name}" if prefix else name
+            if child.mode == FOLDER_MODE:
+                yield from self.files(root, path)
+            else:
+                yield path, child
+
+    def changed(self, old: bytes, new: bytes, prefix: str = "") -> Iterator[str]:
+        """Yield the files that differ between two trees (empty ids are empty trees)."""
+        if old == new:
+            return
+        before, after = (self.tree(oid) if oid else {} for oid in (old, new))
+        for name in sorted(before.keys() | after.keys()):
+            was, now = before.get(name), after.get(name)
+            if was == now:
+                continue
+            path = prefix + name.decode("utf-8", "surrogateescape")
+            folders = [item[1] if item and item[0] == FOLDER_MODE else b"" for item in (was, now)]
+            if any(folders):
+                yield from self.changed(folders[0], folders[1], path + "/")
+            if any(item and item[0] != FOLDER_MODE for item in (was, now)):
+                yield path
+
+    def merge_base(self, one: str, other: str) -> str | None:
+        """Return the best common ancestor of two commits."""
+        with self.repository() as repo:
+            base = repo.merge_base(one, other)
+            return None if base is None else str(base)
+
+    def walk(self, start: str, paths: Sequence[str] = ()) -> Iterator[Commit]:
+        """Walk the history of a commit, newest first; parents never before their children.
+
+        Args:
+            start: the newest commit.
+            paths: only commits in which one of these entries differs from what every parent has.
+        """
+        with self.repository() as repo:
+            walker = repo.walk(start, SortMode.TOPOLOGICAL | SortMode.TIME)
+        known: dict[str, tuple[str, ...]] = {}
+        while True:
+            with self.repository():
+                found = next(walker, None)
+                if found is None:
+                    return
+                if paths and not _touches(found, paths, known):
+                    continue
+                commit = parse_commit(str(found.id), found.read_raw())
+            yield commit
+
+    def count(self, start: str, hide: str | None = None) -> int:
+        """Count the commits of a history, without those of another."""
+        with self.repository() as repo:
+            walker = repo.walk(start, SortMode.NONE)
+            if hide is not None:
+                walker.hide(hide)
+            return sum(1 for _ in walker)
+
+    def _keep(self, oid: bytes, lines: Lines) -> None:
+        with self._mutex:
+            self._kept += len(lines) - len(self._trees.get(oid, ()))
+            self._trees[oid] = lines
+            while self._kept > _LINES_KEPT and len(self._trees) > 1:
+                self._kept -= len(self._trees.popitem(last=False)[1])
+
+
+def _touches(commit: pygit2.Commit, paths: Sequence[str], known: dict[str, tuple[str, ...]]) -> bool:
+    mine = _entry_ids(commit, paths, known)
+    if not commit.parents:
+        return any(mine)
+    return all(_entry_ids(parent, paths, known) != mine for parent in commit.parents)
+
+
+def _entry_ids(commit: pygit2.Commit, paths: Sequence[str], known: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Return the id at each path, empty where there is nothing; `known` holds a tree until its child was seen."""
+    tree = str(commit.tree_id)
+    if tree not in known:
+        if len(known) > _TREES_REMEMBERED:
+            known.clear()
+        root = commit.tree
+        known[tree] = tuple(str(root[path].id) if path in root else "" for path in paths)
+    return known[tree]
