@@ -95,7 +95,9 @@ class Settings(Body):
     model_config = Body.model_config | {"json_schema_extra": {"examples": [{"share": "none"}]}}
     name: str | None = Field(None, max_length=200)
     record: bool | None = Field(None, description="Off: chats leave no trace, only a count.")
-    share: Literal["none", "digest", "full"] | None = Field(None, description="What a team sees of chats in its context.")
+    share: Literal["none", "digest", "full"] | None = Field(
+        None, description="What a team sees of chats in its context."
+    )
 
 
 class UserChange(Settings):
@@ -117,7 +119,9 @@ class NewUser(Body):
 class NewTeam(Body):
     """A team to be added."""
 
-    model_config = Body.model_config | {"json_schema_extra": {"examples": [{"team_id": "sre", "name": "Site reliability"}]}}
+    model_config = Body.model_config | {
+        "json_schema_extra": {"examples": [{"team_id": "sre", "name": "Site reliability"}]}
+    }
     team_id: str
     name: str = Field("", max_length=200)
 
@@ -153,9 +157,7 @@ async def list_users(actor: Admin, services: Has, limit: Limit = 50, cursor: Cur
 @router.post("/users", status_code=201, responses=answers(_USER, 409, status=201))
 async def create_user(actor: Admin, services: Has, body: NewUser) -> UserOut:
     """Add a person."""
-    return UserOut.of(
-        await services.accounts.create_user(actor, body.user_id, name=body.name, role=Role(body.role))
-    )
+    return UserOut.of(await services.accounts.create_user(actor, body.user_id, name=body.name, role=Role(body.role)))
 
 
 @router.patch("/users/{user_id}", responses=answers(_USER, 404))

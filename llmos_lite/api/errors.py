@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any, TypeAlias
@@ -15,6 +16,8 @@ Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 Asgi: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+log = logging.getLogger("llmos.api")
 
 PROBLEM = b"application/problem+json"
 _BROKEN_DISK = ("readonly database", "database or disk is full", "disk i/o error", "unable to open database")
@@ -54,6 +57,12 @@ def _database_error(text: str) -> LlmosError:
     if "locked" in text:
         return Unavailable("database.busy", "The database is busy.", hint="Try again in a moment.")
     return Internal("internal", "The database refused the request.", hint="The server's log has the cause.")
+
+
+def log_unexpected(error: BaseException, said: LlmosError, request_id: str = "") -> None:
+    """Log what nobody raised on purpose, with its traceback, under the request's id."""
+    if said.status >= 500 and said is not error:  # noqa: PLR2004 - the server's own mistakes
+        log.error("request %s failed: %s", request_id, said.message, exc_info=error)
 
 
 def problem_body(error: LlmosError, request_id: str) -> bytes:

@@ -6,15 +6,12 @@ Pure ASGI: nothing here buffers, and a stream passes through byte for byte.
 from __future__ import annotations
 
 import importlib
-import logging
 import re
 import secrets
 from typing import cast
 
-from llmos_lite.api.errors import Asgi, Message, Receive, Scope, Send, explain, send_problem
-from llmos_lite.errors import Invalid, LlmosError, TooLarge, Unavailable
-
-log = logging.getLogger("llmos.api")
+from llmos_lite.api.errors import Asgi, Message, Receive, Scope, Send, explain, log_unexpected, send_problem
+from llmos_lite.errors import Invalid, TooLarge, Unavailable
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 IMPORT_PATH = "/traces/import"
@@ -95,8 +92,7 @@ class _Request:
     async def fail(self, error: Exception) -> None:
         """Answer with the problem that an exception stands for, if an answer can still be given."""
         said = explain(error)
-        if said.status >= 500 and not (said is error and isinstance(error, LlmosError)):  # noqa: PLR2004
-            log.error("request %s failed: %s", self.id, said.message, exc_info=error)
+        log_unexpected(error, said, self.id)
         if not self._started:
             await send_problem(self.send, said, self.id)
         elif not self._finished:

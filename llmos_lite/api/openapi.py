@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
@@ -78,12 +79,12 @@ def answers(example: object, *errors: int, status: int = 200, description: str =
     }
 
 
-def document(app: FastAPI, extra: Json | None = None) -> Json:
+def document(app: FastAPI, extra: Sequence[Json] = ()) -> Json:
     """Return the OpenAPI document of an app.
 
     Args:
         app: the app with the CRUD routes.
-        extra: a document fragment (`paths`, `components`) of the routes that are plain ASGI.
+        extra: document fragments (`paths`, `components`) of the routes that are plain ASGI.
     """
     from fastapi.openapi.utils import get_openapi
 
@@ -93,8 +94,8 @@ def document(app: FastAPI, extra: Json | None = None) -> Json:
         description="A team's know-how for language models, kept in Git.",
         routes=app.routes,
     )
-    for kind, parts in (extra or {}).items():
-        _merge(found.setdefault(kind, {}), parts)
+    for fragment in extra:
+        _merge(found, fragment)
     schemas = found.setdefault("components", {}).setdefault("schemas", {})
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)

@@ -143,7 +143,9 @@ def read_or_make(path: Path, make: Callable[[], str]) -> str:
     except FileNotFoundError:
         text = ""
     except (OSError, UnicodeDecodeError) as error:
-        raise Unavailable("data.key", f"Could not read {path}: {error}.", hint="Mend the file, or delete it.") from error
+        raise Unavailable(
+            "data.key", f"Could not read {path}: {error}.", hint="Mend the file, or delete it."
+        ) from error
     if not text:
         text = make()
         write_private(path, text + "\n")

@@ -68,7 +68,9 @@ def test_a_lock_file_without_sense_is_still_a_lock(tmp_path: Path) -> None:
         assert holder(tmp_path) == folder.Holder(0, "")
 
 
-@pytest.mark.parametrize(("text", "code"), [("2", "data.newer"), ("99\n", "data.newer"), ("x", "data.format"), ("", "data.format")])
+@pytest.mark.parametrize(
+    ("text", "code"), [("2", "data.newer"), ("99\n", "data.newer"), ("x", "data.format"), ("", "data.format")]
+)
 def test_another_format_is_refused_with_a_sentence(tmp_path: Path, text: str, code: str) -> None:
     (tmp_path / "format").write_text(text)
     with pytest.raises(Unavailable) as refused:

@@ -175,7 +175,9 @@ class Accounts:
             raise Invalid("user.admin", "The user admin stands for the admin key and keeps its rights.")
         if "share" in changes:
             Share(changes["share"])
-        clean = {key: _name(value) if key == "name" and isinstance(value, str) else value for key, value in changes.items()}
+        clean = {
+            key: _name(value) if key == "name" and isinstance(value, str) else value for key, value in changes.items()
+        }
         changed = await self._store.change_user(user_id, clean)
         self._forget(user_id)
         return changed or await self.account(user_id)

@@ -1,0 +1,105 @@
+"""The ASGI app: hot routes answer by themselves, everything else by FastAPI, which is loaded after the server answers.
+
+Importing FastAPI and building its routes takes longer than everything else at start; a request that needs one of its
+routes in the first moments waits for it, `/health` and `/chat` do not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+from llmos_lite.api.chat import ChatEndpoint
+from llmos_lite.api.errors import Asgi, Receive, Scope, Send
+from llmos_lite.api.health import Health, Metrics, Ready
+from llmos_lite.api.middleware import Edge, wrap
+from llmos_lite.bootstrap import Services
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+Hot: TypeAlias = dict[tuple[str, str], Asgi]
+
+
+class App:
+    """The whole HTTP face of one instance.
+
+    Args:
+        services: what it speaks for.
+
+    Raises:
+        Invalid: `settings.middleware`, when LLMOS_MIDDLEWARE names something that is not there.
+    """
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        self._hot: Hot = {
+            ("POST", "/chat"): ChatEndpoint(services),
+            ("GET", "/health"): Health(),
+            ("GET", "/ready"): Ready(services),
+            ("GET", "/metrics"): Metrics(services),
+        }
+        self._routes: FastAPI | None = None
+        self._loading = asyncio.Lock()
+        self._tasks: list[asyncio.Task[FastAPI]] = []
+        settings = services.settings
+        inner = wrap(self._answer, settings.middleware)
+        self.edge = Edge(inner, max_body=settings.max_body, max_import=settings.max_import)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one connection."""
+        if scope["type"] == "http":
+            await self.edge(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1000})
+
+    async def routes(self) -> FastAPI:
+        """Return the FastAPI app with the CRUD routes, loaded on first use beside the event loop."""
+        if self._routes is None:
+            async with self._loading:
+                if self._routes is None:
+                    self._routes = await asyncio.to_thread(_load, self.services)
+        return self._routes
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] == "HEAD":  # the server leaves the body out by itself
+            scope = {**scope, "method": "GET"}
+        answer = self._hot.get((scope["method"], scope["path"]))
+        if answer is None:
+            answer = cast("Asgi", await self.routes())
+        await answer(scope, receive, send)
+
+    async def start(self) -> None:
+        """Start what runs by itself, and load the CRUD routes; the hot ones answer already."""
+        await self.services.start()
+        self._tasks.append(asyncio.create_task(self.routes()))
+
+    async def stop(self) -> None:
+        """Stop what runs by itself; everything recorded is folded into Git."""
+        self.edge.stopping = True
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.services.stop()
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        """Speak the protocol of servers other than ours."""
+        for kind, act in (("lifespan.startup", self.start), ("lifespan.shutdown", self.stop)):
+            await receive()
+            try:
+                await act()
+            except Exception as error:  # noqa: BLE001 - the protocol reports it
+                await send({"type": f"{kind}.failed", "message": str(error)})
+                return
+            await send({"type": f"{kind}.complete"})
+
+
+def create_app(services: Services) -> App:
+    """Return the app of an instance."""
+    return App(services)
+
+
+def _load(services: Services) -> FastAPI:
+    from llmos_lite.api.routes import build  # noqa: PLC0415 - FastAPI is loaded after the server answers
+
+    return build(services)

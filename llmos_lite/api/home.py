@@ -1,0 +1,182 @@
+"""The home page and signing in by browser: plain HTML, no script, nothing from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from datetime import UTC, datetime
+from html import escape
+from importlib.resources import files
+from string import Template
+from urllib.parse import parse_qs
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+import llmos_lite
+from llmos_lite.api.auth import COOKIE, actor_of, check_same_site, session_of
+from llmos_lite.bootstrap import Services
+from llmos_lite.core.accounts.permissions import Actor
+from llmos_lite.core.accounts.sign_in import SESSION_SECONDS
+from llmos_lite.core.chat.service import ChatInput
+from llmos_lite.core.traces.log import TraceSummary
+from llmos_lite.errors import Invalid, LlmosError, Unauthenticated
+
+_PAGE = Template(files("llmos_lite.api").joinpath("home.html").read_text(encoding="utf-8"))
+_STYLE = files("llmos_lite.api").joinpath("home.css").read_text(encoding="utf-8")
+_STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+CSP = (
+    f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+LATEST = 10
+
+
+async def show_home(request: Request) -> Response:
+    """`GET /`: who you are and what there is; or how to sign in."""
+    services: Services = request.app.state.services
+    try:
+        actor = await actor_of(services.accounts, request.scope)
+    except Unauthenticated:
+        return page(_SIGN_IN)
+    return page(await _overview(services, actor), _nav(actor))
+
+
+async def sign_in(request: Request) -> Response:
+    """`GET /sign-in?token=…`: spend the link that the server printed."""
+    services: Services = request.app.state.services
+    if "prefetch" in request.headers.get("sec-purpose", ""):
+        return Response(status_code=503)  # a browser that looks ahead must not spend the link
+    try:
+        session = services.accounts.sign_in.exchange(request.query_params.get("token", ""))
+    except Unauthenticated as error:
+        return page(_error(error) + _SIGN_IN, status=401)
+    return _signed_in(session)
+
+
+async def sign_in_with_key(request: Request) -> Response:
+    """`POST /sign-in`: a form with the key; answers with a session of whoever it belongs to."""
+    services: Services = request.app.state.services
+    check_same_site(request.scope)
+    try:
+        actor = await services.accounts.authenticate(await _field(request, "key"))
+    except Unauthenticated as error:
+        return page(_error(error) + _SIGN_IN, status=401)
+    return _signed_in(services.accounts.sign_in.session(actor.user_id))
+
+
+async def sign_out(request: Request) -> Response:
+    """`POST /sign-out`: end the session."""
+    services: Services = request.app.state.services
+    check_same_site(request.scope)
+    services.accounts.sign_in.end(session_of(request.scope))
+    answer = RedirectResponse("/", status_code=303)
+    answer.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
+    return answer
+
+
+async def try_chat(request: Request) -> Response:
+    """`POST /try`: one chat by form."""
+    services: Services = request.app.state.services
+    actor = await actor_of(services.accounts, request.scope)
+    message = await _field(request, "message")
+    try:
+        result = await services.chat.chat(actor, ChatInput(message=message))
+    except LlmosError as error:
+        return page(_error(error) + await _overview(services, actor, message), _nav(actor), status=error.status)
+    used = ", ".join(f"{skill.name} ({skill.volume})" for skill in result.skills_used) or "none"
+    said = (
+        f"<section><h2>Answer</h2><pre>{escape(result.response)}</pre>"
+        f'<p class="soft">Skills used: {escape(used)} · <a href="/traces/{escape(result.trace_id)}">trace</a></p></section>'
+    )
+    return page(said + await _overview(services, actor, message), _nav(actor))
+
+
+ROUTES = [
+    Route("/", show_home, methods=["GET"]),
+    Route("/sign-in", sign_in, methods=["GET"]),
+    Route("/sign-in", sign_in_with_key, methods=["POST"]),
+    Route("/sign-out", sign_out, methods=["POST"]),
+    Route("/try", try_chat, methods=["POST"]),
+]
+
+
+def page(main: str, nav: str = "", status: int = 200) -> HTMLResponse:
+    """Return the page around its main part; both parts are HTML that was escaped before."""
+    text = _PAGE.substitute(style=_STYLE, nav=nav, main=main, version=escape(llmos_lite.__version__))
+    return HTMLResponse(text, status, headers={"content-security-policy": CSP})
+
+
+async def _overview(services: Services, actor: Actor, message: str = "") -> str:
+    skills = await services.skills.load_skills_for_user(actor)
+    traces = await services.traces.page(actor, limit=LATEST)
+    patterns = await services.evolution.patterns(actor, limit=1)
+    counts = (("skills", len(skills)), ("traces", traces.total), ("patterns", patterns.total))
+    cells = "".join(f"<div><strong>{count:,}</strong><span>{noun}</span></div>" for noun, count in counts)
+    rows = "".join(_row(trace) for trace in traces.items) or '<tr><td colspan="3">None yet.</td></tr>'
+    return Template(_OVERVIEW).substitute(
+        user=escape(actor.user_id),
+        counts=cells,
+        message=escape(message),
+        rows=rows,
+    )
+
+
+def _row(trace: TraceSummary) -> str:
+    at = datetime.fromtimestamp(trace.time / 1000, UTC).strftime("%Y-%m-%d %H:%M")
+    goal = escape(trace.goal[:160])
+    return (
+        f'<tr><td><a href="/traces/{escape(trace.trace_id)}">{goal or "(empty)"}</a></td>'
+        f"<td><span>{escape(str(trace.outcome))}</span></td><td><span>{at}</span></td></tr>"
+    )
+
+
+def _nav(actor: Actor) -> str:
+    return (
+        f'<a href="/openapi.json">API</a><span class="soft">{escape(actor.user_id)}</span>'
+        '<form method="post" action="/sign-out"><button>Sign out</button></form>'
+    )
+
+
+def _error(error: LlmosError) -> str:
+    return f'<section class="error"><h2>{escape(error.message)}</h2><p class="soft">{escape(error.hint)}</p></section>'
+
+
+def _signed_in(session: str) -> Response:
+    answer = RedirectResponse("/", status_code=303)
+    answer.set_cookie(COOKIE, session, max_age=SESSION_SECONDS, path="/", httponly=True, samesite="strict")
+    return answer
+
+
+async def _field(request: Request, name: str) -> str:
+    """Read one field of a form."""
+    body = await request.body()
+    try:
+        return parse_qs(body.decode(), max_num_fields=20).get(name, [""])[0].replace("\r\n", "\n")
+    except ValueError as error:
+        raise Invalid("request.invalid", "The form cannot be read.") from error
+
+
+_SIGN_IN = """<h1>Skills that grow from your team's work</h1>
+<section><h2>Sign in</h2>
+<p>Open the link that <code>llmos serve</code> printed when it started; it works once, for 15 minutes. Or paste the key
+from the file <code>admin.key</code> in the data folder:</p>
+<form method="post" action="/sign-in">
+<label for="key">Key</label>
+<input id="key" name="key" type="password" autocomplete="off" required>
+<button>Sign in</button></form></section>
+<section><h2>From a terminal</h2>
+<pre>curl -H "Authorization: Bearer $KEY" -H "X-LLMOS-User: alice" \\
+  -H "Content-Type: application/json" -d '{"message": "How do I review a pull request?"}' \\
+  http://127.0.0.1:8420/chat</pre></section>"""
+
+_OVERVIEW = """<h1>Signed in as $user</h1>
+<section class="counts">$counts</section>
+<section><h2><label for="message">Try a chat</label></h2>
+<form method="post" action="/try">
+<textarea id="message" name="message" maxlength="20000" required placeholder="What are you working on?">$message</textarea>
+<button>Send</button></form></section>
+<section><h2>Latest traces</h2>
+<table><thead><tr><th>Goal</th><th>Outcome</th><th>Time (UTC)</th></tr></thead><tbody>$rows</tbody></table></section>
+<section><h2>More</h2><p><a href="/skills">Skills</a> · <a href="/traces">Traces</a> · <a href="/patterns">Patterns</a> ·
+<a href="/volumes/stats">Volumes</a> · <a href="/volumes/history">History</a> · <a href="/openapi.json">OpenAPI</a></p></section>"""

@@ -1,0 +1,104 @@
+"""The FastAPI app with all routes but the hot ones. Import it late: this is what is slow to load."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.requests import Request
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+
+import llmos_lite
+from llmos_lite.api import accounts, evolution, home, imports, proposals, skills, traces, upkeep, volumes
+from llmos_lite.api.chat import OPENAPI as CHAT
+from llmos_lite.api.errors import explain, problem_body, problem_headers
+from llmos_lite.api.health import OPENAPI as HEALTH
+from llmos_lite.api.openapi import document
+from llmos_lite.bootstrap import Services
+from llmos_lite.errors import Invalid, LlmosError, NotFound
+
+MODULES = (skills, proposals, evolution, imports, traces, volumes, accounts, upkeep)
+
+
+class Routes(FastAPI):
+    """FastAPI whose OpenAPI document also holds the plain ASGI routes."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the document, made once."""
+        if not self.openapi_schema:
+            self.openapi_schema = document(self, [HEALTH, CHAT])
+        return self.openapi_schema
+
+
+def build(services: Services | None = None) -> FastAPI:
+    """Return the app; without services it only describes itself."""
+    app = Routes(
+        title="llmos-lite",
+        version=llmos_lite.__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        exception_handlers={
+            LlmosError: _problem,
+            HTTPException: _http,
+            RequestValidationError: _validation,
+            Exception: _problem,
+        },
+    )
+    app.state.services = services
+    for module in MODULES:
+        app.include_router(module.router)
+    app.router.routes.extend(home.ROUTES)
+    return app
+
+
+async def _problem(request: Request, error: Exception) -> Response:
+    said = explain(error)
+    headers = {name.decode(): value.decode() for name, value in problem_headers(said)}
+    body = problem_body(said, getattr(request.state, "request_id", ""))
+    return Response(body, said.status, headers)
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    """Turn what the router or FastAPI itself refused into a problem of ours."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class
+    if error.__cause__ is not None:  # FastAPI wraps what went wrong while it read a body
+        return await _problem(request, error.__cause__ if isinstance(error.__cause__, Exception) else error)
+    if error.status_code == 404:  # noqa: PLR2004
+        return await _problem(request, NotFound("route.unknown", f"There is nothing at {request.url.path[:200]!r}."))
+    if error.status_code == 405:  # noqa: PLR2004
+        allowed = ", ".join(sorted(_methods(request)))
+        response = await _problem(request, MethodNotAllowed(request.method, allowed))
+        response.headers["allow"] = allowed
+        return response
+    return await _problem(request, Invalid("request.invalid", str(error.detail)))
+
+
+class MethodNotAllowed(Invalid):
+    """The path is there, the method is not."""
+
+    status = 405
+
+    def __init__(self, method: str, allowed: str) -> None:
+        super().__init__("method.not_allowed", f"{method[:20]} does not work here.", hint=f"Use {allowed}.")
+
+
+def _methods(request: Request) -> set[str]:
+    """Return every method that some route answers at this path; a router names only those of the first."""
+    routes = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    return {method for route in routes for method in getattr(route, "methods", None) or ()}
+
+
+async def _validation(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class
+    found = error.errors()
+    if any(item["type"] == "json_invalid" for item in found):
+        said = Invalid("request.not_json", "The body of the request is not JSON.", hint="Send a JSON object.")
+        return await _problem(request, said)
+    fields = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"[:300] for item in found[:20]]
+    said = Invalid("request.invalid", f"The request is not valid: {'; '.join(fields[:3])}.", fields=fields)
+    return await _problem(request, said)
