@@ -222,10 +222,13 @@ class LocalGitStore(VolumeInterface):
                 raise _unknown_branch(name)
             self._refs.delete(name, old)
 
-    def adopt(self, message: str | None = None, author: Author | None = None) -> Commit | None:
+    def adopt(
+        self, message: str | None = None, author: Author | None = None, *, paths: Collection[str] | None = None
+    ) -> Commit | None:
         """Commit what was edited by hand in the work tree, and finish an interrupted checkout.
 
         Args:
+            paths: look only here, as before a change of these paths; None looks everywhere.
             message: instead of the one that `HandEdits.describe` gives.
             author: instead of the person whose volume it is.
 
@@ -233,7 +236,7 @@ class LocalGitStore(VolumeInterface):
             The new commit, or None when nobody edited anything.
         """
         with self._writing("adopt the edited files"), self._lock:
-            return self._adopt(None, message, author)
+            return self._adopt(paths, message, author)
 
     def touched(self) -> bool:
         """Tell whether `adopt` might find something: a file changed, or `main` moved. Cheap, for a poller."""
@@ -370,7 +373,10 @@ def _make(path: Path, gitdir: Path, *, bare: bool) -> None:
         raise broken(gitdir, "the folder is not a Git repository")
     path.mkdir(parents=True, exist_ok=True)
     flags = RepositoryInitFlag.MKPATH | RepositoryInitFlag.NO_REINIT
-    pygit2.init_repository(str(path), bare=bare, flags=flags, initial_head=MAIN)
+    try:
+        pygit2.init_repository(str(path), bare=bare, flags=flags, initial_head=MAIN)
+    except pygit2.GitError as error:
+        raise broken(gitdir, str(error)) from error
     hooks = gitdir / "hooks"
     for sample in hooks.glob("*.sample"):
         sample.unlink()

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from llmos_lite.errors import Unavailable
+from llmos_lite.errors import Unavailable, storage_error
 
 _PATIENCE = 60.0
 """Seconds to wait for another writer. A commit takes milliseconds."""
@@ -67,7 +67,10 @@ class RepositoryLock:
 
     def _take(self) -> None:
         if self._file < 0:
-            self._file = os.open(self._gitdir / "llmos.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                self._file = os.open(self._gitdir / "llmos.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except OSError as error:
+                raise storage_error(error, "lock the volume for writing") from error
         self._wait()
         try:
             died = os.pread(self._file, 64, 0)

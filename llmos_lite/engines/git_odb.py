@@ -122,14 +122,19 @@ class Objects:
         with self.repository() as repo:
             return repo.get(oid) if OID.fullmatch(oid) else None
 
-    def root(self, commit: str) -> bytes:
-        """Return the id of a commit's tree; the last ones are kept, since a commit never changes."""
-        tree = self._roots.get(commit)
+    def root(self, oid: str) -> bytes:
+        """Return the id of the tree that a commit (or a tree) has at its root; the last ones are kept.
+
+        Raises:
+            NotFound: `commit.unknown`.
+        """
+        tree = self._roots.get(oid)
         if tree is None:
-            tree = bytes.fromhex(self.commit(commit).tree)
+            found = self._get(oid)
+            tree = bytes.fromhex(oid if isinstance(found, pygit2.Tree) else self.commit(oid).tree)
             if len(self._roots) > _TREES_REMEMBERED:
                 self._roots.clear()
-            self._roots[commit] = tree
+            self._roots[oid] = tree
         return tree
 
     def tree(self, oid: bytes) -> Lines:

@@ -23,8 +23,8 @@ LOCAL_FILES = Author("local-files", "local-files@localhost")
 class VolumeInterface(Protocol):
     """A versioned store of files with branches: what a volume needs from whatever keeps it.
 
-    Paths are relative, of plain names joined by `/`. An `at` is the id of a commit or the name of a branch, and
-    None is `main`. All methods may be called from any thread.
+    Paths are relative, of plain names joined by `/`. An `at` is the name of a branch, the id of a commit, or the
+    id of a folder's entry (paths then start in that folder); None is `main`. All methods may be called from any thread.
     """
 
     def head(self, branch: str = MAIN) -> str | None:
@@ -128,6 +128,9 @@ class VolumeInterface(Protocol):
 
     def lock(self) -> AbstractContextManager[object]:
         """Hold all other writers off, in threads and processes; the holder may commit, and lock again."""
+
+    def count(self) -> int:
+        """Return the number of commits of `main`."""
 
     def size(self) -> int:
         """Return the bytes that the store takes."""

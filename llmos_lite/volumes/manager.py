@@ -1,0 +1,262 @@
+"""`VolumeManager`: every volume of an instance, opened only for whom the seed's table lets in."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmos_lite.engines.git import LOCAL_FILES, MAIN, METADATA, PLATFORM, Author, Commit, HandEdits, LocalGitStore
+from llmos_lite.engines.git_lock import RepositoryLock
+from llmos_lite.engines.git_pack import sync_folder
+from llmos_lite.engines.git_refs import broken
+from llmos_lite.engines.signing import Signer
+from llmos_lite.errors import LlmosError, storage_error
+from llmos_lite.volumes.access import ID, ID_LENGTH, SYSTEM, Principal, VolumeKind, VolumeRef, require
+from llmos_lite.volumes.git_volume import GitVolume, author_of, default_metadata, dump_metadata
+from llmos_lite.volumes.readonly import ReadOnlyStore
+from llmos_lite.volumes.skill_paths import FILE, describe_edits, folder_path
+
+_OPEN_VOLUMES = 256
+"""Volumes kept open; each takes a few files of the process."""
+
+_FOLDERS = {VolumeKind.SYSTEM: "system", VolumeKind.TEAM: "teams", VolumeKind.USER: "users"}
+_TRACES = "traces.git"
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    store: LocalGitStore
+    traces: LocalGitStore
+    reader: GitVolume
+    writer: GitVolume
+
+    def close(self) -> None:
+        self.store.close()
+        self.traces.close()
+
+
+class VolumeManager:
+    """All volumes below one data folder; any number of threads and processes may use it at once.
+
+    Args:
+        data_dir: `<data>`; the volumes are in `<data>/volumes`, the public keys in `<data>/allowed_signers`.
+        signer: signs every commit.
+
+    Raises:
+        StorageFailed: the data folder cannot be written.
+    """
+
+    def __init__(self, data_dir: Path, signer: Signer) -> None:
+        self._root = data_dir / "volumes"
+        self._signer = signer
+        try:
+            self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            signer.write_allowed_signers(data_dir / "allowed_signers")
+        except OSError as error:
+            raise storage_error(error, "open the volumes") from error
+        self._creating = RepositoryLock(self._root)
+        self._mutex = threading.Lock()
+        self._opened: OrderedDict[VolumeRef, _Opened] = OrderedDict()
+
+    def folder(self, ref: VolumeRef) -> Path:
+        """Return the work tree of a volume."""
+        return self._root / _FOLDERS[ref.kind] / ref.id if ref.id else self._root / _FOLDERS[ref.kind]
+
+    def open(self, principal: Principal, ref: VolumeRef, *, write: bool = False) -> GitVolume:
+        """Open a volume for somebody; it is created when this is the first time.
+
+        Args:
+            principal: who opens it.
+            ref: which.
+            write: whether the handle may write.
+
+        Raises:
+            NotFound: `volume.unknown`, for a volume that does not concern the principal.
+            Forbidden: `volume.readonly`.
+            Unavailable: `volume.broken`, for this volume alone.
+        """
+        require(principal, ref, write=write)
+        opened = self._open(ref)
+        return opened.writer if write else opened.reader
+
+    def exists(self, ref: VolumeRef) -> bool:
+        """Tell whether a volume was created."""
+        return (self.folder(ref) / ".git").exists()
+
+    def create(self, ref: VolumeRef) -> None:
+        """Make a volume with its first commit; nothing happens when it is there.
+
+        Files that somebody put into its folder before are kept, and adopted.
+
+        Raises:
+            Unavailable: `volume.broken`, when the folder is what is left of a volume.
+            StorageFailed: it cannot be written.
+        """
+        if (self.folder(ref) / ".git").exists() and (self.folder(ref) / _TRACES / "HEAD").exists():
+            return
+        try:
+            with self._creating:
+                self._create(ref)
+        except OSError as error:
+            raise storage_error(error, f"create the volume {ref}") from error
+
+    def refs(self) -> list[VolumeRef]:
+        """Return the volumes that exist, broken ones too."""
+        return sorted(self._found())
+
+    def promote_skill(
+        self,
+        skill_id: str,
+        source: VolumeRef,
+        target: VolumeRef,
+        author: Author,
+        reason: str,
+        *,
+        branch: str = MAIN,
+        content: str | None = None,
+        trailers: Mapping[str, str] | None = None,
+    ) -> Commit:
+        """Copy a skill with all its files to another volume; the platform writes, the person is the author.
+
+        The caller has checked that the person may do this. Doing it again changes nothing.
+
+        Args:
+            skill_id: its id in both volumes.
+            source: from where.
+            target: to where.
+            author: who promotes it.
+            reason: why, for the message.
+            branch: `main`, or the branch of a proposal (`pr/<user>/<skill>`), made when it does not exist.
+            content: the Markdown, when it is not to be copied as it is.
+            trailers: for the end of the message.
+
+        Raises:
+            NotFound: `skill.unknown`.
+        """
+        origin, destination = self._open(source).reader, self._open(target).writer
+        head = origin.store.head()
+        text = content if content is not None else origin.read_skill(skill_id, at=head)
+        lead = len(folder_path(skill_id)) + 1
+        files = {entry.path[lead:]: entry.oid for entry in origin.skill_files(skill_id, at=head)}
+        extra = {name: origin.store.blob(oid) for name, oid in files.items() if name not in {FILE, ""}}
+        message = f"Promote '{skill_id}' from {source} - Reason: {' '.join(reason.split())}"
+        return destination.write_skill(
+            skill_id, text, message, author, files=extra, trailers=trailers, replace=True, branch=branch
+        )
+
+    def touched(self, ref: VolumeRef) -> bool:
+        """Tell whether `adopt` might find something; a `stat` for each file, for a poller."""
+        return self._open(ref).store.touched()
+
+    def adopt(self, ref: VolumeRef) -> Commit | None:
+        """Commit what was edited by hand in a work tree, as that person's; None when nothing was."""
+        return self._open(ref).store.adopt()
+
+    def left_alone(self, ref: VolumeRef) -> dict[str, str]:
+        """Return paths of a work tree that are not adopted, and why, as of the last `adopt`."""
+        return dict(self._open(ref).store.left_alone)
+
+    def maintain(self, ref: VolumeRef) -> bool:
+        """Roll up the packs of a volume when there are many; safe while others read and write."""
+        opened = self._open(ref)
+        return any([opened.store.upkeep(), opened.traces.upkeep()])
+
+    def check(self) -> dict[VolumeRef, LlmosError | None]:
+        """Open every volume and return what is wrong with each."""
+        return {ref: self._why_broken(ref) for ref in self.refs()}
+
+    def close(self) -> None:
+        """Give all files back to the system; the next use opens them again."""
+        with self._mutex:
+            for opened in self._opened.values():
+                opened.close()
+            self._opened.clear()
+        self._creating.close()
+
+    # Below
+
+    def _open(self, ref: VolumeRef) -> _Opened:
+        with self._mutex:
+            opened = self._opened.get(ref)
+            if opened is not None:
+                self._opened.move_to_end(ref)
+                return opened
+        self.create(ref)
+        fresh = self._stores(ref, self.folder(ref))
+        if fresh.store.head() is None:
+            raise broken(fresh.store.gitdir, "main has no commit")
+        with self._mutex:
+            opened = self._opened.setdefault(ref, fresh)
+            while len(self._opened) > _OPEN_VOLUMES:
+                self._opened.popitem(last=False)[1].close()
+        return opened
+
+    def _stores(self, ref: VolumeRef, folder: Path) -> _Opened:
+        author = author_of(ref.id) if ref.kind is VolumeKind.USER else LOCAL_FILES
+        store = LocalGitStore(folder, signer=self._signer, hand_edits=HandEdits(author, describe_edits))
+        traces = LocalGitStore(folder / _TRACES, signer=self._signer, bare=True)
+        reading = ReadOnlyStore(store, str(ref)), ReadOnlyStore(traces, str(ref))
+        return _Opened(
+            store,
+            traces,
+            GitVolume(ref, *reading, writable=False),
+            GitVolume(ref, store, traces, writable=True, files=store),
+        )
+
+    def _create(self, ref: VolumeRef) -> None:
+        folder = self.folder(ref)
+        if (folder / ".git").exists():
+            LocalGitStore(folder / _TRACES, signer=self._signer, bare=True)
+            return
+        if any((folder / name).exists() for name in (METADATA, _TRACES)):
+            raise broken(folder / ".git", "it is missing")
+        fresh = self._root / f".new-{os.urandom(6).hex()}"
+        try:
+            made = self._stores(ref, fresh)
+            changes = {METADATA: dump_metadata(default_metadata(ref))}
+            made.store.commit(changes, f"Create volume: {ref}", PLATFORM)
+            made.close()
+            _place(fresh, folder)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+
+    def _found(self) -> Iterator[VolumeRef]:
+        if _is_volume(self.folder(SYSTEM)):
+            yield SYSTEM
+        for kind in (VolumeKind.TEAM, VolumeKind.USER):
+            for folder in (self._root / _FOLDERS[kind]).glob("*"):
+                if len(folder.name) <= ID_LENGTH and ID.fullmatch(folder.name) and _is_volume(folder):
+                    yield VolumeRef(kind, folder.name)
+
+    def _why_broken(self, ref: VolumeRef) -> LlmosError | None:
+        try:
+            volume = self._open(ref).reader
+            volume.store.log(limit=1)
+            volume.list_skills()
+        except LlmosError as error:
+            return error
+        return None
+
+
+def _is_volume(folder: Path) -> bool:
+    return (folder / ".git").exists() or (folder / METADATA).exists()
+
+
+def _place(fresh: Path, folder: Path) -> None:
+    """Move a new volume to its place, at once; into a folder with files of somebody, around them."""
+    for name in ("skills", "memory"):
+        (fresh / name).mkdir(exist_ok=True)
+    folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if folder.exists():
+        # In this order: what a kill leaves undone after the first, the next opening does.
+        for name in (".git", _TRACES, METADATA):
+            (fresh / name).rename(folder / name)
+        sync_folder(folder)
+    else:
+        fresh.rename(folder)
+    sync_folder(folder.parent)

@@ -1,0 +1,90 @@
+"""Where a skill stands in a volume: `skills/<id>/SKILL.md`, or the seed's flat `skills/<id>.md`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from llmos_lite.engines.git import Entry
+from llmos_lite.volumes.access import ID, ID_LENGTH, check_id
+
+FOLDER = "skills"
+FILE = "SKILL.md"
+_FLAT = ".md"
+
+
+@dataclass(frozen=True, slots=True)
+class SkillEntry:
+    """A skill as it stands in a volume.
+
+    Args:
+        skill_id: its id.
+        version: Git id of its entry: the tree of the folder, or the blob of the flat file.
+        path: of its Markdown file.
+        is_folder: whether it has the standard's form; False for the seed's flat file.
+    """
+
+    skill_id: str
+    version: str
+    path: str
+    is_folder: bool
+
+
+def folder_path(skill_id: str) -> str:
+    """Return the folder of a skill; the id is checked."""
+    return f"{FOLDER}/{check_id(skill_id, 'skill')}"
+
+
+def flat_path(skill_id: str) -> str:
+    """Return the flat file of a skill; the id is checked."""
+    return f"{folder_path(skill_id)}{_FLAT}"
+
+
+def file_path(skill_id: str, name: str = FILE) -> str:
+    """Return the path of a file in a skill's folder; `name` may lead into folders."""
+    return f"{folder_path(skill_id)}/{name}"
+
+
+def skill_of(path: str) -> str:
+    """Return the skill that a path belongs to, empty for none."""
+    top, _, rest = path.partition("/")
+    name, slash, _ = rest.partition("/")
+    if top != FOLDER or not name:
+        return ""
+    return name if slash else name.removesuffix(_FLAT)
+
+
+def skill_entries(entries: Collection[Entry]) -> list[SkillEntry]:
+    """Return the skills among the entries of `skills/`, by id; a folder stands before a flat file of the same id.
+
+    A name that is no id (`README.md`, `Notes`) is no skill. A folder without a `SKILL.md` is listed: whoever reads it
+    learns what is missing.
+    """
+    found: dict[str, SkillEntry] = {}
+    for path, oid, is_tree in entries:
+        name = path[len(FOLDER) + 1 :]
+        if not is_tree:
+            if not name.endswith(_FLAT):
+                continue
+            name = name[: -len(_FLAT)]
+        if (is_tree or name not in found) and len(name) <= ID_LENGTH and ID.fullmatch(name):
+            found[name] = SkillEntry(name, oid, f"{path}/{FILE}" if is_tree else path, is_tree)
+    return [found[name] for name in sorted(found)]
+
+
+def misnamed(entries: Collection[Entry]) -> list[str]:
+    """Return what stands in `skills/` as if it were a skill, under a name that is no id."""
+    known = {entry.path.removesuffix(f"/{FILE}") for entry in skill_entries(entries)}
+    flat = {f"{path}{_FLAT}" for path in known}
+    return [path for path, _, is_tree in entries if (is_tree or path.endswith(_FLAT)) and path not in known | flat]
+
+
+def describe_edits(changes: Mapping[str, bytes | None], existed: Collection[str]) -> str:
+    """Return the message of a hand edit, in the seed's form where it is about one skill."""
+    skills = sorted({skill_of(path) or path for path in changes})
+    if len(skills) != 1 or not skill_of(next(iter(changes))):
+        return f"Adopt hand edits: {', '.join(skills[:5])}{', ...' if len(skills) > 5 else ''}"  # noqa: PLR2004
+    mains = {path for path in changes if path.endswith((f"/{FILE}", _FLAT)) and path.count("/") <= 2}  # noqa: PLR2004
+    if mains and all(changes[path] is None for path in mains):
+        return f"Delete skill: {skills[0]}"
+    return f"{'Create' if mains and not mains & set(existed) else 'Update'} skill: {skills[0]}"
