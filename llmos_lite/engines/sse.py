@@ -1,4 +1,4 @@
-"""Server-sent events, read from any cut of the bytes and written so that no text can break out of its event."""
+"""Server-sent events, read from any cut of the bytes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from contextlib import aclosing
 from llmos_lite.errors import UpstreamFailed
 
 LONGEST_EVENT = 1 << 20
-HEARTBEAT = b": keep-alive\n\n"
 
 
 class SseReader:
@@ -68,15 +67,3 @@ async def events_of(chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes
                 yield data
     for data in reader.close():
         yield data
-
-
-def sse_event(name: str, data: bytes) -> bytes:
-    """Return one event.
-
-    Args:
-        name: our own name of the event.
-        data: JSON; its encoder escapes CR and LF, and any that are left become lines of their own.
-    """
-    if b"\n" in data or b"\r" in data:
-        data = b"\ndata: ".join(data.splitlines())
-    return b"event: %b\ndata: %b\n\n" % (name.encode(), data)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmos_lite.engines.sse import SseReader, sse_event
+from llmos_lite.engines.sse import SseReader
 from llmos_lite.errors import UpstreamFailed
 
 lines = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), max_size=20)
@@ -42,10 +42,3 @@ def test_an_event_that_does_not_end_is_garbage(line: bytes) -> None:
     reader = SseReader(longest=100)
     with pytest.raises(UpstreamFailed, match="does not end"):
         reader.feed(line * 50)
-
-
-@given(st.text())
-def test_no_text_breaks_out_of_its_event(text: str) -> None:
-    raw = sse_event("delta", text.encode(errors="replace"))
-    assert raw.startswith(b"event: delta\ndata: ")
-    assert len(SseReader(longest=1 << 30).feed(raw)) == 1

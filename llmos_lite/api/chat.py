@@ -1,0 +1,199 @@
+"""`POST /chat`: plain ASGI, since every chat passes here; JSON, or server-sent events when asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from types import TracebackType
+from typing import Annotated, Self, cast
+
+import msgspec
+
+from llmos_lite.api.auth import actor_of
+from llmos_lite.api.chat_openapi import OPENAPI
+from llmos_lite.api.errors import Message, Receive, Scope, Send, explain, problem_body, send_problem
+from llmos_lite.api.sse import EventStream
+from llmos_lite.bootstrap import Services
+from llmos_lite.core.chat.messages import (
+    MOST_SKILLS,
+    ChatDelta,
+    ChatEvent,
+    ChatFailed,
+    ChatInput,
+    ChatResult,
+    ChatStarted,
+)
+from llmos_lite.errors import Invalid
+
+__all__ = ["OPENAPI", "ChatEndpoint"]
+
+log = logging.getLogger("llmos.api")
+
+_ON, _OFF = frozenset({b"on", b"true", b"1", b"yes"}), frozenset({b"off", b"false", b"0", b"no"})
+
+
+class _Body(msgspec.Struct, forbid_unknown_fields=True):
+    message: str
+    conversation_id: str | None = None
+    team_id: str | None = None
+    stream: bool | None = None
+    max_skills: Annotated[int, msgspec.Meta(ge=0, le=MOST_SKILLS)] | None = None
+
+
+_decoder = msgspec.json.Decoder(_Body)
+_encode = msgspec.json.Encoder().encode
+
+
+class ChatEndpoint:
+    """The route.
+
+    Args:
+        services: its `accounts` know who asks, its `chat` answers.
+    """
+
+    def __init__(self, services: Services) -> None:
+        self._accounts, self._chat = services.accounts, services.chat
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; what is refused before the first byte is raised, for the edge to answer."""
+        actor = await actor_of(self._accounts, scope)
+        record, wants_events = _steering(scope)
+        body = _parsed(await _read(receive))
+        given = ChatInput(
+            message=body.message,
+            conversation_id=body.conversation_id,
+            team_id=body.team_id,
+            max_skills=body.max_skills,
+            record=record,
+        )
+        answer = _as_events if (wants_events if body.stream is None else body.stream) else _as_json
+        async with _UntilGone(receive), aclosing(self._chat.stream(actor, given)) as events:
+            await answer(events, send, scope.get("state", {}).get("request_id", ""))
+
+
+async def _as_json(events: AsyncGenerator[ChatEvent, None], send: Send, request_id: str) -> None:
+    async for event in events:
+        if isinstance(event, ChatFailed):
+            await send_problem(_with(send, _trace_header(event.trace_id)), event.error, request_id)
+        elif isinstance(event, ChatResult):
+            body = _encode(event)
+            headers = [
+                (b"content-type", b"application/json"),
+                (b"content-length", b"%d" % len(body)),
+                *_trace_header(event.trace_id),
+            ]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
+
+
+async def _as_events(events: AsyncGenerator[ChatEvent, None], send: Send, request_id: str) -> None:
+    stream = EventStream(send)
+    try:
+        async for event in events:
+            if isinstance(event, ChatDelta):
+                await stream.event("delta", _encode(event))
+            elif isinstance(event, ChatStarted):
+                await stream.start(_trace_header(event.trace_id))
+                await stream.event("start", _encode(event))
+            elif isinstance(event, ChatFailed):
+                await stream.event("error", problem_body(event.error, request_id))
+            else:
+                await stream.event("done", _encode(event))
+        await stream.end()
+    except Exception as error:
+        if not stream.started:
+            raise
+        said = explain(error)  # as when the disk is full: there was an answer, and no trace of it
+        if said is not error:
+            log.exception("request %s failed in its stream", request_id)
+        await stream.event("error", problem_body(said, request_id))
+        await stream.end()
+    finally:
+        stream.close()
+
+
+class _UntilGone:
+    """Cancels its body when the client goes away, so that the model stops, and then ends quietly."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive, self._gone = receive, False
+        self._watch: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        self._watch = asyncio.create_task(self._wait(task))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if self._watch is not None:
+            self._watch.cancel()
+        if not self._gone:
+            return False
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        return task.uncancel() == 0 and isinstance(error, asyncio.CancelledError)
+
+    async def _wait(self, task: asyncio.Task[None]) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._gone = True
+        task.cancel()
+
+
+def _steering(scope: Scope) -> tuple[bool, bool]:
+    """Return whether to record, and whether the client takes events, as the headers say."""
+    record = events = None
+    for name, value in scope["headers"]:
+        if name == b"x-llmos-record":
+            record = _switch(value)
+        elif name == b"accept":
+            events = b"text/event-stream" in value.lower()
+    return record is not False, events is True
+
+
+def _switch(value: bytes) -> bool:
+    """Read `X-LLMOS-Record`; a word that means nothing is refused, since guessing could record a secret."""
+    word = value.strip().lower()
+    if word not in _ON | _OFF:
+        raise Invalid("request.invalid", "The header X-LLMOS-Record is neither on nor off.", hint="Send off, or none.")
+    return word in _ON
+
+
+async def _read(receive: Receive) -> bytes:
+    """Return the body; its limit is the edge's business."""
+    message = await receive()
+    body = cast("bytes", message.get("body", b""))
+    if not message.get("more_body"):
+        return body
+    parts = [body]
+    while message.get("more_body"):
+        message = await receive()
+        parts.append(message.get("body", b""))
+    return b"".join(parts)
+
+
+def _parsed(body: bytes) -> _Body:
+    try:
+        return _decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise Invalid("request.invalid", f"The request is not valid: {error}.") from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Invalid("request.not_json", "The body of the request is not JSON.", hint="Send a JSON object.") from None
+
+
+def _trace_header(trace_id: str | None) -> list[tuple[bytes, bytes]]:
+    return [(b"x-llmos-trace", trace_id.encode())] if trace_id else []
+
+
+def _with(send: Send, headers: list[tuple[bytes, bytes]]) -> Send:
+    """Add headers to whatever answer is sent."""
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message["headers"], *headers]}
+        await send(message)
+
+    return sending

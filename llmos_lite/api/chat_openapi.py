@@ -1,0 +1,134 @@
+"""How `POST /chat` stands in the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llmos_lite.api.openapi import answers
+from llmos_lite.core.chat.messages import MOST_SKILLS
+
+_REQUEST = {"message": "Review this pull request for SQL injection", "team_id": "sre", "max_skills": 3}
+_SKILL = {
+    "skill_id": "code-review",
+    "name": "Code review",
+    "volume": "team:sre",
+    "version": "4f1b0c9d2e7a5b8c3d6e9f0a1b2c3d4e5f6a7b8c",
+    "score": 7.31,
+}
+_ANSWER = {
+    "response": "Two queries are built by string concatenation: ...",
+    "skills_used": [_SKILL],
+    "trace_id": "01KAKE3VX5N8Q2R7T9W4Y6Z1BD",
+    "conversation_id": "01KAKE3VX5C3D5F7G9H1J3K5M7",
+    "usage": {"input_tokens": 812, "output_tokens": 240},
+    "model": "llama3.2",
+    "recorded": True,
+}
+_EVENTS = """\
+event: start
+data: {"conversation_id":"01KAKE3VX5C3D5F7G9H1J3K5M7","trace_id":"01KAKE3VX5N8Q2R7T9W4Y6Z1BD","skills_used":[...]}
+
+event: delta
+data: {"text":"Two queries "}
+
+event: done
+data: {"response":"Two queries ...","skills_used":[...],"trace_id":"01KAKE3VX5N8Q2R7T9W4Y6Z1BD",...}
+
+"""
+_NULLABLE = {"type": ["string", "null"]}
+
+_SCHEMAS: dict[str, Any] = {
+    "ChatRequest": {
+        "type": "object",
+        "required": ["message"],
+        "additionalProperties": False,
+        "properties": {
+            "message": {"type": "string", "minLength": 1, "description": "What you say."},
+            "conversation_id": _NULLABLE | {"description": "Conversation to go on with; leave it out to begin one."},
+            "team_id": _NULLABLE | {"description": "Team in whose context this is; one of your own."},
+            "stream": {
+                "type": ["boolean", "null"],
+                "description": "true answers with server-sent events, as `Accept: text/event-stream` does.",
+            },
+            "max_skills": {
+                "type": ["integer", "null"],
+                "minimum": 0,
+                "maximum": MOST_SKILLS,
+                "description": "Most skills in the context.",
+            },
+        },
+    },
+    "SkillUse": {
+        "type": "object",
+        "required": ["skill_id", "name", "volume", "version", "score"],
+        "properties": {
+            "skill_id": {"type": "string"},
+            "name": {"type": "string"},
+            "volume": {"type": "string", "description": "`system`, `team:ID` or `user:ID`."},
+            "version": {"type": "string", "description": "Git id of the skill's entry."},
+            "score": {"type": "number"},
+        },
+    },
+    "ChatAnswer": {
+        "type": "object",
+        "required": ["response", "skills_used", "trace_id", "conversation_id", "usage", "model", "recorded"],
+        "properties": {
+            "response": {"type": "string"},
+            "skills_used": {"type": "array", "items": {"$ref": "#/components/schemas/SkillUse"}},
+            "trace_id": _NULLABLE | {"description": "null when nothing was recorded."},
+            "conversation_id": _NULLABLE | {"description": "null when a conversation began unrecorded."},
+            "usage": {
+                "type": "object",
+                "required": ["input_tokens", "output_tokens"],
+                "properties": {"input_tokens": {"type": "integer"}, "output_tokens": {"type": "integer"}},
+            },
+            "model": {"type": "string"},
+            "recorded": {"type": "boolean"},
+        },
+    },
+}
+
+_RESPONSES = answers(_ANSWER, 404, 409, 413, 502, 504, 507, description="The answer; its trace is durable.")
+_RESPONSES[200]["content"]["application/json"]["schema"] = {"$ref": "#/components/schemas/ChatAnswer"}
+_RESPONSES[200]["content"]["text/event-stream"] = {"schema": {"type": "string"}, "example": _EVENTS}
+_RESPONSES[200]["headers"] = {
+    "X-LLMOS-Trace": {"description": "Id of the trace, when one is kept.", "schema": {"type": "string"}}
+}
+
+OPENAPI: dict[str, Any] = {
+    "paths": {
+        "/chat": {
+            "post": {
+                "tags": ["chat"],
+                "operationId": "chat",
+                "summary": "Chat with the skills that fit in the context",
+                "description": (
+                    "Chooses skills of yours, your teams and the system, asks the model, and answers when the trace "
+                    "is durable. As events: `start` (skills, ids), `delta` (text) as it comes, then `done` with the "
+                    "fields of the JSON answer, or `error` with a problem. A model that fails is an error with "
+                    "`trace_id`; a client that goes away ends the request to the model, and its trace says `aborted`."
+                ),
+                "parameters": [
+                    {
+                        "name": "X-LLMOS-Record",
+                        "in": "header",
+                        "required": False,
+                        "description": "`off` keeps this chat out of the traces; only a count is kept.",
+                        "schema": {"type": "string", "enum": ["on", "off"]},
+                    }
+                ],
+                "requestBody": {
+                    "required": True,
+                    "content": {
+                        "application/json": {
+                            "schema": {"$ref": "#/components/schemas/ChatRequest"},
+                            "example": _REQUEST,
+                        }
+                    },
+                },
+                "responses": {str(status): response for status, response in _RESPONSES.items()},
+            }
+        }
+    },
+    "components": {"schemas": _SCHEMAS},
+}

@@ -1,0 +1,102 @@
+"""Which skills go into the context of one message, and what is remembered of the choice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from llmos_lite.core.accounts.permissions import Actor
+from llmos_lite.core.chat.assignment import Arm, Assignment
+from llmos_lite.core.chat.conversation import Conversation
+from llmos_lite.core.chat.injection import inject
+from llmos_lite.core.skills.format import Skill
+from llmos_lite.core.skills.manager import ScoredSkill, SkillsManager
+from llmos_lite.core.traces.trace import Exposure, SkillUse
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What goes into the context.
+
+    Args:
+        system: the system prompt; empty without skills.
+        used: the skills in it, best first.
+        exposures: every skill that was considered, in whichever arm.
+        commits: the commit at which each volume was read.
+    """
+
+    system: str = ""
+    used: tuple[SkillUse, ...] = ()
+    exposures: tuple[Exposure, ...] = ()
+    commits: Mapping[str, str] = field(default_factory=dict)
+
+
+class Chooser:
+    """Chooses skills for messages.
+
+    Args:
+        skills: where they come from.
+        assignment: who is treated and who is control.
+        budget_tokens: most tokens of skills in one context.
+    """
+
+    def __init__(self, skills: SkillsManager, assignment: Assignment, *, budget_tokens: int) -> None:
+        self._skills, self._assignment, self._budget = skills, assignment, budget_tokens
+
+    async def choose(self, actor: Actor, query: str, team_id: str | None, limit: int, talk: Conversation) -> Choice:
+        """Return what goes into the context; volumes that are not in memory yet are read beside the event loop."""
+        if not limit:
+            return Choice()
+        if self._skills.is_warm(actor, team_id):
+            return self._choose(actor, query, team_id, limit, talk)
+        return await asyncio.to_thread(self._choose, actor, query, team_id, limit, talk)
+
+    def _choose(self, actor: Actor, query: str, team_id: str | None, limit: int, talk: Conversation) -> Choice:
+        context = self._skills.build_context_for_query(actor, query, team_id, limit)
+        fitting = list(context.used)
+        if len(fitting) < limit and talk.skills:
+            there = self._skills.load_skills_for_user(actor, team_id)
+            fitting += _carried(
+                talk.skills, fitting, {(item.volume, item.skill_id): item for item in there if item.usable}
+            )
+            del fitting[limit:]
+        arms = self._assignment.arms(actor, talk.id, fitting)
+        treated = [scored for scored, arm in zip(fitting, arms, strict=True) if arm.treated]
+        injection = inject(treated, self._budget)
+        return Choice(
+            system=injection.text,
+            used=tuple(_use(scored) for scored in injection.skills),
+            exposures=tuple(_exposure(scored, arm) for scored, arm in zip(fitting, arms, strict=True)),
+            commits=context.commits,
+        )
+
+
+def _carried(
+    before: Sequence[SkillUse], fitting: Sequence[ScoredSkill], there: Mapping[tuple[str, str], Skill]
+) -> list[ScoredSkill]:
+    """Return the skills of the last answer that are still there: "and now in French" names none, and means them."""
+    chosen = {(scored.skill.volume, scored.skill.skill_id) for scored in fitting}
+    kept = [(use, there.get((use.volume, use.skill_id))) for use in before]
+    return [
+        ScoredSkill(skill, use.score)
+        for use, skill in kept
+        if skill is not None and (use.volume, use.skill_id) not in chosen
+    ]
+
+
+def _use(scored: ScoredSkill) -> SkillUse:
+    skill = scored.skill
+    return SkillUse(skill.skill_id, skill.name, skill.volume, skill.version, scored.score)
+
+
+def _exposure(scored: ScoredSkill, arm: Arm) -> Exposure:
+    skill = scored.skill
+    return Exposure(
+        volume=skill.volume,
+        skill_id=skill.skill_id,
+        version=skill.version,
+        arm="treatment" if arm.treated else "control",
+        propensity=arm.propensity,
+        score=scored.score,
+    )

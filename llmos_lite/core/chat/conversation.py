@@ -1,0 +1,50 @@
+"""What a conversation held so far: the messages for the model, and the skills that were in its context."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from llmos_lite.core.traces.trace import Ended, SkillUse, Trace
+from llmos_lite.engines.llm import ChatMessage
+
+ID_LENGTH = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A conversation before its next message.
+
+    Args:
+        id: its id.
+        messages: what was said, oldest first; turns without an answer are left out.
+        parent: id of the last trace; empty for a new conversation.
+        team: team of the last trace.
+        skills: what was in the context of the last answer.
+    """
+
+    id: str
+    messages: tuple[ChatMessage, ...] = ()
+    parent: str = ""
+    team: str = ""
+    skills: tuple[SkillUse, ...] = ()
+
+    @classmethod
+    def of(cls, conversation_id: str, traces: Sequence[Trace]) -> Self:
+        """Return the conversation that `traces`, oldest first, are the record of."""
+        answered = [trace for trace in traces if trace.ended is not Ended.ERROR and trace.answer]
+        messages = [message for trace in answered for message in _messages(trace)]
+        last = traces[-1]
+        return cls(conversation_id, tuple(messages), last.id, last.team, last.skills_used)
+
+
+def _messages(trace: Trace) -> list[ChatMessage]:
+    """Return what the people and the model said, without tools; an imported system prompt is not ours to repeat."""
+    said: list[ChatMessage] = []
+    for message in trace.messages:
+        if message.role == "user" and message.content:
+            said.append({"role": "user", "content": message.content})
+        elif message.role == "assistant" and message.content:
+            said.append({"role": "assistant", "content": message.content})
+    return said

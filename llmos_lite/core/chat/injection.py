@@ -1,0 +1,66 @@
+"""The system prompt that carries the skills: the same skills always give the same bytes, so that prompt caches live.
+
+Skills stand in the system prompt only, never inside the user's words, and in an order of their own (system, then team,
+then user; by id inside each), not in the order of their score, which changes from message to message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from llmos_lite.core.skills.format import estimate_tokens
+from llmos_lite.core.skills.manager import ScoredSkill
+from llmos_lite.volumes.access import VolumeKind
+
+INTRODUCTION = """\
+You work with a team that keeps its know-how as skills. The skills below were chosen because they seem to fit this \
+conversation. Where one fits the request, follow its steps and keep to its conventions. Where none fits, answer as you \
+would without them. If two disagree, the later one is the more specific and wins. They are instructions of the team, \
+not words of the user: do not quote or mention them unless you are asked."""
+
+_PRECEDENCE = {kind: place for place, kind in enumerate((VolumeKind.SYSTEM, VolumeKind.TEAM, VolumeKind.USER))}
+_LEAST = 64
+"""A skill that would get fewer tokens than this is left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Injection:
+    """A system prompt, and which skills it really holds, best first; empty without skills."""
+
+    text: str = ""
+    skills: tuple[ScoredSkill, ...] = ()
+
+
+def inject(skills: Sequence[ScoredSkill], budget_tokens: int) -> Injection:
+    """Return the system prompt for `skills`.
+
+    Args:
+        skills: what fits, best first.
+        budget_tokens: most tokens for all of them; short ones are whole, long ones share the rest evenly.
+    """
+    shares = _shares(skills, budget_tokens - estimate_tokens(INTRODUCTION))
+    blocks = {place: skills[place].skill.to_context_injection(share) for place, share in shares.items()}
+    held = [place for place in range(len(skills)) if blocks.get(place)]
+    if not held:
+        return Injection()
+    ordered = sorted(held, key=lambda place: _place(skills[place]))
+    text = "\n\n".join([INTRODUCTION, *(blocks[place] for place in ordered)])
+    return Injection(text, tuple(skills[place] for place in held))
+
+
+def _place(scored: ScoredSkill) -> tuple[int, str, str]:
+    kind = VolumeKind(scored.skill.volume.partition(":")[0])
+    return _PRECEDENCE[kind], scored.skill.volume, scored.skill.skill_id
+
+
+def _shares(skills: Sequence[ScoredSkill], budget: int) -> dict[int, int]:
+    """Give each skill, the shortest first, what it needs but no more than an even part of what is left."""
+    needs = {place: estimate_tokens(scored.skill.body) + _LEAST for place, scored in enumerate(skills)}
+    while needs and budget < len(needs) * _LEAST:
+        needs.popitem()  # the worst goes first
+    shares: dict[int, int] = {}
+    for place in sorted(needs, key=lambda place: needs[place]):
+        shares[place] = min(needs[place], budget // (len(needs) - len(shares)))
+        budget -= shares[place]
+    return shares

@@ -1,0 +1,77 @@
+"""What goes into a chat and what comes out of it."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from llmos_lite.core.traces.trace import SkillUse
+from llmos_lite.errors import LlmosError
+
+MOST_SKILLS = 20
+
+
+class ChatInput(msgspec.Struct, frozen=True, kw_only=True):
+    """One message of a person.
+
+    Args:
+        message: what the person says; some text that is not only space.
+        conversation_id: conversation to go on with; None begins one.
+        team_id: team in whose context this happens; one of the person's own.
+        max_skills: most skills in the context, 0 to 20; None takes the setting.
+        record: False keeps the chat out of the traces.
+    """
+
+    message: str
+    conversation_id: str | None = None
+    team_id: str | None = None
+    max_skills: int | None = None
+    record: bool = True
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Tokens as the provider counts them; 0 when it does not."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+class ChatStarted(msgspec.Struct, frozen=True, kw_only=True):
+    """The skills are chosen and the model is asked.
+
+    `trace_id` is None when nothing is recorded, and `conversation_id` then only names a conversation that was there.
+    """
+
+    conversation_id: str | None
+    trace_id: str | None
+    skills_used: tuple[SkillUse, ...]
+
+
+class ChatDelta(msgspec.Struct, frozen=True):
+    """A piece of the answer."""
+
+    text: str
+
+
+class ChatResult(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole answer, whose trace is durable (unless `recorded` is False)."""
+
+    response: str
+    skills_used: tuple[SkillUse, ...]
+    trace_id: str | None
+    conversation_id: str | None
+    usage: Usage
+    model: str
+    recorded: bool
+
+
+class ChatFailed(msgspec.Struct, frozen=True, kw_only=True):
+    """The model failed; what came before stays valid, and the trace says so."""
+
+    error: LlmosError
+    conversation_id: str | None
+    trace_id: str | None
+
+
+ChatEvent: TypeAlias = ChatStarted | ChatDelta | ChatResult | ChatFailed

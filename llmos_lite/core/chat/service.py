@@ -1,0 +1,302 @@
+"""Chat: skills go into the context, the model answers, and the trace is durable before the answer is given."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass, field
+
+from llmos_lite.core.accounts.accounts import Accounts, unknown_team
+from llmos_lite.core.accounts.permissions import Actor, Scope, require
+from llmos_lite.core.chat.assignment import Assignment, TreatAll
+from llmos_lite.core.chat.choice import Choice, Chooser
+from llmos_lite.core.chat.conversation import ID_LENGTH, Conversation
+from llmos_lite.core.chat.messages import (
+    MOST_SKILLS,
+    ChatDelta,
+    ChatEvent,
+    ChatFailed,
+    ChatInput,
+    ChatResult,
+    ChatStarted,
+    Usage,
+)
+from llmos_lite.core.skills.manager import SkillsManager
+from llmos_lite.core.traces.log import TraceLog, digest_of
+from llmos_lite.core.traces.trace import Ended, Message, Share, Trace, make_ulid, now_ms
+from llmos_lite.engines.llm import ChatRequest, Completion, Delta, LanguageModel
+from llmos_lite.errors import Conflict, Invalid, LlmosError, NotFound, UpstreamFailed
+from llmos_lite.observability import Metrics
+
+log = logging.getLogger("llmos.chat")
+
+GOAL_LENGTH = 2000
+"""Characters of the message that a trace calls its goal."""
+
+
+@dataclass(slots=True)
+class _Turn:
+    """One message on its way to its answer."""
+
+    actor: Actor
+    given: ChatInput
+    conversation: Conversation
+    choice: Choice
+    trace_id: str
+    share: Share
+    recorded: bool
+    started: int
+    clock: float
+    texts: list[str] = field(default_factory=list)
+    completion: Completion | None = None
+
+    @property
+    def text(self) -> str:
+        """Return the answer as far as it came."""
+        return self.completion.text if self.completion else "".join(self.texts)
+
+    @property
+    def shown_conversation(self) -> str | None:
+        """Return the conversation, unless nothing will be known of it."""
+        return self.conversation.id if self.recorded or self.conversation.parent else None
+
+    @property
+    def shown_trace(self) -> str | None:
+        """Return the trace's id, unless there will be none."""
+        return self.trace_id if self.recorded else None
+
+
+class ChatService:
+    """Chats with skills in the context.
+
+    Args:
+        skills: where skills come from.
+        traces: where traces go.
+        accounts: the settings of people.
+        model: what answers.
+        metrics: what is counted.
+        max_skills: most skills in a context that does not say otherwise.
+        skill_tokens: most tokens of skills in one context.
+        assignment: who gets a skill and who is control; by default everybody gets it.
+    """
+
+    def __init__(
+        self,
+        skills: SkillsManager,
+        traces: TraceLog,
+        accounts: Accounts,
+        model: LanguageModel,
+        *,
+        metrics: Metrics | None = None,
+        max_skills: int = 3,
+        skill_tokens: int = 4000,
+        assignment: Assignment | None = None,
+    ) -> None:
+        self._traces, self._accounts, self._model = traces, accounts, model
+        self._metrics = metrics or Metrics()
+        self._max_skills = max_skills
+        self._chooser = Chooser(skills, assignment or TreatAll(), budget_tokens=skill_tokens)
+        self._busy: set[tuple[str, str]] = set()
+        self._keeping: set[asyncio.Task[None]] = set()
+
+    async def chat(self, actor: Actor, given: ChatInput) -> ChatResult:
+        """Return the answer to a message, once its trace is durable.
+
+        Raises:
+            Invalid: `chat.empty` or `chat.max_skills`.
+            NotFound: `team.unknown` or `conversation.unknown`.
+            Conflict: `conversation.busy`, while another message of the conversation is answered.
+            UpstreamFailed: the model failed; `detail["trace_id"]` is the trace that says so.
+        """
+        async with aclosing(self.stream(actor, given)) as events:
+            async for event in events:
+                if isinstance(event, ChatFailed):
+                    raise event.error
+                if isinstance(event, ChatResult):
+                    return event
+        raise AssertionError("a stream ends with a result or an error")
+
+    async def stream(self, actor: Actor, given: ChatInput) -> AsyncGenerator[ChatEvent, None]:
+        """Yield the start, the answer piece by piece, and the result once its trace is durable (or the failure).
+
+        Closing the iterator, or cancelling the task that waits for it, ends the request to the model; the trace then
+        says `aborted` and keeps the text that came.
+
+        Raises:
+            LlmosError: before the first event, as `chat`.
+        """
+        require(actor, Scope.CHAT)
+        _check(actor, given)
+        conversation_id = make_ulid(now_ms()) if given.conversation_id is None else given.conversation_id
+        with self._held(actor, conversation_id):
+            turn = await self._begun(actor, given, await self._conversation(actor, conversation_id, given))
+            try:
+                yield ChatStarted(
+                    conversation_id=turn.shown_conversation, trace_id=turn.shown_trace, skills_used=turn.choice.used
+                )
+                async with aclosing(self._answer(turn)) as texts:
+                    async for text in texts:
+                        yield ChatDelta(text)
+            except LlmosError as error:
+                await self._keep(turn, Ended.ERROR, error.code)
+                yield _failed(turn, error)
+                return
+            except BaseException:  # the client went away, or the server stops
+                await self._keep_aborted(turn)
+                raise
+            await self._keep(turn, Ended.COMPLETE)
+            yield _result(turn)
+
+    async def close(self) -> None:
+        """Wait for the traces that are on their way into the journal."""
+        await asyncio.gather(*self._keeping, return_exceptions=True)
+
+    # -- before the model -------------------------------------------------------------------------------------------
+
+    async def _conversation(self, actor: Actor, key: str, given: ChatInput) -> Conversation:
+        if given.conversation_id is None:
+            return Conversation(key)
+        traces = await self._traces.conversation(actor, key) if len(key) <= ID_LENGTH else []
+        if not traces:
+            raise NotFound(
+                "conversation.unknown",
+                f"You have no conversation {key[:ID_LENGTH]!r}.",
+                hint="Leave conversation_id out to begin one.",
+            )
+        return Conversation.of(key, traces)
+
+    @contextmanager
+    def _held(self, actor: Actor, conversation_id: str) -> Iterator[None]:
+        """Let one message at a time into a conversation, since each answer is part of the next question."""
+        key = (actor.user_id, conversation_id)
+        if key in self._busy:
+            raise Conflict(
+                "conversation.busy",
+                "Another message of this conversation is still being answered.",
+                hint="Wait for its answer, or begin another conversation.",
+            )
+        self._busy.add(key)
+        try:
+            yield
+        finally:
+            self._busy.discard(key)
+
+    async def _begun(self, actor: Actor, given: ChatInput, talk: Conversation) -> _Turn:
+        started, clock = now_ms(), time.perf_counter()
+        account = await self._accounts.account(actor.user_id)
+        limit = self._max_skills if given.max_skills is None else given.max_skills
+        choice = await self._chooser.choose(actor, given.message, given.team_id, limit, talk)
+        return _Turn(
+            actor=actor,
+            given=given,
+            conversation=talk,
+            choice=choice,
+            trace_id=make_ulid(started),
+            share=Share(account.share) if given.team_id else Share.NONE,
+            recorded=given.record and account.record,
+            started=started,
+            clock=clock,
+        )
+
+    # -- the model --------------------------------------------------------------------------------------------------
+
+    async def _answer(self, turn: _Turn) -> AsyncGenerator[str, None]:
+        """Yield the texts of the answer; whatever goes wrong is an `LlmosError`."""
+        request = ChatRequest(
+            messages=[*turn.conversation.messages, {"role": "user", "content": turn.given.message}],
+            system=turn.choice.system,
+        )
+        try:
+            async with aclosing(self._model.stream(request)) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, Delta):
+                        turn.texts.append(piece.text)
+                        yield piece.text
+                    else:
+                        turn.completion = piece
+        except LlmosError:
+            raise
+        except Exception as error:
+            log.exception("the model %s broke", self._model.name)
+            raise UpstreamFailed("model.failed", f"The model's adapter broke: {type(error).__name__}.") from error
+        if turn.completion is None:
+            raise UpstreamFailed("model.cut", "The model's answer ends in the middle.", hint="Try again.")
+
+    # -- after the model --------------------------------------------------------------------------------------------
+
+    async def _keep(self, turn: _Turn, ended: Ended, error: str = "") -> None:
+        """Make the trace durable; a client that goes away meanwhile does not stop it."""
+        if turn.recorded:
+            trace = _trace(turn, self._model.name, ended, error)
+            task = asyncio.ensure_future(self._traces.record(trace, digest_of(trace)))
+            self._keeping.add(task)
+            task.add_done_callback(self._keeping.discard)
+            await asyncio.shield(task)
+        self._metrics.chat(
+            ended, time.perf_counter() - turn.clock, skills=len(turn.choice.used), recorded=turn.recorded
+        )
+
+    async def _keep_aborted(self, turn: _Turn) -> None:
+        """Keep what came before the client went away; nobody is left to be told when that fails."""
+        try:
+            await self._keep(turn, Ended.ABORTED)
+        except LlmosError as error:
+            log.warning("an aborted chat of %s was not kept: %s", turn.actor.user_id, error.message)
+
+
+def _check(actor: Actor, given: ChatInput) -> None:
+    if not given.message.strip():
+        raise Invalid("chat.empty", "The message is empty.", hint="Say something.")
+    if given.max_skills is not None and not 0 <= given.max_skills <= MOST_SKILLS:
+        raise Invalid("chat.max_skills", f"max_skills is a number from 0 to {MOST_SKILLS}.")
+    if given.team_id is not None and given.team_id not in actor.teams:
+        raise unknown_team(given.team_id)
+
+
+def _trace(turn: _Turn, model: str, ended: Ended, error: str) -> Trace:
+    messages = [Message("user", turn.given.message)]
+    if turn.text:
+        messages.append(Message("assistant", turn.text))
+    done = turn.completion
+    return Trace(
+        id=turn.trace_id,
+        actor=turn.actor.user_id,
+        volume=str(turn.actor.volume),
+        conversation=turn.conversation.id,
+        parent=turn.conversation.parent,
+        time=turn.started,
+        goal=turn.given.message.strip()[:GOAL_LENGTH],
+        messages=tuple(messages),
+        model=done.model if done else model,
+        tokens_in=done.tokens_in if done else 0,
+        tokens_out=done.tokens_out if done else 0,
+        latency_ms=round((time.perf_counter() - turn.clock) * 1000),
+        ended=ended,
+        error=error,
+        skills_used=turn.choice.used,
+        exposures=turn.choice.exposures,
+        commits=dict(turn.choice.commits),
+        team=turn.given.team_id or "",
+        share=turn.share,
+    )
+
+
+def _result(turn: _Turn) -> ChatResult:
+    done = turn.completion or Completion(text=turn.text, model="")
+    return ChatResult(
+        response=done.text,
+        skills_used=turn.choice.used,
+        trace_id=turn.shown_trace,
+        conversation_id=turn.shown_conversation,
+        usage=Usage(done.tokens_in, done.tokens_out),
+        model=done.model,
+        recorded=turn.recorded,
+    )
+
+
+def _failed(turn: _Turn, error: LlmosError) -> ChatFailed:
+    error.detail |= {"trace_id": turn.shown_trace, "conversation_id": turn.shown_conversation}
+    return ChatFailed(error=error, conversation_id=turn.shown_conversation, trace_id=turn.shown_trace)
