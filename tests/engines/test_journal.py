@@ -1,0 +1,426 @@
+"""The journal on one machine: what survives a kill, a cut of power, a full disk and a broken one."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from power_cut import PowerCutDisk
+
+from llmos_lite.engines import journal_log
+from llmos_lite.engines.journal import Batch, Entry, LocalJournal
+from llmos_lite.engines.journal_log import FolderDisk, Frame, Kind, Place, SegmentLog
+from llmos_lite.errors import Conflict, LlmosError, StorageFailed
+
+CHANCE = random.Random(1)  # noqa: S311 - chance, not secrets
+
+
+def name(entries: Sequence[Entry]) -> list[str]:
+    return [f"segment-{entries[0].seq}"]
+
+
+def held(journal: LocalJournal) -> list[bytes]:
+    return [entry.line for entry in journal.pending()]
+
+
+def fold(journal: LocalJournal, volume: str, limit: int = 2000) -> Batch | None:
+    batch = journal.fix(volume, name, limit=limit)
+    if batch is not None:
+        journal.finish(batch)
+    return batch
+
+
+async def test_a_new_process_finds_everything(tmp_path: Path) -> None:
+    journal = LocalJournal(tmp_path / "j")
+    await journal.append_many([("user:a", "t1", b"1"), ("user:b", "t2", b"2")])
+    fixed = journal.fix("user:a", name)
+    journal.close()
+    again = LocalJournal(tmp_path / "j")
+    assert held(again) == [b"1", b"2"]
+    assert again.fix("user:a", name) == fixed
+    seq = await again.append("user:a", "t3", b"3")
+    assert seq > max(entry.seq for entry in again.pending()[:2])
+    assert again.damaged == 0
+    again.close()
+
+
+async def test_its_files_are_private(tmp_path: Path) -> None:
+    journal = LocalJournal(tmp_path / "j")
+    await journal.append("user:a", "t", b"x")
+    assert stat.S_IMODE((tmp_path / "j").stat().st_mode) == 0o700
+    assert {stat.S_IMODE(file.stat().st_mode) for file in (tmp_path / "j").iterdir()} == {0o600}
+    journal.close()
+
+
+def test_one_process_holds_it(tmp_path: Path) -> None:
+    journal = LocalJournal(tmp_path / "j")
+    with pytest.raises(Conflict) as caught:
+        LocalJournal(tmp_path / "j")
+    assert caught.value.code == "journal.held"
+    journal.close()
+    LocalJournal(tmp_path / "j").close()
+
+
+def test_a_folder_that_cannot_be_made_is_a_storage_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageFailed):
+        LocalJournal(tmp_path / "file" / "j")
+
+
+async def test_what_is_finished_is_overwritten(tmp_path: Path) -> None:
+    journal = LocalJournal(tmp_path / "j")
+    for number in range(20):
+        await journal.append(f"user:u{number % 2}", f"t{number}", b"secret-%d" % (number % 2))
+    fold(journal, "user:u1")
+    content = b"".join(file.read_bytes() for file in (tmp_path / "j").glob("*.seg"))
+    assert b"secret-1" not in content
+    assert content.count(b"secret-0") == 10
+    fold(journal, "user:u0")
+    content = b"".join(file.read_bytes() for file in (tmp_path / "j").glob("*.seg"))
+    assert b"secret" not in content
+    assert b"user:" not in content
+    journal.close()
+
+
+async def test_segments_are_used_again(tmp_path: Path) -> None:
+    journal = LocalJournal(tmp_path / "j", segment=4096)
+    for number in range(400):
+        await journal.append("user:a", f"t{number}", b"x" * 500)
+        fold(journal, "user:a")
+    assert len(list((tmp_path / "j").glob("*.seg"))) <= journal_log.SPARE + 1
+    journal.close()
+
+
+async def test_what_stays_behind_is_carried_on(tmp_path: Path) -> None:
+    """A volume that is never folded must not keep every segment that it has an event in."""
+    journal = LocalJournal(tmp_path / "j", segment=4096)
+    for number in range(300):
+        await journal.append("user:a", f"t{number}", b"x" * 500)
+        if number % 40 == 0:
+            await journal.append("user:broken", f"b{number}", b"kept-%d" % number)
+        if number == 50:
+            fixed = journal.fix("user:broken", name)
+        fold(journal, "user:a")
+    kept = [b"kept-%d" % number for number in range(0, 300, 40)]
+    assert len(list((tmp_path / "j").glob("*.seg"))) <= 8 + journal_log.SPARE + 1
+    assert [entry.line for entry in journal.pending("user:broken")] == kept
+    journal.close()
+    again = LocalJournal(tmp_path / "j", segment=4096)
+    assert held(again) == kept
+    assert again.fix("user:broken", name) == fixed
+    again.close()
+
+
+async def test_a_full_disk_is_told_and_then_works_again(tmp_path: Path) -> None:
+    disk = PowerCutDisk(room=3 * 1024)
+    journal = LocalJournal(tmp_path / "j", disk=disk, segment=1024)
+    stored: list[bytes] = []
+    failed: list[StorageFailed] = []
+    while not failed:
+        try:
+            await journal.append("user:a", "t", b"%0100d" % len(stored))
+            stored.append(b"%0100d" % len(stored))
+        except StorageFailed as error:
+            failed.append(error)
+    assert failed[0].code == "storage.full"
+    assert held(journal) == stored
+    with pytest.raises(StorageFailed):
+        journal.fix("user:a", name)
+    disk.room = None
+    await journal.append("user:a", "t", b"last")
+    assert held(journal) == [*stored, b"last"]
+    fold(journal, "user:a")
+    assert held(journal) == []
+    journal.close()
+
+
+async def test_a_broken_disk_is_told_and_then_works_again(tmp_path: Path) -> None:
+    disk = PowerCutDisk()
+    journal = LocalJournal(tmp_path / "j", disk=disk)
+    await journal.append("user:a", "t0", b"first")
+    batch = journal.fix("user:a", name)
+    assert batch is not None
+    disk.broken = True
+    results = await asyncio.gather(
+        *(journal.append("user:a", f"t{n}", b"x" * 900) for n in range(5)), return_exceptions=True
+    )
+    assert {type(result) for result in results} == {StorageFailed}
+    with pytest.raises(StorageFailed):
+        journal.finish(batch)
+    disk.broken = False
+    await journal.append("user:a", "t9", b"last")
+    assert held(journal) == [b"first", b"last"]
+    after = LocalJournal(tmp_path / "k", disk=disk.cut(CHANCE))
+    assert held(after)[-1:] == [b"last"]
+    fixed = after.fix("user:a", name)  # its events may be gone, since they were being finished; its names must not be
+    assert fixed is not None
+    assert fixed.names == batch.names
+    journal.close()
+    after.close()
+
+
+async def test_damage_in_the_middle_loses_nothing_behind_it(tmp_path: Path) -> None:
+    journal = LocalJournal(tmp_path / "j")
+    for number in range(5):
+        await journal.append("user:a", f"t{number}", b"line-%d" % number)
+    journal.close()
+    (segment,) = (tmp_path / "j").glob("*.seg")
+    content = segment.read_bytes()
+    segment.write_bytes(content.replace(b"line-1", b"lime-1").replace(b"LJf1", b"XXXX", 1))
+    again = LocalJournal(tmp_path / "j")
+    assert held(again) == [b"line-2", b"line-3", b"line-4"]
+    assert again.damaged == 1
+    await again.append("user:a", "t9", b"line-9")
+    again.close()
+    third = LocalJournal(tmp_path / "j")
+    assert held(third)[-1] == b"line-9"
+    third.close()
+
+
+async def test_files_that_were_never_used_are_cleared_away(tmp_path: Path) -> None:
+    (tmp_path / "j").mkdir()
+    (tmp_path / "j" / "00000007.seg").write_bytes(b"")
+    (tmp_path / "j" / "00000008.seg").write_bytes(bytes(4096))
+    journal = LocalJournal(tmp_path / "j")
+    assert list((tmp_path / "j").glob("*.seg")) == []
+    await journal.append("user:a", "t", b"1")
+    assert held(journal) == [b"1"]
+    journal.close()
+
+
+async def test_more_callers_than_may_wait_are_let_in_by_and_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llmos_lite.engines.journal.WAITING", 3)
+    journal = LocalJournal(tmp_path / "j")
+    await asyncio.gather(*(journal.append("user:a", f"t{n}", b"x") for n in range(200)))
+    assert len(held(journal)) == 200
+    journal.close()
+
+
+KILLED = """
+import asyncio, os, sys
+from pathlib import Path
+from llmos_lite.engines.journal import LocalJournal
+
+def say(*words):
+    os.write(1, (" ".join(words) + "\\n").encode())  # one call, since two threads speak
+
+async def chats(journal, user):
+    number = 0
+    while True:
+        line = b'{"n":%d,"pad":"%s"}' % (number, b"x" * (number * 37 % 3000))
+        await journal.append(f"user:{user}", f"{user}-{number}", line)
+        say(f"{user}-{number}")
+        number += 1
+
+def folds(journal):
+    while True:
+        for user in range(4):
+            batch = journal.fix(f"user:{user}", lambda entries: ["s"])
+            if batch:
+                say("folded", *(entry.trace_id for entry in batch.entries))
+                journal.finish(batch)
+
+async def main():
+    journal = LocalJournal(Path(sys.argv[1]), segment=1 << 16)
+    await asyncio.gather(asyncio.to_thread(folds, journal), *(chats(journal, user) for user in range(8)))
+
+asyncio.run(main())
+"""
+
+
+def killed(folder: Path, after: int) -> tuple[set[str], set[str]]:
+    """Run chats and folds until `after` lines were printed, kill -9, return what was acknowledged and what folded."""
+    acknowledged, folded = set[str](), set[str]()
+    with subprocess.Popen([sys.executable, "-c", KILLED, str(folder)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for number, line in enumerate(process.stdout):
+            words = line.split() if line.endswith("\n") else []
+            if words[:1] == ["folded"]:
+                folded.update(words[1:])
+            else:
+                acknowledged.update(words)
+            if number == after:
+                process.kill()
+    return acknowledged, folded
+
+
+@pytest.mark.parametrize("after", [1, 97, 700])
+def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path, after: int) -> None:
+    acknowledged, folded = killed(tmp_path / "j", after)
+    journal = LocalJournal(tmp_path / "j", segment=1 << 16)
+    left = {entry.trace_id for entry in journal.pending()}
+    assert acknowledged <= left | folded
+    assert journal.damaged == 0
+    journal.close()
+
+
+@pytest.mark.soak
+def test_kill_9_again_and_again(tmp_path: Path) -> None:
+    for number in range(40):
+        acknowledged, folded = killed(tmp_path / f"j{number}", number * 53 % 1500)
+        journal = LocalJournal(tmp_path / f"j{number}", segment=1 << 16)
+        assert acknowledged <= {entry.trace_id for entry in journal.pending()} | folded
+        journal.close()
+
+
+class Cut(Exception):
+    """The power went."""
+
+
+class CuttingDisk(PowerCutDisk):
+    """Loses its power in the middle of the n-th call that reaches the disk."""
+
+    def __init__(self, files: dict[str, bytes] | None = None, *, calls: int, seed: int) -> None:
+        super().__init__(files)
+        self.calls, self.chance = calls, random.Random(seed)  # noqa: S311 - chance, not secrets
+        self.after: PowerCutDisk | None = None
+
+    def write_durably(self, name: str, offset: int, parts: Sequence[bytes]) -> None:
+        self._count((name, offset, b"".join(parts)))
+        super().write_durably(name, offset, parts)
+
+    def sync(self, name: str) -> None:
+        self._count(None)
+        super().sync(name)
+
+    def _count(self, pending: tuple[str, int, bytes] | None) -> None:
+        self.calls -= 1
+        if self.calls == 0:
+            self.after = self.cut(self.chance, pending=pending)
+            raise Cut
+
+
+def frame(key: int, body: bytes) -> Frame:
+    return Frame(Kind.EVENT, key, b"head ", body)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    steps=st.lists(st.tuples(st.integers(1, 5), st.integers(0, 900), st.integers(0, 3)), min_size=1, max_size=25),
+    calls=st.integers(1, 80),
+    seed=st.integers(0, 2**32),
+)
+def test_a_cut_of_power_loses_nothing_that_was_acknowledged(
+    steps: list[tuple[int, int, int]], calls: int, seed: int
+) -> None:
+    disk = CuttingDisk(calls=calls, seed=seed)
+    log = SegmentLog(disk, 2048)
+    acknowledged: dict[int, bytes] = {}
+    tried: dict[int, bytes] = {}
+    places: dict[int, Place] = {}
+    finishing: set[int] = set()
+    key = 0
+    try:
+        for count, size, finished in steps:
+            frames = [frame(key + one, b"%d:" % (key + one) + b"x" * size) for one in range(1, count + 1)]
+            room = log.left(journal_log.span(5 + len(frames[0].body)))
+            while sum(journal_log.span(5 + len(one.body)) for one in frames) > room:
+                frames.pop()
+            tried |= {one.key: one.head + one.body for one in frames}
+            key += count
+            found = log.append(frames)
+            acknowledged |= {one.key: one.head + one.body for one in frames}
+            places |= {one.key: place for one, place in zip(frames, found, strict=True)}
+            finishing = set(list(acknowledged)[:finished])
+            log.finish([places[one] for one in finishing])
+            for one in finishing:
+                del acknowledged[one]
+            finishing = set()
+            log.collect()
+    except Cut:
+        pass
+    after = SegmentLog(disk.after or disk.cut(CHANCE), 2048)
+    recovered = {one.key: one.body for one, _ in after.recover()}
+    must = {one: body for one, body in acknowledged.items() if one not in finishing}
+    assert must.items() <= recovered.items()
+    assert all(tried[one] == body for one, body in recovered.items())
+    # and it goes on working, and what it stores now is found as well
+    place = after.append([frame(10_000, b"afterwards")])[0]
+    assert after.read(place) == b"head afterwards"
+    third = SegmentLog(after._disk, 2048)
+    assert {one.key for one, _ in third.recover()} == recovered.keys() | {10_000}
+
+
+async def test_a_cut_of_power_at_any_call(tmp_path: Path) -> None:
+    """Cut at each call in turn while chats and folds go on: what was acknowledged or fixed is there afterwards."""
+    for calls in range(1, 60):
+        disk = CuttingDisk(calls=calls, seed=calls)
+        journal = LocalJournal(tmp_path / f"j{calls}", disk=_Guard(disk), segment=2048)
+        acknowledged: list[bytes] = []
+        folded: list[bytes] = []
+        try:
+            for number in range(12):
+                line = b"%d:" % number + b"y" * (number * 97 % 700)
+                await journal.append("user:a", f"t{number}", line)
+                acknowledged.append(line)
+                if number % 3 == 2:
+                    batch = journal.fix("user:a", name, limit=2)
+                    assert batch is not None
+                    folded += [entry.line for entry in batch.entries]
+                    journal.finish(batch)
+        except LlmosError:
+            pass
+        journal.close()
+        after = LocalJournal(tmp_path / f"k{calls}", disk=disk.after or disk, segment=2048)
+        assert set(acknowledged) - set(folded) <= set(held(after))
+        after.close()
+
+
+class _Guard:
+    """Turns the cut into an error that the journal reports, as if the machine were gone from then on."""
+
+    def __init__(self, disk: CuttingDisk) -> None:
+        self._disk = disk
+
+    def __getattr__(self, attribute: str) -> Callable[..., object]:
+        method: Callable[..., object] = getattr(self._disk, attribute)
+
+        def call(*arguments: object) -> object:
+            if self._disk.after is not None and attribute in {"create", "sync", "write_durably", "write"}:
+                raise OSError(5, "gone")
+            try:
+                return method(*arguments)
+            except Cut:
+                raise OSError(5, "gone") from None
+
+        return call
+
+
+def test_a_short_write_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = FolderDisk(tmp_path)
+    disk.create("1.seg", 8192)
+    real = journal_log.os.pwritev
+    monkeypatch.setattr(journal_log.os, "pwritev", lambda file, parts, at: real(file, [b"".join(parts)[:5]], at))
+    disk.write_durably("1.seg", 3, [b"hello", b" ", b"world"])
+    assert disk.read("1.seg", 3, 11) == b"hello world"
+    disk.close()
+
+
+def test_a_system_without_writes_through_syncs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """macOS: no place is taken at once, and only a call of its own reaches the disk."""
+    synced: list[int] = []
+    monkeypatch.delattr(journal_log.os, "posix_fallocate", raising=False)
+    monkeypatch.setattr(journal_log.fcntl, "F_FULLFSYNC", 51, raising=False)
+    monkeypatch.setattr(journal_log.fcntl, "fcntl", lambda _file, command: synced.append(command))
+    disk = FolderDisk(tmp_path)
+    disk.create("1.seg", 4096)
+    disk.write_durably("1.seg", 0, [b"x"])
+    assert synced == [51, 51]
+    assert disk.size("1.seg") == 4096
+    disk.remove("1.seg")
+    assert disk.names() == []
+
+
+def test_a_file_that_finds_no_place_is_removed(tmp_path: Path) -> None:
+    disk = FolderDisk(tmp_path)
+    with pytest.raises(OSError, match=r"."):
+        disk.create("1.seg", 1 << 62)
+    assert disk.names() == []
