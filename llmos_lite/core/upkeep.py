@@ -27,7 +27,7 @@ class HandEdits:
 
     Args:
         volumes: whose work trees.
-        adopted: called in the thread with each volume that got a commit.
+        adopted: called in the thread with each volume whose files were looked at closely.
     """
 
     def __init__(self, volumes: VolumeManager, adopted: Callable[[VolumeRef], None] | None = None) -> None:
@@ -73,6 +73,9 @@ class HandEdits:
 
     def _look_at(self, ref: VolumeRef) -> bool:
         try:
+            if not self._volumes.touched(ref):
+                self.problems.pop(str(ref), None)
+                return False
             commit = self._volumes.adopt(ref)
         except (LlmosError, OSError) as error:
             if self.problems.get(str(ref)) != str(error):
@@ -80,6 +83,6 @@ class HandEdits:
             self.problems[str(ref)] = str(error)
             return False
         self.problems.pop(str(ref), None)
-        if commit is not None and self._adopted is not None:
+        if self._adopted is not None:
             self._adopted(ref)
         return commit is not None

@@ -174,7 +174,7 @@ class Accounts:
         if user_id == ADMIN and changes.keys() & {"role", "active"}:
             raise Invalid("user.admin", "The user admin stands for the admin key and keeps its rights.")
         if "share" in changes:
-            Share(changes["share"])
+            Share(str(changes["share"]))
         clean = {
             key: _name(value) if key == "name" and isinstance(value, str) else value for key, value in changes.items()
         }

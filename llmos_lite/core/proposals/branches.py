@@ -1,4 +1,4 @@
-"""What a proposal is in Git: a branch `pr/<user>/<name>`, its changes since it left main, and its merge."""
+"""What a proposal is in Git: a branch `pr/<user>/<name>`, and its changes since it left main."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from llmos_lite.engines.git import Author, Commit, Entry, VolumeInterface
+from llmos_lite.engines.git import Commit, Entry, VolumeInterface
 from llmos_lite.errors import Conflict
+from llmos_lite.volumes.skill_paths import folder_path, skill_of
 
 PREFIX = "pr/"
 LONGEST_DIFF = 200_000
@@ -24,7 +25,7 @@ class Branch:
     Args:
         head: its newest commit.
         changes: by path, the file before (where it left main) and after.
-        conflicts: paths that main has changed since, in another way.
+        conflicts: skills (and files) that main has changed since, in another way.
     """
 
     head: Commit
@@ -48,27 +49,6 @@ def read(store: VolumeInterface, name: str) -> Branch:
         path for path, (before, after) in changes.items() if _oid(now[path]) not in (_oid(before), _oid(after))
     ]
     return Branch(head, changes, tuple(conflicts))
-
-
-def merge(store: VolumeInterface, name: str, message: str, author: Author) -> Commit:
-    """Bring a branch into main as one merge commit, and delete it.
-
-    Raises:
-        Conflict: `proposal.conflict`, or `proposal.gone`.
-    """
-    with store.lock():
-        branch = read(store, name)
-        if branch.conflicts:
-            raise Conflict(
-                "proposal.conflict",
-                f"Main has changed since this was proposed: {', '.join(branch.conflicts[:5])}.",
-                hint="Close the proposal, look at the other change, and propose again.",
-                paths=list(branch.conflicts[:50]),
-            )
-        files = {path: after for path, (_, after) in branch.changes.items()}
-        made = store.commit(files, message, author, merges=[branch.head.oid])
-        store.delete_branch(name)
-        return made
 
 
 def diff(store: VolumeInterface, branch: Branch) -> str:
@@ -96,6 +76,21 @@ def _changed(store: VolumeInterface, prefix: str, one: str | None, other: str) -
             yield path, (old if old and not old.is_tree else None, new if new and not new.is_tree else None)
 
 
+def _unit(path: str) -> str:
+    """Return what is merged as one: a skill in both of its forms, or a file."""
+    skill_id = skill_of(path)
+    return folder_path(skill_id) if skill_id else path
+
+
+def _collides(store: VolumeInterface, unit: str, base: str | None, head: str) -> bool:
+    """Tell whether main has changed something since `base`, in another way than `head`."""
+    now, before, after = (
+        [_oid(store.entry(path, at=at)) for path in (unit, f"{unit}.md")] if at else ["", ""]
+        for at in (store.head(), base, head)
+    )
+    return now not in (before, after)
+
+
 def _oid(entry: Entry | None) -> str:
     return entry.oid if entry else ""
 
@@ -106,5 +101,5 @@ def _file_diff(store: VolumeInterface, path: str, before: Entry | None, after: E
         return f"Binary files a/{path} and b/{path} differ\n"
     names = (f"a/{path}" if before else "/dev/null", f"b/{path}" if after else "/dev/null")
     lines = [text.decode("utf-8", "replace").splitlines(keepends=True) for text in (old, new)]
-    found = difflib.unified_diff(*lines, *names)
+    found = difflib.unified_diff(lines[0], lines[1], names[0], names[1])
     return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in found)

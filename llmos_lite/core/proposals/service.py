@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from msgspec import structs
 
-from llmos_lite.core.accounts.accounts import Accounts, require_member, unknown_team
+from llmos_lite.core.accounts.accounts import require_member
 from llmos_lite.core.accounts.permissions import Actor, may_administer
 from llmos_lite.core.page import Page
 from llmos_lite.core.proposals import branches
@@ -23,7 +22,7 @@ from llmos_lite.engines.git import MAIN, Commit, VolumeInterface
 from llmos_lite.errors import Conflict, Forbidden, Invalid, NotFound
 from llmos_lite.records.proposals import ProposalRecord, ProposalRows
 from llmos_lite.volumes.access import PLATFORM, SYSTEM, VolumeKind, VolumeRef, check_id
-from llmos_lite.volumes.git_volume import GitVolume
+from llmos_lite.volumes.git_volume import GitVolume, author_of
 from llmos_lite.volumes.manager import VolumeManager
 
 UPWARD = {VolumeKind.USER: 0, VolumeKind.TEAM: 1, VolumeKind.SYSTEM: 2}
@@ -51,8 +50,8 @@ class ProposalView:
 class Proposals:
     """Promotes skills and keeps the proposals that wait for a review."""
 
-    def __init__(self, rows: ProposalRows, volumes: VolumeManager, accounts: Accounts) -> None:
-        self._rows, self._volumes, self._accounts = rows, volumes, accounts
+    def __init__(self, rows: ProposalRows, volumes: VolumeManager) -> None:
+        self._rows, self._volumes = rows, volumes
 
     async def promote(
         self, actor: Actor, skill_id: str, target: VolumeRef, reason: str, *, source: VolumeRef | None = None
@@ -74,7 +73,6 @@ class Proposals:
         source = source or actor.volume
         reason = _reason(reason)
         require_member(actor, target)
-        await self._check_target(target)
         if UPWARD[source.kind] >= UPWARD[target.kind]:
             raise Invalid(
                 "promotion.direction",
@@ -121,7 +119,7 @@ class Proposals:
         row = await self._row(actor, proposal_id)
         if not may_administer(actor, VolumeRef.parse(row.target)):
             raise Forbidden("role.missing", f"Only an admin of {row.target} may merge this.")
-        if row.author == actor.user_id:
+        if row.author == actor.user_id and row.target != str(actor.volume):
             raise Forbidden("proposal.own", "Somebody else than the author has to merge a proposal.")
         _require_open(row)
         await asyncio.to_thread(self._merge_branch, row, actor)
@@ -143,8 +141,12 @@ class Proposals:
 
     async def reindex(self) -> int:
         """Make rows for branches `pr/*` that have none, and return how many; part of `llmos reindex`."""
+        return sum([await self.notice(ref) for ref in await asyncio.to_thread(self._volumes.refs)])
+
+    async def notice(self, ref: VolumeRef) -> int:
+        """Make rows for those of one volume: edits by hand that main moved away from are proposed like that."""
         count = 0
-        for row in await asyncio.to_thread(lambda: list(self._branches())):
+        for row in await asyncio.to_thread(self._branches, ref):
             if await self._rows.open_on(row.target, row.branch) is None:
                 await self._rows.put(row)
                 count += 1
@@ -180,14 +182,19 @@ class Proposals:
 
     def _write(self, row: ProposalRecord, branch: str) -> Commit:
         source, target = VolumeRef.parse(row.source), VolumeRef.parse(row.target)
-        author = self._volumes.author(row.author)
-        return self._volumes.promote_skill(row.skill_id, source, target, author, row.reason, branch=branch)
+        return self._volumes.promote_skill(
+            row.skill_id, source, target, author_of(row.author), row.reason, branch=branch
+        )
 
     def _merge_branch(self, row: ProposalRecord, actor: Actor) -> None:
-        store = self._open(row).store
-        author = self._volumes.author(row.author)
-        said = f"Merge {row.branch}: {row.reason}\n\nProposal: {row.proposal_id}\nMerged-By: {actor.user_id}"
-        branches.merge(store, row.branch, said, author)
+        volume = self._open(row)
+        trailers = {"Proposal": row.proposal_id, "Merged-By": actor.user_id}
+        with volume.store.lock():
+            branches.read(volume.store, row.branch)
+            volume.merge_branch(
+                row.branch, f"Merge {row.branch}: {row.reason}", author_of(row.author), trailers=trailers
+            )
+            volume.delete_branch(row.branch)
 
     def _delete_branch(self, row: ProposalRecord) -> None:
         store = self._open(row).store
@@ -201,16 +208,10 @@ class Proposals:
 
     # -- who, what and where ----------------------------------------------------------------------------------------
 
-    async def _check_target(self, target: VolumeRef) -> None:
-        if target.kind is VolumeKind.TEAM and target.id not in await self._accounts.all_teams():
-            raise unknown_team(target.id)
-
     def _review(self, actor: Actor, source: VolumeRef, target: VolumeRef) -> bool:
         """Tell whether the target's policy asks for a review; the source must be one that the actor may read."""
         self._volumes.open(actor.principal, source)
-        policy = self._volumes.open(PLATFORM, target, write=True).metadata().get("review")
-        default = "required" if target == SYSTEM else "none"
-        return (policy or default) != "none"
+        return self._volumes.open(PLATFORM, target).review_required
 
     async def _row(self, actor: Actor, proposal_id: str) -> ProposalRecord:
         row = await self._rows.get(proposal_id)
@@ -232,13 +233,10 @@ class Proposals:
     def _open(self, row: ProposalRecord) -> GitVolume:
         return self._volumes.open(PLATFORM, VolumeRef.parse(row.target), write=True)
 
-    def _branches(self) -> Iterator[ProposalRecord]:
-        for ref in self._volumes.refs():
-            store = self._volumes.open(PLATFORM, ref, write=True).store
-            for branch in store.branches():
-                row = _row_of(ref, branch, store)
-                if row is not None:
-                    yield row
+    def _branches(self, ref: VolumeRef) -> list[ProposalRecord]:
+        store = self._volumes.open(PLATFORM, ref).store
+        rows = (_row_of(ref, branch, store) for branch in store.branches())
+        return [row for row in rows if row is not None]
 
 
 _SUBJECT = re.compile(r"Promote '[^']*' from (\S+) - Reason: (.*)", re.DOTALL)
