@@ -20,14 +20,12 @@ class Conversation:
         id: its id.
         messages: what was said, oldest first; turns without an answer are left out.
         parent: id of the last trace; empty for a new conversation.
-        team: team of the last trace.
         skills: what was in the context of the last answer.
     """
 
     id: str
     messages: tuple[ChatMessage, ...] = ()
     parent: str = ""
-    team: str = ""
     skills: tuple[SkillUse, ...] = ()
 
     @classmethod
@@ -36,7 +34,7 @@ class Conversation:
         answered = [trace for trace in traces if trace.ended is not Ended.ERROR and trace.answer]
         messages = [message for trace in answered for message in _messages(trace)]
         last = traces[-1]
-        return cls(conversation_id, tuple(messages), last.id, last.team, last.skills_used)
+        return cls(conversation_id, tuple(messages), last.id, last.skills_used)
 
 
 def _messages(trace: Trace) -> list[ChatMessage]:
