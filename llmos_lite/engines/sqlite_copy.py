@@ -1,0 +1,50 @@
+"""SQLite files as files: which one is one, a consistent copy of one in use, and whether one is sound."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from llmos_lite.errors import StorageFailed
+
+MAGIC = b"SQLite format 3\0"
+COMPANIONS = ("-wal", "-shm", "-journal")
+
+
+def is_sqlite(path: Path) -> bool:
+    """Tell whether a file is an SQLite database (an empty one counts as none)."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except OSError:
+        return False
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """Copy a database to a new, private file, as of one moment, while others go on writing to it.
+
+    Raises:
+        StorageFailed: `storage.database`.
+    """
+    os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    try:
+        with closing(_open(source)) as there, closing(sqlite3.connect(target)) as here:
+            there.backup(here)
+    except sqlite3.Error as error:
+        raise StorageFailed("storage.database", f"Could not copy the database {source}: {error}.") from error
+
+
+def check_database(path: Path) -> list[str]:
+    """Return what is wrong with a database; nothing when it is sound."""
+    try:
+        with closing(_open(path)) as database:
+            found = [str(row[0]) for row in database.execute("PRAGMA quick_check(20)")]
+    except sqlite3.Error as error:
+        return [str(error)]
+    return [] if found == ["ok"] else found
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=30)
