@@ -1,0 +1,140 @@
+"""`llmos reindex | backup | restore | doctor | openapi`: looking after an instance."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from llmos_lite.cli.client import Where, connect, url
+from llmos_lite.cli.command import AsJson, Data, Session, command
+from llmos_lite.cli.output import Output
+from llmos_lite.cli.runs import follow
+from llmos_lite.engines.folder import held, holder
+from llmos_lite.errors import Conflict, Invalid, NotFound
+
+File = Annotated[Path, typer.Argument(help="The archive.")]
+SICK = 1
+"""Exit code of a doctor who found something broken."""
+
+
+def add(app: typer.Typer) -> None:
+    """Add the commands."""
+    command(app, "reindex")(reindex)
+    command(app, "backup")(backup)
+    app.command("restore")(restore)
+    app.command("doctor")(doctor)
+    app.command("openapi")(openapi)
+
+
+def reindex(session: Session) -> None:
+    """Build every row about skills and traces anew, from Git."""
+    started = session.api.post("/reindex", {"wait": False})
+    result = follow(session, url("runs", str(started.get("run_id", ""))), "Reindexing")
+    session.out.show(result, lambda: session.out.say("The rows are as Git says."))
+
+
+def backup(session: Session, file: File, *, force: Annotated[bool, typer.Option(help="Replace FILE.")] = False) -> None:
+    """Write one consistent archive of an instance, running or not. It holds the keys: keep it like a password."""
+    if file.exists() and not force:
+        raise Conflict("backup.exists", f"{file} is there already.", hint="Choose another name, or use --force.")
+    draft = file.with_name(f".{file.name}.part")
+    size = 0
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as target:
+            reply = session.api.send("GET", "/backup", accept="application/gzip")
+            with session.out.progress("Backing up") as step:
+                for block in reply.chunks():
+                    target.write(block)
+                    size += len(block)
+                    step(size, 0)
+            target.flush()
+            os.fsync(target.fileno())
+        _check_whole(draft)
+        draft.replace(file)
+    finally:
+        draft.unlink(missing_ok=True)
+    session.out.show({"file": str(file), "bytes": size}, lambda: session.out.say(f"Wrote {file} ({size:,} bytes)."))
+
+
+def _check_whole(path: Path) -> None:
+    """Read the archive to its end: a stream that broke off is no backup."""
+    with contextlib.suppress(EOFError, OSError), gzip.open(path) as archive:
+        while archive.read(1 << 20):
+            pass
+        return
+    raise Invalid(
+        "backup.cut_off", "The backup broke off before its end.", hint="Look at the server's log, then try again."
+    )
+
+
+def restore(file: File, *, data: Data = "", as_json: AsJson = False) -> None:
+    """Unpack an archive of `llmos backup` into a data folder that is empty or does not exist."""
+    from llmos_lite.core.restore import restore as unpack  # noqa: PLC0415 - slow to load
+
+    named = data or os.environ.get("LLMOS_DATA", "")
+    if not named:
+        raise Invalid("restore.where", "No data folder was named.", hint="Name one with --data DIR.")
+    target = Path(named).absolute()
+    with file.open("rb") as source:
+        restored = unpack(source, target)
+    out = Output(as_json=as_json)
+    out.note("Unpacked and checked; building the rows.")
+    with connect(Where(data=str(target)), {**os.environ, "LLMOS_USER": ""}) as api:
+        session = Session(api, Output(as_json=as_json))
+        started = api.post("/reindex", {"wait": False})
+        follow(session, url("runs", str(started.get("run_id", ""))), "Reindexing")
+    said = {"data": str(target), "files": restored.files, "bytes": restored.bytes, "events": restored.events}
+    out.show(said, lambda: out.say(f"Restored {restored.files} files to {target}."))
+
+
+def doctor(
+    *,
+    data: Data = "",
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended without losing anything.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Look at a data folder: format, disk, permissions, rows, and `git fsck` of every repository."""
+    from llmos_lite.core.doctor import Doctor  # noqa: PLC0415 - slow to load
+
+    folder = Path(data or os.environ.get("LLMOS_DATA", "") or "data").absolute()
+    if not folder.is_dir():
+        raise NotFound("data.missing", f"There is no data folder {folder}.", hint="Name one with --data DIR.")
+    if repair and (by := holder(folder)) is not None:
+        raise held(folder, by)
+    out = Output(as_json=as_json)
+    found = []
+    with out.progress("Looking") as step:
+        for finding in Doctor(folder, repair=repair).examine():
+            found.append(finding)
+            step(len(found), 0)
+    marks = {"ok": "ok", "repaired": "repaired", "warning": "WARNING", "broken": "BROKEN"}
+    rows = [[marks[item.state], item.check, f"{item.message} {item.hint}".strip()] for item in found]
+    out.show([item.as_dict() for item in found], lambda: out.table(["", "CHECK", ""], rows, "Nothing to look at."))
+    return SICK if any(item.state == "broken" for item in found) else 0
+
+
+def openapi(
+    file: Annotated[Path | None, typer.Argument(help="File to write; empty for standard output.")] = None,
+    *,
+    check: Annotated[bool, typer.Option("--check", help="Only say whether FILE is up to date.")] = False,
+) -> int:
+    """Write the OpenAPI document of the HTTP interface."""
+    from llmos_lite.api.routes import build  # noqa: PLC0415 - slow to load
+
+    text = json.dumps(build().openapi(), indent=2, ensure_ascii=False) + "\n"
+    if file is None:
+        sys.stdout.write(text)
+        return 0
+    if not check:
+        file.write_text(text, encoding="utf-8")
+        return 0
+    if file.is_file() and file.read_text(encoding="utf-8") == text:
+        return 0
+    raise Conflict("openapi.stale", f"{file} is not up to date.", hint="Run `make openapi`.")

@@ -1,0 +1,74 @@
+"""`llmos chat`: one question, or a conversation."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+
+from llmos_lite.cli.client import Json, events, problem
+from llmos_lite.cli.command import Session, command
+from llmos_lite.cli.traces import skills_of
+
+SSE = "text/event-stream"
+
+
+def add(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @command(app, "chat")
+    def chat(
+        session: Session,
+        message: Annotated[list[str] | None, typer.Argument(help="What to ask; empty begins a conversation.")] = None,
+        team: Annotated[str, typer.Option("--team", metavar="ID", help="In the context of this team.")] = "",
+        conversation: Annotated[str, typer.Option(metavar="ID", help="Conversation to go on with.")] = "",
+        max_skills: Annotated[int | None, typer.Option(min=0, help="Most skills in the context.")] = None,
+    ) -> None:
+        """Chat with your skills in the context; a line at a time, or one question."""
+        given: Json = {"team_id": team, "conversation_id": conversation}
+        body: Json = {key: value for key, value in given.items() if value}
+        if max_skills is not None:
+            body["max_skills"] = max_skills
+        for text in [" ".join(message)] if message else _lines(session):
+            done = _ask(session, body | {"message": text})
+            body["conversation_id"] = done.get("conversation_id", "")
+
+
+def _lines(session: Session) -> Iterator[str]:
+    """Yield what the person writes, line by line, until the end."""
+    asks = sys.stdin.isatty() and not session.out.as_json
+    if asks:
+        session.out.note("End with Ctrl-D.")
+    while True:
+        if asks:
+            session.out.write("> ")
+        line = sys.stdin.readline()
+        if not line:
+            return
+        if line.strip():
+            yield line.strip()
+
+
+def _ask(session: Session, body: Json) -> Json:
+    """Ask, write the answer as it comes, and return the final event."""
+    if session.out.as_json:
+        done = session.api.post("/chat", body)
+        session.out.show(done, lambda: None)
+        return done
+    reply = session.api.send("POST", "/chat", body=json.dumps(body | {"stream": True}).encode(), accept=SSE)
+    done = {}
+    for name, data in events(reply):
+        if name == "delta":
+            session.out.write(str(data.get("text", "")))
+        elif name == "error":
+            session.out.write("\n")
+            status = data.get("status")
+            raise problem(status if isinstance(status, int) else 500, json.dumps(data).encode())
+        elif name == "done":
+            done = data
+    session.out.write("\n")
+    session.out.note(f"[skills: {', '.join(skills_of(done)) or 'none'}; trace {done.get('trace_id', 'not recorded')}]")
+    return done

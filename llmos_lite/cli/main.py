@@ -1,0 +1,79 @@
+"""`llmos`: what the terminal can do, and how an error looks there.
+
+Loading this file must be quick: whatever is slow to load is loaded by the command that needs it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+import click
+import typer
+
+from llmos_lite import __version__
+from llmos_lite.cli import admin, chat, evolve, import_, people, promote, serve, skills, stats, traces
+from llmos_lite.cli.output import report
+from llmos_lite.errors import LlmosError, storage_error
+
+INTERRUPTED = 128 + signal.SIGINT
+
+app = typer.Typer(
+    name="llmos",
+    help="A team's know-how for language models, kept in Git.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for noun in (serve, chat, skills, traces, evolve, promote, import_, people, stats, admin):
+    noun.add(app)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    sys.stdout.write(f"llmos-lite {__version__}\n")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command; the exit code says how it went, as `errors.py` draws it."""
+    given = sys.argv[1:] if arguments is None else arguments
+    sys.exit(run(given))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit code."""
+    try:
+        result = app(arguments, prog_name="llmos", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        sys.stderr.write("\n")
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if os.environ.get("LLMOS_LOG_LEVEL", "").lower() == "debug":
+            raise
+        said = _explain(error)
+        report(said, as_json="--json" in arguments)
+        return said.exit_code
+    return result if isinstance(result, int) else 0
+
+
+def _explain(error: Exception) -> LlmosError:
+    if isinstance(error, LlmosError):
+        return error
+    if isinstance(error, OSError):
+        name = error.filename
+        return storage_error(error, f"use {os.fsdecode(name)}" if isinstance(name, str | bytes) else "finish")
+    return LlmosError(
+        "internal",
+        f"Something went wrong that should not have ({type(error).__name__}: {error}).",
+        hint="LLMOS_LOG_LEVEL=debug shows where; please report it.",
+    )

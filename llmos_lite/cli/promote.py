@@ -1,0 +1,36 @@
+"""`llmos promote`: a skill goes from one volume to a wider one."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from llmos_lite.cli.command import Session, command
+
+
+def add(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @command(app, "promote")
+    def promote(
+        session: Session,
+        skill_id: Annotated[str, typer.Argument(help="Id of the skill.")],
+        *,
+        reason: Annotated[str, typer.Option(help="Why the others should have it.")],
+        to: Annotated[str, typer.Option(help="Volume that gets it: team:ID or system.")] = "",
+        team: Annotated[str, typer.Option("--team", metavar="ID", help="The same as --to team:ID.")] = "",
+        source: Annotated[str, typer.Option("--from", help="Volume that has it; empty for your own.")] = "",
+    ) -> None:
+        """Promote a skill, or propose it where that needs a review."""
+        given = {"skill_id": skill_id, "team_id": team, "to": to, "from": source, "reason": reason}
+        body = {key: value for key, value in given.items() if value}
+        answer = session.api.post("/skills/promote", body)
+        session.out.show(
+            answer,
+            lambda: session.out.say(
+                f"{skill_id}: merged."
+                if answer.get("status") == "merged"
+                else f"{skill_id}: proposed as {answer.get('proposal_id')}; somebody has to review it."
+            ),
+        )

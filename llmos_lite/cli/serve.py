@@ -1,0 +1,132 @@
+"""`llmos serve`: the server."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from llmos_lite import __version__
+from llmos_lite.engines.folder import held, holder
+from llmos_lite.errors import Invalid, Unavailable
+from llmos_lite.settings import Settings
+
+if TYPE_CHECKING:
+    from llmos_lite.api.app import App
+    from llmos_lite.bootstrap import Services
+
+GRACE = 15
+"""Seconds that requests may take to finish when the server stops."""
+
+
+def add(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("serve")(serve)
+
+
+def serve(
+    data: Annotated[Path | None, typer.Option(metavar="DIR", help="Data folder (LLMOS_DATA).")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on (LLMOS_HOST).")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on (LLMOS_PORT).")] = None,
+    demo: Annotated[bool, typer.Option("--demo", help="Fill a fresh data folder with an example team.")] = False,  # noqa: FBT002 - typer's way
+) -> None:
+    """Start the server; every LLMOS_ setting of the environment counts."""
+    settings = Settings.parse(os.environ, data=data, host=host, port=port)
+    settings = replace(settings, data=settings.data.absolute())
+    if (by := holder(settings.data)) is not None:
+        raise held(settings.data, by)
+    with _listen(settings.host, settings.port) as listener:
+        settings = replace(settings, port=listener.getsockname()[1])
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_serve(settings, listener, demo=demo))
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Take the port before anything else is touched."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(2048)
+    except socket.gaierror as error:
+        listener.close()
+        raise Invalid("serve.host", f"There is no address {host!r} here ({error.strerror}).") from error
+    except OSError as error:
+        listener.close()
+        raise Unavailable(
+            "serve.port", f"Cannot listen on {host}:{port} ({error.strerror}).", hint="Choose another --port or --host."
+        ) from error
+    return listener
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop  # noqa: PLC0415 - not there on every Python
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+async def _serve(settings: Settings, listener: socket.socket, *, demo: bool) -> None:
+    from llmos_lite.api.app import create_app  # noqa: PLC0415 - loads the whole platform
+    from llmos_lite.bootstrap import open_services  # noqa: PLC0415 - as above
+
+    async with open_services(settings, serve=True) as services:
+        if demo:
+            await _fill(services)
+        _greet(services)
+        await _run(create_app(services), listener)
+
+
+async def _fill(services: Services) -> None:
+    from llmos_lite.core.demo import fill  # noqa: PLC0415 - only for a demonstration
+
+    if await fill(services):
+        sys.stdout.write("Filled the data folder with an example team (people are called demo-...).\n")
+
+
+def _greet(services: Services) -> None:
+    """Say where the server is, and how to get in."""
+    settings = services.settings
+    sys.stdout.write(
+        f"llmos-lite {__version__} on {services.url}, data in {settings.data}\n"
+        f"Sign in:   {services.sign_in_url()}\n"
+        f"Admin key: {settings.data / 'admin.key'}\n"
+    )
+    sys.stdout.flush()
+
+
+async def _run(app: App, listener: socket.socket) -> None:
+    """Answer requests until a signal comes, then finish those that are running."""
+    import uvicorn  # noqa: PLC0415 - slow to load
+
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=GRACE,
+        backlog=2048,
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _quiet)  # uvicorn raises the signal again when it is done; it has been heard by then
+    await uvicorn.Server(config).serve(sockets=[listener])
+
+
+def _quiet(number: int, frame: FrameType | None) -> None:
+    """Do nothing more about a signal."""

@@ -1,0 +1,89 @@
+"""`llmos skills`: list, show, search, add."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from llmos_lite.cli.client import Json, Params, read_json, url
+from llmos_lite.cli.command import Session, command, group
+from llmos_lite.cli.output import one_line
+
+TAR = "application/x-tar"
+
+Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="Most rows.")]
+Team = Annotated[str, typer.Option("--team", metavar="ID", help="In the context of this team.")]
+
+
+def add(app: typer.Typer) -> None:
+    """Add the commands."""
+    skills = group(app, "skills", "List, show, search and add skills.")
+
+    @command(skills, "list")
+    def list_(session: Session, team: Team = "", limit: Limit = 1000) -> None:
+        """List the skills that you see: yours over the team's over the system's."""
+        _list(session, {"team_id": team}, limit)
+
+    @command(skills, "search")
+    def search(
+        session: Session,
+        query: Annotated[list[str], typer.Argument(help="What it should be about.")],
+        team: Team = "",
+        limit: Limit = 10,
+    ) -> None:
+        """Find skills, best first."""
+        _list(session, {"team_id": team, "query": " ".join(query)}, limit)
+
+    @command(skills, "show")
+    def show(
+        session: Session,
+        skill_id: Annotated[str, typer.Argument(help="Id of the skill.")],
+        volume: Annotated[str, typer.Option(help="system, team:ID or user:ID; empty for the one that you see.")] = "",
+    ) -> None:
+        """Print a skill."""
+        skill = session.api.get(url("skills", skill_id), {"volume": volume})
+        session.out.show(skill, lambda: session.out.say(_head(skill), "", str(skill.get("content", "")).strip()))
+
+    @command(skills, "add")
+    def add_(
+        session: Session,
+        paths: Annotated[list[Path], typer.Argument(help="Files, skill folders, or trees of them.")],
+        volume: Annotated[str, typer.Option(help="system, team:ID or user:ID; empty for your own.")] = "",
+        force: Annotated[bool, typer.Option("--force", help="Replace skills that are there.")] = False,  # noqa: FBT002 - typer's way
+    ) -> None:
+        """Add skills: a file, a skill folder, or a tree of them."""
+        from llmos_lite.cli.archive import members, tar_stream  # noqa: PLC0415 - tarfile is slow to load
+
+        body = tar_stream(members(paths))
+        params: Params = {"volume": volume, "replace": force}
+        result = read_json(session.api.send("POST", "/skills/install", params, body=body, content_type=TAR))
+        session.out.show(result, lambda: _added(session, result))
+
+
+def _list(session: Session, params: dict[str, str], limit: int) -> None:
+    found = list(session.api.items("/skills", params, limit=limit))
+    columns = ["SKILL", "VOLUME", "CATEGORY", "DESCRIPTION"]
+    session.out.show(
+        found, lambda: session.out.table(columns, map(_row, found), "No skills. Add one with `llmos skills add PATH`.")
+    )
+
+
+def _row(skill: Json) -> list[object]:
+    note = skill.get("error") or (f"shadowed by {skill['shadowed_by']}" if skill.get("shadowed_by") else "")
+    text = f"[{note}] {skill.get('description', '')}" if note else skill.get("description", "")
+    return [skill.get("skill_id"), skill.get("volume"), skill.get("category", ""), one_line(text)]
+
+
+def _head(skill: Json) -> str:
+    return f"{skill.get('skill_id')}  {skill.get('volume')}  version {str(skill.get('version', ''))[:12]}"
+
+
+def _added(session: Session, result: Json) -> None:
+    items = result.get("items")
+    rows = [
+        [item.get("skill_id"), item.get("status"), item.get("detail", "")]
+        for item in (items if isinstance(items, list) else [])
+    ]
+    session.out.table(["SKILL", "STATUS", ""], rows, "No skill was found there.")
