@@ -1,0 +1,131 @@
+"""What people learn of volumes as such: figures, history, and the policy for promotions."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from llmos_lite.core.accounts.accounts import require_member
+from llmos_lite.core.accounts.permissions import Actor, may_administer
+from llmos_lite.core.page import Page
+from llmos_lite.engines.git import Commit
+from llmos_lite.errors import Forbidden, LlmosError
+from llmos_lite.records.catalog import Catalog
+from llmos_lite.records.catalog_traces import TraceFilter
+from llmos_lite.records.cursor import decode_cursor, encode_cursor
+from llmos_lite.volumes.access import PLATFORM, SYSTEM, VolumeRef, check_id
+from llmos_lite.volumes.git_volume import author_of
+from llmos_lite.volumes.manager import VolumeManager
+
+EVERY = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stats:
+    """What a volume holds; `size` is in bytes, `problem` says why it cannot be read."""
+
+    volume: str
+    skills: int = 0
+    traces: int = 0
+    commits: int = 0
+    size: int = 0
+    head: str = ""
+    review: str = "none"
+    problem: str | None = None
+
+
+class Volumes:
+    """Figures and history of volumes, for whom they concern."""
+
+    def __init__(self, volumes: VolumeManager, catalog: Catalog) -> None:
+        self._volumes, self._catalog = volumes, catalog
+
+    async def stats(
+        self, actor: Actor, *, volume: VolumeRef | None = None, limit: int = 50, cursor: str = ""
+    ) -> Page[Stats]:
+        """Return figures of one volume, or of all that the actor may read (a system admin: all that there are).
+
+        Raises:
+            NotFound: `volume.unknown`, `team.unknown`.
+            Invalid: `cursor.invalid`.
+        """
+        refs = [self.readable(actor, volume)] if volume else await asyncio.to_thread(self._refs, actor)
+        after = str(decode_cursor(cursor, str)[0]) if cursor else ""
+        rest = [ref for ref in refs if str(ref) > after]
+        items = [await self._stats(ref) for ref in rest[:limit]]
+        return Page(items, encode_cursor(items[-1].volume) if len(rest) > limit else None, len(refs))
+
+    async def history(
+        self, actor: Actor, *, volume: VolumeRef | None = None, skill_id: str = "", limit: int = 50, cursor: str = ""
+    ) -> Page[Commit]:
+        """Return the commits of a volume, newest first; of one skill when `skill_id` is given.
+
+        Raises:
+            NotFound: `volume.unknown`, `team.unknown`, or `commit.unknown` for a cursor that is not in this history.
+            Invalid: `skill.invalid_id`, `cursor.invalid`.
+        """
+        ref = self.readable(actor, volume or actor.volume)
+        skill = check_id(skill_id, "skill") if skill_id else None
+        before = str(decode_cursor(cursor, str)[0]) if cursor else None
+        return await asyncio.to_thread(self._history, ref, skill, limit, before)
+
+    async def set_review(self, actor: Actor, ref: VolumeRef, review: str) -> Stats:
+        """Set whether promotions to a volume need a review, as an admin of it.
+
+        Raises:
+            Forbidden: `role.missing`.
+        """
+        self.readable(actor, ref)
+        if not may_administer(actor, ref):
+            raise Forbidden("role.missing", f"Only an admin of {ref} may set its policy.")
+        await asyncio.to_thread(self._set_review, ref, review, actor.user_id)
+        return await self._stats(ref)
+
+    def readable(self, actor: Actor, ref: VolumeRef) -> VolumeRef:
+        """Return `ref` when the actor may look at it: by the volumes' table, or as a system admin.
+
+        Raises:
+            NotFound: `volume.unknown`, `team.unknown`.
+        """
+        if not (actor.is_admin and self._volumes.exists(ref)):
+            require_member(actor, ref)
+            self._volumes.open(actor.principal, ref)
+        return ref
+
+    def _refs(self, actor: Actor) -> list[VolumeRef]:
+        mine = {actor.volume, SYSTEM, *(VolumeRef.team(team) for team in actor.teams)}
+        there = self._volumes.refs()
+        return sorted(ref for ref in there if actor.is_admin or ref in mine)
+
+    async def _stats(self, ref: VolumeRef) -> Stats:
+        found = TraceFilter(volumes=(str(ref),))
+        traces = (await self._catalog.traces.page(found, limit=1)).total
+        return await asyncio.to_thread(self._git_stats, ref, traces)
+
+    def _git_stats(self, ref: VolumeRef, traces: int) -> Stats:
+        try:
+            volume = self._volumes.open(PLATFORM, ref)
+            return Stats(
+                volume=str(ref),
+                skills=len(volume.list_skills()),
+                traces=traces,
+                commits=volume.store.count(),
+                size=volume.store.size() + volume.traces.size(),
+                head=volume.store.head() or "",
+                review="required" if volume.review_required else "none",
+            )
+        except LlmosError as error:
+            return Stats(volume=str(ref), traces=traces, problem=error.message)
+
+    def _history(self, ref: VolumeRef, skill_id: str | None, limit: int, before: str | None) -> Page[Commit]:
+        volume = self._volumes.open(PLATFORM, ref)
+        found = volume.get_git_log(limit + 1, before=before, skill_id=skill_id)
+        total = len(volume.get_git_log(EVERY, skill_id=skill_id)) if skill_id else volume.store.count()
+        items = found[:limit]
+        return Page(items, encode_cursor(items[-1].oid) if len(found) > limit else None, total)
+
+    def _set_review(self, ref: VolumeRef, review: str, user_id: str) -> None:
+        volume = self._volumes.open(PLATFORM, ref, write=True)
+        policy = volume.metadata().get("policy")
+        known = policy if isinstance(policy, dict) else {}
+        volume.set_metadata({"policy": known | {"review": review}}, author_of(user_id))
