@@ -7,6 +7,7 @@ files of Git, which otherwise block every later writer (56 of 500 kills left one
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import threading
@@ -121,23 +122,23 @@ def clear_stale(gitdir: Path, *, since: float) -> list[Path]:
     removed = []
     for path in _left_behind(gitdir):
         # A file system keeps times in ticks of up to some 10 ms, so a file may look a little older than it is.
-        if since - 0.1 <= path.lstat().st_mtime <= since + _PATIENCE:
-            path.unlink(missing_ok=True)
-            removed.append(path)
+        with contextlib.suppress(FileNotFoundError):
+            if since - 0.1 <= path.lstat().st_mtime <= since + _PATIENCE:
+                path.unlink()
+                removed.append(path)
     return removed
 
 
-def _left_behind(gitdir: Path) -> list[Path]:
+def _left_behind(gitdir: Path) -> set[Path]:
     locks = [path for path in gitdir.glob("*.lock") if path.name != "llmos.lock"]
     refs = [Path(folder, name) for folder, _, names in os.walk(gitdir / "refs") for name in names]
     locks += [path for path in refs if path.suffix == ".lock"]
-    return [
+    return {
         *locks,
         *gitdir.glob("objects/pack/tmp_*"),
-        *gitdir.glob("objects/pack/*.tmp"),
         *gitdir.glob("objects/??/tmp_*"),
         *gitdir.glob("llmos-tmp-*"),
-    ]
+    }
 
 
 def abandoned(lock: Path) -> bool:
