@@ -75,8 +75,8 @@ def skill_entries(entries: Collection[Entry]) -> list[SkillEntry]:
 def misnamed(entries: Collection[Entry]) -> list[str]:
     """Return what stands in `skills/` as if it were a skill, under a name that is no id."""
     known = {entry.path.removesuffix(f"/{FILE}") for entry in skill_entries(entries)}
-    flat = {f"{path}{_FLAT}" for path in known}
-    return [path for path, _, is_tree in entries if (is_tree or path.endswith(_FLAT)) and path not in known | flat]
+    known |= {f"{path}{_FLAT}" for path in known}
+    return [path for path, _, is_tree in entries if (is_tree or path.endswith(_FLAT)) and path not in known]
 
 
 def describe_edits(changes: Mapping[str, bytes | None], existed: Collection[str]) -> str:
