@@ -9,13 +9,12 @@ import os
 import signal
 import sys
 
-import click
 import typer
 
 from llmos_lite import __version__
 from llmos_lite.cli import admin, chat, evolve, import_, people, promote, serve, skills, stats, traces
 from llmos_lite.cli.output import report
-from llmos_lite.errors import LlmosError, storage_error
+from llmos_lite.errors import Invalid, LlmosError, storage_error
 
 INTERRUPTED = 128 + signal.SIGINT
 
@@ -48,10 +47,9 @@ def run(arguments: list[str]) -> int:
     """Run one command and return its exit code."""
     try:
         result = app(arguments, prog_name="llmos", standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
+    except typer.TyperException as error:
+        return _misused(error, as_json="--json" in arguments)
+    except (typer.Abort, KeyboardInterrupt):
         sys.stderr.write("\n")
         return INTERRUPTED
     except BrokenPipeError:
@@ -64,6 +62,16 @@ def run(arguments: list[str]) -> int:
         report(said, as_json="--json" in arguments)
         return said.exit_code
     return result if isinstance(result, int) else 0
+
+
+def _misused(error: typer.TyperException, *, as_json: bool) -> int:
+    """Say what is wrong with the command line; a group without a command shows its help."""
+    said = error.format_message()
+    if said.startswith("Usage:"):
+        sys.stderr.write(f"{said}\n")
+    else:
+        report(Invalid("cli.usage", said, hint="`llmos COMMAND --help` says what a command takes."), as_json=as_json)
+    return error.exit_code
 
 
 def _explain(error: Exception) -> LlmosError:
