@@ -84,18 +84,22 @@ class Skill:
         hints = (_text(self.extra.get(key, "")) for key in ("when_to_use", "when-to-use", "tags", "triggers"))
         return "\n".join(filter(None, (self.description, ", ".join(self.keywords), self.category, *hints)))
 
+    def broken(self, error: str, *, body: str = "", path: str = "") -> Self:
+        """Return this skill as one that cannot be used, with the reason."""
+        return replace(self, error=error, body=body or self.body, path=path or self.path)
+
     @classmethod
     def parse(cls, skill_id: str, text: str | bytes, *, volume: str = "", version: str = "", path: str = "") -> Self:
         """Read a skill file; one that cannot be read gives a skill with `error` set, never an exception."""
         there = cls(skill_id=skill_id, name=skill_id, volume=volume, version=version, path=path)
         content = _decoded(text)
         if isinstance(content, _Reason):
-            return replace(there, error=content)
+            return there.broken(content)
         try:
             block, body = frontmatter.split(content)
             fields = frontmatter.load(block) if block is not None else {}
         except BrokenFrontMatterError as error:
-            return replace(there, error=str(error), body=content)
+            return there.broken(str(error), body=content)
         return there._filled(fields, body)
 
     def _filled(self, fields: Fields, body: str) -> Self:

@@ -42,6 +42,7 @@ class Hit:
         coverage: share of the query's idf mass that it covers, 0 to 1.
         header: share of that mass that its name, description, keywords or category cover, 0 to 1.
         terms: how many different terms of the query it holds.
+        searched: how many documents it was chosen from.
     """
 
     source: int
@@ -50,6 +51,7 @@ class Hit:
     coverage: float
     header: float
     terms: int
+    searched: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,7 @@ def search(
     query: str,
     limit: int,
     *,
-    hidden: Callable[[int, str], bool] = lambda _source, _key: False,
+    hidden: Callable[[int, str], bool] | None = None,
     collapse: bool = True,
 ) -> list[Hit]:
     """Return the best documents of several indexes as if they were one, best first.
@@ -139,7 +141,7 @@ def search(
         indexes: the libraries, the one that wins a tie first.
         query: free text; only its first 16,384 characters and its 32 rarest known terms count.
         limit: hits to return at most.
-        hidden: tells which (source, key) may not be returned: shadowed skills.
+        hidden: tells which (source, key) may not be returned, as shadowed skills; None hides nothing.
         collapse: leave out a document that nearly repeats a better one.
     """
     analyzer = next((index.analyzer for index in indexes), None)
@@ -184,7 +186,8 @@ class _Search:
             terms, frequency = terms[order], frequency[order]
             found = [(begin[order], end[order]) for begin, end in found]
         self.idf = _idf(frequency, self.total)
-        self.mass = float(self.idf.sum())
+        self._weighed: list[float] = self.idf.tolist()
+        self.mass = sum(self._weighed)
         return terms, [(begin.tolist(), end.tolist()) for begin, end in found]
 
     def _matches(self, piece: _Piece, begins: list[int], ends: list[int]) -> _Matches:
@@ -212,7 +215,7 @@ class _Search:
                 extra = np.bincount(docs, weights=gains[which], minlength=len(matches.scores))
                 np.add(matches.scores, extra, out=matches.scores, where=matches.scores > 0)
 
-    def best(self, limit: int, hidden: Callable[[int, str], bool], *, collapse: bool) -> list[Hit]:
+    def best(self, limit: int, hidden: Callable[[int, str], bool] | None, *, collapse: bool) -> list[Hit]:
         """Return the best hits, widening the choice until `limit` are left or nothing is."""
         width = 4 * limit + 8
         while True:
@@ -236,18 +239,23 @@ class _Search:
         return [(number, place) for _, number, place in ranked[:width]]
 
     def _kept(
-        self, candidates: list[tuple[int, int]], limit: int, hidden: Callable[[int, str], bool], *, collapse: bool
+        self,
+        candidates: list[tuple[int, int]],
+        limit: int,
+        hidden: Callable[[int, str], bool] | None,
+        *,
+        collapse: bool,
     ) -> list[tuple[int, int]]:
         kept: list[tuple[int, int]] = []
-        prints = np.zeros((limit, PRINT_WIDTH), dtype=np.uint8)
+        prints: list[npt.NDArray[np.uint8]] = []
         for number, place in candidates:
             source, piece = self.pieces[number]
-            if hidden(source, piece.segment.keys[place]):
+            if hidden and hidden(source, piece.segment.keys[place]):
                 continue
             mine = piece.segment.prints[place]
-            if collapse and _repeats(mine, prints[: len(kept)]):
+            if collapse and _repeats(mine, prints):
                 continue
-            prints[len(kept)] = mine
+            prints.append(mine)
             kept.append((number, place))
             if len(kept) == limit:
                 break
@@ -255,16 +263,17 @@ class _Search:
 
     def _hit(self, number: int, place: int) -> Hit:
         (source, piece), found = self.pieces[number], self.matches[number]
-        at = np.flatnonzero(found.docs == place)
-        idf = self.idf[found.ends.searchsorted(at, side="right")]
-        header = float(idf[found.weights[at] >= HEADER_BIT].sum())
+        at = (found.docs == place).nonzero()[0]
+        gains = [self._weighed[term] for term in found.ends.searchsorted(at, side="right").tolist()]
+        header = [gain for gain, weight in zip(gains, found.weights[at].tolist(), strict=True) if weight >= HEADER_BIT]
         return Hit(
             source=source,
             key=piece.segment.keys[place],
             score=float(found.scores[place]),
-            coverage=float(idf.sum()) / self.mass,
-            header=header / self.mass,
-            terms=len(at),
+            coverage=sum(gains) / self.mass,
+            header=sum(header) / self.mass,
+            terms=len(gains),
+            searched=self.total,
         )
 
 
@@ -287,5 +296,6 @@ def _top(scores: Floats, width: int) -> npt.NDArray[np.intp]:
     return np.argpartition(scores, len(scores) - width)[len(scores) - width :]
 
 
-def _repeats(mine: npt.NDArray[np.uint8], others: npt.NDArray[np.uint8]) -> bool:
-    return bool(len(others)) and bool(mine.any()) and int((others == mine).sum(axis=1).max()) >= SAME * PRINT_WIDTH
+def _repeats(mine: npt.NDArray[np.uint8], others: Sequence[npt.NDArray[np.uint8]]) -> bool:
+    """Tell whether a fingerprint nearly equals one of the others; an empty one equals none."""
+    return any(np.count_nonzero(mine == other) >= SAME * PRINT_WIDTH for other in others) and bool(mine.any())

@@ -31,6 +31,7 @@ STOP_WORDS = frozenset(
 LONGEST_WORD = 40
 """Longer runs are keys, digests and encoded data, never what somebody searches for."""
 
+REMEMBERED = 16_384
 PAIR_BITS = 24
 """Width of the hash of two neighbouring terms; 10,000 skills see 0.2 false pairs in a whole query."""
 
@@ -101,6 +102,7 @@ class Analyzer:
         self._lock = threading.Lock()
         self._known: dict[str, int] = {}
         self._older: dict[str, int] = {}
+        self._last: tuple[str, list[int]] = ("", [])
 
     def terms(self, text: str) -> list[str]:
         """Return the terms of `text` in order, with repeats."""
@@ -108,10 +110,15 @@ class Analyzer:
             return [self._stemmer.stemWord(word) for word in words(text) if _counts(word)]
 
     def hashes(self, text: str) -> list[int]:
-        """Return the 32-bit hashes of the terms of `text` in order, with repeats."""
+        """Return the 32-bit hashes of the terms of `text` in order, with repeats; the last answer is kept."""
+        last, answer = self._last
+        if last == text:
+            return answer
         known = self._known.get
         found = [self._learn(word) if (value := known(word)) is None else value for word in words(text)]
-        return [value for value in found if value]
+        answer = [value for value in found if value]
+        self._last = (text, answer) if len(text) <= REMEMBERED else ("", [])
+        return answer
 
     def _learn(self, word: str) -> int:
         """Return the hash of a word's stem, 0 for one that does not count."""

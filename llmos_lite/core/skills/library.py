@@ -1,0 +1,79 @@
+"""The skills of one volume at one commit, parsed and indexed; the next commit costs only what it changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Self
+
+from llmos_lite.core.skills.format import Skill
+from llmos_lite.core.skills.search import SkillIndex
+from llmos_lite.core.skills.segment import Document
+from llmos_lite.core.skills.text import Analyzer
+from llmos_lite.engines.volume_interface import VolumeInterface
+from llmos_lite.errors import LlmosError
+from llmos_lite.volumes.access import ID_LENGTH, VolumeRef
+from llmos_lite.volumes.skill_paths import FOLDER, SkillEntry, misnamed, skill_entries
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """What one volume offers at `commit` (empty: no commit yet)."""
+
+    ref: VolumeRef
+    commit: str
+    skills: Mapping[str, Skill]
+    index: SkillIndex
+
+    @classmethod
+    def empty(cls, ref: VolumeRef, analyzer: Analyzer) -> Self:
+        """Return the library of a volume without a commit."""
+        return cls(ref, "", MappingProxyType({}), SkillIndex(analyzer))
+
+    def offers(self, skill_id: str) -> bool:
+        """Tell whether there is a skill of this id that can be used; a broken one shadows nobody."""
+        skill = self.skills.get(skill_id)
+        return skill is not None and skill.error is None
+
+    def at(self, store: VolumeInterface, commit: str) -> Library:
+        """Return the library at another commit: what has the same version is taken over as it is."""
+        tree = store.tree(FOLDER, at=commit)
+        entries = skill_entries(tree)
+        skills = dict(self._kept(entries))
+        fresh = [_read(store, entry, str(self.ref), commit) for entry in entries if entry.skill_id not in skills]
+        skills |= {skill.skill_id: skill for skill in fresh}
+        skills |= {skill.skill_id: skill for skill in map(self._unservable, misnamed(tree))}
+        gone = {name for name in self.skills if name not in skills or skills[name] is not self.skills[name]}
+        index = self.index.updated([document(skill) for skill in fresh if skill.error is None], gone)
+        return Library(self.ref, commit, MappingProxyType(dict(sorted(skills.items()))), index)
+
+    def _unservable(self, path: str) -> Skill:
+        name = path[len(FOLDER) + 1 :]
+        error = (
+            f"{name!r} is no skill id: lower-case letters, digits and single hyphens, at most {ID_LENGTH} characters."
+        )
+        return Skill(skill_id=name, name=name, volume=str(self.ref), path=path, error=error)
+
+    def _kept(self, entries: Iterable[SkillEntry]) -> Iterable[tuple[str, Skill]]:
+        for entry in entries:
+            skill = self.skills.get(entry.skill_id)
+            if skill is not None and skill.version == entry.version and skill.path == entry.path:
+                yield entry.skill_id, skill
+
+
+def document(skill: Skill) -> Document:
+    """Return what of a skill is searched; a title that repeats the id counts once."""
+    plain = skill.skill_id.replace("-", " ")
+    name = plain if skill.name.replace("-", " ").casefold() == plain else f"{plain}\n{skill.name}"
+    return Document(skill.skill_id, name, skill.header, skill.body)
+
+
+def _read(store: VolumeInterface, entry: SkillEntry, volume: str, commit: str) -> Skill:
+    try:
+        content = store.read(entry.path, at=commit) if entry.is_folder else store.blob(entry.version)
+    except LlmosError as error:
+        reason = "Its folder holds no SKILL.md." if error.code == "file.unknown" else error.message
+        unread = Skill(skill_id=entry.skill_id, name=entry.skill_id, volume=volume, version=entry.version)
+        return unread.broken(reason, path=entry.path)
+    return Skill.parse(entry.skill_id, content, volume=volume, version=entry.version, path=entry.path)

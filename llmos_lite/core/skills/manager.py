@@ -1,0 +1,266 @@
+"""`SkillsManager`: load the skills that somebody sees, choose those that fit, put them into a context.
+
+What is cached belongs to a volume and a commit, so people share it; a warm call only asks each volume for its head.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from llmos_lite.core.accounts.permissions import Actor
+from llmos_lite.core.skills.abstain import CLOSE, THRESHOLD, evidence, is_side_request
+from llmos_lite.core.skills.format import Skill, estimate_tokens
+from llmos_lite.core.skills.library import Library, document
+from llmos_lite.core.skills.search import QUERY_CHARACTERS, Hit, SkillIndex, search
+from llmos_lite.core.skills.text import Analyzer
+from llmos_lite.volumes.access import SYSTEM, VolumeRef, require
+from llmos_lite.volumes.manager import VolumeManager
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+LIMIT = 3
+BUDGET_TOKENS = 4000
+CACHED_LIBRARIES = 1000
+CACHED_LISTS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredSkill:
+    """A skill and how well it fits a query.
+
+    Args:
+        skill: the skill.
+        score: BM25 over its fields; comparable inside one answer only.
+        coverage: share of the query's meaning (idf mass) that it covers, 0 to 1.
+        header: the same for its name, description, keywords and category alone.
+        fits: whether that is enough to be put into a context.
+    """
+
+    skill: Skill
+    score: float
+    coverage: float = 0.0
+    header: float = 0.0
+    fits: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SkillContext:
+    """What fits a query.
+
+    Args:
+        used: the skills, best first.
+        commits: the commit at which each volume was read, by volume; none for a volume without commits.
+        budget_tokens: most tokens that `text` may take.
+    """
+
+    used: list[ScoredSkill] = field(default_factory=list)
+    commits: Mapping[str, str] = field(default_factory=dict)
+    budget_tokens: int = BUDGET_TOKENS
+
+    @property
+    def text(self) -> str:
+        """Return the blocks of the skills, best first, as far as the budget goes; empty when nothing fits."""
+        blocks: list[str] = []
+        left = self.budget_tokens
+        for scored in self.used:
+            if block := scored.skill.to_context_injection(left):
+                blocks.append(block)
+                left -= estimate_tokens(block)
+        return "\n\n".join(blocks)
+
+
+class SkillSet(list[Skill]):
+    """The skills that somebody sees, by id; remembers the libraries that they come from, best first."""
+
+    def __init__(self, skills: Iterable[Skill], libraries: Sequence[Library]) -> None:
+        super().__init__(skills)
+        self.libraries = tuple(libraries)
+
+
+class SkillsManager:
+    """Loads, filters and injects skills.
+
+    Args:
+        volumes: where they live.
+        budget_tokens: most tokens of one context.
+    """
+
+    def __init__(self, volumes: VolumeManager, *, budget_tokens: int = BUDGET_TOKENS) -> None:
+        self._volumes, self._budget = volumes, budget_tokens
+        self._analyzer = Analyzer()
+        self._libraries: OrderedDict[VolumeRef, Library] = OrderedDict()
+        self._lists: OrderedDict[tuple[tuple[VolumeRef, str], ...], SkillSet] = OrderedDict()
+        self._guard = threading.Lock()
+        self._loading: dict[VolumeRef, threading.Lock] = {}
+
+    def load_skills_for_user(self, actor: Actor, team_id: str | None = None) -> list[Skill]:
+        """Return every skill that the actor sees, by id; user over team over system.
+
+        One that is not used because of another with its id is there, too, with `shadowed_by` set; a broken one is
+        there with its `error`, and shadows nobody.
+
+        Args:
+            actor: the person.
+            team_id: the chosen team; without it all teams of the person count, in alphabetical order.
+
+        Raises:
+            NotFound: `volume.unknown`, for a team that the actor is not in.
+        """
+        return self.listed(self.libraries(actor, team_id))
+
+    def listed(self, libraries: Sequence[Library]) -> SkillSet:
+        """Return the skills of these libraries, of which the first wins, by id and then in their order."""
+        key = tuple((library.ref, library.commit) for library in libraries)
+        with self._guard:
+            found = self._lists.get(key)
+        if found is None:
+            found = SkillSet(_resolved(libraries), libraries)
+            self._remember(self._lists, key, found, CACHED_LISTS)
+        return SkillSet(found, libraries)
+
+    def filter_skills_by_query(
+        self, skills: Sequence[Skill], query: str, limit: int = LIMIT, *, only_fitting: bool = True
+    ) -> list[ScoredSkill]:
+        """Return the skills that fit a query, best first; none when nothing does.
+
+        Args:
+            skills: what `load_skills_for_user` returned, whose index is there already, or any other list.
+            query: free text.
+            limit: skills to return at most.
+            only_fitting: leave out what matches too little to be put into a context.
+        """
+        if isinstance(skills, SkillSet):
+            return self.ranked(skills.libraries, query, limit, only_fitting=only_fitting)
+        usable = [skill for skill in skills if skill.usable]
+        documents = [replace(document(skill), key=str(place)) for place, skill in enumerate(usable)]
+        hits = search([SkillIndex(self._analyzer).updated(documents)], query, limit)
+        return self._scored([(usable[int(hit.key)], hit) for hit in hits], query, only_fitting=only_fitting)
+
+    def ranked(
+        self,
+        libraries: Sequence[Library],
+        query: str,
+        limit: int = LIMIT,
+        *,
+        only_fitting: bool = True,
+        shadowed: bool = False,
+    ) -> list[ScoredSkill]:
+        """Return the best skills of these libraries, of which the first wins; `shadowed` lets shadowed ones in."""
+
+        def hidden(source: int, key: str) -> bool:
+            return any(library.offers(key) for library in libraries[:source])
+
+        indexes = [library.index for library in libraries]
+        hits = search(indexes, query, limit, hidden=None if shadowed else hidden, collapse=not shadowed)
+        pairs = [(_marked(libraries, hit), hit) for hit in hits]
+        return self._scored(pairs, query, only_fitting=only_fitting)
+
+    def _scored(self, found: Sequence[tuple[Skill, Hit]], query: str, *, only_fitting: bool) -> list[ScoredSkill]:
+        """Decide once for all matches whether anything fits; then those near the best one do."""
+        bar = self._bar(found, query)
+        scored = [
+            ScoredSkill(skill, hit.score, hit.coverage, hit.header, fits=not skill.shadowed_by and hit.score >= bar)
+            for skill, hit in found
+        ]
+        return [one for one in scored if one.fits] if only_fitting else scored
+
+    def _bar(self, found: Sequence[tuple[Skill, Hit]], query: str) -> float:
+        """Return the least score that fits; infinite when nothing does."""
+        if not found or is_side_request(query):
+            return math.inf
+        asked = set(self._analyzer.hashes(query[:QUERY_CHARACTERS]))
+        most = max(
+            evidence(hit, named=asked.issuperset(self._analyzer.hashes(skill.skill_id))) for skill, hit in found[:LIMIT]
+        )
+        return CLOSE * found[0][1].score if most >= THRESHOLD else math.inf
+
+    def build_context_for_query(
+        self, actor: Actor, query: str, team_id: str | None = None, limit: int = LIMIT
+    ) -> SkillContext:
+        """Return the skills that go into the context of a query.
+
+        Raises:
+            NotFound: `volume.unknown`, for a team that the actor is not in.
+        """
+        libraries = self.libraries(actor, team_id)
+        commits = {str(library.ref): library.commit for library in libraries if library.commit}
+        return SkillContext(self.ranked(libraries, query, limit), commits, self._budget)
+
+    def libraries(self, actor: Actor, team_id: str | None = None) -> list[Library]:
+        """Return the libraries that the actor sees, the one that wins first."""
+        return [self.library(actor, ref) for ref in self._refs(actor, team_id)]
+
+    def library(self, actor: Actor, ref: VolumeRef) -> Library:
+        """Return one volume's library as it is now."""
+        known = self._libraries.get(ref)
+        if known is None or known.commit != self._head(actor, ref):
+            return self._load(actor, ref)
+        self._remember(self._libraries, ref, known, CACHED_LIBRARIES)
+        return known
+
+    def is_warm(self, actor: Actor, team_id: str | None = None) -> bool:
+        """Tell whether the actor's skills are in memory as they are now; asks each volume for its head, no more."""
+        return all(
+            (known := self._libraries.get(ref)) is not None and known.commit == self._head(actor, ref)
+            for ref in self._refs(actor, team_id)
+        )
+
+    def warm(self, actor: Actor, team_id: str | None = None) -> None:
+        """Bring the actor's skills into memory; may read from Git."""
+        self.libraries(actor, team_id)
+
+    def _refs(self, actor: Actor, team_id: str | None) -> list[VolumeRef]:
+        teams = [team_id] if team_id else sorted(actor.teams)
+        return [actor.volume, *(VolumeRef.team(team) for team in teams), SYSTEM]
+
+    def _head(self, actor: Actor, ref: VolumeRef) -> str:
+        """Return the commit of a volume, empty for one that was never created: reading creates nothing."""
+        known = self._libraries.get(ref)
+        if known is None or not known.commit:
+            require(actor.principal, ref, write=False)
+            if not self._volumes.exists(ref):
+                return ""
+        return self._volumes.open(actor.principal, ref).store.head() or ""
+
+    def _load(self, actor: Actor, ref: VolumeRef) -> Library:
+        """Bring a library up to date; one thread does it, the others wait for it."""
+        with self._guard:
+            loading = self._loading.setdefault(ref, threading.Lock())
+        with loading:
+            commit = self._head(actor, ref)
+            known = self._libraries.get(ref) or Library.empty(ref, self._analyzer)
+            if known.commit != commit and commit:
+                known = known.at(self._volumes.open(actor.principal, ref).store, commit)
+            self._remember(self._libraries, ref, known, CACHED_LIBRARIES)
+        return known
+
+    def _remember(self, cache: OrderedDict[K, V], key: K, value: V, most: int) -> None:
+        with self._guard:
+            cache[key] = value
+            cache.move_to_end(key)
+            while len(cache) > most:
+                cache.popitem(last=False)
+
+
+def _resolved(libraries: Sequence[Library]) -> list[Skill]:
+    """Return all skills by id, the shadowed ones marked with the volume that wins."""
+    found: list[tuple[str, int, Skill]] = []
+    for place, library in enumerate(libraries):
+        found += [(skill_id, place, _marked_in(libraries[:place], skill)) for skill_id, skill in library.skills.items()]
+    found.sort(key=lambda item: item[:2])
+    return [skill for _, _, skill in found]
+
+
+def _marked_in(better: Sequence[Library], skill: Skill) -> Skill:
+    winner = next((library for library in better if library.offers(skill.skill_id)), None)
+    return replace(skill, shadowed_by=str(winner.ref)) if winner else skill
+
+
+def _marked(libraries: Sequence[Library], hit: Hit) -> Skill:
+    return _marked_in(libraries[: hit.source], libraries[hit.source].skills[hit.key])
