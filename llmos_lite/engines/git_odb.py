@@ -16,8 +16,11 @@ import pygit2
 from pygit2.enums import SortMode
 
 from llmos_lite.engines.git_objects import (
+    BLOB,
+    COMMIT,
     FOLDER_MODE,
     SERVED_MODES,
+    TREE,
     Commit,
     Entry,
     Item,
@@ -102,10 +105,10 @@ class Objects:
         Raises:
             NotFound: `object.unknown`.
         """
-        found = self._get(oid)
-        if not isinstance(found, pygit2.Blob):
+        kind, data = self._get(oid)
+        if kind != BLOB:
             raise NotFound("object.unknown", f"There is no file with the id {oid[:40]!r}.")
-        return bytes(found.data)
+        return data
 
     def commit(self, oid: str) -> Commit:
         """Read a commit.
@@ -113,14 +116,21 @@ class Objects:
         Raises:
             NotFound: `commit.unknown`.
         """
-        found = self._get(oid)
-        if not isinstance(found, pygit2.Commit):
+        kind, data = self._get(oid)
+        if kind != COMMIT:
             raise NotFound("commit.unknown", f"There is no commit {oid[:40]!r} in this volume.")
-        return parse_commit(str(found.id), found.read_raw())
+        return parse_commit(oid, data)
 
-    def _get(self, oid: str) -> pygit2.Object | None:
+    def _get(self, oid: str) -> tuple[int, bytes]:
+        """Return an object's kind and content; kind 0 when there is none."""
+        if not OID.fullmatch(oid):
+            return 0, b""
         with self.repository() as repo:
-            return repo.get(oid) if OID.fullmatch(oid) else None
+            try:
+                kind, data = repo.odb.read(oid)
+            except KeyError:
+                return 0, b""
+            return int(kind), bytes(data)
 
     def root(self, oid: str) -> bytes:
         """Return the id of the tree that a commit (or a tree) has at its root; the last ones are kept.
@@ -130,8 +140,10 @@ class Objects:
         """
         tree = self._roots.get(oid)
         if tree is None:
-            found = self._get(oid)
-            tree = bytes.fromhex(oid if isinstance(found, pygit2.Tree) else self.commit(oid).tree)
+            kind, data = self._get(oid)
+            if kind not in (COMMIT, TREE):
+                raise NotFound("commit.unknown", f"There is no commit {oid[:40]!r} in this volume.")
+            tree = bytes.fromhex(oid if kind == TREE else parse_commit(oid, data).tree)
             if len(self._roots) > _TREES_REMEMBERED:
                 self._roots.clear()
             self._roots[oid] = tree

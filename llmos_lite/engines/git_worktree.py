@@ -24,7 +24,7 @@ from pygit2.enums import FileMode
 
 from llmos_lite.engines.git_objects import FOLDER_MODE, SERVED_MODES, Item, blob_id
 from llmos_lite.engines.git_odb import Objects
-from llmos_lite.errors import Invalid, LlmosError, NotFound
+from llmos_lite.errors import Invalid, NotFound
 
 LARGEST_EDIT = 1 << 20
 """Bytes: a larger file is left where it is, and reported."""
@@ -292,39 +292,39 @@ class WorkTree:
 
     def index(self, paths: Iterable[str], head: bytes) -> None:
         """Make Git's index say what HEAD says at these paths; a person's `git add` elsewhere stays."""
-        # Somebody's git may hold the index: then it stays behind, and the next comparison finds it.
-        with contextlib.suppress(OSError), self._objects.repository() as repo:
+        with self._objects.repository() as repo:
+            index = self._open_index(repo, head)
+            for path in paths:
+                self._index_one(index, path, self._objects.item(head, path))
             try:
-                self._index(repo, paths, head)
-            except pygit2.GitError:
-                self._rebuild_index(repo, head)
+                index.write()
+            except (OSError, pygit2.GitError):
+                # Somebody's git holds it: then it stays behind, and the next comparison brings it in step.
+                index.read(force=True)
 
-    def _index(self, repo: pygit2.Repository, paths: Iterable[str], head: bytes) -> None:
-        index = repo.index
-        index.read(force=False)
-        for path in paths:
-            item = self._objects.item(head, path)
-            if item is None:
-                with contextlib.suppress(OSError, KeyError):
-                    index.remove(path)
-            else:
-                self._index_one(index, path, item)
-        index.write()
+    def _open_index(self, repo: pygit2.Repository, head: bytes) -> pygit2.Index:
+        """Return Git's index; one that cannot be read holds nothing of anybody, and is made again."""
+        try:
+            index: pygit2.Index = repo.index
+            index.read(force=False)
+        except (OSError, pygit2.GitError):
+            (self._gitdir / "index").unlink(missing_ok=True)
+            index = repo.index
+            index.read(force=True)
+            index.read_tree(repo[pygit2.Oid(raw=head)])
+        return index
 
-    def _index_one(self, index: pygit2.Index, path: str, item: Item) -> None:
+    def _index_one(self, index: pygit2.Index, path: str, item: Item | None) -> None:
         """Take a file with its times, when it is what HEAD has, so that Git need not read it again."""
         with contextlib.suppress(OSError, KeyError, pygit2.GitError):
+            if item is None:
+                index.remove(path)
+                return
             index.add(path)
             if index[path].id.raw == item.oid:
                 return
-        index.add(pygit2.IndexEntry(path, pygit2.Oid(raw=item.oid), FileMode(int(item.mode, 8))))
-
-    def _rebuild_index(self, repo: pygit2.Repository, head: bytes) -> None:
-        (self._gitdir / "index").unlink(missing_ok=True)
-        with contextlib.suppress(pygit2.GitError, LlmosError):
-            index = pygit2.Index(str(self._gitdir / "index"))
-            index.read_tree(repo[pygit2.Oid(raw=head)])
-            index.write()
+        if item is not None:
+            index.add(pygit2.IndexEntry(path, pygit2.Oid(raw=item.oid), FileMode(int(item.mode, 8))))
 
     # A cheap answer to "did anything change?"
 

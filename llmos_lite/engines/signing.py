@@ -117,8 +117,8 @@ def _parse(blob: bytes) -> tuple[bytes, bytes]:
     """Return the public key and the raw signature of an SSHSIG blob."""
     if not blob.startswith(b"SSHSIG" + struct.pack(">I", 1)):
         raise ValueError("not an SSH signature")
-    public, namespace, _, hash_name, signature = _strings(blob[10:])
-    if (namespace, hash_name) != (_NAMESPACE, _HASH):
+    public, namespace, reserved, hash_name, signature = _strings(blob[10:])
+    if (namespace, reserved, hash_name) != (_NAMESPACE, b"", _HASH):
         raise ValueError("signed for something else")
     key_type, raw = _strings(signature)
     if key_type != _KEY_TYPE:
@@ -132,6 +132,8 @@ def _strings(data: bytes) -> list[bytes]:
         (size,) = struct.unpack_from(">I", data, at)
         found.append(data[at + 4 : at + 4 + size])
         at += 4 + size
+        if at > len(data):
+            raise ValueError("cut short")
     return found
 
 

@@ -24,10 +24,11 @@ import sys
 from pathlib import Path
 from llmos_lite.engines.git import Author, LocalGitStore
 from llmos_lite.engines.signing import Signer
-data, name, bare, turns = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "bare", int(sys.argv[4])
-store = LocalGitStore(data / "store", signer=Signer.open(data / "keys"), bare=bare)
+folder, name, bare, turns = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "bare", int(sys.argv[4])
+store = LocalGitStore(folder / "store", signer=Signer.open(folder / "keys"), bare=bare)
 for turn in range(turns):
-    changes = {f"skills/{name}/SKILL.md": b"%d" % turn, f"skills/{name}/{turn}": b"x" * 3000, "skills/shared.md": b"%d" % turn}
+    data = b"%d" % turn
+    changes = {f"skills/{name}/SKILL.md": data, f"skills/{name}/{turn}": data * 3000, "skills/shared.md": data}
     print(store.commit(changes, f"{name} {turn}", Author(name, "x@localhost")).oid, flush=True)
 """
 
@@ -89,10 +90,10 @@ def test_a_fold_takes_five_fsyncs(bare: LocalGitStore, monkeypatch: pytest.Monke
     assert not list((bare.gitdir / "objects").glob("??")), "no loose objects"
 
 
-def test_the_system_calls_say_the_same(tmp_path: Path, bare: LocalGitStore, signer: Signer) -> None:
+def test_the_system_calls_say_the_same(tmp_path: Path, bare: LocalGitStore) -> None:
     bare.commit({"a": b"1"}, "One", ALICE)
     tracer = tmp_path / "strace"
-    code = WRITER.replace('data / "store"', 'data / "traces.git"')
+    code = WRITER.replace('folder / "store"', 'folder / "traces.git"')
     command = [sys.executable, "-c", code, str(tmp_path), "w", "bare", "3"]
     try:
         subprocess.run(["strace", "-f", "-e", "trace=fsync,fdatasync", "-o", tracer, *command], check=True, stdout=-3)
@@ -194,7 +195,7 @@ def test_a_disk_that_fails_changes_nothing(
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_without_permission_is_named(tmp_path: Path, store: LocalGitStore, signer: Signer) -> None:
+def test_a_folder_without_permission_is_named(store: LocalGitStore) -> None:
     store.commit({"a": b"1"}, "One", ALICE)
     store.close()
     (store.gitdir / "objects/pack").chmod(stat.S_IRUSR | stat.S_IXUSR)
