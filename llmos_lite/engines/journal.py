@@ -118,6 +118,43 @@ class Journal(Protocol):
         """Store what waits, and stop."""
 
 
+class NoJournal:
+    """The journal of a process that has none: it is empty, since the server beside it holds the real one."""
+
+    async def append(self, volume: str, trace_id: str, line: bytes) -> int:  # noqa: ARG002 - as `Journal` says
+        """Refuse; see `Journal`."""
+        raise self._refusal()
+
+    async def append_many(self, lines: Sequence[Line]) -> Sequence[int]:  # noqa: ARG002
+        """Refuse; see `Journal`."""
+        raise self._refusal()
+
+    def get(self, trace_id: str) -> list[Entry]:  # noqa: ARG002 - as `Journal` says
+        """Return nothing; see `Journal`."""
+        return []
+
+    def pending(self, volume: str | None = None, *, after: int = 0, limit: int | None = None) -> list[Entry]:  # noqa: ARG002
+        """Return nothing; see `Journal`."""
+        return []
+
+    def backlog(self) -> dict[str, Backlog]:
+        """Return nothing; see `Journal`."""
+        return {}
+
+    def fix(self, volume: str, name: Namer, *, limit: int = BATCH_EVENTS) -> Batch | None:  # noqa: ARG002
+        """Return nothing; see `Journal`."""
+        return None
+
+    def finish(self, batch: Batch) -> None:
+        """Do nothing; see `Journal`."""
+
+    def close(self) -> None:
+        """Do nothing; see `Journal`."""
+
+    def _refusal(self) -> Unavailable:
+        return Unavailable("journal.elsewhere", "Only the server process records traces.", hint="Ask the server.")
+
+
 class _Slot(NamedTuple):
     volume: str
     trace_id: str

@@ -126,7 +126,7 @@ class TraceRows:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._put = database.upsert(TRACES, ["trace_id"])
+        self._put = database.upsert(TRACES, ["trace_id"], keep=["outcome", "rating"])
         self._put_skill = database.upsert(SKILLS, ["trace_id", "volume", "skill_id"])
         self._put_event = database.upsert(EVENTS, ["event_id"])
         self._set_outcome = (
@@ -136,7 +136,10 @@ class TraceRows:
         )
 
     async def put(self, traces: Sequence[TraceRecord], skills: Sequence[TraceSkillRecord] = ()) -> None:
-        """Insert or update rows of traces, then of the skills used in them."""
+        """Insert or update rows of traces, then of the skills used in them.
+
+        A row that is there keeps its outcome and rating: `set_outcomes` changes those, since later events decide them.
+        """
         for chunk in chunks(traces):
             async with self._database.session() as session:
                 await session.execute(self._put, [msgspec.structs.asdict(row) for row in chunk])
@@ -231,14 +234,21 @@ class TraceRows:
         async with self._database.reader() as session:
             return list((await session.execute(select(TRACES.c.volume).distinct().order_by(TRACES.c.volume))).scalars())
 
-    async def drop(self, volume: str) -> None:
-        """Remove the rows of a volume: traces, skills used in them, and later events."""
-        gone = select(TRACES.c.trace_id).where(TRACES.c.volume == volume).limit(CHUNK)
+    async def drop(self, volume: str, *, unfolded: bool = True) -> None:
+        """Remove the rows of a volume: traces, skills used in them, and later events.
+
+        Args:
+            volume: whose rows.
+            unfolded: also those of traces that still lie in the journal.
+        """
+        conditions = [TRACES.c.volume == volume] + ([] if unfolded else [TRACES.c.blob != ""])
+        events = [EVENTS.c.volume == volume] + ([] if unfolded else [EVENTS.c.blob != ""])
+        gone = select(TRACES.c.trace_id).where(*conditions).limit(CHUNK)
         while True:
             async with self._database.session() as session:
                 statement = delete(TRACES).where(TRACES.c.trace_id.in_(gone)).returning(TRACES.c.trace_id)
                 if not (await session.execute(statement)).all():
-                    await session.execute(delete(EVENTS).where(EVENTS.c.volume == volume))
+                    await session.execute(delete(EVENTS).where(*events))
                     return
 
 

@@ -1,0 +1,216 @@
+"""Folding: events leave the journal and become segments in Git, with their rows.
+
+The steps of one batch: fix it in the journal, write its segments, write the rows, forget it in the journal. A crash
+between any two of them leaves a batch that is folded again with the same result: the journal knows its segments by
+name, so what is in Git already is not written twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
+
+from llmos_lite.core.traces.redaction import Redactor
+from llmos_lite.core.traces.rows import TraceIndexer
+from llmos_lite.core.traces.segments import Placed, Segment, commit_segments, committed, segments_of
+from llmos_lite.core.traces.trace import Event, decode_event, now_ms
+from llmos_lite.engines.git import PLATFORM as PLATFORM_AUTHOR
+from llmos_lite.engines.git import Author
+from llmos_lite.engines.journal import Batch, Entry, Journal
+from llmos_lite.errors import LlmosError
+from llmos_lite.records.catalog_traces import Location
+from llmos_lite.volumes.access import PLATFORM, VolumeKind, VolumeRef
+from llmos_lite.volumes.git_volume import author_of
+from llmos_lite.volumes.manager import VolumeManager
+
+T = TypeVar("T")
+log = logging.getLogger("llmos.traces")
+
+THREADS = 2
+"""Volumes that are folded at a time; a slow one must not stop the others."""
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
+"""Seconds until a volume that failed is tried again, doubled each time."""
+
+
+class Folder:
+    """Folds volumes, by size or age in the background, or when asked.
+
+    Args:
+        volumes: where segments go.
+        journal: where events come from.
+        indexer: writes the rows.
+        redactor: takes out what must not reach Git.
+        events: fold a volume at this many events ...
+        seconds: ... or when its oldest event is this old.
+    """
+
+    def __init__(
+        self,
+        volumes: VolumeManager,
+        journal: Journal,
+        indexer: TraceIndexer,
+        redactor: Redactor,
+        *,
+        events: int,
+        seconds: float,
+    ) -> None:
+        self._volumes, self._journal, self._indexer, self._redactor = volumes, journal, indexer, redactor
+        self._events, self._seconds = events, seconds
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="fold")
+        self._turns: dict[str, asyncio.Lock] = {}
+        self._wake = asyncio.Event()
+        self._idle = False
+        self._task: asyncio.Task[None] | None = None
+        self._failures: dict[str, tuple[str, int, float]] = {}
+        self._rows = asyncio.Lock()
+        self._unwritten: dict[int, Event] = {}
+        """Events whose rows are not written yet, by their number in the journal."""
+
+    # Rows
+
+    def recorded(self, seqs: Sequence[int], events: Sequence[Event]) -> None:
+        """Hear of events that are durable now."""
+        self._unwritten.update(zip(seqs, events, strict=True))
+        if self._idle or len(self._unwritten) >= self._events:
+            self._wake.set()
+
+    async def settle(self) -> None:
+        """Write the rows of everything that is in the journal."""
+        if not self._unwritten:
+            return
+        async with self._rows:
+            some = dict(self._unwritten)
+            await self._indexer.put([Placed(self._redactor.redact(event), Location()) for event in some.values()])
+            self._written(some)
+
+    def _written(self, seqs: Sequence[int] | dict[int, Event]) -> None:
+        for seq in seqs:
+            self._unwritten.pop(seq, None)
+
+    def unfolded(self) -> list[Placed]:
+        """Return everything that is in the journal."""
+        return [Placed(event, Location()) for event in self._redacted(self._journal.pending())]
+
+    # Folding
+
+    async def fold(self, volume: str) -> int:
+        """Fold everything of a volume that is in the journal now; return the number of events.
+
+        Raises:
+            LlmosError: why it could not be folded; nothing is lost.
+        """
+        folded = 0
+        async with self._turns.setdefault(volume, asyncio.Lock()):
+            try:
+                while (count := await self._fold_batch(volume)) is not None:
+                    folded += count
+                    if volume not in self._journal.backlog():
+                        break
+            except Exception as error:
+                self._fail(volume, error)
+                raise
+            self._failures.pop(volume, None)
+        return folded
+
+    async def fold_all(self) -> None:
+        """Fold every volume; one that fails is a problem, and does not stop the others."""
+        await asyncio.gather(*(self.fold(volume) for volume in self._journal.backlog()), return_exceptions=True)
+
+    def problems(self) -> dict[str, str]:
+        """Return what is wrong with volumes that could not be folded the last time."""
+        return {volume: message for volume, (message, _, _) in self._failures.items()}
+
+    async def _fold_batch(self, volume: str) -> int | None:
+        batch, placed = await self._in_thread(partial(self._commit, volume))
+        if batch is None:
+            return None
+        async with self._rows:
+            await self._indexer.put(placed)
+            self._written([entry.seq for entry in batch.entries])
+        await self._in_thread(partial(self._journal.finish, batch))
+        return len(batch.entries)
+
+    def _commit(self, volume: str) -> tuple[Batch | None, list[Placed]]:
+        """Fix a batch and write its segments; in a thread."""
+        planned: list[Segment] = []
+
+        def name(entries: Sequence[Entry]) -> list[str]:
+            planned[:] = segments_of(self._redacted(entries))
+            return [segment.name for segment in planned]
+
+        batch = self._journal.fix(volume, name)
+        if batch is None:
+            return None, []
+        ref = VolumeRef.parse(volume)
+        store = self._volumes.open(PLATFORM, ref, write=True).traces
+        placed: list[Placed] = []
+        if not planned:  # the batch was fixed before: a crash, or a failure, came between
+            placed = [one for segment in batch.names for one in committed(store, segment)]
+            done = {one.event.id for one in placed}
+            planned = segments_of(event for event in self._redacted(batch.entries) if event.id not in done)
+        return batch, placed + commit_segments(store, planned, trace_author(ref), at=batch.at)
+
+    def _redacted(self, entries: Sequence[Entry]) -> list[Event]:
+        return [self._redactor.redact(decode_event(entry.line)) for entry in entries]
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    def _fail(self, volume: str, error: Exception) -> None:
+        message = error.message if isinstance(error, LlmosError) else f"{type(error).__name__}: {error}"
+        tries = self._failures.get(volume, ("", 0, 0.0))[1] + 1
+        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(tries - 1, 10))
+        self._failures[volume] = message, tries, now_ms() + pause * 1000
+        log.warning("the traces of %s are not folded: %s", volume, message)
+
+    # In the background
+
+    def start(self) -> None:
+        """Begin to fold in the background, with what an earlier process left in the journal."""
+        self._unwritten.update((entry.seq, decode_event(entry.line)) for entry in self._journal.pending())
+        self._task = asyncio.create_task(self._run(), name="fold")
+
+    async def stop(self) -> None:
+        """Fold everything and stop."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+        await self.fold_all()
+        self._threads.shutdown()
+
+    async def _run(self) -> None:
+        while True:
+            due, pause = self._due()
+            if due:
+                await asyncio.gather(*(self.fold(volume) for volume in due), return_exceptions=True)
+                continue
+            self._wake.clear()
+            self._idle = pause is None
+            try:
+                await asyncio.wait_for(self._wake.wait(), pause)
+            except TimeoutError:
+                continue
+
+    def _due(self) -> tuple[list[str], float | None]:
+        """Return the volumes to fold now, and the seconds until the next; None when nothing waits."""
+        now = now_ms()
+        due: list[str] = []
+        nexts: list[float] = []
+        for volume, backlog in self._journal.backlog().items():
+            full = backlog.events >= self._events
+            at = max(now if full else backlog.oldest + self._seconds * 1000, self._failures.get(volume, ("", 0, 0))[2])
+            if at <= now:
+                due.append(volume)
+            else:
+                nexts.append(at)
+        return due, (min(nexts) - now) / 1000 if nexts else None
+
+
+def trace_author(ref: VolumeRef) -> Author:
+    """Return who the author of a volume's traces is: the person, or for a team and the system the platform."""
+    return author_of(ref.id) if ref.kind is VolumeKind.USER else PLATFORM_AUTHOR

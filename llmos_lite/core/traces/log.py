@@ -1,0 +1,374 @@
+"""The log of traces: recorded durably, read by those who may, folded into Git, rebuilt from it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from itertools import islice
+from typing import NamedTuple, TypedDict, Unpack
+
+from llmos_lite.core.accounts.permissions import Actor, Scope
+from llmos_lite.core.accounts.permissions import require as require_scope
+from llmos_lite.core.page import Page
+from llmos_lite.core.traces.digest import digest_id, digest_of
+from llmos_lite.core.traces.fold import Folder, trace_author
+from llmos_lite.core.traces.memory import RecentConversations
+from llmos_lite.core.traces.reader import TraceReader
+from llmos_lite.core.traces.redaction import KeepAll, Redactor
+from llmos_lite.core.traces.reindex import Hook, Reindex, ReindexReport
+from llmos_lite.core.traces.rows import TraceIndexer
+from llmos_lite.core.traces.segments import Placed, commit_segments, segments_of
+from llmos_lite.core.traces.state import OUTCOME_OF
+from llmos_lite.core.traces.trace import (
+    SCHEMA,
+    Event,
+    Feedback,
+    Outcome,
+    Share,
+    Trace,
+    encode,
+    make_ulid,
+    now_ms,
+    trace_event,
+)
+from llmos_lite.core.traces.view import ConversationSummary, TraceSummary, TraceView, TurnSummary, conversations_of
+from llmos_lite.engines.journal import Journal, NoJournal
+from llmos_lite.errors import Forbidden, Invalid, LlmosError, NotFound
+from llmos_lite.records.catalog import Catalog
+from llmos_lite.records.catalog_traces import TraceFilter, TraceRecord
+from llmos_lite.volumes.access import PLATFORM, VolumeRef
+from llmos_lite.volumes.access import require as require_access
+from llmos_lite.volumes.manager import VolumeManager
+
+__all__ = [
+    "ConversationSummary",
+    "Filters",
+    "StoredCounts",
+    "TraceLog",
+    "TraceSummary",
+    "TraceView",
+    "TurnSummary",
+    "digest_of",
+]
+
+MOST_ROWS = 500
+"""Most rows of one page."""
+EXPORTED = 200
+"""Traces that an export holds at a time."""
+IMPORTED = 2000
+"""Traces that an import commits at a time."""
+
+Progress = Callable[[int, int], None]
+"""Hears how many are done, of how many (0: not known)."""
+
+
+class Filters(TypedDict, total=False):
+    """What a list of traces is narrowed to; times are milliseconds, `before` is not included."""
+
+    after: int | None
+    before: int | None
+    skill: str | None
+    outcome: Outcome | None
+    text: str | None
+    conversation: str | None
+
+
+class StoredCounts(NamedTuple):
+    """What became of traces to store: how many are new, and how many were there already."""
+
+    stored: int
+    duplicates: int
+
+
+class TraceLog:
+    """Every trace of an instance.
+
+    Args:
+        volumes: where traces are kept.
+        journal: where they are until they are folded; None in a process beside the server.
+        catalog: knows where each lies.
+        redactor: takes out what must not reach Git.
+        fold_events: fold a volume at this many events ...
+        fold_seconds: ... or when its oldest event is this old.
+    """
+
+    def __init__(
+        self,
+        volumes: VolumeManager,
+        journal: Journal | None,
+        catalog: Catalog,
+        *,
+        redactor: Redactor | None = None,
+        fold_events: int = 256,
+        fold_seconds: float = 5.0,
+    ) -> None:
+        self._volumes, self._catalog = volumes, catalog
+        self._journal: Journal = journal or NoJournal()
+        self._redactor = redactor or KeepAll()
+        self._reader = TraceReader(volumes, self._journal, catalog, self._redactor)
+        self._indexer = TraceIndexer(catalog, self._reader)
+        self._folder = Folder(
+            volumes, self._journal, self._indexer, self._redactor, events=fold_events, seconds=fold_seconds
+        )
+        self._recent = RecentConversations()
+
+    # Recording
+
+    async def record(self, trace: Trace, digest: Trace | None = None) -> None:
+        """Store a trace, and with it what its team gets; return when both are durable.
+
+        Args:
+            trace: of the person's own volume.
+            digest: what the team gets; by default what `digest_of` makes of it.
+
+        Raises:
+            StorageFailed: nothing is stored, as when the disk is full.
+            Unavailable: the server stops, or this process has no journal.
+        """
+        shared = digest if digest is not None else digest_of(trace)
+        await self._append([trace_event(one) for one in (trace, shared) if one is not None])
+        self._recent.add(trace)
+
+    async def feedback(
+        self, actor: Actor, trace_id: str, feedback: Feedback, *, volume: VolumeRef | None = None
+    ) -> TraceView:
+        """Keep what a person says of an answer; a rating decides the outcome, in the team's digest, too.
+
+        Raises:
+            NotFound: `trace.unknown`.
+            Forbidden: `trace.not_yours`, for a team mate's trace.
+            Invalid: `feedback.empty`.
+        """
+        if feedback == Feedback():
+            raise Invalid("feedback.empty", "The feedback says nothing.", hint="Give a rating, a note or a kept text.")
+        trace = (await self.get(actor, trace_id, volume=volume)).trace
+        if trace.actor != actor.user_id and not actor.is_admin:
+            raise Forbidden("trace.not_yours", "Only the person who asked may rate an answer.")
+        await self._append(_feedback_events(actor, trace, feedback))
+        return await self.get(actor, trace_id, volume=volume)
+
+    async def _append(self, events: Sequence[Event]) -> None:
+        lines = [(event.volume, event.trace_id, encode(event)) for event in events]
+        self._folder.recorded(await self._journal.append_many(lines), events)
+
+    # Reading
+
+    async def get(self, actor: Actor, trace_id: str, *, volume: VolumeRef | None = None) -> TraceView:
+        """Return a trace with all that is known of it.
+
+        Args:
+            actor: its owner, a member of its team, or a system admin who names its volume.
+            trace_id: its id.
+            volume: where it lies; needed by a system admin alone.
+
+        Raises:
+            NotFound: `trace.unknown`, for a trace that is not there or not theirs, alike.
+        """
+        require_scope(actor, Scope.TRACES_READ)
+        found = (await self._reader.states([trace_id])).get(trace_id)
+        if found is None or not _may_read(actor, VolumeRef.parse(found[0].trace.volume), volume):
+            raise NotFound("trace.unknown", f"There is no trace {trace_id[:64]!r} that you may see.")
+        return TraceView.of(*found)
+
+    async def page(
+        self,
+        actor: Actor,
+        *,
+        volume: VolumeRef | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+        **filters: Unpack[Filters],
+    ) -> Page[TraceSummary]:
+        """Return traces of a volume (the actor's own by default), newest first.
+
+        Raises:
+            NotFound: `volume.unknown`, for one that is not theirs.
+            Invalid: `cursor.invalid`.
+        """
+        narrowed = _narrow(actor, volume, filters)
+        await self.settle()
+        rows = await self._catalog.traces.page(narrowed, limit=max(1, min(limit, MOST_ROWS)), cursor=cursor)
+        return Page([TraceSummary.of(row) for row in rows.items], rows.next_cursor, rows.total)
+
+    async def export(
+        self, actor: Actor, *, volume: VolumeRef | None = None, **filters: Unpack[Filters]
+    ) -> AsyncIterator[bytes]:
+        """Yield traces of a volume with all that is known of them, newest first, one line of JSON each.
+
+        Raises:
+            NotFound: `volume.unknown`.
+        """
+        narrowed = _narrow(actor, volume, filters)
+        await self.settle()
+        cursor: str | None = None
+        while True:
+            rows = await self._catalog.traces.page(narrowed, limit=EXPORTED, cursor=cursor, count=False)
+            states = await self._reader.states([row.trace_id for row in rows.items])
+            for row in rows.items:
+                if row.trace_id in states:
+                    yield encode(TraceView.of(*states[row.trace_id])) + b"\n"
+            cursor = rows.next_cursor
+            if cursor is None:
+                return
+
+    async def conversation(self, actor: Actor, conversation_id: str) -> list[Trace]:
+        """Return the turns of one of the actor's own conversations, oldest first.
+
+        Raises:
+            NotFound: `conversation.unknown`, for one that is not there or not theirs, alike.
+        """
+        key = str(actor.volume), conversation_id
+        kept = self._recent.get(key)
+        if kept is not None:
+            return kept
+        await self.settle()
+        rows = await self._catalog.traces.conversation(*key)
+        turns = await self._traces(rows)
+        if not turns:
+            raise NotFound("conversation.unknown", f"You have no conversation {conversation_id[:64]!r}.")
+        self._recent.put(key, turns)
+        return turns
+
+    async def conversations(self, volume: VolumeRef, *, since: int = 0) -> list[ConversationSummary]:
+        """Return the conversations of a volume that had a turn at or after `since` (milliseconds), oldest first.
+
+        For evolution: it asks nobody's permission, and reads rows only.
+        """
+        await self.settle()
+        return await conversations_of(self._catalog.traces.turns(str(volume)), since=since)
+
+    async def read_many(self, volume: VolumeRef, trace_ids: Sequence[str]) -> list[Trace]:
+        """Return those of the traces that lie in a volume, in the order of the ids; each segment is read once.
+
+        For evolution: it asks nobody's permission.
+        """
+        states = await self._reader.states(trace_ids)
+        found = [states[trace_id][0].trace for trace_id in dict.fromkeys(trace_ids) if trace_id in states]
+        return [trace for trace in found if trace.volume == str(volume)]
+
+    async def _traces(self, rows: Sequence[TraceRecord]) -> list[Trace]:
+        states = await self._reader.states([row.trace_id for row in rows])
+        return [states[row.trace_id][0].trace for row in rows if row.trace_id in states]
+
+    # Into Git
+
+    def start(self) -> None:
+        """Begin to fold in the background."""
+        self._folder.start()
+
+    async def stop(self) -> None:
+        """Fold everything and stop; a volume that cannot be folded stays in the journal."""
+        await self._folder.stop()
+
+    async def settle(self) -> None:
+        """Bring the rows up to date with the journal, so that a trace can be listed right after its chat."""
+        await self._folder.settle()
+
+    async def fold(self, volume: VolumeRef | None = None) -> None:
+        """Fold one volume, or all, now; needed before another process reads what was recorded.
+
+        Raises:
+            LlmosError: why the one volume could not be folded; of all, none raises, see `problems`.
+        """
+        if volume is None:
+            await self._folder.fold_all()
+        else:
+            await self._folder.fold(str(volume))
+
+    def problems(self) -> dict[str, str]:
+        """Return the volumes that could not be folded the last time, and why."""
+        return self._folder.problems()
+
+    async def store_many(
+        self, volume: VolumeRef, traces: Iterable[Trace], progress: Progress | None = None, *, total: int = 0
+    ) -> StoredCounts:
+        """Store imported traces straight into Git; the same trace twice adds nothing.
+
+        It needs no journal, since whoever imports can import again, and may run beside the server.
+
+        Args:
+            volume: where they go.
+            traces: read once, by and by.
+            progress: hears how many are done.
+            total: how many there are, when that is known.
+
+        Raises:
+            StorageFailed: the chunks before the one that failed are stored.
+        """
+        source, counts, done = iter(traces), StoredCounts(0, 0), 0
+        while chunk := await asyncio.to_thread(lambda: list(islice(source, IMPORTED))):
+            stored = await self._store(volume, {trace.id: trace for trace in chunk})
+            counts = StoredCounts(counts.stored + stored, counts.duplicates + len(chunk) - stored)
+            done += len(chunk)
+            if progress is not None:
+                progress(done, max(total, done))
+        return counts
+
+    async def _store(self, volume: VolumeRef, traces: dict[str, Trace]) -> int:
+        known = await self._catalog.traces.known(list(traces))
+        fresh = [trace for key, trace in traces.items() if key not in known]
+        await self._indexer.put(await asyncio.to_thread(self._commit, volume, fresh))
+        return len(fresh)
+
+    def _commit(self, volume: VolumeRef, traces: Sequence[Trace]) -> list[Placed]:
+        events = [self._redactor.redact(trace_event(trace)) for trace in traces]
+        store = self._volumes.open(PLATFORM, volume, write=True).traces
+        return commit_segments(store, segments_of(events), trace_author(volume))
+
+    async def reindex(self, progress: Progress | None = None, *, hooks: Sequence[Hook] = ()) -> ReindexReport:
+        """Drop the rows of traces and skills and rebuild them from Git.
+
+        Args:
+            progress: hears how many segments are read, of how many.
+            hooks: each is called with every volume, to rebuild rows of its own.
+        """
+        report = await Reindex(self._volumes, self._catalog, self._indexer).run(progress, hooks)
+        await self._indexer.put(self._folder.unfolded())
+        return report
+
+
+def _may_read(actor: Actor, ref: VolumeRef, named: VolumeRef | None) -> bool:
+    if actor.is_admin and named == ref:
+        return True
+    try:
+        require_access(actor.principal, ref, write=False)
+    except LlmosError:
+        return False
+    return True
+
+
+def _narrow(actor: Actor, volume: VolumeRef | None, filters: Filters) -> TraceFilter:
+    """Return the filter for a volume that the actor may read."""
+    require_scope(actor, Scope.TRACES_READ)
+    ref = volume or actor.volume
+    if not (actor.is_admin and volume is not None):
+        require_access(actor.principal, ref, write=False)
+    return TraceFilter(volumes=(str(ref),), **filters)
+
+
+def _feedback_events(actor: Actor, trace: Trace, feedback: Feedback) -> list[Event]:
+    at = max(now_ms(), trace.time)
+    event = Event(
+        v=SCHEMA,
+        kind="feedback",
+        id=make_ulid(at),
+        trace_id=trace.id,
+        at=at,
+        volume=trace.volume,
+        by=actor.user_id,
+        feedback=feedback,
+    )
+    if feedback.rating is None or not trace.team or trace.share is Share.NONE or trace.volume != str(actor.volume):
+        return [event]
+    shared = Event(
+        v=SCHEMA,
+        kind="outcome",
+        id=make_ulid(at),
+        trace_id=digest_id(trace.id, trace.team),
+        at=at,
+        volume=str(VolumeRef.team(trace.team)),
+        by=actor.user_id,
+        outcome=OUTCOME_OF[feedback.rating],
+        source="feedback",
+    )
+    return [event, shared]

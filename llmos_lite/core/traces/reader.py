@@ -1,0 +1,83 @@
+"""Reading traces: what lies in the journal, then what the catalog finds in Git."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from llmos_lite.core.traces.redaction import Redactor
+from llmos_lite.core.traces.segments import lines_at
+from llmos_lite.core.traces.state import TraceState, fold_events
+from llmos_lite.core.traces.trace import Event, decode_event
+from llmos_lite.engines.journal import Journal
+from llmos_lite.records.catalog import Catalog
+from llmos_lite.records.catalog_traces import Location
+from llmos_lite.volumes.access import PLATFORM, VolumeRef
+from llmos_lite.volumes.manager import VolumeManager
+
+TRIES = 3
+"""A trace may be folded between the look into the journal and the one into the catalog; then both are asked again."""
+
+
+class TraceReader:
+    """Finds what is known of traces, wherever they lie; asks nobody's permission.
+
+    Args:
+        volumes: where segments lie.
+        journal: where unfolded events lie.
+        catalog: knows the places.
+        redactor: is applied to what comes from the journal.
+    """
+
+    def __init__(self, volumes: VolumeManager, journal: Journal, catalog: Catalog, redactor: Redactor) -> None:
+        self._volumes, self._journal, self._catalog, self._redactor = volumes, journal, catalog, redactor
+
+    async def states(self, trace_ids: Sequence[str]) -> dict[str, tuple[TraceState, Location | None]]:
+        """Return what is known of each trace, and where it lies in Git; unknown ones are left out."""
+        found: dict[str, tuple[TraceState, Location | None]] = {}
+        missing = list(dict.fromkeys(trace_ids))
+        for _ in range(TRIES):
+            found.update(await self._states(missing))
+            listed = await self._catalog.traces.many([one for one in missing if one not in found])
+            missing = list(listed)
+            if not missing:
+                break
+        return found
+
+    async def _states(self, trace_ids: Sequence[str]) -> dict[str, tuple[TraceState, Location | None]]:
+        rows = await self._catalog.traces.many(trace_ids)
+        places = {key: (row.volume, row.location) for key, row in rows.items() if row.blob}
+        later = [row for row in await self._catalog.traces.events(trace_ids) if row.blob]
+        places |= {row.event_id: (row.volume, row.location) for row in later}
+        unfolded = [event for trace_id in trace_ids for event in self._unfolded(trace_id)]
+        events = [*unfolded, *await self._events(places)]
+        return {
+            key: (state, rows[key].location if key in places and key in rows else None)
+            for key, state in _folded(events)
+        }
+
+    def _unfolded(self, trace_id: str) -> list[Event]:
+        return [self._redactor.redact(decode_event(entry.line)) for entry in self._journal.get(trace_id)]
+
+    async def _events(self, places: dict[str, tuple[str, Location]]) -> list[Event]:
+        volumes: dict[str, dict[str, Location]] = defaultdict(dict)
+        for key, (volume, place) in places.items():
+            volumes[volume][key] = place
+        found: list[Event] = []
+        for volume, some in volumes.items():
+            found += (await asyncio.to_thread(self._read, volume, some)).values()
+        return found
+
+    def _read(self, volume: str, places: dict[str, Location]) -> dict[str, Event]:
+        return lines_at(self._volumes.open(PLATFORM, VolumeRef.parse(volume)).traces, places)
+
+
+def _folded(events: Iterable[Event]) -> Iterable[tuple[str, TraceState]]:
+    by_trace: dict[str, list[Event]] = defaultdict(list)
+    for event in events:
+        by_trace[event.trace_id].append(event)
+    for trace_id, group in by_trace.items():
+        trace = next((event.trace for event in group if event.trace is not None), None)
+        if trace is not None:
+            yield trace_id, fold_events(trace, (event for event in group if event.trace is None))

@@ -1,0 +1,102 @@
+"""From events to rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from llmos_lite.core.traces.reader import TraceReader
+from llmos_lite.core.traces.segments import Placed
+from llmos_lite.core.traces.trace import Trace, encode
+from llmos_lite.records.catalog import Catalog
+from llmos_lite.records.catalog_traces import EventRecord, Location, TraceRecord, TraceSkillRecord, chunks
+
+TEXT_LENGTH = 4000
+"""Characters of goal and messages that the text filter searches."""
+
+
+class TraceIndexer:
+    """Writes the rows of events; writing them again changes nothing."""
+
+    def __init__(self, catalog: Catalog, reader: TraceReader) -> None:
+        self._rows, self._reader = catalog.traces, reader
+
+    async def put(self, placed: Sequence[Placed], *, judge: bool = True) -> list[str]:
+        """Write the rows of events.
+
+        Args:
+            placed: the events and their places; an empty place stands for the journal.
+            judge: work out the outcomes that later events decide; else `judge` has to be called.
+
+        Returns:
+            the ids of the traces whose outcome later events decide.
+        """
+        traces = [(event.trace, place) for event, place in placed if event.trace is not None]
+        used = [skill for trace, _ in traces for skill in skill_rows(trace)]
+        await self._rows.put([trace_row(trace, place) for trace, place in traces], used)
+        later = [
+            EventRecord(
+                event.id,
+                event.trace_id,
+                event.volume,
+                event.kind,
+                event.at,
+                place.branch,
+                place.blob,
+                place.offset,
+                place.length,
+            )
+            for event, place in placed
+            if event.trace is None
+        ]
+        await self._rows.put_events(later)
+        judged = list(dict.fromkeys(row.trace_id for row in later))
+        if judge:
+            await self.judge(judged)
+        return judged
+
+    async def judge(self, trace_ids: Sequence[str]) -> None:
+        """Set the outcomes of traces to what all their events say."""
+        for some in chunks(trace_ids):
+            states = await self._reader.states(some)
+            await self._rows.set_outcomes(
+                [(key, state.trace.outcome, state.rating) for key, (state, _) in states.items()]
+            )
+
+
+def trace_row(trace: Trace, place: Location) -> TraceRecord:
+    """Return the row of a trace."""
+    return TraceRecord(
+        trace.id,
+        trace.volume,
+        trace.actor,
+        trace.conversation,
+        trace.parent,
+        trace.time,
+        trace.goal,
+        _text(trace),
+        trace.model,
+        trace.source,
+        trace.ended,
+        trace.outcome,
+        "",
+        encode(trace.skills_used).decode(),
+        place.branch,
+        place.blob,
+        place.offset,
+        place.length,
+    )
+
+
+def skill_rows(trace: Trace) -> list[TraceSkillRecord]:
+    """Return the rows of the skills that were used in a trace."""
+    return [TraceSkillRecord(trace.id, used.volume, used.skill_id, used.version) for used in trace.skills_used]
+
+
+def _text(trace: Trace) -> str:
+    text = trace.goal
+    for message in trace.messages:
+        if len(text) >= TEXT_LENGTH:
+            break
+        if message.content != trace.goal:
+            text += "\n" + message.content[:TEXT_LENGTH]
+    return text[:TEXT_LENGTH].lower()
