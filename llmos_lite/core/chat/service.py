@@ -13,7 +13,7 @@ from llmos_lite.core.accounts.accounts import Accounts, unknown_team
 from llmos_lite.core.accounts.permissions import Actor, Scope, require
 from llmos_lite.core.chat.assignment import Assignment, TreatAll
 from llmos_lite.core.chat.choice import Choice, Chooser
-from llmos_lite.core.chat.conversation import ID_LENGTH, Conversation, RecentConversations
+from llmos_lite.core.chat.conversation import Conversation
 from llmos_lite.core.chat.messages import (
     MOST_SKILLS,
     ChatDelta,
@@ -25,11 +25,10 @@ from llmos_lite.core.chat.messages import (
     Usage,
 )
 from llmos_lite.core.skills.manager import SkillsManager
-from llmos_lite.core.traces.digest import digest_of
 from llmos_lite.core.traces.log import TraceLog
 from llmos_lite.core.traces.trace import Ended, Message, Share, Trace, make_ulid, now_ms
 from llmos_lite.engines.llm import ChatRequest, Completion, Delta, LanguageModel
-from llmos_lite.errors import Conflict, Invalid, LlmosError, NotFound, UpstreamFailed
+from llmos_lite.errors import Conflict, Invalid, LlmosError, UpstreamFailed
 from llmos_lite.observability import Metrics
 
 log = logging.getLogger("llmos.chat")
@@ -102,7 +101,6 @@ class ChatService:
         self._chooser = Chooser(skills, assignment or TreatAll(), budget_tokens=skill_tokens)
         self._busy: set[tuple[str, str]] = set()
         self._keeping: set[asyncio.Task[None]] = set()
-        self._recent = RecentConversations()
 
     async def chat(self, actor: Actor, given: ChatInput) -> ChatResult:
         """Return the answer to a message, once its trace is durable.
@@ -161,16 +159,7 @@ class ChatService:
     async def _conversation(self, actor: Actor, key: str, given: ChatInput) -> Conversation:
         if given.conversation_id is None:
             return Conversation(key)
-        if recent := self._recent.get(actor.user_id, key):
-            return recent
-        traces = await self._traces.conversation(actor, key) if len(key) <= ID_LENGTH else []
-        if not traces:
-            raise NotFound(
-                "conversation.unknown",
-                f"You have no conversation {key[:ID_LENGTH]!r}.",
-                hint="Leave conversation_id out to begin one.",
-            )
-        return Conversation.of(key, traces)
+        return Conversation.of(key, await self._traces.conversation(actor, key))
 
     @contextmanager
     def _held(self, actor: Actor, conversation_id: str) -> Iterator[None]:
@@ -235,11 +224,10 @@ class ChatService:
         """Make the trace durable; a client that goes away meanwhile does not stop it."""
         if turn.recorded:
             trace = _trace(turn, self._model.name, ended, error)
-            task = asyncio.ensure_future(self._traces.record(trace, digest_of(trace)))
+            task = asyncio.ensure_future(self._traces.record(trace))
             self._keeping.add(task)
             task.add_done_callback(self._keeping.discard)
             await asyncio.shield(task)
-            self._recent.put(turn.actor.user_id, turn.conversation.after(trace))
         self._metrics.chat(
             ended, time.perf_counter() - turn.clock, skills=len(turn.choice.used), recorded=turn.recorded
         )

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from llmos_lite.core.chat.conversation import Conversation, RecentConversations
+from llmos_lite.core.chat.conversation import Conversation
 from llmos_lite.core.traces.trace import Ended, Message, SkillUse, Trace
 
 USE = SkillUse("a", "A", "system", "0" * 40, 1.0)
@@ -52,28 +52,3 @@ def test_only_people_and_the_model_are_repeated() -> None:
 
 def test_a_new_conversation_has_no_parent() -> None:
     assert Conversation("C").parent == ""
-
-
-def test_recent_conversations_belong_to_one_person() -> None:
-    recent = RecentConversations()
-    talk = Conversation.of("C", [trace(1, "hi", "hello")])
-    recent.put("alice", talk)
-    assert recent.get("alice", "C") == talk
-    assert recent.get("bob", "C") is None
-
-
-def test_the_quiet_ones_make_room() -> None:
-    recent = RecentConversations(most=2)
-    for name in ("A", "B", "A", "C"):
-        recent.put("alice", Conversation(name))
-    assert [recent.get("alice", name) is not None for name in ("A", "B", "C")] == [True, False, True]
-
-
-def test_memory_is_bounded_by_characters_too() -> None:
-    recent = RecentConversations(most_characters=100)
-    for number in range(5):
-        recent.put("alice", Conversation(f"C{number}", size=40))
-    recent.put("alice", Conversation("C4", size=41))
-    assert [recent.get("alice", f"C{number}") is not None for number in range(5)] == [False, False, False, True, True]
-    recent.put("alice", Conversation("huge", size=101))
-    assert recent.get("alice", "huge") is None
