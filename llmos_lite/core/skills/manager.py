@@ -19,6 +19,7 @@ from llmos_lite.core.skills.library import Library, document
 from llmos_lite.core.skills.search import QUERY_CHARACTERS, Hit, SkillIndex, search
 from llmos_lite.core.skills.text import Analyzer
 from llmos_lite.volumes.access import SYSTEM, VolumeRef, require
+from llmos_lite.volumes.git_volume import GitVolume
 from llmos_lite.volumes.manager import VolumeManager
 
 K = TypeVar("K")
@@ -228,17 +229,24 @@ class SkillsManager:
                 return ""
         return self._volumes.open(actor.principal, ref).store.head() or ""
 
-    def _load(self, actor: Actor, ref: VolumeRef) -> Library:
-        """Bring a library up to date; one thread does it, the others wait for it."""
+    def library_of(self, volume: GitVolume) -> Library:
+        """Return the library of a volume that somebody has opened, as it is now."""
         with self._guard:
-            loading = self._loading.setdefault(ref, threading.Lock())
-        with loading:
-            commit = self._head(actor, ref)
-            known = self._libraries.get(ref) or Library.empty(ref, self._analyzer)
-            if known.commit != commit and commit:
-                known = known.at(self._volumes.open(actor.principal, ref).store, commit)
-            self._remember(self._libraries, ref, known, CACHED_LIBRARIES)
+            loading = self._loading.setdefault(volume.ref, threading.Lock())
+        with loading:  # one thread reads it, the others wait
+            commit = volume.store.head() or ""
+            known = self._libraries.get(volume.ref) or Library.empty(volume.ref, self._analyzer)
+            if known.commit != commit:
+                known = known.at(volume.store, commit)
+            self._remember(self._libraries, volume.ref, known, CACHED_LIBRARIES)
         return known
+
+    def _load(self, actor: Actor, ref: VolumeRef) -> Library:
+        if self._volumes.exists(ref):
+            return self.library_of(self._volumes.open(actor.principal, ref))
+        nothing = Library.empty(ref, self._analyzer)
+        self._remember(self._libraries, ref, nothing, CACHED_LIBRARIES)
+        return nothing
 
     def _remember(self, cache: OrderedDict[K, V], key: K, value: V, most: int) -> None:
         with self._guard:

@@ -1,0 +1,294 @@
+"""Take skills in as they come: one Markdown file, a skill's folder, or a tree of them.
+
+A skill in the standard's folder form is kept byte for byte; the seed's flat file is written in the standard's form.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import tarfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import IO, Literal
+
+from llmos_lite.core.skills.format import LARGEST_FILE, Skill
+from llmos_lite.core.skills.scan import Scanner, scan
+from llmos_lite.engines.git_objects import Author, Change
+from llmos_lite.errors import Conflict, Invalid, LlmosError, NotFound, TooLarge
+from llmos_lite.volumes.access import ID_LENGTH, check_id
+from llmos_lite.volumes.git_volume import GitVolume
+from llmos_lite.volumes.skill_paths import FILE, flat_path, folder_path
+
+MOST_FILES = 10_000
+MOST_BYTES = 256 << 20
+MOST_SKILL_FILES = 512
+MOST_SKILL_BYTES = 16 << 20
+"""Limits of one skill: those of the MCP skills extension."""
+
+DEEPEST = 12
+LEFT_OUT = frozenset({".git", "node_modules", "__pycache__", ".venv", ".DS_Store"})
+_NO_SKILLS = re.compile(r"readme|license|changelog|contributing|claude|agents|security|code_of_conduct", re.IGNORECASE)
+_NOT_ID = re.compile(r"[^a-z0-9]+")
+
+Status = Literal["created", "updated", "unchanged", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A skill on its way in.
+
+    Args:
+        name: of its folder or file, without `.md`.
+        content: its Markdown.
+        files: further files by their path in the folder.
+        is_folder: whether it came in the standard's form.
+        problem: why it cannot be taken; empty when it can.
+    """
+
+    name: str
+    content: bytes
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    is_folder: bool = True
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """What came of one skill; `detail` says why, where there is something to say."""
+
+    skill_id: str
+    status: Status
+    detail: str = ""
+    version: str = ""
+
+
+def gather(paths: Iterable[Path]) -> list[Package]:
+    """Return the skills at or below some paths of this machine; links are left out.
+
+    Raises:
+        NotFound: `path.missing`.
+        TooLarge: `install.too_many_files` or `install.too_large`.
+    """
+    budget = _Budget()
+    return [package for path in paths for package in packages_of(_files_at(path, budget))]
+
+
+def unpack(stream: IO[bytes]) -> list[Package]:
+    """Return the skills in a tar archive; nothing is written to disk, links and devices are left out.
+
+    Raises:
+        Invalid: `install.not_an_archive`, `install.bad_path`.
+        TooLarge: as `gather`.
+    """
+    budget, files = _Budget(), {}
+    try:
+        with tarfile.open(fileobj=stream, mode="r|*") as archive:
+            for member in archive:
+                if not member.isreg():
+                    continue
+                name = _inside(member.name)
+                budget.take(member.size)
+                reader = archive.extractfile(member)
+                if reader and not LEFT_OUT & set(PurePosixPath(name).parts):
+                    files[name] = reader.read()
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise Invalid("install.not_an_archive", f"That is no tar archive: {error}.", hint="Send a .tar.") from error
+    return packages_of(files)
+
+
+def packages_of(files: Mapping[str, bytes]) -> list[Package]:
+    """Return the skills among files, by path: a folder with a SKILL.md, and Markdown files in no such folder."""
+    paths = {PurePosixPath(name): data for name, data in files.items()}
+    roots = {path.parent for path in paths if path.name in {FILE, FILE.lower()}}
+    inside: dict[PurePosixPath, dict[str, bytes]] = {root: {} for root in roots}
+    flat: list[Package] = []
+    for path, data in paths.items():
+        root = next((parent for parent in path.parents if parent in roots), None)
+        if root is not None:
+            inside[root][str(path.relative_to(root))] = data
+        elif path.suffix.lower() == ".md" and not _NO_SKILLS.match(path.stem):
+            flat.append(Package(path.stem, data, is_folder=False))
+    folders = [_folder(root, inner) for root, inner in sorted(inside.items())]
+    return [*folders, *flat]
+
+
+def install(
+    volume: GitVolume,
+    packages: Sequence[Package],
+    author: Author,
+    scanners: Mapping[str, Scanner] | None = None,
+    *,
+    replace: bool = True,
+) -> list[Installed]:
+    """Write skills to a volume as one commit, and tell what came of each, in their order.
+
+    Args:
+        volume: a writable handle.
+        packages: what to write; of two with one id the first is taken.
+        author: of the commit.
+        scanners: look at each skill; high severity refuses it.
+        replace: whether a skill that is there and differs is replaced, or refused.
+    """
+    with volume.store.lock():
+        volume.commit_changes()
+        batch = _Batch(volume, scanners or {}, replace=replace)
+        done = [batch.add(package) for package in packages]
+        if batch.changes:
+            volume.store.commit(batch.changes, _message(done), author)
+        return [_with_version(volume, one) for one in done]
+
+
+class _Batch:
+    """The changes of one commit, skill by skill."""
+
+    def __init__(self, volume: GitVolume, scanners: Mapping[str, Scanner], *, replace: bool) -> None:
+        self._volume, self._scanners, self._replace = volume, scanners, replace
+        self._seen: set[str] = set()
+        self.changes: dict[str, Change] = {}
+
+    def add(self, package: Package) -> Installed:
+        """Put a skill into the batch, or say why not."""
+        try:
+            return self._add(package)
+        except LlmosError as error:
+            return Installed(package.name[:ID_LENGTH], "refused", error.message)
+
+    def _add(self, package: Package) -> Installed:
+        if package.problem:
+            raise Invalid("skill.unreadable", package.problem)
+        skill, content = _skill_of(package)
+        if skill.skill_id in self._seen:
+            raise Conflict("skill.exists", "Another skill of this batch has the same id.")
+        findings = scan(self._scanners, skill)
+        files = {**package.files, FILE: content}
+        status = self._status(skill.skill_id, files)
+        self._seen.add(skill.skill_id)
+        if status in {"created", "updated"}:
+            folder = folder_path(skill.skill_id)
+            self.changes |= {folder: None, flat_path(skill.skill_id): None} if status == "updated" else {}
+            self.changes |= {f"{folder}/{name}": data for name, data in files.items()}
+        return Installed(skill.skill_id, status, "; ".join(finding.message for finding in findings))
+
+    def _status(self, skill_id: str, files: Mapping[str, bytes]) -> Status:
+        entry = self._volume.skill_entry(skill_id)
+        if entry is None:
+            return "created"
+        lead = len(folder_path(skill_id)) + 1
+        there = {file.path[lead:]: self._volume.store.blob(file.oid) for file in self._volume.skill_files(skill_id)}
+        if entry.is_folder and there == files:
+            return "unchanged"
+        if not self._replace:
+            raise Conflict("skill.exists", f"There is a skill {skill_id} already, and it differs.")
+        return "updated"
+
+
+def _skill_of(package: Package) -> tuple[Skill, bytes]:
+    """Return the skill and the SKILL.md to write for it.
+
+    Raises:
+        Invalid: it cannot be read, or has no usable id.
+    """
+    skill_id = _id_of(package.name)
+    skill = Skill.parse(skill_id, package.content)
+    if skill.error is not None:
+        raise Invalid("skill.unreadable", skill.error)
+    if package.is_folder and skill_id == package.name:
+        return skill, package.content
+    return skill, skill.render().encode()
+
+
+def _id_of(name: str) -> str:
+    """Return the id for a folder or file name: `My Skill` becomes `my-skill`."""
+    return check_id(_NOT_ID.sub("-", name.casefold()).strip("-")[:ID_LENGTH].strip("-"), "skill")
+
+
+def _folder(root: PurePosixPath, files: dict[str, bytes]) -> Package:
+    main = FILE if FILE in files else FILE.lower()
+    content = files.pop(main)
+    name = root.name or _named(content)
+    return Package(name, content, files, problem=_too_much(files, content))
+
+
+def _named(content: bytes) -> str:
+    """Return the name that a SKILL.md gives itself; for one that was packed without its folder."""
+    return Skill.parse("", content).name
+
+
+def _too_much(files: Mapping[str, bytes], content: bytes) -> str:
+    if len(content) > LARGEST_FILE:
+        return "Its SKILL.md is larger than 1 MiB."
+    if len(files) >= MOST_SKILL_FILES:
+        return f"It has more than {MOST_SKILL_FILES} files."
+    if sum(map(len, files.values())) > MOST_SKILL_BYTES:
+        return f"It is larger than {MOST_SKILL_BYTES >> 20} MiB."
+    folded = [name.casefold() for name in files]
+    return "Two of its files differ only in upper and lower case." if len(set(folded)) < len(folded) else ""
+
+
+def _files_at(path: Path, budget: _Budget) -> dict[str, bytes]:
+    if path.is_file():
+        budget.take(path.stat().st_size)
+        skill = path.name in {FILE, FILE.lower()}
+        return {str(Path(path.resolve().parent.name, path.name)) if skill else path.name: path.read_bytes()}
+    if not path.is_dir():
+        raise NotFound("path.missing", f"There is no file or folder {path}.", hint="Correct the path.")
+    root = path.resolve()
+    return {
+        str(PurePosixPath(root.name) / found.relative_to(root).as_posix()): _read(found, budget)
+        for found in _walk(root)
+    }
+
+
+def _read(path: Path, budget: _Budget) -> bytes:
+    budget.take(path.lstat().st_size)
+    return path.read_bytes()
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    for where, folders, names in os.walk(root, followlinks=False):
+        deep = len(Path(where).relative_to(root).parts) >= DEEPEST
+        folders[:] = [] if deep else sorted(set(folders) - LEFT_OUT)
+        for name in sorted(set(names) - LEFT_OUT):
+            path = Path(where, name)
+            if stat.S_ISREG(path.lstat().st_mode):
+                yield path
+
+
+def _inside(name: str) -> str:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
+        raise Invalid("install.bad_path", f"The archive holds {name[:200]!r}, which leads out of its folder.")
+    return str(path)
+
+
+@dataclass(slots=True)
+class _Budget:
+    """How much may still come in."""
+
+    files: int = MOST_FILES
+    bytes: int = MOST_BYTES
+
+    def take(self, size: int) -> None:
+        self.files -= 1
+        self.bytes -= size
+        if self.files < 0:
+            raise TooLarge("install.too_many_files", f"There are more than {MOST_FILES:,} files.", hint="Add a part.")
+        if self.bytes < 0:
+            raise TooLarge("install.too_large", f"That is more than {MOST_BYTES >> 20} MiB.", hint="Add a part.")
+
+
+def _message(done: Sequence[Installed]) -> str:
+    changed = [one for one in done if one.status in {"created", "updated"}]
+    if len(changed) == 1:
+        return f"{'Create' if changed[0].status == 'created' else 'Update'} skill: {changed[0].skill_id}"
+    created = sum(one.status == "created" for one in changed)
+    listed = "\n".join(f"{one.status}: {one.skill_id}" for one in changed)
+    return f"Install {len(changed)} skills ({created} new)\n\n{listed}"
+
+
+def _with_version(volume: GitVolume, one: Installed) -> Installed:
+    entry = volume.skill_entry(one.skill_id) if one.status != "refused" else None
+    return Installed(one.skill_id, one.status, one.detail, entry.version) if entry else one

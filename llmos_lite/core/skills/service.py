@@ -1,0 +1,395 @@
+"""Make, change, remove and list skills, for whoever acts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from llmos_lite.core.accounts.permissions import Actor, Scope, may_administer, require
+from llmos_lite.core.page import Page
+from llmos_lite.core.skills.draft import SkillChange, SkillDraft, changed, skill_of_draft
+from llmos_lite.core.skills.explain import Explanation, explain
+from llmos_lite.core.skills.format import Skill
+from llmos_lite.core.skills.install import Installed, Package, install
+from llmos_lite.core.skills.manager import ScoredSkill, SkillsManager
+from llmos_lite.core.skills.paging import keyset_page, offset_page
+from llmos_lite.core.skills.scan import Finding, Scanner, scan
+from llmos_lite.engines.git_objects import Commit
+from llmos_lite.errors import NotFound
+from llmos_lite.volumes import access
+from llmos_lite.volumes.access import PLATFORM, Principal, VolumeKind, VolumeRef, check_id
+from llmos_lite.volumes.git_volume import GitVolume, author_of
+from llmos_lite.volumes.manager import VolumeManager
+
+MOST_RANKED = 1000
+"""Hits of a query that can be paged through."""
+
+
+class Directory(Protocol):
+    """Knows who there is; `Accounts` does."""
+
+    async def all_teams(self) -> list[str]:
+        """Return the id of every team."""
+
+    async def everybody(self) -> list[str]:
+        """Return the id of every person."""
+
+
+@dataclass(frozen=True, slots=True)
+class SkillView:
+    """A skill with what belongs to it.
+
+    Args:
+        skill: parsed.
+        content: its SKILL.md, as it stands.
+        files: paths of the further files of its folder.
+        history: its commits, newest first.
+        findings: what scanners said of it when it was written.
+    """
+
+    skill: Skill
+    content: str
+    files: tuple[str, ...] = ()
+    history: tuple[Commit, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ListedSkill:
+    """A skill in a list; `score` and `explanation` only in the answer to a query."""
+
+    skill: Skill
+    score: float | None = None
+    fits: bool = True
+    explanation: Explanation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """Which skills somebody wants to see."""
+
+    query: str
+    team_id: str | None
+    category: str
+    limit: int
+    cursor: str
+    explained: bool
+
+    def includes(self, skill: Skill) -> bool:
+        return not self.category or skill.category.casefold() == self.category.casefold()
+
+    def listed(self, scored: ScoredSkill) -> ListedSkill:
+        explanation = explain(scored, self.query) if self.explained else None
+        return ListedSkill(scored.skill, scored.score, scored.fits, explanation)
+
+
+class SkillService:
+    """Skills for the API and the terminal.
+
+    Args:
+        volumes: where they live.
+        manager: finds and ranks them.
+        directory: tells whether a team or a person exists before a volume is made for it.
+        scanners: look at every skill that is written, by name.
+    """
+
+    def __init__(
+        self,
+        volumes: VolumeManager,
+        manager: SkillsManager,
+        directory: Directory,
+        scanners: Mapping[str, Scanner] | None = None,
+    ) -> None:
+        self._volumes, self.manager, self._directory = volumes, manager, directory
+        self._scanners = dict(scanners or {})
+
+    async def create(self, actor: Actor, draft: SkillDraft) -> SkillView:
+        """Make a skill.
+
+        Raises:
+            Conflict: `skill.exists`.
+            Invalid: as `skill_of_draft`; `skill.unsafe`.
+            Forbidden: `volume.readonly`, `scope.missing`.
+            NotFound: `volume.unknown`.
+        """
+        ref = draft.volume or actor.volume
+        principal = await self._writer(actor, ref)
+        return await asyncio.to_thread(self._create, actor, principal, ref, draft)
+
+    def _create(self, actor: Actor, principal: Principal, ref: VolumeRef, draft: SkillDraft) -> SkillView:
+        skill = skill_of_draft(draft)
+        findings = scan(self._scanners, skill)
+        volume = self._volumes.open(principal, ref, write=True)
+        volume.write_skill(
+            skill.skill_id, skill.render(), f"Create skill: {skill.name}", author_of(actor.user_id), expect=""
+        )
+        return _view(volume, skill.skill_id, findings=findings)
+
+    async def update(
+        self,
+        actor: Actor,
+        skill_id: str,
+        change: SkillChange,
+        *,
+        volume: VolumeRef | None = None,
+        expect: str | None = None,
+    ) -> SkillView:
+        """Change a skill.
+
+        Args:
+            actor: the person.
+            skill_id: the skill.
+            change: what changes.
+            volume: where it is; the one that the actor sees when None.
+            expect: the version that the actor saw; None changes whatever is there.
+
+        Raises:
+            Conflict: `skill.changed`.
+            NotFound: `skill.unknown`, `volume.unknown`.
+            Invalid, Forbidden: as `create`.
+        """
+        ref = volume or await self._seen(actor, skill_id)
+        principal = await self._writer(actor, ref)
+        handle = await asyncio.to_thread(self._volumes.open, principal, ref, write=True)
+        return await asyncio.to_thread(self._update, actor, handle, skill_id, change, expect)
+
+    def _update(
+        self, actor: Actor, volume: GitVolume, skill_id: str, change: SkillChange, expect: str | None
+    ) -> SkillView:
+        with _lock(volume):
+            before = _parsed(volume, skill_id)
+            after = changed(before, change)
+            findings = scan(self._scanners, after)
+            volume.write_skill(
+                skill_id,
+                after.render(),
+                f"Update skill: {after.name}",
+                author_of(actor.user_id),
+                expect=before.version if expect is None else expect,
+            )
+        return _view(volume, skill_id, findings=findings)
+
+    async def delete(
+        self, actor: Actor, skill_id: str, *, volume: VolumeRef | None = None, expect: str | None = None
+    ) -> Commit:
+        """Remove a skill; its history stays.
+
+        Raises:
+            Conflict, NotFound, Forbidden: as `update`.
+        """
+        ref = volume or await self._seen(actor, skill_id)
+        principal = await self._writer(actor, ref)
+        return await asyncio.to_thread(self._delete, actor, principal, ref, skill_id, expect)
+
+    def _delete(self, actor: Actor, principal: Principal, ref: VolumeRef, skill_id: str, expect: str | None) -> Commit:
+        volume = self._volumes.open(principal, ref, write=True)
+        return volume.delete_skill(skill_id, None, author_of(actor.user_id), expect=expect)
+
+    async def get(
+        self,
+        actor: Actor,
+        skill_id: str,
+        *,
+        volume: VolumeRef | None = None,
+        team_id: str | None = None,
+        version: str | None = None,
+        history: int = 20,
+    ) -> SkillView:
+        """Return a skill.
+
+        Args:
+            actor: the person.
+            skill_id: the skill.
+            volume: where it is; the one that the actor sees when None.
+            team_id: the chosen team, when `volume` is None.
+            version: an earlier version.
+            history: commits to return at most.
+
+        Raises:
+            NotFound: `skill.unknown`, `volume.unknown`, `skill.unknown_version`.
+            Forbidden: `scope.missing`.
+        """
+        require(actor, Scope.SKILLS_READ)
+        ref = volume or await self._seen(actor, skill_id, team_id)
+        handle = await asyncio.to_thread(self._reading, actor, ref)
+        return await asyncio.to_thread(_view, handle, skill_id, version=version, history=history)
+
+    async def history(
+        self,
+        actor: Actor,
+        skill_id: str,
+        *,
+        volume: VolumeRef | None = None,
+        limit: int = 50,
+        before: str | None = None,
+    ) -> list[Commit]:
+        """Return the commits of a skill, newest first, also of one that was deleted when `volume` is given.
+
+        Raises:
+            NotFound: as `get`.
+        """
+        require(actor, Scope.SKILLS_READ)
+        check_id(skill_id, "skill")
+        ref = volume or await self._seen(actor, skill_id)
+        handle = await asyncio.to_thread(self._reading, actor, ref)
+        return await asyncio.to_thread(handle.get_git_log, limit, before=before, skill_id=skill_id)
+
+    async def load_skills_for_user(self, actor: Actor, team_id: str | None = None) -> list[Skill]:
+        """Return every skill that the actor sees; see `SkillsManager.load_skills_for_user`."""
+        require(actor, Scope.SKILLS_READ)
+        return await asyncio.to_thread(self.manager.load_skills_for_user, actor, team_id)
+
+    async def page(
+        self,
+        actor: Actor,
+        *,
+        query: str = "",
+        team_id: str | None = None,
+        volume: VolumeRef | None = None,
+        category: str = "",
+        limit: int = 50,
+        cursor: str = "",
+        explained: bool = False,
+    ) -> Page[ListedSkill]:
+        """List the skills that the actor sees: by id, or best first for a query.
+
+        Args:
+            actor: the person.
+            query: words to look for; lists also what would be too weak for a context (`fits` tells).
+            team_id: the chosen team.
+            volume: only this volume's, also those that are shadowed for the actor.
+            category: only this category.
+            limit: items of a page.
+            cursor: from the page before.
+            explained: say of each hit which words matched where; shadowed skills are among the hits then.
+
+        Raises:
+            Invalid: `cursor.invalid`.
+            NotFound: `volume.unknown`.
+        """
+        require(actor, Scope.SKILLS_READ)
+        wanted = _Listing(query, team_id, category, limit, cursor, explained)
+        handle = await asyncio.to_thread(self._reading, actor, volume) if volume else None
+        return await asyncio.to_thread(self._page, actor, handle, wanted)
+
+    def _page(self, actor: Actor, handle: GitVolume | None, wanted: _Listing) -> Page[ListedSkill]:
+        manager = self.manager
+        libraries = [manager.library_of(handle)] if handle else manager.libraries(actor, wanted.team_id)
+        if not wanted.query.strip():
+            skills = [ListedSkill(skill) for skill in manager.listed(libraries) if wanted.includes(skill)]
+            return keyset_page(skills, wanted.limit, wanted.cursor)
+        ranked = manager.ranked(libraries, wanted.query, MOST_RANKED, only_fitting=False, shadowed=wanted.explained)
+        page = offset_page([one for one in ranked if wanted.includes(one.skill)], wanted.limit, wanted.cursor)
+        return Page([wanted.listed(one) for one in page.items], page.next_cursor, page.total)
+
+    async def install(
+        self,
+        actor: Actor,
+        packages: Sequence[Package],
+        *,
+        volume: VolumeRef | None = None,
+        replace: bool = True,
+    ) -> list[Installed]:
+        """Write a batch of skills as one commit; see `install.install`.
+
+        Raises:
+            Forbidden, NotFound: as `create`.
+        """
+        ref = volume or actor.volume
+        principal = await self._writer(actor, ref)
+        return await asyncio.to_thread(self._install, actor, principal, ref, packages, replace=replace)
+
+    def _install(
+        self, actor: Actor, principal: Principal, ref: VolumeRef, packages: Sequence[Package], *, replace: bool
+    ) -> list[Installed]:
+        volume = self._volumes.open(principal, ref, write=True)
+        return install(volume, packages, author_of(actor.user_id), self._scanners, replace=replace)
+
+    async def _writer(self, actor: Actor, ref: VolumeRef) -> Principal:
+        """Return as whom the actor writes a volume: as oneself, or, for its admin, as the platform.
+
+        Raises:
+            Forbidden: `scope.missing`, `volume.readonly`.
+            NotFound: `volume.unknown`.
+        """
+        require(actor, Scope.SKILLS_WRITE)
+        if ref == actor.volume or not may_administer(actor, ref):
+            access.require(actor.principal, ref, write=True)
+            return actor.principal
+        await self._check_known(ref)
+        return PLATFORM
+
+    async def _check_known(self, ref: VolumeRef) -> None:
+        known = {VolumeKind.TEAM: self._directory.all_teams, VolumeKind.USER: self._directory.everybody}
+        if ref.kind in known and ref.id not in await known[ref.kind]():
+            raise NotFound("volume.unknown", f"There is no volume {ref}.", hint="Create the team or the user first.")
+
+    async def _seen(self, actor: Actor, skill_id: str, team_id: str | None = None) -> VolumeRef:
+        """Return the volume whose skill the actor sees under this id; a broken one only when there is no other.
+
+        Raises:
+            NotFound: `skill.unknown`.
+        """
+        check_id(skill_id, "skill")
+        libraries = await asyncio.to_thread(self.manager.libraries, actor, team_id)
+        there = [library for library in libraries if skill_id in library.skills]
+        usable = [library for library in there if library.offers(skill_id)]
+        for library in (*usable, *there):
+            return library.ref
+        raise NotFound(
+            "skill.unknown", f"There is no skill {skill_id!r} that you may see.", hint="`llmos skills list` shows all."
+        )
+
+    def _reading(self, actor: Actor, ref: VolumeRef) -> GitVolume:
+        principal = PLATFORM if may_administer(actor, ref) else actor.principal
+        access.require(principal, ref, write=False)
+        if not self._volumes.exists(ref) and ref not in (actor.volume, access.SYSTEM) and ref.id not in actor.teams:
+            raise NotFound("volume.unknown", f"There is no volume {ref} that you may see.")
+        return self._volumes.open(principal, ref)
+
+
+def _lock(volume: GitVolume) -> AbstractContextManager[object]:
+    return volume.store.lock()
+
+
+def _parsed(volume: GitVolume, skill_id: str) -> Skill:
+    entry = volume.skill_entry(skill_id)
+    if entry is None:
+        raise NotFound("skill.unknown", f"There is no skill {skill_id} in the volume {volume.ref}.")
+    content = volume.store.read(entry.path)
+    return Skill.parse(skill_id, content, volume=str(volume.ref), version=entry.version, path=entry.path)
+
+
+def _view(
+    volume: GitVolume,
+    skill_id: str,
+    *,
+    version: str | None = None,
+    history: int = 20,
+    findings: Sequence[Finding] = (),
+) -> SkillView:
+    entry = volume.skill_entry(skill_id)
+    if entry is None and version is None:
+        raise NotFound("skill.unknown", f"There is no skill {skill_id} in the volume {volume.ref}.")
+    try:
+        content = volume.read_skill(skill_id, version=version)
+    except NotFound as error:
+        if version is None:
+            raise
+        raise NotFound("skill.unknown_version", f"{skill_id} has no version {version[:40]!r}.") from error
+    current = entry.version if entry else ""
+    skill = Skill.parse(
+        skill_id, content, volume=str(volume.ref), version=version or current, path=entry.path if entry else ""
+    )
+    files = [] if entry is None or version not in {None, current} else volume.skill_files(skill_id)
+    lead = f"skills/{skill_id}/"
+    return SkillView(
+        skill=skill,
+        content=content,
+        files=tuple(file.path.removeprefix(lead) for file in files if file.path != skill.path),
+        history=tuple(volume.get_git_log(history, skill_id=skill_id)) if history else (),
+        findings=tuple(findings),
+    )
