@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import json
 import os
 import sys
 from pathlib import Path
@@ -126,9 +125,10 @@ def openapi(
     check: Annotated[bool, typer.Option("--check", help="Only say whether FILE is up to date.")] = False,
 ) -> int:
     """Write the OpenAPI document of the HTTP interface."""
+    from llmos_lite.api.openapi import render  # noqa: PLC0415 - slow to load
     from llmos_lite.api.routes import build  # noqa: PLC0415 - slow to load
 
-    text = json.dumps(build().openapi(), indent=2, ensure_ascii=False) + "\n"
+    text = render(build())
     if file is None:
         sys.stdout.write(text)
         return 0

@@ -1,11 +1,12 @@
 """One consistent archive of a running instance, and its way back.
 
-The archive is a gzipped tar: `backup.json` first, then the journal, the volumes, the rows and the keys, and last
+The archive is a gzipped tar: `backup.json` first, then the volumes, the journal, the rows and the keys, and last
 `MANIFEST.sha256`, which `sha256sum --check` reads, too. An archive without it was cut off.
 
-The journal is read first, then Git, then the rows: a trace leaves the journal only when it is in Git, so whatever was
-acknowledged before the backup began is in the one or in the other. Each volume is taken under its repository locks,
-which are held only for as long as it takes to link its objects (they never change) and copy its small files.
+A trace leaves the journal only when it is in Git. So the journal is read first, for volumes that are only about to be
+made; then each volume is taken under its repository locks, and under them its events are read again: nothing can be
+folded meanwhile, so what was acknowledged is in the one or in the other, and hardly anything in both. The locks are
+held only for as long as it takes to link the objects (they never change) and to copy the small files. Rows come last.
 """
 
 from __future__ import annotations
@@ -56,10 +57,12 @@ class Part:
 
     Args:
         name: path in the data folder, as in `volumes/users/alice`.
+        volume: its name in the journal, as in `user:alice`.
         lock: held while its files are taken.
     """
 
     name: str
+    volume: str
     lock: Callable[[], AbstractContextManager[object]]
 
 
@@ -172,28 +175,30 @@ class _Writer:
         ):
             about = {"format": FORMAT, "created": now_ms(), "version": llmos_lite.__version__}
             self._bytes(tar, ABOUT, json.dumps(about).encode() + b"\n")
-            self._journal(tar)
-            for part in self._instance.parts():
-                self._volume(tar, part)
+            with (self._folder / JOURNAL).open("w+b") as journal:
+                self._events(journal)
+                parts = self._instance.parts()
+                known = {part.volume for part in parts}
+                _keep(journal, lambda volume: volume not in known, self._folder)
+                for part in parts:
+                    self._volume(tar, part, journal)
+            self._file(tar, JOURNAL, self._folder / JOURNAL)
             for path in sorted(self._instance.data.iterdir()):
                 if path.name not in LEFT_OUT and not path.name.endswith(COMPANIONS):
                     self._rest(tar, path)
             self._finish(tar)
 
-    def _journal(self, tar: tarfile.TarFile) -> None:
-        """Read the journal page by page; what comes later belongs to the next backup."""
-        path = self._folder / JOURNAL
-        with path.open("wb") as file:
-            after = 0
-            while page := self._instance.journal.pending(after=after, limit=PAGE):
-                after = page[-1].seq
-                file.writelines(_journal_line(entry) for entry in page)
-        self._file(tar, JOURNAL, path)
-        path.unlink()
+    def _events(self, journal: IO[bytes], volume: str | None = None) -> None:
+        """Copy what is in the journal now, page by page."""
+        after = 0
+        while page := self._instance.journal.pending(volume, after=after, limit=PAGE):
+            after = page[-1].seq
+            journal.writelines(_journal_line(entry) for entry in page)
 
-    def _volume(self, tar: tarfile.TarFile, part: Part) -> None:
+    def _volume(self, tar: tarfile.TarFile, part: Part, journal: IO[bytes]) -> None:
         root, staged = self._instance.data / part.name, self._folder / "volume"
         with part.lock():
+            self._events(journal, part.volume)
             staged.mkdir()
             for path in _below(root):
                 _take(path, staged / path.relative_to(root))
@@ -257,6 +262,17 @@ class _Hashed:
 def _journal_line(entry: Entry) -> bytes:
     told = {"volume": entry.volume, "trace_id": entry.trace_id, "line": entry.line.decode()}
     return json.dumps(told, ensure_ascii=False).encode() + b"\n"
+
+
+def _keep(journal: IO[bytes], wanted: Callable[[str], bool], folder: Path) -> None:
+    """Keep only the events of some volumes."""
+    journal.seek(0)
+    with tempfile.TemporaryFile(dir=folder) as kept:
+        kept.writelines(line for line in journal if wanted(json.loads(line)["volume"]))
+        journal.seek(0)
+        journal.truncate()
+        kept.seek(0)
+        shutil.copyfileobj(kept, journal)
 
 
 def _info(name: str, size: int, mode: int = 0o600, mtime: float = 0.0) -> tarfile.TarInfo:

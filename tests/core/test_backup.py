@@ -79,7 +79,7 @@ async def journal(data: Path) -> Iterator[LocalJournal]:
 
 @pytest.fixture
 def instance(data: Path, journal: LocalJournal) -> Instance:
-    return Instance(data, journal, lambda: [Part("volumes/system", nothing)])
+    return Instance(data, journal, lambda: [Part("volumes/system", "system", nothing)])
 
 
 def packed(instance: Instance) -> bytes:
@@ -280,3 +280,23 @@ def test_a_repository_without_a_commit_comes_back_as_one(instance: Instance, dat
     git(data / "volumes" / "system", "init", "--bare", "traces.git")
     restore(io.BytesIO(packed(instance)), tmp_path / "new")
     assert git(tmp_path / "new" / "volumes" / "system" / "traces.git", "rev-parse", "--is-bare-repository") == "true\n"
+
+
+async def test_an_event_that_is_folded_during_the_backup_is_not_lost(
+    data: Path, journal: LocalJournal, tmp_path: Path
+) -> None:
+    """The volume of alice is made, and her events folded, after the journal was read and before she is looked for."""
+    await journal.append_many([("system", "in both", b"{}")])
+
+    def parts() -> list[Part]:
+        (data / "volumes" / "users").mkdir()
+        git(data / "volumes", "clone", "-q", "system", "users/alice")
+        batch = journal.fix("user:alice", lambda entries: [entry.trace_id for entry in entries])
+        assert batch is not None
+        journal.finish(batch)
+        return [Part("volumes/system", "system", nothing), Part("volumes/users/alice", "user:alice", nothing)]
+
+    content = await asyncio.to_thread(packed, Instance(data, journal, parts))
+    restored = await asyncio.to_thread(restore, io.BytesIO(content), tmp_path / "new")
+    assert restored.events == 1
+    assert (tmp_path / "new" / "volumes" / "users" / "alice" / ".git").is_dir()
