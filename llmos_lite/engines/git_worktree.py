@@ -294,8 +294,13 @@ class WorkTree:
         """Make Git's index say what HEAD says at these paths; a person's `git add` elsewhere stays."""
         with self._objects.repository() as repo:
             index = self._open_index(repo, head)
-            for path in paths:
-                self._index_one(index, path, self._objects.item(head, path))
+            items = {path: self._objects.item(head, path) for path in paths}
+            kept = {path: item for path, item in items.items() if item is not None and item.mode != FOLDER_MODE}
+            for path in items.keys() - kept.keys():
+                with contextlib.suppress(OSError):
+                    index.remove(path)
+            for path, item in kept.items():
+                self._index_one(index, path, item)
             try:
                 index.write()
             except (OSError, pygit2.GitError):
@@ -311,20 +316,16 @@ class WorkTree:
             (self._gitdir / "index").unlink(missing_ok=True)
             index = repo.index
             index.read(force=True)
-            index.read_tree(repo[pygit2.Oid(raw=head)])
+            index.read_tree(pygit2.Oid(raw=head))
         return index
 
-    def _index_one(self, index: pygit2.Index, path: str, item: Item | None) -> None:
+    def _index_one(self, index: pygit2.Index, path: str, item: Item) -> None:
         """Take a file with its times, when it is what HEAD has, so that Git need not read it again."""
         with contextlib.suppress(OSError, KeyError, pygit2.GitError):
-            if item is None:
-                index.remove(path)
-                return
             index.add(path)
             if index[path].id.raw == item.oid:
                 return
-        if item is not None:
-            index.add(pygit2.IndexEntry(path, pygit2.Oid(raw=item.oid), FileMode(int(item.mode, 8))))
+        index.add(pygit2.IndexEntry(path, pygit2.Oid(raw=item.oid), FileMode(int(item.mode, 8))))
 
     # A cheap answer to "did anything change?"
 

@@ -150,6 +150,8 @@ class VolumeInterfaceContract:
         store.commit({"x": b"1", "y/z": b"1"}, "One", ALICE)
         store.commit({"x": None, "x/a": b"2", "y": b"2", "y/z": None}, "Two", ALICE)
         assert (store.read("x/a"), store.read("y")) == (b"2", b"2")
+        store.commit({"x": b"3", "x/a": None, "y": None, "y/z": b"3"}, "Three", ALICE)
+        assert (store.read("x"), store.read("y/z")) == (b"3", b"3")
 
     def test_a_file_in_the_way_is_a_conflict(self, store: VolumeInterface) -> None:
         head = store.commit({"x": b"1", "y/z": b"1"}, "One", ALICE)

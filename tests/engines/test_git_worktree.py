@@ -138,6 +138,15 @@ def test_a_link_that_somebody_committed_is_not_served(tmp_path: Path, store: Loc
     assert git(store, "ls-tree", "-r", "--name-only", "main").split() == ["metadata.json", A, B]
 
 
+def test_a_file_and_a_folder_change_places(store: LocalGitStore) -> None:
+    store.commit({B: None, "skills/b.md/x": b"1", "skills/a": b"1", A: None}, "Two", BOB)
+    assert git(store, "status", "--porcelain") == ""
+    store.commit({"skills/b.md": b"2", "skills/b.md/x": None}, "Three", BOB)
+    assert git(store, "status", "--porcelain") == ""
+    assert (store.path / B).read_text() == "2"
+    assert store.adopt() is None
+
+
 def test_special_files_are_left_alone(store: LocalGitStore) -> None:
     os.mkfifo(store.path / "skills/pipe.md")
     (store.path / A).unlink()
