@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from types import TracebackType
-from typing import Annotated, Self, cast
+from typing import Annotated, Protocol, Self, cast
 
 import msgspec
 
@@ -15,7 +15,7 @@ from llmos_lite.api.auth import actor_of
 from llmos_lite.api.chat_openapi import OPENAPI
 from llmos_lite.api.errors import Message, Receive, Scope, Send, explain, problem_body, send_problem
 from llmos_lite.api.sse import EventStream
-from llmos_lite.bootstrap import Services
+from llmos_lite.core.accounts.accounts import Accounts
 from llmos_lite.core.chat.messages import (
     MOST_SKILLS,
     ChatDelta,
@@ -25,6 +25,7 @@ from llmos_lite.core.chat.messages import (
     ChatResult,
     ChatStarted,
 )
+from llmos_lite.core.chat.service import ChatService
 from llmos_lite.errors import Invalid
 
 __all__ = ["OPENAPI", "ChatEndpoint"]
@@ -46,11 +47,23 @@ _decoder = msgspec.json.Decoder(_Body)
 _encode = msgspec.json.Encoder().encode
 
 
+class Services(Protocol):
+    """What the route needs of an instance."""
+
+    @property
+    def accounts(self) -> Accounts:
+        """Know who asks."""
+
+    @property
+    def chat(self) -> ChatService:
+        """Answers."""
+
+
 class ChatEndpoint:
     """The route.
 
     Args:
-        services: its `accounts` know who asks, its `chat` answers.
+        services: of the instance.
     """
 
     def __init__(self, services: Services) -> None:
