@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-_BOUND = re.compile(r"(ratio|value)?\s*(<=|>=|<|>)\s*(\d+(?:\.\d+)?)")
+_BOUND = re.compile(r"(ratio|value)?\s*(<=|>=|<|>)\s*(\d*\.?\d+)")
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
     ">=": operator.ge,

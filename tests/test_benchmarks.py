@@ -17,6 +17,7 @@ from benchmarks import Row, __main__
         (Row("a", 90.0, 45.0, target="ratio <= 3, value <= 100"), 2.0, True),
         (Row("a", 101.0, 45.0, target="ratio <= 3, value <= 100"), 101 / 45, False),
         (Row("a", 101.0, target="value < 150"), None, True),
+        (Row("a", 0.6, target="value >= .7"), None, False),
         (Row("a", 101.0), None, None),
         (Row("a", 1.0, 2.0, ratio=0.7, target="ratio >= 0.6"), 0.7, True),
         (Row("a", 1.0, 0.0, target="ratio <= 3"), None, None),
