@@ -12,7 +12,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from typing import Protocol
+from typing import Protocol, cast
 from urllib.parse import SplitResult
 
 import httptools
@@ -226,9 +226,8 @@ class _Connection(asyncio.Protocol):
     # -- what asyncio calls -----------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
-        if isinstance(transport, asyncio.Transport):
-            self._transport = transport
+        """Keep the transport; uvloop's has every method of `asyncio.Transport` and is none by class."""
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         """Parse what came; hold the server back when nobody reads."""

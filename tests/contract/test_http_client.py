@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 import pytest
+import uvloop
 
 from llmos_lite.engines.http_client import LARGEST_HEAD, MOST_BUFFERED, HttpClient, PlainClient
 from llmos_lite.engines.http_tls import TlsClient
@@ -225,6 +226,15 @@ async def test_a_slow_reader_holds_the_server_back() -> None:
                 assert len(chunk) < MOST_BUFFERED + (1 << 20)
                 total += len(chunk)
         assert total == size
+
+
+def test_it_works_on_uvloop_too() -> None:
+    async def ask() -> list[bytes]:
+        async with serving(Server(OK)) as server:
+            client = plain(server.url)
+            return [await body(client) for _ in range(3)]
+
+    assert uvloop.run(ask()) == [b"ok"] * 3
 
 
 async def test_closing_drops_the_idle_connections() -> None:
