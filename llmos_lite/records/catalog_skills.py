@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
-from sqlalchemy import Table, delete, select
+from sqlalchemy import Table, case, delete, desc, func, select
 
 from llmos_lite.engines.database import Database
-from llmos_lite.records.tables import SkillRow
+from llmos_lite.records.tables import SkillRow, TraceRow, TraceSkillRow
 
 CHUNK = 500
 """Rows written in one transaction."""
@@ -27,7 +27,19 @@ class SkillRecord(msgspec.Struct, frozen=True, kw_only=True):
     updated: int
 
 
+class SkillUsage(msgspec.Struct, frozen=True):
+    """How much a skill was used: `failures` of `uses`, by `users` people."""
+
+    volume: str
+    skill_id: str
+    uses: int
+    users: int
+    failures: int
+
+
 TABLE: Table = SkillRow.metadata.tables[SkillRow.__tablename__]
+USES: Table = TraceSkillRow.metadata.tables[TraceSkillRow.__tablename__]
+TRACES: Table = TraceRow.metadata.tables[TraceRow.__tablename__]
 COLUMNS = [TABLE.c[name] for name in SkillRecord.__struct_fields__]
 
 
@@ -62,6 +74,23 @@ class SkillRows:
         async with self._database.reader() as session:
             rows = [SkillRecord(**row._asdict()) for row in await session.execute(query)]
         return {row.skill_id: row for row in rows}
+
+    async def usage(self, volumes: str = "team:") -> list[SkillUsage]:
+        """Return how much people used the skills of the volumes whose name begins like this, the most used first.
+
+        What a team sees of a chat is a second row of it; the chat itself counts.
+        """
+        used, trace = USES.c, TRACES.c
+        failures = func.sum(case((trace.outcome == "failure", 1), else_=0))
+        query = (
+            select(used.volume, used.skill_id, func.count(), func.count(trace.actor.distinct()), failures)
+            .join(TRACES, trace.trace_id == used.trace_id)
+            .where(used.volume.startswith(volumes, autoescape=True), trace.volume.startswith("user:"))
+            .group_by(used.volume, used.skill_id)
+            .order_by(desc(func.count()), used.volume, used.skill_id)
+        )
+        async with self._database.reader() as session:
+            return [SkillUsage(*row) for row in await session.execute(query)]
 
     async def remove(self, volume: str, skill_id: str | None = None) -> None:
         """Remove the row of one skill, or all rows of a volume."""

@@ -14,6 +14,8 @@ from llmos_lite.records.tables import TraceEventRow, TraceRow, TraceSkillRow
 
 T = TypeVar("T")
 
+BASE32 = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+"""Crockford's digits, which ULIDs are written in."""
 CHUNK = 500
 """Rows written in one transaction, and ids asked for in one query."""
 
@@ -37,7 +39,6 @@ class TraceRecord(msgspec.Struct, frozen=True):
     parent: str
     time: int
     goal: str
-    text: str
     model: str
     source: str
     ended: str
@@ -48,6 +49,8 @@ class TraceRecord(msgspec.Struct, frozen=True):
     blob: str = ""
     offset: int = 0
     length: int = 0
+    text: str = ""
+    """What the text filter searches; empty in a row that was read."""
 
     @property
     def location(self) -> Location:
@@ -116,7 +119,7 @@ class TraceFilter(msgspec.Struct, frozen=True, kw_only=True):
 TRACES: Table = TraceRow.metadata.tables[TraceRow.__tablename__]
 SKILLS: Table = TraceSkillRow.metadata.tables[TraceSkillRow.__tablename__]
 EVENTS: Table = TraceEventRow.metadata.tables[TraceEventRow.__tablename__]
-COLUMNS = [TRACES.c[name] for name in TraceRecord.__struct_fields__]
+COLUMNS = [TRACES.c[name] for name in TraceRecord.__struct_fields__ if name != "text"]
 EVENT_COLUMNS = [EVENTS.c[name] for name in EventRecord.__struct_fields__]
 TURN_COLUMNS = [TRACES.c[name] for name in TurnRecord.__struct_fields__]
 
@@ -258,15 +261,22 @@ def _conditions(filters: TraceFilter) -> list[ColumnElement[bool]]:
     if filters.volumes is not None:
         one = len(filters.volumes) == 1
         conditions.append(TRACES.c.volume == filters.volumes[0] if one else TRACES.c.volume.in_(filters.volumes))
+    # an id begins with its time, so the index on ids finds a span of time
     if filters.after is not None:
-        conditions.append(TRACES.c.time >= filters.after)
+        conditions.append(TRACES.c.trace_id >= first_id(filters.after))
     if filters.before is not None:
-        conditions.append(TRACES.c.time < filters.before)
+        conditions.append(TRACES.c.trace_id < first_id(filters.before))
     if filters.skill is not None:
         conditions.append(TRACES.c.trace_id.in_(select(SKILLS.c.trace_id).where(SKILLS.c.skill_id == filters.skill)))
     if filters.text:
         conditions.append(TRACES.c.text.contains(filters.text.lower(), autoescape=True))
     return conditions
+
+
+def first_id(at: int) -> str:
+    """Return the smallest ULID of a time (milliseconds)."""
+    at = max(0, min(at, (1 << 48) - 1))
+    return "".join(BASE32[at >> shift & 31] for shift in range(45, -1, -5)) + "0" * 16
 
 
 def chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:

@@ -65,7 +65,8 @@ class TraceRow(Table):
     """Where a trace lies and what lists and filters need of it.
 
     `blob`, `offset` and `length` (bytes) find the trace's line in its segment; an empty `blob` means that it still lies
-    in the journal. `text` is what the text filter searches: lower case, cut to 4,000 characters.
+    in the journal. `trace_id` is a ULID of `time`, so its order is that of time. `text` is what the text filter searches:
+    lower case, cut to 4,000 characters. It stands last, since a database reads a long row only as far as it must.
     """
 
     __tablename__ = "traces"
@@ -76,7 +77,6 @@ class TraceRow(Table):
     parent: Mapped[str] = mapped_column(ULID, default="")
     time: Mapped[int] = mapped_column(BigInteger)
     goal: Mapped[str] = mapped_column(Text)
-    text: Mapped[str] = mapped_column(Text, default="")
     model: Mapped[str] = mapped_column(String(200), default="")
     source: Mapped[str] = mapped_column(String(64), default="chat")
     ended: Mapped[str] = mapped_column(String(10))
@@ -87,9 +87,11 @@ class TraceRow(Table):
     blob: Mapped[str] = mapped_column(OID, default="")
     offset: Mapped[int] = mapped_column(BigInteger, default=0)
     length: Mapped[int] = mapped_column(Integer, default=0)
+    text: Mapped[str] = mapped_column(Text, default="")
 
     __table_args__ = (
         Index("ix_traces_volume_trace_id", "volume", "trace_id"),
+        Index("ix_traces_volume_outcome_trace_id", "volume", "outcome", "trace_id"),
         Index("ix_traces_volume_conversation", "volume", "conversation"),
     )
 

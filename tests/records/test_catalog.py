@@ -16,7 +16,14 @@ from llmos_lite.records.catalog import Catalog
 from llmos_lite.records.catalog_patterns import PatternRecord
 from llmos_lite.records.catalog_runs import RunRecord
 from llmos_lite.records.catalog_skills import SkillRecord
-from llmos_lite.records.catalog_traces import EventRecord, Location, TraceFilter, TraceRecord, TraceSkillRecord
+from llmos_lite.records.catalog_traces import (
+    EventRecord,
+    Location,
+    TraceFilter,
+    TraceRecord,
+    TraceSkillRecord,
+    first_id,
+)
 from llmos_lite.records.cursor import decode_cursor, encode_cursor
 
 
@@ -30,7 +37,7 @@ async def catalog(tmp_path: Path) -> AsyncIterator[Catalog]:
 
 def trace(number: int, **given: str | int) -> TraceRecord:
     values: dict[str, str | int] = {
-        "trace_id": f"{number:026d}",
+        "trace_id": first_id(number * 1000)[:10] + f"{number:016d}",
         "volume": "user:alice",
         "actor": "alice",
         "conversation": f"c{number // 2}",
@@ -50,7 +57,7 @@ async def ids(catalog: Catalog, **given: object) -> list[int]:
     filters = TraceFilter(volumes=("user:alice",), **given)  # type: ignore[arg-type]  # the caller knows the filters
     rows = await catalog.traces.page(filters)
     assert rows.total == len(rows.items)
-    return [int(row.trace_id) for row in rows.items]
+    return [int(row.trace_id[10:]) for row in rows.items]
 
 
 async def test_rows_come_newest_first_page_by_page(catalog: Catalog) -> None:
@@ -59,7 +66,7 @@ async def test_rows_come_newest_first_page_by_page(catalog: Catalog) -> None:
     while True:
         rows = await catalog.traces.page(TraceFilter(volumes=("user:alice",)), limit=500, cursor=cursor)
         assert rows.total == 1201
-        seen += [int(row.trace_id) for row in rows.items]
+        seen += [int(row.trace_id[10:]) for row in rows.items]
         if (cursor := rows.next_cursor) is None:
             break
     assert seen == list(range(1200, -1, -1))
@@ -81,7 +88,7 @@ async def test_filters_narrow(catalog: Catalog) -> None:
     assert await ids(catalog, text="1000%") == []
     assert await ids(catalog, conversation="c1") == [3, 2]
     both = await catalog.traces.page(TraceFilter(volumes=("user:alice", "team:sre")), limit=2)
-    assert (both.total, [int(row.trace_id) for row in both.items]) == (7, [9, 5])
+    assert (both.total, [int(row.trace_id[10:]) for row in both.items]) == (7, [9, 5])
     assert (await catalog.traces.page(TraceFilter(volumes=()))).total == 0
     assert (await catalog.traces.page(TraceFilter(), count=False)).total == 0
 
@@ -108,8 +115,8 @@ async def test_later_events_come_in_order_of_time(catalog: Catalog) -> None:
 
 async def test_turns_of_a_volume_and_of_a_conversation(catalog: Catalog) -> None:
     await catalog.traces.put([trace(number) for number in (3, 2, 5)] + [trace(4, volume="user:bob")])
-    assert [int(row.trace_id) for row in await catalog.traces.conversation("user:alice", "c1")] == [2, 3]
-    assert [int(turn.trace_id) async for turn in catalog.traces.turns("user:alice")] == [2, 3, 5]
+    assert [int(row.trace_id[10:]) for row in await catalog.traces.conversation("user:alice", "c1")] == [2, 3]
+    assert [int(turn.trace_id[10:]) async for turn in catalog.traces.turns("user:alice")] == [2, 3, 5]
     assert await catalog.traces.volumes() == ["user:alice", "user:bob"]
 
 

@@ -73,7 +73,6 @@ def trace_row(trace: Trace, place: Location) -> TraceRecord:
         trace.parent,
         trace.time,
         trace.goal,
-        _text(trace),
         trace.model,
         trace.source,
         trace.ended,
@@ -84,6 +83,7 @@ def trace_row(trace: Trace, place: Location) -> TraceRecord:
         place.blob,
         place.offset,
         place.length,
+        _text(trace),
     )
 
 

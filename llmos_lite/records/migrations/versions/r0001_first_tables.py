@@ -111,7 +111,6 @@ def upgrade() -> None:
         sa.Column("parent", sa.String(length=26), nullable=False),
         sa.Column("time", sa.BigInteger(), nullable=False),
         sa.Column("goal", sa.Text(), nullable=False),
-        sa.Column("text", sa.Text(), nullable=False),
         sa.Column("model", sa.String(length=200), nullable=False),
         sa.Column("source", sa.String(length=64), nullable=False),
         sa.Column("ended", sa.String(length=10), nullable=False),
@@ -122,12 +121,14 @@ def upgrade() -> None:
         sa.Column("blob", sa.String(length=64), nullable=False),
         sa.Column("offset", sa.BigInteger(), nullable=False),
         sa.Column("length", sa.Integer(), nullable=False),
+        sa.Column("text", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("trace_id", name=op.f("pk_traces")),
     )
     with op.batch_alter_table("traces", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_traces_actor"), ["actor"], unique=False)
         batch_op.create_index(batch_op.f("ix_traces_conversation"), ["conversation"], unique=False)
         batch_op.create_index("ix_traces_volume_conversation", ["volume", "conversation"], unique=False)
+        batch_op.create_index("ix_traces_volume_outcome_trace_id", ["volume", "outcome", "trace_id"], unique=False)
         batch_op.create_index("ix_traces_volume_trace_id", ["volume", "trace_id"], unique=False)
 
     op.create_table(
@@ -209,6 +210,7 @@ def downgrade() -> None:
     op.drop_table("users")
     with op.batch_alter_table("traces", schema=None) as batch_op:
         batch_op.drop_index("ix_traces_volume_trace_id")
+        batch_op.drop_index("ix_traces_volume_outcome_trace_id")
         batch_op.drop_index("ix_traces_volume_conversation")
         batch_op.drop_index(batch_op.f("ix_traces_conversation"))
         batch_op.drop_index(batch_op.f("ix_traces_actor"))
