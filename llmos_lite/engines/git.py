@@ -272,8 +272,10 @@ class LocalGitStore(VolumeInterface):
 
     def _root(self, at: str | None) -> bytes:
         """Return the id of the root tree; empty for a `main` without a commit."""
-        oid = at if at is not None and OID.fullmatch(at) else self._commit_id(at)
-        return self._objects.root(oid) if oid else b""
+        if at is not None and OID.fullmatch(at):
+            return self._objects.root(at)
+        oid = self._commit_id(at)
+        return self._objects.head_root(oid) if oid else b""
 
     def _write(
         self,
@@ -287,7 +289,7 @@ class LocalGitStore(VolumeInterface):
         at: int | None = None,
     ) -> Commit:
         """Store the objects of a commit; the branch does not move."""
-        root = self._objects.root(parent) if parent else b""
+        root = self._objects.head_root(parent) if parent else b""
         edit, fresh = TreeEdit(root, self._objects.tree), list[NewObject]()
         apply_changes(edit, changes, fresh.append)
         tree = edit.write(fresh.append)
@@ -324,7 +326,7 @@ class LocalGitStore(VolumeInterface):
         if prefixes is None:
             tree.remember()
         base = tree.base() or head
-        found = tree.compare(self._objects.root(base), self._objects.root(head), prefixes)
+        found = tree.compare(self._objects.head_root(base), self._objects.head_root(head), prefixes)
         if prefixes is None:
             self.left_alone = found.left
         if found.conflicts:

@@ -149,6 +149,17 @@ class Objects:
             self._roots[oid] = tree
         return tree
 
+    def head_root(self, oid: str) -> bytes:
+        """Return the same of a commit that a branch names.
+
+        Raises:
+            Unavailable: `volume.broken`, when it is missing.
+        """
+        try:
+            return self.root(oid)
+        except NotFound:
+            raise broken(self._gitdir, f"the commit {oid} is missing") from None
+
     def tree(self, oid: bytes) -> Lines:
         """Return a tree's lines, which nobody may change; the last ones are kept."""
         with self._mutex:

@@ -141,9 +141,11 @@ class VolumeManager:
         origin, destination = self._open(source).reader, self._open(target).writer
         head = origin.store.head()
         text = content if content is not None else origin.read_skill(skill_id, at=head)
-        lead = len(folder_path(skill_id)) + 1
-        files = {entry.path[lead:]: entry.oid for entry in origin.skill_files(skill_id, at=head)}
-        extra = {name: origin.store.blob(oid) for name, oid in files.items() if name not in {FILE, ""}}
+        lead = folder_path(skill_id) + "/"
+        files = {
+            entry.path: entry.oid for entry in origin.skill_files(skill_id, at=head) if entry.path.startswith(lead)
+        }
+        extra = {path[len(lead) :]: origin.store.blob(oid) for path, oid in files.items() if path != lead + FILE}
         message = f"Promote '{skill_id}' from {source} - Reason: {' '.join(reason.split())}"
         return destination.write_skill(
             skill_id, text, message, author, files=extra, trailers=trailers, replace=True, branch=branch
