@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from typing import Annotated, Concatenate, ParamSpec, cast
+from typing import Annotated, Concatenate, ParamSpec, TypeVar, cast
 
 import typer
 
@@ -15,6 +15,7 @@ from llmos_lite.cli.client import Client, Where, connect
 from llmos_lite.cli.output import Output
 
 P = ParamSpec("P")
+T = TypeVar("T", None, int)
 COMMON = "Common options"
 
 Data = Annotated[str, typer.Option("--data", metavar="DIR", help="Data folder (LLMOS_DATA).", rich_help_panel=COMMON)]
@@ -43,15 +44,18 @@ def group(parent: typer.Typer, name: str, help_text: str) -> typer.Typer:
 
 def command(
     app: typer.Typer, name: str
-) -> Callable[[Callable[Concatenate[Session, P], None]], Callable[Concatenate[Session, P], None]]:
-    """Register a command that speaks to the API; `--data --url --key --user --json` are added to its options."""
+) -> Callable[[Callable[Concatenate[Session, P], T]], Callable[Concatenate[Session, P], T]]:
+    """Register a command that speaks to the API and may return an exit code.
 
-    def register(function: Callable[Concatenate[Session, P], None]) -> Callable[Concatenate[Session, P], None]:
+    `--data --url --key --user --json` are added to its options.
+    """
+
+    def register(function: Callable[Concatenate[Session, P], T]) -> Callable[Concatenate[Session, P], T]:
         @wraps(function)
-        def run(*, data: str, url: str, key: str, user: str, as_json: bool, **options: object) -> None:
+        def run(*, data: str, url: str, key: str, user: str, as_json: bool, **options: object) -> T:
             with connect(Where(data=data, url=url, key=key, user=user), os.environ) as api:
-                own = cast("Callable[..., None]", function)
-                own(Session(api, Output(as_json=as_json)), **options)
+                own = cast("Callable[..., T]", function)
+                return own(Session(api, Output(as_json=as_json)), **options)
 
         _describe(run, function)
         app.command(name)(run)
@@ -60,7 +64,7 @@ def command(
     return register
 
 
-def _describe(run: Callable[..., None], function: Callable[..., None]) -> None:
+def _describe(run: Callable[..., object], function: Callable[..., object]) -> None:
     """Give `run` the options of the function, and the common ones."""
     own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
     keyword = inspect.Parameter.KEYWORD_ONLY

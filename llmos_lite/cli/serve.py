@@ -81,18 +81,25 @@ async def _serve(settings: Settings, listener: socket.socket, *, demo: bool) -> 
     from llmos_lite.api.app import create_app  # noqa: PLC0415 - loads the whole platform
     from llmos_lite.bootstrap import open_services  # noqa: PLC0415 - as above
 
+    if demo:
+        await _fill(settings)
     async with open_services(settings, serve=True) as services:
-        if demo:
-            await _fill(services)
         _greet(services)
         await _run(create_app(services), listener)
 
 
-async def _fill(services: Services) -> None:
+async def _fill(settings: Settings) -> None:
+    """Put the example team into a fresh data folder before it is served."""
+    from llmos_lite.bootstrap import open_services  # noqa: PLC0415 - loads the whole platform
     from llmos_lite.core.demo import fill  # noqa: PLC0415 - only for a demonstration
 
-    if await fill(services):
-        sys.stdout.write("Filled the data folder with an example team (people are called demo-...).\n")
+    async with open_services(settings, serve=True) as services:
+        await services.start()
+        try:
+            if await fill(services):
+                sys.stdout.write("An example team is in the data folder; its people are called demo-...\n")
+        finally:
+            await services.stop()
 
 
 def _greet(services: Services) -> None:

@@ -10,6 +10,7 @@ import typer
 from llmos_lite.cli.client import Json, Params, read_json, url
 from llmos_lite.cli.command import Session, command, group
 from llmos_lite.cli.output import one_line
+from llmos_lite.errors import Conflict
 
 TAR = "application/x-tar"
 
@@ -52,14 +53,19 @@ def add(app: typer.Typer) -> None:
         paths: Annotated[list[Path], typer.Argument(help="Files, skill folders, or trees of them.")],
         volume: Annotated[str, typer.Option(help="system, team:ID or user:ID; empty for your own.")] = "",
         force: Annotated[bool, typer.Option("--force", help="Replace skills that are there.")] = False,  # noqa: FBT002 - typer's way
-    ) -> None:
+    ) -> int:
         """Add skills: a file, a skill folder, or a tree of them."""
         from llmos_lite.cli.archive import members, tar_stream  # noqa: PLC0415 - tarfile is slow to load
 
         body = tar_stream(members(paths))
         params: Params = {"volume": volume, "replace": force}
         result = read_json(session.api.send("POST", "/skills/install", params, body=body, content_type=TAR))
-        session.out.show(result, lambda: _added(session, result))
+        items = result.get("items")
+        done = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+        rows = [[item.get("skill_id"), item.get("status"), item.get("detail", "")] for item in done]
+        session.out.show(done, lambda: session.out.table(["SKILL", "STATUS", ""], rows, "No skill was found there."))
+        refused = not done or any(item.get("status") == "refused" for item in done)
+        return Conflict.exit_code if refused else 0
 
 
 def _list(session: Session, params: dict[str, str], limit: int) -> None:
@@ -78,12 +84,3 @@ def _row(skill: Json) -> list[object]:
 
 def _head(skill: Json) -> str:
     return f"{skill.get('skill_id')}  {skill.get('volume')}  version {str(skill.get('version', ''))[:12]}"
-
-
-def _added(session: Session, result: Json) -> None:
-    items = result.get("items")
-    rows = [
-        [item.get("skill_id"), item.get("status"), item.get("detail", "")]
-        for item in (items if isinstance(items, list) else [])
-    ]
-    session.out.table(["SKILL", "STATUS", ""], rows, "No skill was found there.")

@@ -49,7 +49,7 @@ def _volume(volume: Json) -> list[object]:
 def _commit(commit: Json) -> list[object]:
     at = commit.get("time")
     return [
-        str(commit.get("oid") or commit.get("commit") or "")[:10],
+        str(commit.get("commit") or "")[:10],
         when(at),
         commit.get("author"),
         one_line(commit.get("subject")),

@@ -71,7 +71,7 @@ def add(app: typer.Typer) -> None:
             Path | None, typer.Option("--out", "-o", help="File to write; empty for standard output.")
         ] = None,
     ) -> None:
-        """Write traces as JSON lines, oldest first."""
+        """Write traces as JSON lines, newest first."""
         params = {
             "volume": volume,
             "skill": skill,
