@@ -1,0 +1,211 @@
+"""Where a draft goes: a commit, or a proposal where the volume's policy asks for a review."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from llmos_lite.core.evolution.drafts import SkillDraft
+from llmos_lite.core.evolution.report import Action
+from llmos_lite.core.skills.format import Skill
+from llmos_lite.core.traces.trace import make_ulid, now_ms
+from llmos_lite.engines.git import MAIN, Author, Commit
+from llmos_lite.errors import LlmosError
+from llmos_lite.records.catalog import Catalog
+from llmos_lite.records.catalog_skills import SkillRecord, SkillUsage
+from llmos_lite.records.proposals import ProposalRecord, ProposalRows
+from llmos_lite.volumes.access import VolumeRef
+from llmos_lite.volumes.git_volume import GitVolume
+from llmos_lite.volumes.manager import VolumeManager
+
+EVOLUTION = "evolution"
+AUTHOR = Author(EVOLUTION, f"{EVOLUTION}@localhost")
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a commit says of the conversations behind it."""
+
+    count: int
+    root: str
+    users: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A skill of the volume that a run writes.
+
+    Args:
+        skill: as it is.
+        evidence: of the last commit when evolution made it; None for what a person wrote or edited last.
+    """
+
+    skill: Skill
+    evidence: Evidence | None
+
+
+class Publisher:
+    """Writes skills into one volume in the name of evolution.
+
+    Args:
+        volume: opened for writing.
+        catalog: gets the rows of skills.
+        proposals: gets the rows of proposals.
+    """
+
+    def __init__(self, volume: GitVolume, catalog: Catalog, proposals: ProposalRows) -> None:
+        self.volume, self._catalog, self._proposals = volume, catalog, proposals
+        self.review = volume.review_required
+        self._branches = set(volume.branches())
+
+    def skills(self) -> dict[str, Skill]:
+        """Return the skills of the volume, broken ones too, by id."""
+        found: dict[str, Skill] = {}
+        for entry in self.volume.list_skills():
+            try:
+                text = self.volume.read_skill(entry.skill_id)
+            except LlmosError:  # a folder without SKILL.md takes the name, and nothing else
+                text = ""
+            found[entry.skill_id] = Skill.parse(
+                entry.skill_id, text, volume=str(self.volume.ref), version=entry.version, path=entry.path
+            )
+        return found
+
+    def standing(self, skill: Skill) -> Standing:
+        """Return a skill with what its last commit says."""
+        last = self.volume.get_git_log(1, skill_id=skill.skill_id)
+        trailers = last[0].trailers if last else {}
+        if "Evidence-Root" not in trailers or "Generator" not in trailers:
+            return Standing(skill, None)
+        count = trailers.get("Evidence-Count", "")
+        return Standing(skill, Evidence(int(count) if count.isdigit() else 0, trailers["Evidence-Root"]))
+
+    def proposed(self, skill_id: str) -> bool:
+        """Tell whether a proposal of evolution for this skill waits."""
+        return branch_of(skill_id) in self._branches
+
+    async def create(self, skill_id: str, draft: SkillDraft, evidence: Evidence, pattern_id: str) -> Action:
+        """Write a new skill, or propose it."""
+        return await self._publish(_change("create", skill_id, draft, evidence, pattern_id), "")
+
+    async def update(self, old: Skill, draft: SkillDraft, evidence: Evidence, pattern_id: str) -> Action:
+        """Write a new version of a skill that evolution wrote, or propose it; `SKIPPED` when it would be the same.
+
+        Raises:
+            Conflict: `skill.changed`, when somebody was quicker.
+        """
+        change = _change("update", old.skill_id, draft, evidence, pattern_id)
+        if change.text == await asyncio.to_thread(self.volume.read_skill, old.skill_id):
+            return Action.SKIPPED
+        return await self._publish(change, old.version)
+
+    async def _publish(self, change: _Change, expect: str) -> Action:
+        if self.review:
+            await self._propose(change)
+            return Action.PROPOSED
+        commit, version = await asyncio.to_thread(self._write, change, expect)
+        row = SkillRecord(
+            volume=str(self.volume.ref),
+            skill_id=change.skill_id,
+            version=version,
+            origin=EVOLUTION,
+            author=EVOLUTION,
+            pattern_id=change.trailers["Pattern-Id"],
+            created=commit.time,
+            updated=commit.time,
+        )
+        await self._catalog.skills.put([row], keep=("created", "origin"))
+        return Action.UPDATED if expect else Action.CREATED
+
+    def _write(self, change: _Change, expect: str) -> tuple[Commit, str]:
+        commit = self.volume.write_skill(
+            change.skill_id, change.text, change.message, AUTHOR, trailers=change.trailers, expect=expect
+        )
+        entry = self.volume.skill_entry(change.skill_id)
+        return commit, entry.version if entry else ""
+
+    async def _propose(self, change: _Change) -> None:
+        branch = branch_of(change.skill_id)
+
+        def write() -> Commit:
+            self.volume.create_branch(branch, MAIN)
+            return self.volume.write_skill(
+                change.skill_id, change.text, change.message, AUTHOR, trailers=change.trailers, branch=branch
+            )
+
+        commit = await asyncio.to_thread(write)
+        self._branches.add(branch)
+        ref = self.volume.ref
+        await self._proposals.put(proposal(ref, ref, change.skill_id, change.message, commit))
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    skill_id: str
+    text: str
+    message: str
+    trailers: Mapping[str, str]
+
+
+def _change(operation: str, skill_id: str, draft: SkillDraft, evidence: Evidence, pattern_id: str) -> _Change:
+    trailers = {
+        "Skill-Op": operation,
+        "Pattern-Id": pattern_id,
+        "Evidence-Count": str(evidence.count),
+        "Evidence-Users": str(evidence.users),
+        "Evidence-Root": evidence.root,
+        "Generator": draft.generator,
+    }
+    message = f"Evolution: {operation.capitalize()} skill {skill_id} from {evidence.count} traces"
+    return _Change(skill_id, rendered(skill_id, draft), message, trailers)
+
+
+def publish_promotion(volumes: VolumeManager, usage: SkillUsage, target: GitVolume, reason: str) -> Commit:
+    """Copy a team's skill upwards, to main or to a proposal's branch as the target's policy says.
+
+    Args:
+        volumes: both are there.
+        usage: the skill, and how much it was used.
+        target: to where, opened for writing.
+        reason: why.
+    """
+    trailers = {"Skill-Op": "promote", "Evidence-Count": str(usage.uses), "Evidence-Users": str(usage.users)}
+    branch = branch_of(usage.skill_id) if target.review_required else MAIN
+    if branch != MAIN:
+        target.create_branch(branch, MAIN)
+    source = VolumeRef.parse(usage.volume)
+    return volumes.promote_skill(usage.skill_id, source, target.ref, AUTHOR, reason, branch=branch, trailers=trailers)
+
+
+def proposal(source: VolumeRef, target: VolumeRef, skill_id: str, reason: str, commit: Commit) -> ProposalRecord:
+    """Return the row of a proposal that evolution made."""
+    branch = branch_of(skill_id)
+    return ProposalRecord(
+        proposal_id=make_ulid(commit.time, f"{target} {branch}"),
+        target=str(target),
+        source=str(source),
+        skill_id=skill_id,
+        branch=branch,
+        author=EVOLUTION,
+        reason=reason,
+        created=now_ms(),
+    )
+
+
+def rendered(skill_id: str, draft: SkillDraft) -> str:
+    """Return a draft as a SKILL.md."""
+    skill = Skill(
+        skill_id=skill_id,
+        name=draft.title,
+        category=draft.category,
+        description=draft.description,
+        keywords=draft.keywords,
+        body=draft.body,
+    )
+    return skill.render()
+
+
+def branch_of(skill_id: str) -> str:
+    """Return the branch of a proposal that evolution makes."""
+    return f"pr/{EVOLUTION}/{skill_id}"
