@@ -173,7 +173,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.dictionaries(KEYS, VALUES, max_size=8), max_size=5), st.sampled_from(["claude-code", "openai-chat"]))
 def test_no_line_however_odd_stops_an_import(
     tmp_path_factory: pytest.TempPathFactory, lines: list[object], name: str
