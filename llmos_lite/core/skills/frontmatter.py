@@ -22,10 +22,16 @@ DEEPEST = 8
 
 _OPENING = re.compile(r"\A---[ \t]*\r?\n")
 _CLOSING = re.compile(r"^(?:---|\.\.\.)[ \t]*(?:\r?\n|\Z)", re.MULTILINE)
-_PLAIN_LINE = re.compile(
-    r"^(?P<key>[A-Za-z][\w-]*):[ \t]+(?!\[.*\][ \t\r]*$|\{.*\}[ \t\r]*$)(?P<value>[^\s\"'|>].*?)[ \t]*\r?$",
-    re.MULTILINE,
+_UNQUOTED = re.compile(
+    r"""^(?P<key>[A-Za-z][\w-]*):[ \t]+
+    (?P<value>(?:
+        [@`%*&!]                                              # a character that YAML gives a meaning
+      | [^\s"'|>\[{].*?:[ \t]                                 # a colon inside
+      | [\[{][^\]}\n]*[\]}][ \t]*[^\s#].*?:[ \t]             # the same, after a [MARK]
+    ).*?)[ \t]*\r?$""",
+    re.MULTILINE | re.VERBOSE,
 )
+"""A value that YAML trips over and its writer did not mean as YAML: `description: Use when: ...`."""
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _./()-]*[A-Za-z0-9.)]|[A-Za-z0-9]")
 _RESERVED = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
@@ -61,7 +67,7 @@ def load(block: str) -> Fields:
     try:
         return _load(block)
     except BrokenFrontMatterError:
-        quoted = _PLAIN_LINE.sub(lambda line: f"{line['key']}: {json.dumps(line['value'], ensure_ascii=False)}", block)
+        quoted = _UNQUOTED.sub(lambda line: f"{line['key']}: {json.dumps(line['value'], ensure_ascii=False)}", block)
         if quoted == block:
             raise
         try:

@@ -105,20 +105,18 @@ class SkillIndex:
 def _merged(pieces: list[_Piece]) -> list[_Piece]:
     """Merge small pieces when there are many, and clean a piece of which half is dead."""
     pieces.sort(key=lambda piece: -piece.count)
-    while len(pieces) > _MANY_SEGMENTS:
+    while len(pieces) > _MANY_SEGMENTS and pieces[-1].count + pieces[-2].count <= LARGEST:
         pieces = _with_tail_merged(pieces)
     return [_joined([piece]) if 2 * piece.count < len(piece.segment) else piece for piece in pieces]
 
 
 def _with_tail_merged(pieces: list[_Piece]) -> list[_Piece]:
-    """Merge the smallest pieces, and the larger ones before them while these are not more than twice as large."""
-    cut, together = len(pieces) - 1, pieces[-1].count
-    while cut and (pieces[cut - 1].count <= 2 * together or cut >= _MANY_SEGMENTS):
-        if together + pieces[cut - 1].count > LARGEST:
-            break
+    """Merge the two smallest pieces, and those before them while these are not more than twice as large as the sum."""
+    cut = len(pieces) - 2
+    together = pieces[-1].count + pieces[-2].count
+    while cut and pieces[cut - 1].count <= 2 * together and together + pieces[cut - 1].count <= LARGEST:
         cut -= 1
         together += pieces[cut].count
-    cut = min(cut, len(pieces) - 2)
     return [*pieces[:cut], _joined(pieces[cut:])]
 
 

@@ -1,0 +1,185 @@
+"""The right document comes first, whatever was changed before, and nothing matches by accident."""
+
+from __future__ import annotations
+
+import random
+import threading
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmos_lite.core.skills import search as search_module
+from llmos_lite.core.skills.search import Hit, SkillIndex, search
+from llmos_lite.core.skills.segment import Document
+from llmos_lite.core.skills.text import Analyzer
+
+ANALYZER = Analyzer()
+LIBRARY = [
+    Document("sql", "sql queries", "Write joins and window functions", "Use an index when the query is slow."),
+    Document("mail", "email drafts", "Write a polite reply", "Subject first, then the ask."),
+    Document("tests", "unit tests", "Write tests with pytest", "Arrange, act, assert."),
+    Document("tea", "tea", "", "Boil water. Wait."),
+]
+
+
+def index(documents: list[Document]) -> SkillIndex:
+    return SkillIndex(ANALYZER).updated(documents)
+
+
+def keys(hits: list[Hit]) -> list[str]:
+    return [hit.key for hit in hits]
+
+
+@pytest.mark.parametrize(
+    ("query", "best"),
+    [("slow SQL query", "sql"), ("reply politely", "mail"), ("testing with pytest", "tests"), ("boiling", "tea")],
+)
+def test_the_best_comes_first(query: str, best: str) -> None:
+    assert keys(search([index(LIBRARY)], query, 3))[0] == best
+
+
+@pytest.mark.parametrize("query", ["", " ", "the", "a", "ql", "est", "🎉", "e", "zzz", "?!", "\0", "\n"])
+def test_nothing_matches_by_accident(query: str) -> None:
+    assert search([index(LIBRARY)], query, 3) == []
+
+
+def test_an_empty_library_and_no_limit_give_nothing() -> None:
+    assert search([], "tea", 3) == []
+    assert search([SkillIndex(ANALYZER)], "tea", 3) == []
+    assert search([index(LIBRARY)], "tea", 0) == []
+    assert search([index([Document("x", "", "", "")])], "tea", 3) == []
+
+
+def test_a_hit_says_how_much_it_covers() -> None:
+    (hit,) = search([index(LIBRARY)], "pytest asserts zebra", 3)
+    assert (hit.key, hit.terms, hit.searched) == ("tests", 2, 4)
+    assert 0 < hit.header < hit.coverage < 1
+    (whole,) = search([index(LIBRARY)], "polite reply", 3)
+    assert whole.coverage == whole.header == pytest.approx(1.0)
+
+
+def test_neighbouring_words_count_more_than_scattered_ones() -> None:
+    scattered = Document("scattered", "x", "", "pull the rope. Then send a request in time.")
+    together = Document("together", "x", "", "send a pull request. The rope is there in time.")
+    hits = search([index([scattered, together])], "pull request", 2)
+    assert keys(hits) == ["together", "scattered"]
+    assert hits[0].score > 1.2 * hits[1].score
+
+
+def test_a_huge_query_counts_by_its_rarest_words() -> None:
+    query = "write the query and the reply " * 40_000 + " pytest"
+    assert search([index(LIBRARY)], query, 3)
+    long = " ".join(f"unknown{number}" for number in range(300)) + " pytest asserts"
+    assert keys(search([index(LIBRARY)], long, 3)) == ["tests"]
+
+
+def test_scripts_without_spaces_are_found() -> None:
+    library = index([*LIBRARY, Document("zh", "数据库", "如何优化数据库查询", "先看执行计划。")])
+    assert keys(search([library], "数据库查询很慢怎么办", 3)) == ["zh"]
+    assert search([library], "مرحبا كيف حالك", 3) == []
+
+
+def test_near_repeats_are_collapsed() -> None:
+    body = " ".join(
+        random.Random(1).choices(  # noqa: S311 - a fixed text
+            [f"word{number}" for number in range(300)], k=400
+        )
+    )
+    copies = [Document(f"copy{number}", "copy", "", f"{body} edition{number}") for number in range(5)]
+    library = index([*copies, Document("other", "copy", "", "word1 of another text")])
+    assert len(search([library], "word1 word2", 9)) == 2
+    assert len(search([library], "word1 word2", 9, collapse=False)) == 6
+
+
+def test_several_libraries_are_one() -> None:
+    one, two = index(LIBRARY[:2]), index(LIBRARY[2:])
+    assert keys(search([one, two], "write", 4)) == keys(search([index(LIBRARY)], "write", 4))
+    assert [hit.source for hit in search([one, two], "boil water", 4)] == [1]
+    assert keys(search([one, two], "write", 4, hidden=lambda source, key: (source, key) == (0, "sql"))) == [
+        "mail",
+        "tests",
+    ]
+
+
+def test_hidden_ones_do_not_use_up_the_limit() -> None:
+    crowd = [Document(f"d{number:03}", "tea", "", f"boil water number{number}") for number in range(200)]
+    found = search([index(crowd)], "boil tea", 3, hidden=lambda _source, key: key < "d190", collapse=False)
+    assert keys(found) == ["d190", "d191", "d192"]
+
+
+def test_a_change_replaces_one_document() -> None:
+    library = index(LIBRARY)
+    changed = library.updated([Document("tea", "coffee", "", "Grind beans.")])
+    assert keys(search([changed], "boil water", 3)) == []
+    assert keys(search([changed], "coffee beans", 3)) == ["tea"]
+    assert keys(search([library], "boil water", 3)) == ["tea"]
+    assert changed.count == library.count == 4
+    assert keys(search([changed.updated([], {"tea"})], "coffee", 3)) == []
+    assert changed.updated([], {"missing"}).count == 4
+    assert library.size > 0
+
+
+WORDS = [f"w{number}" for number in range(30)]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 12), st.lists(st.sampled_from(WORDS), max_size=12)), min_size=1, max_size=60))
+def test_any_history_of_changes_ends_like_one_build(changes: list[tuple[int, list[str]]]) -> None:
+    library, now = SkillIndex(ANALYZER), dict[str, Document]()
+    for number, text in changes:
+        key = f"k{number:02}"
+        if text:
+            now[key] = Document(key, text[0], "", " ".join(text))
+            library = library.updated([now[key]])
+        else:
+            now.pop(key, None)
+            library = library.updated([], {key})
+    fresh = SkillIndex(ANALYZER).updated(sorted(now.values(), key=lambda document: document.key))
+    assert library.count == len(now)
+    assert len(library.pieces) <= search_module._MANY_SEGMENTS + 1
+    for query in ("w1 w2 w3", "w4 w5", "w7"):
+        ours = {hit.key: hit.score for hit in search([library], query, 50, collapse=False)}
+        theirs = {hit.key: hit.score for hit in search([fresh], query, 50, collapse=False)}
+        assert ours == pytest.approx(theirs)
+
+
+def test_many_single_changes_keep_few_pieces() -> None:
+    library = index([Document(f"d{number}", "x", "", f"alpha{number} beta") for number in range(300)])
+    for number in range(100):
+        library = library.updated([Document(f"d{number}", "x", "", f"gamma{number} delta")])
+        assert len(library.pieces) <= search_module._MANY_SEGMENTS
+    assert keys(search([library], "gamma57", 3)) == ["d57"]
+    assert keys(search([library], "alpha57", 3)) == []
+    assert keys(search([library], "alpha257", 3)) == ["d257"]
+
+
+def test_a_library_larger_than_a_segment_is_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_module, "LARGEST", 10)
+    library = index([Document(f"d{number}", "x", "", f"alpha{number} beta") for number in range(95)])
+    assert len(library.pieces) == 10
+    assert keys(search([library], "alpha94", 3)) == ["d94"]
+    assert library.updated([Document("new", "x", "", "omega")]).count == 96
+
+
+def test_readers_and_a_writer_do_not_disturb_each_other() -> None:
+    state = {"index": index(LIBRARY)}
+    failures: list[BaseException] = []
+
+    def read() -> None:
+        try:
+            for _ in range(200):
+                hits = search([state["index"]], "write slow query tests", 3)
+                assert all(first.score >= second.score for first, second in pairwise(hits))
+        except BaseException as error:  # noqa: BLE001 - carried to the test's own thread
+            failures.append(error)
+
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    for number in range(100):
+        state["index"] = state["index"].updated([Document(f"n{number}", "new", "", f"slow test number{number}")])
+    for reader in readers:
+        reader.join(10)
+    assert not failures

@@ -1,0 +1,55 @@
+"""Words are folded and stemmed, in every script."""
+
+from __future__ import annotations
+
+import pytest
+
+from llmos_lite.core.skills import text
+from llmos_lite.core.skills.text import Analyzer, fold
+
+ANALYZER = Analyzer()
+
+
+@pytest.mark.parametrize(
+    ("given", "terms"),
+    [
+        ("Running the tests, please!", ["run", "test"]),
+        (
+            "getUserName parseHTTPServer snake_case",
+            ["get", "user", "name", "getusernam", "pars", "http", "server", "parsehttpserv", "snake", "case"],
+        ),
+        ("Perdón, café ﬁle \uff26\uff35\uff2c\uff2c", ["perdon", "cafe", "file", "full"]),
+        ("数据库查询", ["数据", "据库", "库查", "查询"]),
+        ("用SQL查", ["用", "sql", "查"]),
+        ("이력서", ["이력", "력서"]),
+        ("مُحَمَّد", ["محمد"]),
+        ("हिन्दी", ["हनद"]),
+        ("がく", ["がく"]),
+        ("🎉 🚀", []),
+        ("a I", []),
+        ("R", ["r"]),
+        ("x" * 41, []),
+        ("", []),
+    ],
+)
+def test_terms(given: str, terms: list[str]) -> None:
+    assert ANALYZER.terms(given) == terms
+    assert len(ANALYZER.hashes(given)) == len(terms)
+
+
+def test_equal_terms_have_equal_hashes() -> None:
+    assert ANALYZER.hashes("Tests") == ANALYZER.hashes("testing")
+    assert ANALYZER.hashes("Tests") != ANALYZER.hashes("rests")
+
+
+def test_folding_forgets_case_width_and_accents() -> None:
+    assert fold("ÀÉ ß ① ™") == "ae ss 1 tm"
+
+
+def test_the_cache_of_words_stays_small_and_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text, "_CACHE", 4)
+    analyzer = Analyzer()
+    words = [f"word{number}" for number in range(40)]
+    assert [analyzer.hashes(word) for word in words] == [ANALYZER.hashes(word) for word in words]
+    assert [analyzer.hashes(word) for word in reversed(words)] == [ANALYZER.hashes(word) for word in reversed(words)]
+    assert len(analyzer._known) <= 4
