@@ -130,6 +130,7 @@ class TraceRows:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._put = database.upsert(TRACES, ["trace_id"], keep=["outcome", "rating"])
+        self._replace = database.upsert(TRACES, ["trace_id"])
         self._put_skill = database.upsert(SKILLS, ["trace_id", "volume", "skill_id"])
         self._put_event = database.upsert(EVENTS, ["event_id"])
         self._set_outcome = (
@@ -237,22 +238,36 @@ class TraceRows:
         async with self._database.reader() as session:
             return list((await session.execute(select(TRACES.c.volume).distinct().order_by(TRACES.c.volume))).scalars())
 
-    async def drop(self, volume: str, *, unfolded: bool = True) -> None:
-        """Remove the rows of a volume: traces, skills used in them, and later events.
-
-        Args:
-            volume: whose rows.
-            unfolded: also those of traces that still lie in the journal.
-        """
-        conditions = [TRACES.c.volume == volume] + ([] if unfolded else [TRACES.c.blob != ""])
-        events = [EVENTS.c.volume == volume] + ([] if unfolded else [EVENTS.c.blob != ""])
-        gone = select(TRACES.c.trace_id).where(*conditions).limit(CHUNK)
-        while True:
+    async def rebuild(self, traces: Sequence[TraceRecord], skills: Sequence[TraceSkillRecord]) -> None:
+        """Make rows what Git says, whatever they were: outcome and rating, and the skills used, too."""
+        used: dict[str, list[TraceSkillRecord]] = {}
+        for skill in skills:
+            used.setdefault(skill.trace_id, []).append(skill)
+        for chunk in chunks(traces):
+            some = [msgspec.structs.asdict(skill) for row in chunk for skill in used.get(row.trace_id, ())]
             async with self._database.session() as session:
-                statement = delete(TRACES).where(TRACES.c.trace_id.in_(gone)).returning(TRACES.c.trace_id)
-                if not (await session.execute(statement)).all():
-                    await session.execute(delete(EVENTS).where(*events))
-                    return
+                await session.execute(self._replace, [msgspec.structs.asdict(row) for row in chunk])
+                ids = [row.trace_id for row in chunk]
+                await session.execute(delete(SKILLS).where(SKILLS.c.trace_id.in_(ids)))
+                if some:
+                    await session.execute(self._put_skill, some)
+
+    async def folded(self, volume: str) -> tuple[set[str], set[str]]:
+        """Return the ids of all traces, and of all later events, whose rows say that they lie in Git."""
+        queries = (
+            select(TRACES.c.trace_id).where(TRACES.c.volume == volume, TRACES.c.blob != ""),
+            select(EVENTS.c.event_id).where(EVENTS.c.volume == volume, EVENTS.c.blob != ""),
+        )
+        async with self._database.reader() as session:
+            traces, events = [set((await session.execute(query)).scalars()) for query in queries]
+        return traces, events
+
+    async def remove(self, trace_ids: Sequence[str], event_ids: Sequence[str] = ()) -> None:
+        """Remove rows of traces with the skills used in them, and of later events."""
+        for column, ids in ((TRACES.c.trace_id, trace_ids), (EVENTS.c.event_id, event_ids)):
+            for chunk in chunks(ids):
+                async with self._database.session() as session:
+                    await session.execute(delete(column.table).where(column.in_(chunk)))
 
 
 def _conditions(filters: TraceFilter) -> list[ColumnElement[bool]]:

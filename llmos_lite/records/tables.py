@@ -65,8 +65,8 @@ class TraceRow(Table):
     """Where a trace lies and what lists and filters need of it.
 
     `blob`, `offset` and `length` (bytes) find the trace's line in its segment; an empty `blob` means that it still lies
-    in the journal. `trace_id` is a ULID of `time`, so its order is that of time. `text` is what the text filter searches:
-    lower case, cut to 4,000 characters. It stands last, since a database reads a long row only as far as it must.
+    in the journal. `trace_id` is a ULID of `time`, so its order is that of time. `text` is what the text filter
+    searches: lower case, cut to 4,000 characters. It stands last, since a database reads a row only as far as it must.
     """
 
     __tablename__ = "traces"

@@ -120,16 +120,29 @@ async def test_turns_of_a_volume_and_of_a_conversation(catalog: Catalog) -> None
     assert await catalog.traces.volumes() == ["user:alice", "user:bob"]
 
 
-async def test_dropping_a_volume_leaves_the_others(catalog: Catalog) -> None:
+async def test_rebuilding_makes_rows_what_git_says(catalog: Catalog) -> None:
+    one = trace(1, blob="b")
+    await catalog.traces.put([one], [TraceSkillRecord(one.trace_id, "system", "stale", "v")])
+    await catalog.traces.set_outcomes([(one.trace_id, "success", "up")])
+    used = [TraceSkillRecord(one.trace_id, "system", "real", "v")]
+    await catalog.traces.rebuild([one, trace(2, blob="b")], used)
+    row = await catalog.traces.get(one.trace_id)
+    assert row is not None
+    assert (row.outcome, row.rating) == ("unknown", "")
+    assert await ids(catalog, skill="stale") == []
+    assert await ids(catalog, skill="real") == [1]
+
+
+async def test_rows_are_removed_by_their_ids(catalog: Catalog) -> None:
     used = [TraceSkillRecord(trace(number).trace_id, "system", "s", "v") for number in range(600)]
-    await catalog.traces.put([trace(number) for number in range(600)], used)
-    await catalog.traces.put(
-        [trace(700, volume="user:bob")], [TraceSkillRecord(trace(700).trace_id, "system", "s", "v")]
-    )
-    await catalog.traces.put_events([EventRecord("e", "t", "user:alice", "feedback", 1)])
-    await catalog.traces.drop("user:alice")
-    assert await catalog.traces.volumes() == ["user:bob"]
-    assert (await catalog.traces.page(TraceFilter(skill="s"))).total == 1
+    await catalog.traces.put([trace(number, blob="b" if number else "") for number in range(600)], used)
+    await catalog.traces.put_events([EventRecord("e", "t", "user:alice", "feedback", 1, blob="b")])
+    traces, events = await catalog.traces.folded("user:alice")
+    assert (len(traces), events) == (599, {"e"})
+    assert await catalog.traces.folded("user:bob") == (set(), set())
+    await catalog.traces.remove(sorted(traces), ["e"])
+    assert await ids(catalog) == [0]
+    assert await ids(catalog, skill="s") == [0]
     assert await catalog.traces.events(["t"]) == []
 
 

@@ -45,10 +45,6 @@ class RecentConversations:
         elif not trace.parent:
             self.put(key, [trace])
 
-    def forget(self, key: Key) -> None:
-        """Drop a conversation."""
-        self._size -= sum(map(_weight, self._kept.pop(key, ())))
-
 
 def _weight(trace: Trace) -> int:
     calls = sum(len(call.arguments) + len(call.result) for call in trace.tool_calls)

@@ -1,4 +1,7 @@
-"""Rebuilding the rows of traces and skills from Git alone."""
+"""Rebuilding the rows of traces and skills from Git alone.
+
+Rows are made what Git says, and then those that Git knows nothing of are removed; so lists and reads go on meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +23,14 @@ SEGMENTS = 16
 
 Hook = Callable[[GitVolume], Awaitable[None]]
 """Rebuilds other rows from a volume, as those of proposals and patterns."""
+Progress = Callable[[int, int], None]
+Path = tuple[str, str]
+"""Path of a segment, and its blob."""
 
 
 @dataclass(slots=True)
 class ReindexReport:
-    """What a reindex read; `broken` names the volumes that could not be read, and why: their rows are gone."""
+    """What a reindex read; `broken` names the volumes that could not be read, and why: their rows stay as they were."""
 
     volumes: int = 0
     segments: int = 0
@@ -38,7 +44,7 @@ class Reindex:
 
     Args:
         volumes: what is read.
-        catalog: whose rows are dropped.
+        catalog: whose rows are rebuilt.
         indexer: writes the rows of traces.
     """
 
@@ -47,57 +53,73 @@ class Reindex:
         self._report = ReindexReport()
         self._total = 0
 
-    async def run(self, progress: Callable[[int, int], None] | None, hooks: Sequence[Hook]) -> ReindexReport:
+    async def run(self, progress: Progress | None, hooks: Sequence[Hook]) -> ReindexReport:
         """Rebuild everything."""
         refs = await asyncio.to_thread(self._volumes.refs)
         for gone in set(await self._catalog.traces.volumes()) - {str(ref) for ref in refs}:
-            await self._catalog.traces.drop(gone, unfolded=False)
+            await self._remove(*await self._catalog.traces.folded(gone))
         for ref in refs:
             try:
-                volume = await asyncio.to_thread(self._volumes.open, PLATFORM, ref)
-                await self._traces(ref, volume, progress)
-                await self._skills(volume)
-                for hook in hooks:
-                    await hook(volume)
+                await self._volume(ref, progress, hooks)
             except LlmosError as error:
                 self._report.broken[str(ref)] = error.message
-            self._report.volumes += 1
         return self._report
 
-    async def _traces(self, ref: VolumeRef, volume: GitVolume, progress: Callable[[int, int], None] | None) -> None:
+    async def _volume(self, ref: VolumeRef, progress: Progress | None, hooks: Sequence[Hook]) -> None:
+        volume = await asyncio.to_thread(self._volumes.open, PLATFORM, ref)
+        await self._traces(volume, progress)
+        await self._skills(volume)
+        for hook in hooks:
+            await hook(volume)
+        self._report.volumes += 1
+
+    async def _traces(self, volume: GitVolume, progress: Progress | None) -> None:
         """Read every segment, until no month has moved meanwhile."""
-        await self._catalog.traces.drop(str(ref), unfolded=False)
-        seen: dict[str, str] = {}
+        traces, events = await self._catalog.traces.folded(str(volume.ref))
+        heads: dict[str, str] = {}
+        read: set[Path] = set()
         judged: set[str] = set()
-        while moved := dict(await asyncio.to_thread(volume.traces.branches)).items() - seen.items():
+        while moved := (await asyncio.to_thread(volume.traces.branches)).items() - heads.items():
             for branch, head in sorted(moved):
-                paths = [
-                    (path, blob)
-                    for path, blob in await asyncio.to_thread(lambda at: list(list_segments(volume.traces, at)), head)
-                    if seen.get(path) != blob
-                ]
-                self._total += len(paths)
-                for some in _some(paths):
+                found = await asyncio.to_thread(_list, volume, head)
+                fresh = [path for path in found if path not in read]
+                self._total += len(fresh)
+                for some in _some(fresh):
                     placed = await asyncio.to_thread(_read, volume, branch, some)
-                    judged.update(await self._indexer.put(placed, judge=False))
-                    self._report.segments += len(some)
-                    self._report.events += len(placed)
-                    if progress is not None:
-                        progress(self._report.segments, self._total)
-                seen.update(paths)
-                seen[branch] = head
+                    judged.update(await self._indexer.rebuild(placed))
+                    for event, _ in placed:
+                        (traces if event.trace is not None else events).discard(event.id)
+                    self._count(len(some), len(placed), progress)
+                read.update(fresh)
+                heads[branch] = head
         await self._indexer.judge(sorted(judged))
+        await self._remove(traces, events)
+
+    async def _remove(self, traces: set[str], events: set[str]) -> None:
+        await self._catalog.traces.remove(sorted(traces), sorted(events))
+
+    def _count(self, segments: int, events: int, progress: Progress | None) -> None:
+        self._report.segments += segments
+        self._report.events += events
+        if progress is not None:
+            progress(self._report.segments, self._total)
 
     async def _skills(self, volume: GitVolume) -> None:
         records = await asyncio.to_thread(skill_records, volume)
-        await self._catalog.skills.remove(str(volume.ref))
         await self._catalog.skills.put(records)
+        kept = {record.skill_id for record in records}
+        for skill_id in (await self._catalog.skills.of(str(volume.ref))).keys() - kept:
+            await self._catalog.skills.remove(str(volume.ref), skill_id)
         self._report.skills += len(records)
 
 
-def _some(paths: Sequence[tuple[str, str]]) -> Iterator[Sequence[tuple[str, str]]]:
+def _some(paths: Sequence[Path]) -> Iterator[Sequence[Path]]:
     return (paths[start : start + SEGMENTS] for start in range(0, len(paths), SEGMENTS))
 
 
-def _read(volume: GitVolume, branch: str, paths: Sequence[tuple[str, str]]) -> list[Placed]:
+def _list(volume: GitVolume, head: str) -> list[Path]:
+    return list(list_segments(volume.traces, head))
+
+
+def _read(volume: GitVolume, branch: str, paths: Sequence[Path]) -> list[Placed]:
     return [one for _, blob in paths for one in read_segment(branch, blob, volume.traces.blob(blob))]

@@ -20,19 +20,21 @@ class TraceIndexer:
     def __init__(self, catalog: Catalog, reader: TraceReader) -> None:
         self._rows, self._reader = catalog.traces, reader
 
-    async def put(self, placed: Sequence[Placed], *, judge: bool = True) -> list[str]:
-        """Write the rows of events.
+    async def put(self, placed: Sequence[Placed]) -> None:
+        """Write the rows of events; an empty place stands for the journal."""
+        await self._rows.put(*_trace_rows(placed))
+        await self.judge(await self._put_later(placed))
 
-        Args:
-            placed: the events and their places; an empty place stands for the journal.
-            judge: work out the outcomes that later events decide; else `judge` has to be called.
+    async def rebuild(self, placed: Sequence[Placed]) -> list[str]:
+        """Make the rows of events what they are in Git.
 
         Returns:
-            the ids of the traces whose outcome later events decide.
+            the ids of the traces whose outcome later events decide; `judge` has to be called with them.
         """
-        traces = [(event.trace, place) for event, place in placed if event.trace is not None]
-        used = [skill for trace, _ in traces for skill in skill_rows(trace)]
-        await self._rows.put([trace_row(trace, place) for trace, place in traces], used)
+        await self._rows.rebuild(*_trace_rows(placed))
+        return await self._put_later(placed)
+
+    async def _put_later(self, placed: Sequence[Placed]) -> list[str]:
         later = [
             EventRecord(
                 event.id,
@@ -49,10 +51,7 @@ class TraceIndexer:
             if event.trace is None
         ]
         await self._rows.put_events(later)
-        judged = list(dict.fromkeys(row.trace_id for row in later))
-        if judge:
-            await self.judge(judged)
-        return judged
+        return list(dict.fromkeys(row.trace_id for row in later))
 
     async def judge(self, trace_ids: Sequence[str]) -> None:
         """Set the outcomes of traces to what all their events say."""
@@ -61,6 +60,12 @@ class TraceIndexer:
             await self._rows.set_outcomes(
                 [(key, state.trace.outcome, state.rating) for key, (state, _) in states.items()]
             )
+
+
+def _trace_rows(placed: Sequence[Placed]) -> tuple[list[TraceRecord], list[TraceSkillRecord]]:
+    traces = [(event.trace, place) for event, place in placed if event.trace is not None]
+    used = [skill for trace, _ in traces for skill in skill_rows(trace)]
+    return [trace_row(trace, place) for trace, place in traces], used
 
 
 def trace_row(trace: Trace, place: Location) -> TraceRecord:

@@ -9,74 +9,19 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from trace_instance import ADMIN, ALICE, BOB, EVE, SRE, Instance, trace
 
-from llmos_lite.core.accounts.permissions import EVERYTHING, PERSONAL, Actor, Role, Scope
+from llmos_lite.core.accounts.permissions import PERSONAL, Actor, Scope
 from llmos_lite.core.traces.log import TraceLog, digest_of
-from llmos_lite.core.traces.trace import (
-    Event,
-    Feedback,
-    Message,
-    Outcome,
-    Share,
-    SkillUse,
-    ToolCall,
-    Trace,
-    make_ulid,
-)
-from llmos_lite.engines.database import Database
-from llmos_lite.engines.journal import LocalJournal
-from llmos_lite.engines.signing import Signer
+from llmos_lite.core.traces.trace import Event, Feedback, Outcome, Share, SkillUse, ToolCall
 from llmos_lite.errors import Forbidden, Invalid, NotFound, Unavailable
-from llmos_lite.records import schema
-from llmos_lite.records.catalog import Catalog
-from llmos_lite.volumes.access import SYSTEM, VolumeRef
-from llmos_lite.volumes.manager import VolumeManager
-
-NOV = 1_793_500_000_000
-"""2026-11-01, in the first hour."""
-ALICE, BOB, EVE = (Actor(name, teams={"sre": Role.USER} if name != "eve" else {}) for name in ("alice", "bob", "eve"))
-ADMIN = Actor("admin", Role.SYSTEM_ADMIN, scopes=EVERYTHING)
-SRE = VolumeRef.team("sre")
-
-
-class Instance:
-    """The real lower layers on one data folder, and a log on top of them."""
-
-    def __init__(self, data: Path) -> None:
-        self.data = data
-        self.volumes = VolumeManager(data, Signer.open(data / "keys"))
-        self.database = Database(f"sqlite+aiosqlite:///{data / 'rows.db'}")
-        self.catalog = Catalog(self.database)
-        self.journal = LocalJournal(data / "journal")
-        self.log = TraceLog(self.volumes, self.journal, self.catalog)
-
-    async def close(self) -> None:
-        self.journal.close()
-        await self.database.close()
-        self.volumes.close()
+from llmos_lite.volumes.access import SYSTEM
 
 
 @pytest.fixture
 async def instance(tmp_path: Path) -> AsyncIterator[Instance]:
-    instance = Instance(tmp_path)
-    await schema.prepare(instance.database)
-    yield instance
-    await instance.close()
-
-
-def trace(number: int, actor: str = "alice", **given: object) -> Trace:
-    at = NOV + number * 60_000
-    values: dict[str, object] = {
-        "id": make_ulid(at, f"{actor}-{number}"),
-        "actor": actor,
-        "volume": f"user:{actor}",
-        "conversation": f"{actor}-c{number}",
-        "time": at,
-        "goal": f"Goal {number}",
-        "messages": (Message("user", f"Goal {number}"), Message("assistant", f"Answer {number}")),
-        "model": "offline",
-    }
-    return Trace(**values | given)  # type: ignore[arg-type]  # the caller knows the fields
+    async with Instance.opened(tmp_path) as instance:
+        yield instance
 
 
 async def test_a_trace_can_be_read_right_after_its_chat(instance: Instance) -> None:

@@ -1,0 +1,299 @@
+"""Folding: whatever stops it, every event is in Git once, and nothing but a broken volume waits."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+from trace_instance import ALICE, BOB, SRE, Instance, trace
+
+from llmos_lite.core.traces import fold as fold_module
+from llmos_lite.core.traces.rows import TraceIndexer
+from llmos_lite.core.traces.segments import Placed, list_segments, read_segment
+from llmos_lite.core.traces.trace import Event, Feedback, Message, Outcome, Share, Trace
+from llmos_lite.engines.git import VolumeInterface
+from llmos_lite.engines.journal import Batch, LocalJournal
+from llmos_lite.errors import StorageFailed, Unavailable
+from llmos_lite.volumes.access import PLATFORM, VolumeRef
+
+
+class Crash(Exception):
+    """The process dies here, as far as the code under test can tell."""
+
+
+def in_git(instance: Instance, ref: VolumeRef) -> Counter[str]:
+    """Count the events of a volume by id, over all segments of all months."""
+    store = instance.volumes.open(PLATFORM, ref).traces
+    return Counter(
+        placed.event.id
+        for branch, head in store.branches().items()
+        for _, blob in list_segments(store, head)
+        for placed in read_segment(branch, blob, store.blob(blob))
+    )
+
+
+def commits(instance: Instance, ref: VolumeRef) -> int:
+    store = instance.volumes.open(PLATFORM, ref).traces
+    return sum(len(store.log(branch=branch)) for branch in store.branches())
+
+
+def crash_after(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    """Let the process die right after one step of a fold, or in the middle of the commits."""
+    fix, finish, put, commit = LocalJournal.fix, LocalJournal.finish, TraceIndexer.put, fold_module.commit_segments
+
+    def fixing(self: LocalJournal, volume: str, name: Callable[..., Sequence[str]]) -> Batch | None:
+        fix(self, volume, name)
+        raise Crash
+
+    def committing(store: VolumeInterface, segments: Sequence[object], *rest: object, **more: object) -> list[Placed]:
+        commit(store, segments[: 1 if step == "first commit" else None], *rest, **more)  # type: ignore[arg-type]
+        raise Crash
+
+    async def putting(self: TraceIndexer, placed: Sequence[Placed]) -> None:
+        await put(self, placed)
+        raise Crash
+
+    def finishing(self: LocalJournal, batch: Batch) -> None:
+        finish(self, batch)
+        raise Crash
+
+    patches = {
+        "fix": (LocalJournal, "fix", fixing),
+        "first commit": (fold_module, "commit_segments", committing),
+        "commit": (fold_module, "commit_segments", committing),
+        "rows": (TraceIndexer, "put", putting),
+        "finish": (LocalJournal, "finish", finishing),
+    }
+    monkeypatch.setattr(*patches[step])
+
+
+@pytest.mark.parametrize("step", ["fix", "first commit", "commit", "rows", "finish"])
+async def test_a_crash_between_any_two_steps_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    traces = [trace(number) for number in (0, 1, 60 * 24 * 31, 60 * 24 * 31 + 1)]  # in two months
+    async with Instance.opened(tmp_path) as first:
+        for one in traces:
+            await first.log.record(one)
+        await first.log.feedback(ALICE, traces[0].id, Feedback(rating="up"))
+        with monkeypatch.context() as patched:
+            crash_after(patched, step)
+            with pytest.raises(Crash):
+                await first.log.fold(ALICE.volume)
+    async with Instance.opened(tmp_path) as second:
+        second.log.start()
+        assert (await second.log.page(ALICE)).total == 4
+        await second.log.record(trace(2))
+        await second.log.stop()
+        assert second.journal.pending() == []
+        counted = in_git(second, ALICE.volume)
+        assert set(counted.values()) == {1}
+        assert len(counted) == 6
+        before = commits(second, ALICE.volume)
+        rows = (await second.log.page(ALICE)).items
+        assert [row.trace_id for row in rows] == sorted((one.id for one in [*traces, trace(2)]), reverse=True)
+        assert rows[-1].outcome is Outcome.SUCCESS
+        for one in traces:
+            assert (await second.log.get(ALICE, one.id)).location is not None
+        assert commits(second, ALICE.volume) == before
+
+
+async def test_a_replay_with_other_redaction_writes_nothing_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Instance.opened(tmp_path) as first:
+        await first.log.record(trace(1))
+        with monkeypatch.context() as patched:
+            crash_after(patched, "commit")
+            with pytest.raises(Crash):
+                await first.log.fold(ALICE.volume)
+    async with Instance.opened(tmp_path, Hide()) as second:
+        await second.log.fold()
+        assert in_git(second, ALICE.volume) == {trace(1).id: 1}
+        assert second.journal.pending() == []
+
+
+class Hide:
+    """Takes one word out."""
+
+    def redact(self, event: Event) -> Event:
+        if event.trace is None:
+            return event
+        hidden = tuple(
+            Message(message.role, message.content.replace("Goal", "<word:1>")) for message in event.trace.messages
+        )
+        goal = event.trace.goal.replace("Goal", "<word:1>")
+        return msgspec.structs.replace(event, trace=msgspec.structs.replace(event.trace, goal=goal, messages=hidden))
+
+
+async def test_what_is_redacted_reaches_neither_git_nor_rows_nor_readers(tmp_path: Path) -> None:
+    async with Instance.opened(tmp_path, Hide()) as instance:
+        await instance.log.record(trace(1, team="sre", share=Share.FULL))
+        for _ in range(2):
+            assert (await instance.log.get(ALICE, trace(1).id)).trace.goal == "<word:1> 1"
+            assert (await instance.log.page(ALICE)).items[0].goal == "<word:1> 1"
+            assert (await instance.log.page(ALICE, text="goal")).total == 0
+            assert (await instance.log.page(BOB, volume=SRE)).items[0].goal == "<word:1> 1"
+            await instance.log.fold()
+        await instance.log.store_many(BOB.volume, [trace(2, "bob")])
+        assert (await instance.log.get(BOB, trace(2, "bob").id)).trace.messages[0].content == "<word:1> 2"
+
+
+async def test_a_broken_volume_is_told_and_stops_no_other(tmp_path: Path) -> None:
+    async with Instance.opened(tmp_path) as instance:
+        await instance.log.record(trace(1))
+        await instance.log.fold()
+        traces = tmp_path / "volumes" / "users" / "alice" / "traces.git"
+        traces.rename(tmp_path / "aside")
+        traces.write_text("not a repository")
+        instance.volumes.close()
+        instance.log.start()
+        await instance.log.record(trace(2))
+        await instance.log.record(trace(3, "bob"))
+        await instance.log.fold()
+        assert list(instance.log.problems()) == ["user:alice"]
+        assert in_git(instance, BOB.volume) == {trace(3, "bob").id: 1}
+        assert (await instance.log.get(ALICE, trace(2).id)).trace == trace(2)
+        with pytest.raises((Unavailable, StorageFailed)):
+            await instance.log.fold(ALICE.volume)
+        traces.unlink()
+        (tmp_path / "aside").rename(traces)
+        await instance.log.stop()
+        assert instance.log.problems() == {}
+        assert in_git(instance, ALICE.volume) == {trace(1).id: 1, trace(2).id: 1}
+
+
+async def test_a_volume_that_fails_is_tried_again_later(tmp_path: Path) -> None:
+    async with Instance.opened(tmp_path) as instance:
+        folder = instance.log._folder
+        await instance.log.record(trace(1))
+        folder._seconds = 0
+        due, pause = folder._due()
+        assert (due, pause) == (["user:alice"], None)
+        folder._fail("user:alice", ValueError("odd"))
+        folder._fail("user:alice", ValueError("odd"))
+        due, pause = folder._due()
+        assert due == []
+        assert pause is not None
+        assert 1 < pause <= 2
+        assert instance.log.problems() == {"user:alice": "ValueError: odd"}
+        await instance.log.fold()
+        assert instance.log.problems() == {}
+
+
+async def test_large_backlogs_become_several_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = LocalJournal.fix
+
+    def small(self: LocalJournal, volume: str, name: Callable[..., Sequence[str]]) -> Batch | None:
+        return real(self, volume, name, limit=2)
+
+    monkeypatch.setattr(LocalJournal, "fix", small)
+    async with Instance.opened(tmp_path) as instance:
+        for number in range(5):
+            await instance.log.record(trace(number))
+        await instance.log.fold(ALICE.volume)
+        assert commits(instance, ALICE.volume) == 3
+        assert len(in_git(instance, ALICE.volume)) == 5
+
+
+async def test_segments_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llmos_lite.core.traces.segments.SEGMENT_BYTES", 1000)
+    async with Instance.opened(tmp_path) as instance:
+        for number in range(10):
+            await instance.log.record(trace(number, messages=(Message("user", "x" * 400),)))
+        await instance.log.fold(ALICE.volume)
+        store = instance.volumes.open(PLATFORM, ALICE.volume).traces
+        assert len(list(list_segments(store, store.branches()["2026-11"]))) == 10
+        assert commits(instance, ALICE.volume) == 1
+
+
+KILLED = """
+import asyncio, os, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from trace_instance import ALICE, Instance, trace
+from llmos_lite.core.traces.log import TraceLog
+from llmos_lite.core.traces.trace import Feedback, Share
+
+async def chats(log, user, start):
+    for number in range(start, start + 100_000):
+        one = trace(number, user, team="sre", share=Share.DIGEST)
+        await log.record(one)
+        os.write(1, f"{user} {one.id}\\n".encode())
+
+async def main():
+    async with Instance.opened(Path(sys.argv[1])) as instance:
+        log = TraceLog(instance.volumes, instance.journal, instance.catalog, fold_events=7, fold_seconds=0.05)
+        log.start()
+        start = int(sys.argv[3])
+        await asyncio.gather(*(chats(log, user, start) for user in ("alice", "bob", "eve")))
+
+asyncio.run(main())
+"""
+
+
+def killed(data: Path, lines: int, start: int) -> list[tuple[str, str]]:
+    """Chat and fold until `lines` traces were acknowledged, kill -9, and return their owners and ids."""
+    command = [sys.executable, "-c", KILLED, str(data), str(Path(__file__).parents[2]), str(start)]
+    found: list[tuple[str, str]] = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            user, _, trace_id = line.rstrip("\n").partition(" ")
+            if line.endswith("\n"):
+                found.append((user, trace_id))
+            if len(found) == lines:
+                process.kill()
+    return found
+
+
+async def check_after_kills(data: Path, kills: Sequence[int]) -> None:
+    acknowledged: list[tuple[str, str]] = []
+    for number, lines in enumerate(kills):
+        acknowledged += killed(data, lines, number * 100_000)
+    async with Instance.opened(data) as instance:
+        instance.log.start()
+        await instance.log.stop()
+        assert instance.log.problems() == {}
+        assert instance.journal.pending() == []
+        for user in ("alice", "bob", "eve"):
+            counted = in_git(instance, VolumeRef.user(user))
+            assert {trace_id for owner, trace_id in acknowledged if owner == user} <= counted.keys()
+            assert set(counted.values()) == {1}
+        shared = in_git(instance, SRE)
+        assert set(shared.values()) == {1}
+        assert len(shared) >= len(acknowledged)
+        listed = await instance.catalog.traces.known([trace_id for _, trace_id in acknowledged])
+        assert len(listed) == len(acknowledged)
+    for folder in (data / "volumes").glob("*/*/traces.git"):
+        check_repository(folder)
+
+
+def check_repository(folder: Path) -> None:
+    command = ["git", "-c", "safe.directory=*", "fsck", "--strict"]
+    result = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "GIT_DIR": str(folder)}
+    )
+    assert result.returncode == 0, result.stderr
+
+
+async def test_kill_9_while_chats_are_folded(tmp_path: Path) -> None:
+    await check_after_kills(tmp_path, [40, 300])
+
+
+@pytest.mark.soak
+async def test_kill_9_while_chats_are_folded_again_and_again(tmp_path: Path) -> None:
+    await check_after_kills(tmp_path, [20 + 37 * number % 600 for number in range(40)])
+
+
+def test_a_trace_keeps_its_line_in_the_journal_small() -> None:
+    """What an import or a chat without skills leaves out costs nothing."""
+    line = msgspec.json.encode(trace(1))
+    assert b"exposures" not in line
+    assert isinstance(msgspec.json.decode(line, type=Trace), Trace)
