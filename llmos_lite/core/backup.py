@@ -23,8 +23,9 @@ import tarfile
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -32,6 +33,8 @@ import llmos_lite
 from llmos_lite.core.traces.trace import now_ms
 from llmos_lite.engines.journal import Entry
 from llmos_lite.engines.sqlite_copy import COMPANIONS, copy_database, is_sqlite
+from llmos_lite.volumes.access import PLATFORM, VolumeRef
+from llmos_lite.volumes.manager import VolumeManager
 
 ABOUT = "backup.json"
 JOURNAL = "journal.jsonl"
@@ -79,6 +82,22 @@ class Instance:
     data: Path
     journal: Pending
     parts: Callable[[], list[Part]]
+
+
+def instance_of(data: Path, journal: Pending, volumes: VolumeManager) -> Instance:
+    """Return what a backup needs of an instance."""
+    return Instance(data, journal, lambda: [_part(data, volumes, ref) for ref in volumes.refs()])
+
+
+def _part(data: Path, volumes: VolumeManager, ref: VolumeRef) -> Part:
+    return Part(volumes.folder(ref).relative_to(data).as_posix(), str(ref), partial(_locked, volumes, ref))
+
+
+@contextmanager
+def _locked(volumes: VolumeManager, ref: VolumeRef) -> Iterator[None]:
+    volume = volumes.open(PLATFORM, ref, write=True)
+    with volume.store.lock(), volume.traces.lock():
+        yield
 
 
 async def archive(instance: Instance) -> AsyncIterator[bytes]:
