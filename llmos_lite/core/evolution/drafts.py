@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -141,7 +142,8 @@ def heuristic_draft(material: Material) -> SkillDraft:
 
 def unique_id(title: str, taken: Collection[str] | Callable[[str], bool]) -> str:
     """Return a skill id made of a title's telling words, with a number where that id is taken."""
-    said = re.findall(r"[a-z0-9]+", title.lower())
+    plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode()
+    said = re.findall(r"[a-z0-9]+", plain.lower())
     telling = [word for word in said if not is_function_word(word)] or said or ["skill"]
     base = ""
     for word in telling:
@@ -167,7 +169,7 @@ def _title(goals: Sequence[str], keywords: Sequence[str]) -> str:
     for goal in goals:
         said = re.findall(r"[^\W_]+(?:[.'/+#-][^\W_]+)*[+#]*", goal[:400])
         least = max(2, SHARED * len(goals))
-        title = _spanned(said, [shared[stem(word.lower())] >= least for word in said])
+        title = _spanned(said, [shared[stem(word.lower())] >= least and not word.isdigit() for word in said])
         if title:
             return title
     return shorten((" ".join(keywords[:3]) or goals[0]).capitalize(), 60)

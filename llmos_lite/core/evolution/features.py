@@ -44,6 +44,13 @@ _PHRASE_WORDS = frozenset(
     """help need want like know tell give show let get make create write generate build produce draft looking look
     wanna gonna going go thanks thank hi hello hey""".split()  # noqa: SIM905 - as above
 )
+_SMALL_TALK = frozenset(
+    """nice great good lovely awesome cool perfect fine okay ok yes yeah yep sure nope maybe chat chatting talk talking
+    talked speak conversation pleasure meeting meet appreciate appreciated appreciation gratitude grateful bye goodbye
+    cya later soon seeing see night morning evening afternoon day welcome much lot lots again gotta leave leaving today now
+    well really so very too ciao cheers thx ty greetings howdy sup name old human robot bot real person doing correct
+    right true false agree question answer test testing hmm oh ah wow lol""".split()  # noqa: SIM905 - as above
+)
 _WORD = re.compile(r"[^\W_]{1,40}")
 _NOISE = re.compile(r"```.{0,20000}?(?:```|\Z)|https?://\S{1,2000}|<[a-z_]{1,20}(?::\d{1,6})?>", re.DOTALL)
 _HASH_SPACE = 1 << 22
@@ -75,6 +82,11 @@ def words(text: str) -> list[str]:
 def content_words(text: str) -> list[str]:
     """Return the words that say what a goal is about: neither function words nor phrases of request."""
     return [word for word in words(text) if word not in _FUNCTION_WORDS and word not in _PHRASE_WORDS]
+
+
+def is_small_talk(text: str) -> bool:
+    """Tell whether a goal holds nothing but greetings, thanks and the like."""
+    return all(word in _SMALL_TALK for word in content_words(text))
 
 
 def is_function_word(word: str) -> bool:

@@ -12,9 +12,10 @@ from itertools import islice
 import msgspec
 
 from llmos_lite.core.evolution.drafts import Material, shorten, unique_id
+from llmos_lite.core.evolution.features import is_small_talk
 from llmos_lite.core.evolution.generator import SkillGenerator
 from llmos_lite.core.evolution.patterns import Conversation, Pattern, PatternDetector, thresholds
-from llmos_lite.core.evolution.publishing import Evidence, Publisher, Standing
+from llmos_lite.core.evolution.publishing import Evidence, Publisher
 from llmos_lite.core.evolution.reading import TraceSource, background, read_accounts
 from llmos_lite.core.evolution.report import Action, Detail, Tell
 from llmos_lite.core.evolution.themes import ALIKE_SHARE, Theme, covers, evidence_root, group, telling_words
@@ -50,6 +51,8 @@ class Gate:
 
     def refusal(self, pattern: Pattern) -> str:
         """Return why a pattern is left alone; empty when it is not."""
+        if sum(is_small_talk(member.goal) for member in pattern.members) > pattern.count / 2:
+            return "small talk needs no skill"
         if pattern.count < self.count:
             return f"too few conversations: {pattern.count} of {self.count}"
         if pattern.users < self.users:
@@ -148,12 +151,12 @@ class Night:
             return await self._create(theme)
         if skill.volume != str(self.ref):
             return Verdict(Action.SKIPPED, "", f"covered by the skill {skill.skill_id} of {skill.volume}")
-        standing = await asyncio.to_thread(self.publisher.standing, skill)
-        if standing.evidence is None:
+        before = await asyncio.to_thread(self.publisher.evidence, skill)
+        if before is None:
             return Verdict(
                 Action.SKIPPED, skill.skill_id, f"covered by the skill {skill.skill_id}, which a person wrote"
             )
-        return await self._update(theme, standing, standing.evidence)
+        return await self._update(theme, skill, before)
 
     async def _covering(self, theme: Theme) -> Skill | None:
         """Return the skill that does this already: most of these conversations used it, or it speaks of the same."""
@@ -187,10 +190,12 @@ class Night:
 
     def _with(self, skill_id: str) -> dict[str, Skill]:
         text = self.publisher.volume.read_skill(skill_id)
-        return self._skills | {skill_id: Skill.parse(skill_id, text, volume=str(self.ref))}
+        entry = self.publisher.volume.skill_entry(skill_id)
+        version = entry.version if entry else ""
+        return self._skills | {skill_id: Skill.parse(skill_id, text, volume=str(self.ref), version=version)}
 
-    async def _update(self, theme: Theme, standing: Standing, before: Evidence) -> Verdict:
-        skill, now = standing.skill, _evidence(theme)
+    async def _update(self, theme: Theme, skill: Skill, before: Evidence) -> Verdict:
+        now = _evidence(theme)
         if now.root == before.root:
             return Verdict(Action.SKIPPED, skill.skill_id, f"covered by its skill {skill.skill_id}; nothing new")
         if now.count < max(before.count + LEAST_MORE, MORE_EVIDENCE * before.count):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from llmos_lite.core.evolution.drafts import SkillDraft
@@ -21,6 +21,8 @@ from llmos_lite.volumes.manager import VolumeManager
 
 EVOLUTION = "evolution"
 AUTHOR = Author(EVOLUTION, f"{EVOLUTION}@localhost")
+PAGE = 500
+"""Commits that are read at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +32,6 @@ class Evidence:
     count: int
     root: str
     users: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """A skill of the volume that a run writes.
-
-    Args:
-        skill: as it is.
-        evidence: of the last commit when evolution made it; None for what a person wrote or edited last.
-    """
-
-    skill: Skill
-    evidence: Evidence | None
 
 
 class Publisher:
@@ -58,6 +47,8 @@ class Publisher:
         self.volume, self._catalog, self._proposals = volume, catalog, proposals
         self.review = volume.review_required
         self._branches = set(volume.branches())
+        self._last: dict[str, tuple[Evidence | None, str]] = {}
+        self._history = self._commits()
 
     def skills(self) -> dict[str, Skill]:
         """Return the skills of the volume, broken ones too, by id."""
@@ -72,14 +63,30 @@ class Publisher:
             )
         return found
 
-    def standing(self, skill: Skill) -> Standing:
-        """Return a skill with what its last commit says."""
-        last = self.volume.get_git_log(1, skill_id=skill.skill_id)
-        trailers = last[0].trailers if last else {}
-        if "Evidence-Root" not in trailers or "Generator" not in trailers:
-            return Standing(skill, None)
-        count = trailers.get("Evidence-Count", "")
-        return Standing(skill, Evidence(int(count) if count.isdigit() else 0, trailers["Evidence-Root"]))
+    def evidence(self, skill: Skill) -> Evidence | None:
+        """Return what a skill stands on; None for one that a person wrote, or edited after evolution did."""
+        evidence, version = self._written(skill.skill_id)
+        return evidence if version == skill.version else None
+
+    def _written(self, skill_id: str) -> tuple[Evidence | None, str]:
+        """Return what evolution's last commit for a skill says, and the version that it made."""
+        while skill_id not in self._last:
+            commit = next(self._history, None)
+            if commit is None:
+                return None, ""
+            name, root = (commit.trailers.get(key, "") for key in ("Skill-Id", "Evidence-Root"))
+            if root and name not in self._last:
+                count = commit.trailers.get("Evidence-Count", "")
+                entry = self.volume.skill_entry(name, at=commit.oid)
+                evidence = Evidence(int(count) if count.isdigit() else 0, root)
+                self._last[name] = evidence, entry.version if entry else ""
+        return self._last[skill_id]
+
+    def _commits(self) -> Iterator[Commit]:
+        before: str | None = None
+        while commits := self.volume.get_git_log(PAGE, before=before):
+            yield from commits
+            before = commits[-1].oid
 
     def proposed(self, skill_id: str) -> bool:
         """Tell whether a proposal of evolution for this skill waits."""
@@ -151,6 +158,7 @@ class _Change:
 def _change(operation: str, skill_id: str, draft: SkillDraft, evidence: Evidence, pattern_id: str) -> _Change:
     trailers = {
         "Skill-Op": operation,
+        "Skill-Id": skill_id,
         "Pattern-Id": pattern_id,
         "Evidence-Count": str(evidence.count),
         "Evidence-Users": str(evidence.users),
