@@ -47,7 +47,7 @@ class UserOut(BaseModel):
     @classmethod
     def of(cls, account: Account) -> UserOut:
         """Show an account."""
-        return cls(**_fields(account))
+        return cls.model_validate(_fields(account))
 
 
 class MeOut(UserOut):
@@ -58,7 +58,7 @@ class MeOut(UserOut):
     @classmethod
     def mine(cls, actor: Actor, account: Account) -> MeOut:
         """Show the actor."""
-        return cls(**_fields(account), scopes=sorted(actor.scopes))
+        return cls.model_validate(_fields(account) | {"scopes": sorted(actor.scopes)})
 
 
 class TeamOut(BaseModel):

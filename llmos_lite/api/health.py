@@ -9,7 +9,7 @@ import msgspec
 import llmos_lite
 from llmos_lite.api.auth import actor_of
 from llmos_lite.api.errors import Receive, Scope, Send
-from llmos_lite.api.openapi import answers
+from llmos_lite.api.openapi import problem
 from llmos_lite.bootstrap import Services
 from llmos_lite.core.accounts.permissions import require_admin
 from llmos_lite.errors import LlmosError
@@ -69,7 +69,7 @@ class Metrics:
         """Answer."""
         del receive
         require_admin(await actor_of(self._services.accounts, scope))
-        await send_bytes(send, 200, self._services.metrics(), TEXT)
+        await send_bytes(send, 200, self._services.metrics.render_metrics(), TEXT)
 
 
 async def send_bytes(send: Send, status: int, body: bytes, kind: bytes) -> None:
@@ -123,7 +123,7 @@ OPENAPI: dict[str, Any] = {
             "metrics",
             "Figures in the Prometheus text format, for a system admin",
             {"200": _answer("llmos_chats_total 42.0\n", {"type": "string"}, kind="text/plain")}
-            | {str(status): answers(None, 401, 403)[status] for status in (401, 403)},
+            | {str(status): problem(status) for status in (401, 403)},
         ),
     }
 }

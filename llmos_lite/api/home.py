@@ -19,7 +19,7 @@ from llmos_lite.api.auth import COOKIE, actor_of, check_same_site, session_of
 from llmos_lite.bootstrap import Services
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.accounts.sign_in import SESSION_SECONDS
-from llmos_lite.core.chat.service import ChatInput
+from llmos_lite.core.chat.messages import ChatInput
 from llmos_lite.core.traces.log import TraceSummary
 from llmos_lite.errors import Invalid, LlmosError, Unauthenticated
 
@@ -85,9 +85,10 @@ async def try_chat(request: Request) -> Response:
     except LlmosError as error:
         return page(_error(error) + await _overview(services, actor, message), _nav(actor), status=error.status)
     used = ", ".join(f"{skill.name} ({skill.volume})" for skill in result.skills_used) or "none"
+    link = f' · <a href="/traces/{escape(result.trace_id)}">trace</a>' if result.trace_id else " · not recorded"
     said = (
         f"<section><h2>Answer</h2><pre>{escape(result.response)}</pre>"
-        f'<p class="soft">Skills used: {escape(used)} · <a href="/traces/{escape(result.trace_id)}">trace</a></p></section>'
+        f'<p class="soft">Skills used: {escape(used)}{link}</p></section>'
     )
     return page(said + await _overview(services, actor, message), _nav(actor))
 
@@ -174,9 +175,13 @@ _OVERVIEW = """<h1>Signed in as $user</h1>
 <section class="counts">$counts</section>
 <section><h2><label for="message">Try a chat</label></h2>
 <form method="post" action="/try">
-<textarea id="message" name="message" maxlength="20000" required placeholder="What are you working on?">$message</textarea>
+<textarea id="message" name="message" maxlength="20000" required
+ placeholder="What are you working on?">$message</textarea>
 <button>Send</button></form></section>
 <section><h2>Latest traces</h2>
-<table><thead><tr><th>Goal</th><th>Outcome</th><th>Time (UTC)</th></tr></thead><tbody>$rows</tbody></table></section>
-<section><h2>More</h2><p><a href="/skills">Skills</a> · <a href="/traces">Traces</a> · <a href="/patterns">Patterns</a> ·
-<a href="/volumes/stats">Volumes</a> · <a href="/volumes/history">History</a> · <a href="/openapi.json">OpenAPI</a></p></section>"""
+<table><thead><tr><th>Goal</th><th>Outcome</th><th>Time (UTC)</th></tr></thead>
+<tbody>$rows</tbody></table></section>
+<section><h2>More</h2><p><a href="/skills">Skills</a> · <a href="/traces">Traces</a> ·
+<a href="/patterns">Patterns</a> ·
+<a href="/volumes/stats">Volumes</a> · <a href="/volumes/history">History</a> ·
+<a href="/openapi.json">OpenAPI</a></p></section>"""

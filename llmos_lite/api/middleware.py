@@ -14,7 +14,8 @@ from llmos_lite.api.errors import Asgi, Message, Receive, Scope, Send, explain, 
 from llmos_lite.errors import Invalid, TooLarge, Unavailable
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-IMPORT_PATH = "/traces/import"
+LARGE_SKILLS = 256 << 20
+"""Largest archive of skills, in bytes."""
 
 CSP_API = b"default-src 'none'; frame-ancestors 'none'"
 SECURITY = (
@@ -35,20 +36,25 @@ class Edge:
     """
 
     def __init__(self, app: Asgi, *, max_body: int, max_import: int) -> None:
-        self._app, self._max_body, self._max_import = app, max_body, max_import
+        self._app, self._max_body = app, max_body
+        self._larger = {"/traces/import": max_import, "/skills/install": LARGE_SKILLS}
         self.stopping = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; whatever goes wrong becomes a problem document."""
         request = _Request(scope, receive, send)
-        request.limit = self._max_import if scope["path"] == IMPORT_PATH else self._max_body
+        request.limit = self._larger.get(scope["path"], self._max_body)
         try:
             request.check_length()
-            if self.stopping:
-                raise Unavailable("server.stopping", "The server is stopping.", hint="Try again in a moment.")
+            self.check_running()
             await self._app(scope, request.receive, request.send)
         except Exception as error:  # noqa: BLE001 - this is where exceptions end
             await request.fail(error)
+
+    def check_running(self) -> None:
+        """Refuse what comes after the end was asked for."""
+        if self.stopping:
+            raise Unavailable("server.stopping", "The server is stopping.", hint="Try again in a moment.")
 
 
 class _Request:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 Json: TypeAlias = dict[str, Any]
+Responses: TypeAlias = dict[int | str, dict[str, Any]]
 
 _TITLES = {
     400: "The input cannot be meant.",
@@ -71,12 +72,15 @@ def problem(status: int) -> Json:
     return {"description": _TITLES[status], "content": {"application/problem+json": content}}
 
 
-def answers(example: object, *errors: int, status: int = 200, description: str = "Done.") -> Json:
+def answers(example: object, *errors: int, status: int = 200, description: str = "Done.") -> Responses:
     """Return a route's responses: an example of success, and the errors it can meet beside 400, 401 and 403."""
     content = {"application/json": {"example": example}}
-    return {status: {"description": description, "content": content}} | {
-        error: problem(error) for error in sorted({400, 401, 403, *errors})
-    }
+    return {status: {"description": description, "content": content}} | refusals(*errors)
+
+
+def refusals(*errors: int) -> Responses:
+    """Return the errors that a route can meet: 400, 401, 403, and those given."""
+    return {error: problem(error) for error in sorted({400, 401, 403, *errors})}
 
 
 def document(app: FastAPI, extra: Sequence[Json] = ()) -> Json:
@@ -86,7 +90,7 @@ def document(app: FastAPI, extra: Sequence[Json] = ()) -> Json:
         app: the app with the CRUD routes.
         extra: document fragments (`paths`, `components`) of the routes that are plain ASGI.
     """
-    from fastapi.openapi.utils import get_openapi
+    from fastapi.openapi.utils import get_openapi  # noqa: PLC0415 - hot routes describe themselves without FastAPI
 
     found = get_openapi(
         title="llmos-lite",

@@ -138,6 +138,15 @@ class Accounts:
                     await self._store.add_user(Account(user_id=user_id, name=user_id, role=role, created=now_ms()))
         return await self.account(user_id)
 
+    async def named(self, user_id: str) -> Account:
+        """Return a person whom somebody with the right to names; made now where the settings allow it.
+
+        Raises:
+            Invalid: `user.invalid_id`.
+            NotFound: `user.unknown`.
+        """
+        return await (self.ensure(user_id) if self._settings.create_users else self.account(user_id))
+
     async def users(self, actor: Actor, *, limit: int = 50, cursor: str = "") -> Page[Account]:
         """List everybody, for a system admin."""
         require_admin(actor)
@@ -236,7 +245,7 @@ class Accounts:
         await self._administered(actor, team_id)
         if role is Role.SYSTEM_ADMIN:
             raise Invalid("role.invalid", "A member is a user or a team_admin.", hint="Use user or team_admin.")
-        account = await (self.ensure(user_id) if self._settings.create_users else self.account(user_id))
+        account = await self.named(user_id)
         await self._store.set_member(team_id, user_id, role, now_ms())
         self._forget(user_id)
         return next(member for member in await self._store.members(team_id) if member.user_id == account.user_id)

@@ -1,0 +1,235 @@
+"""The only place that chooses: it reads `Settings`, opens one engine of each kind, hands out frozen `Services`.
+
+Start-up must be quick: what is slow to load and not needed for the first answer is imported by who needs it first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from llmos_lite.core.accounts.accounts import ADMIN, Accounts
+from llmos_lite.core.accounts.keys import make_key
+from llmos_lite.core.accounts.permissions import Actor
+from llmos_lite.core.chat.service import ChatService
+from llmos_lite.core.evolution.service import Evolution
+from llmos_lite.core.imports import Imports
+from llmos_lite.core.proposals.service import Proposals
+from llmos_lite.core.runs import Runs
+from llmos_lite.core.skills.manager import SkillsManager
+from llmos_lite.core.skills.origins import SkillOrigins
+from llmos_lite.core.skills.scan import scanners_from
+from llmos_lite.core.skills.seeding import ensure_starter
+from llmos_lite.core.skills.service import SkillService
+from llmos_lite.core.traces.log import TraceLog
+from llmos_lite.core.upkeep import HandEdits
+from llmos_lite.core.volumes import Volumes
+from llmos_lite.engines import plugins
+from llmos_lite.engines.database import Database
+from llmos_lite.engines.folder import check_format, locked, read_or_make
+from llmos_lite.engines.journal import Journal, LocalJournal
+from llmos_lite.engines.llm import LanguageModel
+from llmos_lite.engines.llm_auto import open_model
+from llmos_lite.engines.signing import Signer
+from llmos_lite.errors import LlmosError, Unavailable
+from llmos_lite.observability import Metrics, configure_logging
+from llmos_lite.records.accounts import AccountStore
+from llmos_lite.records.catalog import Catalog
+from llmos_lite.records.proposals import ProposalRows
+from llmos_lite.records.schema import prepare
+from llmos_lite.settings import Settings
+from llmos_lite.volumes.access import VolumeRef
+from llmos_lite.volumes.manager import VolumeManager
+
+LOW_DISK = 64 << 20
+"""Free bytes below which `/ready` says that the disk is nearly full."""
+
+
+class NoJobs:
+    """In a worker process, which does a job and gives none out."""
+
+    async def submit(self, kind: str, run_id: str) -> None:
+        """Refuse."""
+        raise Unavailable("jobs.none", f"This process takes no {kind} ({run_id}).", hint="Ask the server.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Everything that a face of llmos (API, terminal, worker) may use.
+
+    `journal` is None in a worker process, which stands beside the server that holds it.
+    """
+
+    settings: Settings
+    database: Database
+    catalog: Catalog
+    volumes: VolumeManager
+    journal: Journal | None
+    accounts: Accounts
+    skills: SkillService
+    origins: SkillOrigins
+    traces: TraceLog
+    model: LanguageModel
+    chat: ChatService
+    runs: Runs
+    jobs: NoJobs
+    evolution: Evolution
+    imports: Imports
+    proposals: Proposals
+    views: Volumes
+    edits: HandEdits
+    metrics: Metrics
+
+    @property
+    def url(self) -> str:
+        """Return the address that the settings name."""
+        return address(self.settings)
+
+    def sign_in_url(self) -> str:
+        """Return a link that signs the admin in once, within 15 minutes."""
+        return f"{self.url}/sign-in?token={self.accounts.sign_in.link(ADMIN)}"
+
+    async def start(self) -> None:
+        """Start what runs by itself; nothing here is needed for the first answer."""
+        self.traces.start()
+        self.edits.start()
+
+    async def stop(self) -> None:
+        """Stop it, with everything that was recorded folded into Git."""
+        await self.chat.close()
+        await self.edits.stop()
+        await self.traces.stop()
+
+    async def start_run(self, actor: Actor, kind: str, request: Mapping[str, object]) -> str:
+        """Start long work and return the id of its run."""
+        run_id = await self.runs.create(kind, actor, request)
+        await self.jobs.submit(kind, run_id)
+        return run_id
+
+    async def check(self) -> dict[str, str]:
+        """Return for each part `ok`, or a sentence that says what is wrong."""
+        return {
+            "rows": await self._check_rows(),
+            "journal": "ok" if self.journal is not None else "held by the server",
+            "disk": await asyncio.to_thread(_check_disk, self.settings.data),
+        }
+
+    async def _check_rows(self) -> str:
+        try:
+            await self.accounts.all_teams()
+        except LlmosError as error:
+            return error.message
+        return "ok"
+
+
+def address(settings: Settings) -> str:
+    """Return the URL at which settings serve, as somebody on this machine writes it."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104 - shown, not bound
+    return f"http://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{settings.port}"
+
+
+@asynccontextmanager
+async def open_services(settings: Settings, *, serve: bool, lock: bool = True) -> AsyncIterator[Services]:
+    """Open an instance, made when its data folder is fresh.
+
+    Args:
+        settings: of the instance.
+        serve: whether a server opens it, whose address goes into the lock.
+        lock: False in a worker process: its parent holds the folder, and the journal.
+
+    Raises:
+        Unavailable: `data.locked`, `data.newer`, `data.format`.
+        Invalid: `settings.provider`.
+        StorageFailed: the folder cannot be made, read or written.
+    """
+    configure_logging(settings.log_level, as_json=settings.log_json)
+    async with AsyncExitStack() as stack:
+        if lock:
+            stack.enter_context(locked(settings.data, address(settings) if serve else ""))
+            await asyncio.to_thread(check_format, settings.data)
+        yield await _opened(settings, stack, owner=lock)
+
+
+async def _opened(settings: Settings, stack: AsyncExitStack, *, owner: bool) -> Services:
+    data = settings.data
+    key = read_or_make(data / "admin.key", make_key)
+    volumes = VolumeManager(data, Signer.open(data / "keys"))
+    stack.callback(volumes.close)
+    database = Database(f"sqlite+aiosqlite:///{data / 'llmos.db'}")
+    stack.push_async_callback(database.close)
+    await prepare(database)
+    journal = LocalJournal(data / "journal") if owner else None
+    if journal is not None:
+        stack.callback(journal.close)
+        await asyncio.to_thread(ensure_starter, volumes)
+    model = open_model(settings)
+    stack.push_async_callback(model.close)
+    return _wired(settings, _Engines(volumes, database, journal, model), key)
+
+
+class _Engines(NamedTuple):
+    volumes: VolumeManager
+    database: Database
+    journal: Journal | None
+    model: LanguageModel
+
+
+def _wired(settings: Settings, engines: _Engines, key: str) -> Services:
+    volumes, database, journal, model = engines
+    catalog, metrics = Catalog(database), Metrics()
+    accounts = Accounts(AccountStore(database), settings, key)
+    manager = SkillsManager(volumes, budget_tokens=settings.skill_tokens)
+    traces = TraceLog(volumes, journal, catalog, fold_events=settings.fold_events, fold_seconds=settings.fold_seconds)
+    proposals, runs, jobs = Proposals(ProposalRows(database), volumes), Runs(catalog.runs), NoJobs()
+    return Services(
+        settings=settings,
+        database=database,
+        catalog=catalog,
+        volumes=volumes,
+        journal=journal,
+        accounts=accounts,
+        skills=SkillService(volumes, manager, accounts, scanners_from(plugins.load(plugins.SCANNERS))),
+        origins=SkillOrigins(volumes, catalog),
+        traces=traces,
+        model=model,
+        chat=ChatService(
+            manager,
+            traces,
+            accounts,
+            model,
+            metrics=metrics,
+            max_skills=settings.max_skills,
+            skill_tokens=settings.skill_tokens,
+        ),
+        runs=runs,
+        jobs=jobs,
+        evolution=Evolution(catalog, runs, jobs),
+        imports=Imports(accounts, runs, jobs),
+        proposals=proposals,
+        views=Volumes(volumes, catalog),
+        edits=HandEdits(volumes, _proposing(proposals)),
+        metrics=metrics,
+    )
+
+
+def _proposing(proposals: Proposals) -> Callable[[VolumeRef], None]:
+    """Return what notes the proposals of a volume, for the thread that looks for edits by hand."""
+    loop = asyncio.get_running_loop()
+
+    def notice(ref: VolumeRef) -> None:
+        asyncio.run_coroutine_threadsafe(proposals.notice(ref), loop)
+
+    return notice
+
+
+def _check_disk(data: Path) -> str:
+    try:
+        free = shutil.disk_usage(data).free
+    except OSError as error:
+        return f"The data folder cannot be read: {error.strerror}."
+    return "ok" if free > LOW_DISK else f"Only {free >> 20} MiB are free."
