@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Protocol, cast
 from urllib.parse import SplitResult
 
@@ -75,23 +75,9 @@ class PlainClient:
         self._timeout = timeout
         self._idle: list[_Connection] = []
 
-    @asynccontextmanager
-    async def send(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> AsyncIterator[Reply]:
+    def send(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> _Exchange:
         """Send a request; see `HttpClient`."""
-        data = self._written(method, path, headers, body)
-        connection, used = await self._taken()
-        try:
-            try:
-                await connection.ask(data, self._timeout)
-            except ConnectionError:
-                if not used or connection.began:
-                    raise
-                # The server had closed the idle connection before it saw the request: ask on a new one.
-                connection = await self._connected()
-                await connection.ask(data, self._timeout)
-            yield connection
-        finally:
-            self._give_back(connection)
+        return _Exchange(self, self._written(method, path, headers, body))
 
     async def close(self) -> None:
         """Close the idle connections; those in use close when their request ends."""
@@ -103,12 +89,23 @@ class PlainClient:
         lines += [f"{name}: {value}" for name, value in headers.items()]
         return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
 
-    async def _taken(self) -> tuple[_Connection, bool]:
+    async def ask(self, data: bytes) -> _Connection:
+        """Return a connection that holds the head of the answer to a request.
+
+        One that was idle, and that the server closed before it saw the request, is replaced.
+
+        Raises:
+            OSError: as `HttpClient.send` says.
+        """
         while self._idle:
             connection = self._idle.pop()
             if connection.is_open:
-                return connection, True
-        return await self._connected(), False
+                try:
+                    return await connection.ask(data, self._timeout)
+                except ConnectionError:
+                    if connection.began:
+                        raise
+        return await (await self._connected()).ask(data, self._timeout)
 
     async def _connected(self) -> _Connection:
         loop = asyncio.get_running_loop()
@@ -118,11 +115,28 @@ class PlainClient:
         except OSError as error:  # TimeoutError is one, too
             raise ConnectionRefusedError(str(error)) from None
 
-    def _give_back(self, connection: _Connection) -> None:
+    def give_back(self, connection: _Connection) -> None:
+        """Keep a connection for the next request, or close it when its answer was not read to the end."""
         if connection.is_reusable and len(self._idle) < MOST_IDLE:
             self._idle.append(connection)
         else:
             connection.close()
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    def __init__(self, client: PlainClient, data: bytes) -> None:
+        self._client, self._data = client, data
+        self._connection: _Connection | None = None
+
+    async def __aenter__(self) -> _Connection:
+        self._connection = await self._client.ask(self._data)
+        return self._connection
+
+    async def __aexit__(self, *error: object) -> None:
+        if self._connection is not None:
+            self._client.give_back(self._connection)
 
 
 class _Connection(asyncio.Protocol):
@@ -159,8 +173,8 @@ class _Connection(asyncio.Protocol):
         """Return a header by its lower-case name."""
         return self._headers.get(name, "")
 
-    async def ask(self, data: bytes, timeout: float) -> None:  # noqa: ASYNC109 - it bounds silence, not the call
-        """Send a request and wait for the head of its answer."""
+    async def ask(self, data: bytes, timeout: float) -> _Connection:  # noqa: ASYNC109 - it bounds silence, not the call
+        """Send a request, wait for the head of its answer, and return this connection; closed when that fails."""
         if self._transport is None or not self.is_open:
             raise ConnectionResetError
         self._reset()
@@ -168,8 +182,13 @@ class _Connection(asyncio.Protocol):
         self._heard = self._loop.time()
         self._timer = self._loop.call_later(timeout, self._check_silence)
         self._transport.write(data)
-        while not self._answered:
-            await self._news()
+        try:
+            while not self._answered:
+                await self._news()
+        except BaseException:
+            self.close()
+            raise
+        return self
 
     async def chunk(self) -> bytes:
         """Return the next bytes of the body, empty at its end."""

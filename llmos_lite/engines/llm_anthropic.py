@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from typing import Literal
 from urllib.parse import urlsplit
 
 import msgspec
 
-from llmos_lite.engines.llm import ChatMessage, ChatRequest, Completion, Delta, Piece, gathered
-from llmos_lite.engines.llm_http import Answer, ModelServer, decoded
-from llmos_lite.engines.sse import events_of
+from llmos_lite.engines.llm import ChatMessage, ChatRequest, Completion
+from llmos_lite.engines.llm_http import HttpModel, ModelServer, decoded
+from llmos_lite.engines.sse import SseReader
 from llmos_lite.errors import UpstreamFailed
 
 API = "https://api.anthropic.com"
@@ -85,21 +83,12 @@ class _Event(msgspec.Struct):
     usage: _Usage | None = None
 
 
-class _Listed(msgspec.Struct):
-    id: str
-
-
-class _List(msgspec.Struct):
-    data: list[_Listed]
-
-
 _encode = msgspec.json.Encoder().encode
 _message = msgspec.json.Decoder(_Message)
 _event = msgspec.json.Decoder(_Event)
-_list = msgspec.json.Decoder(_List)
 
 
-class AnthropicModel:
+class AnthropicModel(HttpModel):
     """A model at Anthropic, or at a server that speaks its Messages API.
 
     Args:
@@ -112,103 +101,86 @@ class AnthropicModel:
         Invalid: `settings.invalid`, when the URL is none.
     """
 
+    path = "/messages"
+
     def __init__(self, base_url: str = "", *, key: str = "", model: str = "", timeout: float = 120.0) -> None:
         base_url = (base_url or API).rstrip("/")
         base_url += "" if base_url.endswith("/v1") else "/v1"
         headers = {"anthropic-version": VERSION} | ({"x-api-key": key} if key else {})
-        self._server = ModelServer(base_url, headers=headers, secret=key, timeout=timeout)
-        self._model = model
+        super().__init__(ModelServer(base_url, headers=headers, secret=key, timeout=timeout), model)
 
-    @property
-    def name(self) -> str:
-        """Name of the configured model, or of the one that was found."""
-        return self._model
-
-    async def models(self) -> list[str]:
-        """Return the names that `GET /v1/models` lists."""
-        async with self._server.request("GET", "/models") as answer:
-            return [item.id for item in decoded(_list, await answer.read()).data]
-
-    async def complete(self, request: ChatRequest) -> Completion:
-        """Return the whole answer; it is streamed here too, so that a long one is not taken for silence."""
-        return await gathered(self.stream(request))
-
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
-        """Yield the answer as it comes; see `LanguageModel`."""
-        body = await self._body(request)
-        async with self._server.request("POST", "/messages", _encode(body)) as answer:
-            if not answer.is_stream:  # a server that knows no streams
-                whole = _completion(await answer.read(), body.model)
-                yield Delta(whole.text)
-                yield whole
-                return
-            async with aclosing(_pieces(answer, body.model)) as pieces:
-                async for piece in pieces:
-                    yield piece
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._server.close()
-
-    async def _body(self, request: ChatRequest) -> _Body:
-        return _Body(
-            model=request.model or self._model or await self._first(),
-            messages=list(request.messages),
-            max_tokens=request.max_tokens or MOST_TOKENS,
-            system=[_SystemBlock(text=request.system)] if request.system else msgspec.UNSET,
-            temperature=msgspec.UNSET if request.temperature is None else request.temperature,
+    def written(self, request: ChatRequest, model: str) -> bytes:
+        """Return the body of a request, with the system prompt as a block to cache."""
+        return _encode(
+            _Body(
+                model=model,
+                messages=list(request.messages),
+                max_tokens=request.max_tokens or MOST_TOKENS,
+                system=[_SystemBlock(text=request.system)] if request.system else msgspec.UNSET,
+                temperature=msgspec.UNSET if request.temperature is None else request.temperature,
+            )
         )
 
-    async def _first(self) -> str:
-        names = await self.models()
-        if not names:
-            raise UpstreamFailed("model.rejected", "The model's API lists no model.", hint="Set LLMOS_LLM_MODEL.")
-        self._model = names[0]
-        return self._model
+    def whole(self, data: bytes, model: str) -> Completion:
+        """Return the answer of a server that did not stream."""
+        message = decoded(_message, data)
+        return Completion(
+            text="".join(block.text for block in message.content if block.type == "text"),
+            model=message.model or model,
+            tokens_in=message.usage.tokens_in,
+            tokens_out=message.usage.output_tokens or 0,
+            finish=message.stop_reason or "end_turn",
+        )
+
+    def dialect(self, model: str) -> _Stream:
+        """Return a reader for a stream."""
+        return _Stream(model)
 
 
-async def _pieces(answer: Answer, model: str) -> AsyncGenerator[Piece, None]:
-    texts, start, tokens_out, finish, ended = list[str](), _Start(), 0, "", False
-    async with aclosing(events_of(answer.chunks())) as events:
-        async for data in events:
-            event = _checked(decoded(_event, data))
-            start = event.message or start
-            if event.delta is not None:
-                finish = event.delta.stop_reason or finish
-                if event.delta.type == "text_delta" and event.delta.text:
-                    texts.append(event.delta.text)
-                    yield Delta(event.delta.text)
-            if event.usage is not None:
-                tokens_out = event.usage.output_tokens or tokens_out
-            if event.type == "message_stop":
-                ended = True
-                break
-    if not ended:
-        raise UpstreamFailed("model.cut", "The model's answer ends in the middle.", hint="Try again.")
-    yield Completion(
-        text="".join(texts),
-        model=start.model or model,
-        tokens_in=start.usage.tokens_in,
-        tokens_out=tokens_out,
-        finish=finish or "end_turn",
-    )
+class _Stream:
+    """Events of a message; ended by `message_stop`."""
 
+    def __init__(self, model: str) -> None:
+        self.ended = False
+        self._start = _Start(model=model)
+        self._tokens_out, self._finish = 0, ""
+        self._texts: list[str] = []
+        self._reader = SseReader()
 
-def _checked(event: _Event) -> _Event:
-    if event.type == "error":
-        raise UpstreamFailed("model.failed", "The model failed in the middle of its answer.", hint="Try again.")
-    return event
+    def feed(self, data: bytes) -> str:
+        """Return the text that came with these bytes."""
+        return self._taken(self._reader.feed(data))
 
+    def close(self) -> str:
+        """Return the text that the end still held."""
+        return self._taken(self._reader.close())
 
-def _completion(data: bytes, model: str) -> Completion:
-    message = decoded(_message, data)
-    return Completion(
-        text="".join(block.text for block in message.content if block.type == "text"),
-        model=message.model or model,
-        tokens_in=message.usage.tokens_in,
-        tokens_out=message.usage.output_tokens or 0,
-        finish=message.stop_reason or "end_turn",
-    )
+    def completion(self) -> Completion:
+        """Return the whole answer."""
+        return Completion(
+            text="".join(self._texts),
+            model=self._start.model,
+            tokens_in=self._start.usage.tokens_in,
+            tokens_out=self._tokens_out,
+            finish=self._finish or "end_turn",
+        )
+
+    def _taken(self, events: list[bytes]) -> str:
+        text = "".join(self._text(decoded(_event, data)) for data in events)
+        self._texts.append(text)
+        return text
+
+    def _text(self, event: _Event) -> str:
+        if event.type == "error":
+            raise UpstreamFailed("model.failed", "The model failed in the middle of its answer.", hint="Try again.")
+        self.ended = self.ended or event.type == "message_stop"
+        self._start = event.message or self._start
+        if event.usage is not None:
+            self._tokens_out = event.usage.output_tokens or self._tokens_out
+        if event.delta is None:
+            return ""
+        self._finish = event.delta.stop_reason or self._finish
+        return event.delta.text if event.delta.type == "text_delta" else ""
 
 
 def is_anthropic(base_url: str) -> bool:

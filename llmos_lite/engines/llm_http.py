@@ -1,20 +1,24 @@
-"""A model's API over HTTP: bounded answers and clear errors, without the key in them."""
+"""A model's API over HTTP: what both dialects share. Answers are bounded, and errors clear, without the key in them."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
-from typing import TypeVar
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AbstractAsyncContextManager, suppress
+from typing import NoReturn, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 
 from llmos_lite.engines.http_client import HttpClient, PlainClient, Reply
 from llmos_lite.engines.http_tls import TlsClient
+from llmos_lite.engines.llm import ChatRequest, Completion, Delta, Piece, gathered
 from llmos_lite.errors import Invalid, UpstreamFailed, UpstreamTimeout
 
 LARGEST_ANSWER = 8 << 20
 """Most bytes that are read of one answer; a model that writes a book fits in one."""
+END_SECONDS = 0.2
+"""How long a finished stream may take to end its body; a connection whose body has ended can be used again."""
 
 _QUOTED = 300
 T = TypeVar("T")
@@ -25,28 +29,27 @@ class Answer:
 
     def __init__(self, reply: Reply) -> None:
         self._reply = reply
+        self._size = 0
+        length = reply.header("content-length")
+        if length.isdecimal() and int(length) > LARGEST_ANSWER:
+            raise _too_large()
 
     @property
     def is_stream(self) -> bool:
         """Tell whether the body is server-sent events."""
         return self._reply.header("content-type").startswith("text/event-stream")
 
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """Yield the body as it comes.
+    async def chunk(self) -> bytes:
+        """Return the next bytes of the body; empty at its end.
 
         Raises:
             UpstreamFailed: `model.garbage`, past `LARGEST_ANSWER`.
         """
-        length = self._reply.header("content-length")
-        size = int(length) if length.isdecimal() else 0
-        if size > LARGEST_ANSWER:
+        data = await self._reply.chunk()
+        self._size += len(data)
+        if self._size > LARGEST_ANSWER:
             raise _too_large()
-        size = 0
-        while chunk := await self._reply.chunk():
-            size += len(chunk)
-            if size > LARGEST_ANSWER:
-                raise _too_large()
-            yield chunk
+        return data
 
     async def read(self) -> bytes:
         """Return the whole body.
@@ -54,7 +57,16 @@ class Answer:
         Raises:
             UpstreamFailed: `model.garbage`, past `LARGEST_ANSWER`.
         """
-        return b"".join([chunk async for chunk in self.chunks()])
+        parts = []
+        while data := await self.chunk():
+            parts.append(data)
+        return b"".join(parts)
+
+    async def end(self) -> None:
+        """Read to the end of a body that said all it had to say."""
+        with suppress(OSError):
+            async with asyncio.timeout(END_SECONDS):
+                await self.read()
 
 
 def _too_large() -> UpstreamFailed:
@@ -84,42 +96,44 @@ class ModelServer:
             PlainClient(url, timeout=timeout) if url.scheme == "http" else TlsClient(self.base_url, timeout=timeout)
         )
 
-    @asynccontextmanager
-    async def request(self, method: str, path: str, body: bytes = b"") -> AsyncIterator[Answer]:
-        """Send a request and hand out its answer; leaving the context ends the request.
-
-        Raises:
-            UpstreamFailed: what happened, as `LanguageModel` lists it.
-            UpstreamTimeout: `model.timeout`.
-        """
-        with self._translated():
-            async with self._client.send(method, path, self._headers, body) as reply:
-                if reply.status != 200:  # noqa: PLR2004 - the one status that carries an answer
-                    raise await self._refusal(reply)
-                yield Answer(reply)
+    def request(self, method: str, path: str, body: bytes = b"") -> Request:
+        """Return a request; it is sent when its context is entered, and ended when that is left."""
+        return Request(self, self._client.send(method, path, self._headers, body))
 
     async def close(self) -> None:
         """Close the pool."""
         await self._client.close()
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except ConnectionRefusedError:
+    def fail(self, error: OSError) -> NoReturn:
+        """Raise what an error of the connection means.
+
+        Raises:
+            UpstreamFailed: `model.unreachable` or `model.cut`.
+            UpstreamTimeout: `model.timeout`.
+        """
+        if isinstance(error, ConnectionRefusedError):
             raise UpstreamFailed(
                 "model.unreachable",
                 f"The model at {self._host} cannot be reached.",
                 hint="Start it, or set LLMOS_LLM_URL.",
             ) from None
-        except TimeoutError:
+        if isinstance(error, TimeoutError):
             raise UpstreamTimeout(
                 "model.timeout", f"The model at {self._host} was silent for {self._timeout:g} s.", hint="Try again."
             ) from None
-        except ConnectionError:
-            raise UpstreamFailed(
-                "model.cut", f"The model at {self._host} broke the connection.", hint="Try again."
-            ) from None
+        raise UpstreamFailed(
+            "model.cut", f"The model at {self._host} broke the connection.", hint="Try again."
+        ) from None
+
+    async def checked(self, reply: Reply) -> Answer:
+        """Return the answer, unless its status is a refusal.
+
+        Raises:
+            UpstreamFailed: what the server said, without our key in it.
+        """
+        if reply.status != 200:  # noqa: PLR2004 - the one status that carries an answer
+            raise await self._refusal(reply)
+        return Answer(reply)
 
     async def _refusal(self, reply: Reply) -> UpstreamFailed:
         """Turn a status into an error that quotes the server, without our key in it."""
@@ -149,6 +163,150 @@ class ModelServer:
         if self._secret:
             text = text.replace(self._secret, "[key]")
         return f": {text[:_QUOTED]}" if text else "."
+
+
+class Request:
+    """A request to a model's server, as a context that hands out its answer.
+
+    Raises:
+        UpstreamFailed: what happened, as `LanguageModel` lists it.
+        UpstreamTimeout: `model.timeout`.
+    """
+
+    def __init__(self, server: ModelServer, exchange: AbstractAsyncContextManager[Reply]) -> None:
+        self._server, self._exchange = server, exchange
+
+    async def __aenter__(self) -> Answer:
+        try:
+            reply = await self._exchange.__aenter__()
+            try:
+                return await self._server.checked(reply)
+            except BaseException:
+                await self._exchange.__aexit__(None, None, None)
+                raise
+        except OSError as error:
+            self._server.fail(error)
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        await self._exchange.__aexit__(None, None, None)
+        if isinstance(error, OSError):
+            self._server.fail(error)
+
+
+class Dialect(Protocol):
+    """Reads one stream of a provider; a fresh one for each answer."""
+
+    ended: bool
+    """Whether the provider said that this is all."""
+
+    def feed(self, data: bytes) -> str:
+        """Return the text that came with these bytes of the stream.
+
+        Raises:
+            UpstreamFailed: `model.garbage`, or `model.failed`.
+        """
+
+    def close(self) -> str:
+        """Return the text that the end of the stream still held; see `feed`."""
+
+    def completion(self) -> Completion:
+        """Return the whole answer."""
+
+
+class HttpModel:
+    """A `LanguageModel` behind HTTP; a subclass speaks the dialect.
+
+    Args:
+        server: where it is.
+        model: name; empty takes the first that the API lists, asked once.
+    """
+
+    path = ""
+    """Of the request for an answer, below the base URL."""
+
+    def __init__(self, server: ModelServer, model: str) -> None:
+        self._server, self._model = server, model
+
+    @property
+    def name(self) -> str:
+        """Name of the configured model, or of the one that was found."""
+        return self._model
+
+    async def models(self) -> list[str]:
+        """Return the names that the API lists."""
+        async with self._server.request("GET", "/models") as answer:
+            listed = decoded(_list, await answer.read())
+        return [item.id for item in listed.data or ()]
+
+    async def first(self) -> str:
+        """Remember and return the first model that is no embedder; Ollama lists those beside the others.
+
+        Raises:
+            UpstreamFailed: `model.rejected`, when there is none.
+        """
+        names = [name for name in await self.models() if "embed" not in name.lower()]
+        if not names:
+            raise UpstreamFailed(
+                "model.rejected", "The model's API lists no model.", hint="Load one there, or set LLMOS_LLM_MODEL."
+            )
+        self._model = names[0]
+        return self._model
+
+    async def complete(self, request: ChatRequest) -> Completion:
+        """Return the whole answer; it is streamed here too, so that a long one is not taken for silence."""
+        return await gathered(self.stream(request))
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
+        """Yield the answer as it comes (texts that came together leave together); see `LanguageModel`."""
+        model = request.model or self._model or await self.first()
+        async with self._server.request("POST", self.path, self.written(request, model)) as answer:
+            if not answer.is_stream:  # a server that knows no streams
+                whole = self.whole(await answer.read(), model)
+                yield Delta(whole.text)
+                yield whole
+                return
+            dialect = self.dialect(model)
+            while not dialect.ended and (data := await answer.chunk()):
+                if text := dialect.feed(data):
+                    yield Delta(text)
+            if dialect.ended:
+                await answer.end()
+            elif text := dialect.close():
+                yield Delta(text)
+            if not dialect.ended:
+                raise UpstreamFailed("model.cut", "The model's answer ends in the middle.", hint="Try again.")
+            yield dialect.completion()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._server.close()
+
+    def written(self, request: ChatRequest, model: str) -> bytes:
+        """Return the body of a request."""
+        raise NotImplementedError
+
+    def whole(self, data: bytes, model: str) -> Completion:
+        """Return the answer of a server that did not stream.
+
+        Raises:
+            UpstreamFailed: `model.garbage`, or `model.failed`.
+        """
+        raise NotImplementedError
+
+    def dialect(self, model: str) -> Dialect:
+        """Return a reader for a stream."""
+        raise NotImplementedError
+
+
+class _Listed(msgspec.Struct):
+    id: str
+
+
+class _List(msgspec.Struct):
+    data: list[_Listed] | None = None
+
+
+_list = msgspec.json.Decoder(_List)
 
 
 def decoded(decoder: msgspec.json.Decoder[T], data: bytes) -> T:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from urllib.parse import urlsplit
 
 import msgspec
 
-from llmos_lite.engines.llm import ChatMessage, ChatRequest, Completion, Delta, Piece, gathered
-from llmos_lite.engines.llm_http import Answer, ModelServer, decoded
-from llmos_lite.engines.sse import events_of
+from llmos_lite.engines.llm import ChatMessage, ChatRequest, Completion
+from llmos_lite.engines.llm_http import HttpModel, ModelServer, decoded
+from llmos_lite.engines.sse import SseReader
 from llmos_lite.errors import UpstreamFailed
 
 
@@ -38,14 +36,6 @@ class _Chat(msgspec.Struct):
     error: msgspec.Raw = msgspec.Raw()
 
 
-class _Listed(msgspec.Struct):
-    id: str
-
-
-class _List(msgspec.Struct):
-    data: list[_Listed] | None = None
-
-
 class _StreamOptions(msgspec.Struct, frozen=True):
     include_usage: bool = True
 
@@ -61,10 +51,9 @@ class _Body(msgspec.Struct):
 
 _encode = msgspec.json.Encoder().encode
 _chat = msgspec.json.Decoder(_Chat)
-_list = msgspec.json.Decoder(_List)
 
 
-class OpenAIModel:
+class OpenAIModel(HttpModel):
     """A model at an OpenAI-compatible base URL.
 
     Args:
@@ -77,107 +66,91 @@ class OpenAIModel:
         Invalid: `settings.invalid`, when the URL is none.
     """
 
+    path = "/chat/completions"
+
     def __init__(self, base_url: str, *, key: str = "", model: str = "", timeout: float = 120.0) -> None:
         base_url = base_url.rstrip("/") + ("" if urlsplit(base_url).path.strip("/") else "/v1")
         headers = {"authorization": f"Bearer {key}"} if key else {}
-        self._server = ModelServer(base_url, headers=headers, secret=key, timeout=timeout)
-        self._model = model
+        super().__init__(ModelServer(base_url, headers=headers, secret=key, timeout=timeout), model)
 
-    @property
-    def name(self) -> str:
-        """Name of the configured model, or of the one that was found."""
-        return self._model
-
-    async def models(self) -> list[str]:
-        """Return the names that `GET /models` lists."""
-        async with self._server.request("GET", "/models") as answer:
-            listed = decoded(_list, await answer.read())
-        return [item.id for item in listed.data or ()]
-
-    async def first(self) -> str:
-        """Remember and return the first model that is no embedder; Ollama lists those beside the others.
-
-        Raises:
-            UpstreamFailed: `model.rejected`, when there is none.
-        """
-        names = [name for name in await self.models() if "embed" not in name.lower()]
-        if not names:
-            raise UpstreamFailed(
-                "model.rejected", "The model's API lists no model.", hint="Load one there, or set LLMOS_LLM_MODEL."
-            )
-        self._model = names[0]
-        return self._model
-
-    async def complete(self, request: ChatRequest) -> Completion:
-        """Return the whole answer; it is streamed here too, so that a long one is not taken for silence."""
-        return await gathered(self.stream(request))
-
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
-        """Yield the answer as it comes; see `LanguageModel`."""
-        body = await self._body(request)
-        async with self._server.request("POST", "/chat/completions", _encode(body)) as answer:
-            if not answer.is_stream:  # a server that knows no streams
-                whole = _completion(await answer.read(), body.model)
-                yield Delta(whole.text)
-                yield whole
-                return
-            async with aclosing(_pieces(answer, body.model)) as pieces:
-                async for piece in pieces:
-                    yield piece
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._server.close()
-
-    async def _body(self, request: ChatRequest) -> _Body:
+    def written(self, request: ChatRequest, model: str) -> bytes:
+        """Return the body of a request, with the system prompt as its first message."""
         system: list[ChatMessage] = [{"role": "system", "content": request.system}] if request.system else []
-        return _Body(
-            model=request.model or self._model or await self.first(),
-            messages=[*system, *request.messages],
-            max_tokens=msgspec.UNSET if request.max_tokens is None else request.max_tokens,
-            temperature=msgspec.UNSET if request.temperature is None else request.temperature,
+        return _encode(
+            _Body(
+                model=model,
+                messages=[*system, *request.messages],
+                max_tokens=msgspec.UNSET if request.max_tokens is None else request.max_tokens,
+                temperature=msgspec.UNSET if request.temperature is None else request.temperature,
+            )
         )
 
+    def whole(self, data: bytes, model: str) -> Completion:
+        """Return the answer of a server that did not stream."""
+        chat = _checked(decoded(_chat, data))
+        if not chat.choices or chat.choices[0].message is None:
+            raise UpstreamFailed("model.garbage", "The model answered without a message.")
+        first, usage = chat.choices[0], chat.usage or _Usage()
+        return Completion(
+            text=(first.message.content if first.message else None) or "",
+            model=chat.model or model,
+            tokens_in=usage.prompt_tokens or 0,
+            tokens_out=usage.completion_tokens or 0,
+            finish=first.finish_reason or "stop",
+        )
 
-async def _pieces(answer: Answer, model: str) -> AsyncGenerator[Piece, None]:
-    texts, usage, finish = list[str](), _Usage(), ""
-    async with aclosing(events_of(answer.chunks())) as events:
-        async for data in events:
+    def dialect(self, model: str) -> _Stream:
+        """Return a reader for a stream."""
+        return _Stream(model)
+
+
+class _Stream:
+    """Chunks of a chat; ended by `[DONE]`, or by a reason to finish when the server leaves that out."""
+
+    def __init__(self, model: str) -> None:
+        self.ended = False
+        self._model, self._finish = model, ""
+        self._usage = _Usage()
+        self._texts: list[str] = []
+        self._reader = SseReader()
+
+    def feed(self, data: bytes) -> str:
+        """Return the text that came with these bytes."""
+        return self._taken(self._reader.feed(data))
+
+    def close(self) -> str:
+        """Return the text that the end still held."""
+        text = self._taken(self._reader.close())
+        self.ended = self.ended or bool(self._finish)
+        return text
+
+    def completion(self) -> Completion:
+        """Return the whole answer."""
+        return Completion(
+            text="".join(self._texts),
+            model=self._model,
+            tokens_in=self._usage.prompt_tokens or 0,
+            tokens_out=self._usage.completion_tokens or 0,
+            finish=self._finish or "stop",
+        )
+
+    def _taken(self, events: list[bytes]) -> str:
+        text = ""
+        for data in events:
             if data == b"[DONE]":
-                finish = finish or "stop"
+                self.ended = True
                 break
             chunk = _checked(decoded(_chat, data))
-            usage, model = chunk.usage or usage, chunk.model or model
+            self._usage, self._model = chunk.usage or self._usage, chunk.model or self._model
             for choice in chunk.choices or ():
-                finish = choice.finish_reason or finish
+                self._finish = choice.finish_reason or self._finish
                 if choice.delta is not None and choice.delta.content:
-                    texts.append(choice.delta.content)
-                    yield Delta(choice.delta.content)
-    if not finish:
-        raise UpstreamFailed("model.cut", "The model's answer ends in the middle.", hint="Try again.")
-    yield _whole("".join(texts), model, usage, finish)
-
-
-def _completion(data: bytes, model: str) -> Completion:
-    chat = _checked(decoded(_chat, data))
-    if not chat.choices or chat.choices[0].message is None:
-        raise UpstreamFailed("model.garbage", "The model answered without a message.")
-    first = chat.choices[0]
-    text = (first.message.content if first.message else None) or ""
-    return _whole(text, chat.model or model, chat.usage or _Usage(), first.finish_reason or "stop")
+                    text += choice.delta.content
+        self._texts.append(text)
+        return text
 
 
 def _checked(chat: _Chat) -> _Chat:
     if bytes(chat.error) not in {b"", b"null"}:
         raise UpstreamFailed("model.failed", "The model failed in the middle of its answer.", hint="Try again.")
     return chat
-
-
-def _whole(text: str, model: str, usage: _Usage, finish: str) -> Completion:
-    return Completion(
-        text=text,
-        model=model,
-        tokens_in=usage.prompt_tokens or 0,
-        tokens_out=usage.completion_tokens or 0,
-        finish=finish,
-    )

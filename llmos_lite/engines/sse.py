@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
-
 from llmos_lite.errors import UpstreamFailed
 
 LONGEST_EVENT = 1 << 20
@@ -52,18 +49,3 @@ class SseReader:
         elif not line and self._data:
             events.append(b"\n".join(self._data))
             self._data, self._size = [], 0
-
-
-async def events_of(chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    """Yield the data of each event in `chunks`, and close them with it.
-
-    Raises:
-        UpstreamFailed: `model.garbage`, when an event does not end.
-    """
-    reader = SseReader()
-    async with aclosing(chunks):
-        async for chunk in chunks:
-            for data in reader.feed(chunk):
-                yield data
-    for data in reader.close():
-        yield data

@@ -53,7 +53,7 @@ async def test_a_whole_answer_has_text_and_usage(kind: Model, upstream: Upstream
 @pytest.mark.parametrize("name", ["plain", "plain-crlf"])
 async def test_a_stream_gives_deltas_then_the_whole(kind: Model, name: str, upstream: Upstream) -> None:
     texts, done = await streamed(kind(upstream.url), ask(name))
-    assert texts == [WORD] * 3
+    assert "".join(texts) == WORD * 3
     assert done is not None
     assert (done.text, done.tokens_in, done.tokens_out) == (WORD * 3, 10, 3)
 
@@ -62,7 +62,9 @@ async def test_a_stream_gives_deltas_then_the_whole(kind: Model, name: str, upst
 async def test_the_first_delta_comes_before_the_last_is_sent(kind: Model, upstream: Upstream) -> None:
     model = kind(upstream.url)
     async with asyncio.timeout(5), aclosing(model.stream(ask("c1000-i50"))) as pieces:
-        assert await anext(pieces) == Delta(WORD)
+        first = await anext(pieces)
+        assert isinstance(first, Delta)
+        assert first.text.startswith(WORD)
     await upstream.until(aborted=1)
 
 
@@ -198,7 +200,7 @@ async def test_partial_text_arrives_before_the_cut(kind: Model, upstream: Upstre
     with pytest.raises(UpstreamFailed):
         await read()
     assert texts
-    assert set(texts) == {WORD}
+    assert set("".join(texts).split()) == {WORD.strip()}
 
 
 @both

@@ -27,7 +27,7 @@ from llmos_lite.core.chat.messages import (
 from llmos_lite.core.skills.manager import SkillsManager
 from llmos_lite.core.traces.log import TraceLog
 from llmos_lite.core.traces.trace import Ended, Message, Share, Trace, make_ulid, now_ms
-from llmos_lite.engines.llm import ChatRequest, Completion, Delta, LanguageModel
+from llmos_lite.engines.llm import ChatRequest, Completion, Delta, LanguageModel, Piece
 from llmos_lite.errors import Conflict, Invalid, LlmosError, UpstreamFailed
 from llmos_lite.observability import Metrics
 
@@ -57,6 +57,23 @@ class _Turn:
     def text(self) -> str:
         """Return the answer as far as it came."""
         return self.completion.text if self.completion else "".join(self.texts)
+
+    def take(self, piece: Piece) -> ChatDelta | None:
+        """Keep a piece of the answer; return what the client gets of it."""
+        if isinstance(piece, Delta):
+            self.texts.append(piece.text)
+            return ChatDelta(piece.text)
+        self.completion = piece
+        return None
+
+    def check_whole(self) -> None:
+        """Raise unless the answer came to its end.
+
+        Raises:
+            UpstreamFailed: `model.cut`.
+        """
+        if self.completion is None:
+            raise UpstreamFailed("model.cut", "The model's answer ends in the middle.", hint="Try again.")
 
     @property
     def shown_conversation(self) -> str | None:
@@ -137,9 +154,12 @@ class ChatService:
                 yield ChatStarted(
                     conversation_id=turn.shown_conversation, trace_id=turn.shown_trace, skills_used=turn.choice.used
                 )
-                async with aclosing(self._answer(turn)) as texts:
-                    async for text in texts:
-                        yield ChatDelta(text)
+                with self._translated():
+                    async with aclosing(self._model.stream(_request(turn))) as pieces:
+                        async for piece in pieces:
+                            if delta := turn.take(piece):
+                                yield delta
+                turn.check_whole()
             except LlmosError as error:
                 await self._keep(turn, Ended.ERROR, error.code)
                 yield _failed(turn, error)
@@ -194,29 +214,16 @@ class ChatService:
             clock=clock,
         )
 
-    # -- the model --------------------------------------------------------------------------------------------------
-
-    async def _answer(self, turn: _Turn) -> AsyncGenerator[str, None]:
-        """Yield the texts of the answer; whatever goes wrong is an `LlmosError`."""
-        request = ChatRequest(
-            messages=[*turn.conversation.messages, {"role": "user", "content": turn.given.message}],
-            system=turn.choice.system,
-        )
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Turn what a plugged-in model may raise into a failure of the model."""
         try:
-            async with aclosing(self._model.stream(request)) as pieces:
-                async for piece in pieces:
-                    if isinstance(piece, Delta):
-                        turn.texts.append(piece.text)
-                        yield piece.text
-                    else:
-                        turn.completion = piece
+            yield
         except LlmosError:
             raise
         except Exception as error:
             log.exception("the model %s broke", self._model.name)
             raise UpstreamFailed("model.failed", f"The model's adapter broke: {type(error).__name__}.") from error
-        if turn.completion is None:
-            raise UpstreamFailed("model.cut", "The model's answer ends in the middle.", hint="Try again.")
 
     # -- after the model --------------------------------------------------------------------------------------------
 
@@ -247,6 +254,13 @@ def _check(actor: Actor, given: ChatInput) -> None:
         raise Invalid("chat.max_skills", f"max_skills is a number from 0 to {MOST_SKILLS}.")
     if given.team_id is not None and given.team_id not in actor.teams:
         raise unknown_team(given.team_id)
+
+
+def _request(turn: _Turn) -> ChatRequest:
+    return ChatRequest(
+        messages=[*turn.conversation.messages, {"role": "user", "content": turn.given.message}],
+        system=turn.choice.system,
+    )
 
 
 def _trace(turn: _Turn, model: str, ended: Ended, error: str) -> Trace:

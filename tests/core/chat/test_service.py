@@ -90,7 +90,7 @@ async def test_a_stream_begins_with_the_skills_and_ends_with_the_answer(chat: Ro
     start, *deltas, done = await collect(chat.service().stream(alice, ChatInput(message=ASK)))
     assert isinstance(start, ChatStarted)
     assert isinstance(done, ChatResult)
-    assert deltas == [ChatDelta(WORD)] * 3
+    assert "".join(delta.text for delta in deltas if isinstance(delta, ChatDelta)) == WORD * 3
     assert (start.trace_id, start.conversation_id) == (done.trace_id, done.conversation_id)
     assert start.skills_used == done.skills_used != ()
     assert (await chat.trace(alice, done.trace_id)).ended is Ended.COMPLETE
@@ -155,7 +155,7 @@ async def test_one_message_at_a_time_in_a_conversation(chat: Room, upstream: Ups
         with pytest.raises(Conflict) as caught:
             await service.chat(alice, ChatInput(message="two", conversation_id=start.conversation_id))
         assert caught.value.code == "conversation.busy"
-        assert await anext(events) == ChatDelta(WORD)
+        assert isinstance(await anext(events), ChatDelta)
     await upstream.until(aborted=1)
     events = service.stream(alice, ChatInput(message="three", conversation_id=start.conversation_id))
     assert isinstance(await anext(events), ChatStarted)
