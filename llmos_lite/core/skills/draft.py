@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from llmos_lite.core.skills.format import Skill
+from llmos_lite.core.skills.format import NO_DESCRIPTION, Skill
 from llmos_lite.errors import Invalid
 from llmos_lite.volumes.access import VolumeRef, check_id
 
@@ -101,7 +101,7 @@ def _with_content(skill: Skill, content: str) -> Skill:
 
 def _parsed(skill_id: str, content: str, *, described: bool) -> Skill:
     skill = Skill.parse(skill_id, content)
-    if skill.error is not None and not (described and not skill.description and skill.body):
+    if skill.error is not None and not (described and skill.error == NO_DESCRIPTION):
         raise Invalid("skill.unreadable", skill.error, hint="Mend the block between the two --- lines at the top.")
     return replace(skill, error=None)
 

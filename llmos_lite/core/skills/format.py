@@ -22,6 +22,7 @@ from llmos_lite.volumes.access import check_id
 LARGEST_FILE = 1 << 20
 DESCRIPTION_LENGTH = 1024
 COMPATIBILITY_LENGTH = 500
+NO_DESCRIPTION = "It has no description and no text to take one from."
 VENDOR = "vendor-"
 """Prefix under `metadata` of the keys that only one vendor's client knows; the standard allows none at the top."""
 
@@ -123,7 +124,7 @@ class Skill:
             allowed_tools=_tools(fields.get("allowed-tools", "")),
             metadata=own,
             extra=vendor | top,
-            error=None if described else "It has no description and no text to take one from.",
+            error=None if described else NO_DESCRIPTION,
         )
 
     def checked(self) -> Self:
@@ -171,7 +172,8 @@ class Skill:
         Args:
             budget_tokens: see `estimate_tokens`. A longer body is cut where a section or paragraph ends, and says so.
         """
-        names = {"name": self.skill_id, "title": self.name, "version": self.version[:12], "volume": self.volume}
+        title = "" if self.name == self.skill_id else self.name
+        names = {"name": self.skill_id, "title": title, "version": self.version[:12], "volume": self.volume}
         attributes = " ".join(f'{key}="{html.escape(value)}"' for key, value in names.items() if value)
         opening, closing = f"<skill_content {attributes}>\n", "\n</skill_content>"
         room = budget_tokens - estimate_tokens(opening + closing)

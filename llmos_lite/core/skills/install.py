@@ -16,7 +16,7 @@ from typing import IO, Literal
 
 from llmos_lite.core.skills.format import LARGEST_FILE, Skill
 from llmos_lite.core.skills.scan import Scanner, scan
-from llmos_lite.engines.git_objects import Author, Change
+from llmos_lite.engines.git_objects import Author, Change, check_path
 from llmos_lite.errors import Conflict, Invalid, LlmosError, NotFound, TooLarge
 from llmos_lite.volumes.access import ID_LENGTH, check_id
 from llmos_lite.volumes.git_volume import GitVolume
@@ -164,6 +164,8 @@ class _Batch:
             raise Conflict("skill.exists", "Another skill of this batch has the same id.")
         findings = scan(self._scanners, skill)
         files = {**package.files, FILE: content}
+        for name in files:
+            check_path(f"{folder_path(skill.skill_id)}/{name}")
         status = self._status(skill.skill_id, files)
         self._seen.add(skill.skill_id)
         if status in {"created", "updated"}:

@@ -198,7 +198,12 @@ class SkillsManager:
         return [self.library(actor, ref) for ref in self._refs(actor, team_id)]
 
     def library(self, actor: Actor, ref: VolumeRef) -> Library:
-        """Return one volume's library as it is now."""
+        """Return one volume's library as it is now.
+
+        Raises:
+            NotFound: `volume.unknown`, for a volume that does not concern the actor.
+        """
+        require(actor.principal, ref, write=False)
         known = self._libraries.get(ref)
         if known is None or known.commit != self._head(actor, ref):
             return self._load(actor, ref)
@@ -217,16 +222,17 @@ class SkillsManager:
         self.libraries(actor, team_id)
 
     def _refs(self, actor: Actor, team_id: str | None) -> list[VolumeRef]:
-        teams = [team_id] if team_id else sorted(actor.teams)
-        return [actor.volume, *(VolumeRef.team(team) for team in teams), SYSTEM]
+        if team_id:
+            team = VolumeRef.team(team_id)
+            require(actor.principal, team, write=False)
+            return [actor.volume, team, SYSTEM]
+        return [actor.volume, *(VolumeRef.team(team) for team in sorted(actor.teams)), SYSTEM]
 
     def _head(self, actor: Actor, ref: VolumeRef) -> str:
         """Return the commit of a volume, empty for one that was never created: reading creates nothing."""
         known = self._libraries.get(ref)
-        if known is None or not known.commit:
-            require(actor.principal, ref, write=False)
-            if not self._volumes.exists(ref):
-                return ""
+        if (known is None or not known.commit) and not self._volumes.exists(ref):
+            return ""
         return self._volumes.open(actor.principal, ref).store.head() or ""
 
     def library_of(self, volume: GitVolume) -> Library:

@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from llmos_lite.core.skills.segment import HEADER_BIT, LARGEST, PRINT_WIDTH, STEP, Document, Segment
+from llmos_lite.core.skills.segment import HEADER_BIT, LARGEST, PRINT_WIDTH, STEP, Document, Numbers, Segment
 from llmos_lite.core.skills.text import Analyzer, Hashes, pair_hashes
 
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -56,11 +56,39 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """A segment and which of its documents still count."""
+    """A segment and what of it still counts.
+
+    Args:
+        segment: the postings.
+        alive: which documents count; shape (documents,).
+        count: how many they are.
+        frequency: in how many of them each term stands, shape (terms,); None when all documents count.
+    """
 
     segment: Segment
     alive: npt.NDArray[np.bool_]
     count: int
+    frequency: npt.NDArray[np.int32] | None = None
+
+    @classmethod
+    def whole(cls, segment: Segment) -> _Piece:
+        """Return a piece of which everything counts."""
+        return cls(segment, np.ones(len(segment), dtype=bool), len(segment))
+
+    def postings(self, terms: Hashes) -> tuple[Numbers, Numbers, Numbers]:
+        """Return where each term's postings begin and end, and in how many documents that count it stands."""
+        place, begin, end = self.segment.postings(terms)
+        if self.frequency is None or not len(self.frequency):
+            return begin, end, end - begin
+        return begin, end, self.frequency[place] * (end > begin)
+
+    def pair_postings(self, pairs: Hashes) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.uint16]]:
+        """Return (index into `pairs`, document) of every document that counts and holds one of these pairs."""
+        which, docs = self.segment.pair_postings(pairs)
+        if self.frequency is None:
+            return which, docs
+        counts = self.alive[docs]
+        return which[counts], docs[counts]
 
     def without(self, keys: Collection[str]) -> _Piece:
         gone = [place for place, key in enumerate(self.segment.keys) if key in keys and self.alive[place]]
@@ -68,7 +96,8 @@ class _Piece:
             return self
         alive = self.alive.copy()
         alive[gone] = False
-        return _Piece(self.segment, alive, self.count - len(gone))
+        counted = alive[self.segment.docs].astype(np.int32)
+        return _Piece(self.segment, alive, self.count - len(gone), np.add.reduceat(counted, self.segment.starts[:-1]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +126,7 @@ class SkillIndex:
         replaced = {document.key for document in fresh} | set(gone)
         pieces = [piece.without(replaced) for piece in self.pieces] if replaced else list(self.pieces)
         for start in range(0, len(fresh), LARGEST):
-            segment = Segment.build(fresh[start : start + LARGEST], self.analyzer)
-            pieces.append(_Piece(segment, np.ones(len(segment), dtype=bool), len(segment)))
+            pieces.append(_Piece.whole(Segment.build(fresh[start : start + LARGEST], self.analyzer)))
         return SkillIndex(self.analyzer, tuple(_merged([piece for piece in pieces if piece.count])))
 
 
@@ -121,8 +149,7 @@ def _with_tail_merged(pieces: list[_Piece]) -> list[_Piece]:
 
 
 def _joined(pieces: Sequence[_Piece]) -> _Piece:
-    segment = Segment.merge([(piece.segment, piece.alive) for piece in pieces])
-    return _Piece(segment, np.ones(len(segment), dtype=bool), len(segment))
+    return _Piece.whole(Segment.merge([(piece.segment, piece.alive) for piece in pieces]))
 
 
 def search(
@@ -177,8 +204,9 @@ class _Search:
 
     def _chosen(self, terms: Hashes) -> tuple[Hashes, list[tuple[list[int], list[int]]]]:
         """Choose the rarest terms and weigh them; return them and where their postings lie in each piece."""
-        found = [piece.segment.postings(terms) for _, piece in self.pieces]
-        frequency = sum((end - begin for begin, end in found), start=np.zeros(len(terms), dtype=np.int32))
+        looked_up = [piece.postings(terms) for _, piece in self.pieces]
+        frequency = sum((counts for _, _, counts in looked_up), start=np.zeros(len(terms), dtype=np.int32))
+        found = [(begin, end) for begin, end, _ in looked_up]
         if len(terms) > QUERY_TERMS:
             order = np.argsort(np.where(frequency == 0, self.total + 1, frequency), kind="stable")[:QUERY_TERMS]
             terms, frequency = terms[order], frequency[order]
@@ -205,7 +233,7 @@ class _Search:
         if not neighbours:
             return
         both = np.array(list(neighbours), dtype=np.uint32)
-        found = [piece.segment.pair_postings(pair_hashes(both[:, 0], both[:, 1])) for _, piece in self.pieces]
+        found = [piece.pair_postings(pair_hashes(both[:, 0], both[:, 1])) for _, piece in self.pieces]
         frequency = sum((np.bincount(which, minlength=len(both)) for which, _ in found), start=np.zeros(len(both)))
         gains = PAIR_WEIGHT * _idf(frequency.astype(np.float64, copy=False), self.total)
         for matches, (which, docs) in zip(self.matches, found, strict=True):

@@ -158,15 +158,15 @@ class Segment:
     def _bits(self) -> int:
         return (len(self.buckets) - 1).bit_length() - 1
 
-    def postings(self, hashes: Hashes) -> tuple[Numbers, Numbers]:
-        """Return where the postings of each term begin and end; both 0 for a term that is not here."""
+    def postings(self, hashes: Hashes) -> tuple[npt.NDArray[np.intp], Numbers, Numbers]:
+        """Return each term's place among `terms`, and where its postings begin and end: both 0 when it is not here."""
         if not len(self.terms):
             nothing = np.zeros(len(hashes), dtype=np.int32)
-            return nothing, nothing
-        place = np.searchsorted(self.terms, hashes)
+            return nothing.astype(np.intp), nothing, nothing
+        place = self.terms.searchsorted(hashes)
         place[place == len(self.terms)] = 0
         here = self.terms[place] == hashes
-        return np.where(here, self.starts[place], 0), np.where(here, self.starts[place + 1], 0)
+        return place, self.starts[place] * here, self.starts[place + 1] * here
 
     def pair_postings(self, hashes: Hashes) -> tuple[npt.NDArray[np.intp], Short]:
         """Return (index into `hashes`, document) of every document that holds one of these pairs."""

@@ -1,0 +1,88 @@
+"""No skill is better than a wrong one."""
+
+from __future__ import annotations
+
+import pytest
+
+from llmos_lite.core.skills.abstain import THRESHOLD, evidence, is_side_request
+from llmos_lite.core.skills.format import Skill
+from llmos_lite.core.skills.manager import SkillsManager
+from llmos_lite.core.skills.search import Hit
+from llmos_lite.core.skills.starter import starter_skills
+
+STARTER = [Skill.parse(skill_id, text, volume="system") for skill_id, text in starter_skills().items()]
+
+NEEDS_ONE = {
+    "Review this pull request": "code-review",
+    "Write a Python script that renames files": "python-scripts",
+    "SQL query to count users per country": "sql-queries",
+    "summarize the meeting and list the action items": "meeting-notes",
+    "why does my program crash with a segfault?": "debugging",
+}
+NEEDS_NONE = [
+    "hi",
+    "thanks a lot, that was great!",
+    "what is the capital of France?",
+    "how do I boil an egg",
+    "tell me a joke",
+    "book a table for two tonight",
+    "what's the weather like in Lisbon",
+    "你好 今天天气怎么样",
+    "مرحبا",
+    "🎉🎉🎉",
+    "null",
+]
+ON_THE_SIDE = [
+    "### Task:\nGenerate a concise, 3-5 word title with an emoji summarizing the chat history.\nreview my code",
+    "### Task:\nGenerate 1-3 broad tags categorizing the main themes of the chat history, along with subtopic tags.",
+    "### Task:\nSuggest 3-5 relevant follow-up questions or prompts that the user might ask next in this chat",
+    "Please write a 5-10 word title for the following conversation:\n\nUser: review my python code",
+]
+
+
+@pytest.mark.parametrize(("query", "skill_id"), NEEDS_ONE.items())
+def test_what_needs_a_skill_gets_it(manager: SkillsManager, query: str, skill_id: str) -> None:
+    assert manager.filter_skills_by_query(STARTER, query)[0].skill.skill_id == skill_id
+
+
+@pytest.mark.parametrize("query", [*NEEDS_NONE, *ON_THE_SIDE])
+def test_what_needs_none_gets_none(manager: SkillsManager, query: str) -> None:
+    assert manager.filter_skills_by_query(STARTER, query) == []
+
+
+@pytest.mark.parametrize("query", ON_THE_SIDE)
+def test_side_requests_are_known(query: str) -> None:
+    assert is_side_request(query)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "Write a title for my blog post on Rust",
+        "Generate tags for this article",
+        "suggest names for a cat",
+        "a" * 100_000,
+    ],
+)
+def test_ordinary_requests_are_none(query: str) -> None:
+    assert not is_side_request(query)
+
+
+def test_a_skill_that_is_named_is_used(manager: SkillsManager) -> None:
+    skill = Skill(skill_id="deploy", name="Deploy", description="How we deploy", body="Run make deploy.")
+    (found,) = manager.filter_skills_by_query([skill], "how do I deploy the service?")
+    assert found.fits
+    assert manager.filter_skills_by_query([skill], "how do I run the marathon?") == []
+
+
+def test_the_weak_stay_in_a_ranking_and_say_so(manager: SkillsManager) -> None:
+    found = manager.filter_skills_by_query(STARTER, "which meetings do I have today", only_fitting=False)
+    assert found
+    assert not any(scored.fits for scored in found)
+
+
+def test_evidence_grows_with_what_matches_and_shrinks_with_the_library() -> None:
+    few = Hit(source=0, key="x", score=20.0, coverage=0.5, header=0.5, terms=2, searched=10)
+    many = Hit(source=0, key="x", score=20.0, coverage=0.5, header=0.5, terms=2, searched=10_000)
+    assert evidence(few) > THRESHOLD > evidence(many)
+    assert evidence(few, named=True) > evidence(few)

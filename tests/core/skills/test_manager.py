@@ -1,0 +1,225 @@
+"""What somebody sees: user over team over system, as the volumes are now, and cached until they change."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from conftest import ALICE, BOB, DATA, skill_text
+
+from llmos_lite.core.accounts.permissions import Actor
+from llmos_lite.core.skills import manager as manager_module
+from llmos_lite.core.skills.format import estimate_tokens
+from llmos_lite.core.skills.manager import SkillsManager
+from llmos_lite.errors import NotFound
+from llmos_lite.volumes.access import PLATFORM, SYSTEM, VolumeRef
+from llmos_lite.volumes.git_volume import GitVolume, author_of
+from llmos_lite.volumes.manager import VolumeManager
+
+
+def seen(manager: SkillsManager, actor: Actor, team_id: str | None = None) -> list[tuple[str, str, str]]:
+    return [(skill.skill_id, skill.volume, skill.shadowed_by) for skill in manager.load_skills_for_user(actor, team_id)]
+
+
+def test_user_overrides_team_overrides_system(
+    manager: SkillsManager, system: GitVolume, team: GitVolume, own: GitVolume
+) -> None:
+    for volume in (system, team, own):
+        volume.write_skill("deploy", skill_text("deploy", f"Deploys from {volume.ref}"))
+    system.write_skill("backup", skill_text("backup", "Makes a backup"))
+    assert seen(manager, ALICE) == [
+        ("backup", "system", ""),
+        ("deploy", "user:alice", ""),
+        ("deploy", "team:sre", "user:alice"),
+        ("deploy", "system", "user:alice"),
+    ]
+    assert seen(manager, BOB)[1:] == [("deploy", "team:sre", ""), ("deploy", "system", "team:sre")]
+    (used,) = manager.build_context_for_query(ALICE, "deploy").used
+    assert used.skill.volume == "user:alice"
+    own.delete_skill("deploy")
+    (used,) = manager.build_context_for_query(ALICE, "deploy").used
+    assert used.skill.volume == "team:sre"
+
+
+def test_the_chosen_team_counts_alone_and_all_in_alphabetical_order(
+    manager: SkillsManager, volumes: VolumeManager, team: GitVolume
+) -> None:
+    team.write_skill("deploy", skill_text("deploy", "Deploys for sre"))
+    volumes.open(PLATFORM, DATA, write=True).write_skill("deploy", skill_text("deploy", "Deploys for data"))
+    assert seen(manager, BOB) == [("deploy", "team:data", ""), ("deploy", "team:sre", "team:data")]
+    assert seen(manager, BOB, "sre") == [("deploy", "team:sre", "")]
+
+
+def test_a_strangers_team_is_not_found(manager: SkillsManager, volumes: VolumeManager) -> None:
+    volumes.create(DATA)
+    for ask in (manager.load_skills_for_user, manager.is_warm, manager.warm):
+        with pytest.raises(NotFound) as raised:
+            ask(ALICE, "data")
+        assert raised.value.code == "volume.unknown"
+
+
+def test_looking_makes_no_volume(manager: SkillsManager, volumes: VolumeManager) -> None:
+    assert manager.load_skills_for_user(ALICE) == []
+    assert manager.build_context_for_query(ALICE, "deploy").text == ""
+    assert volumes.refs() == []
+    assert manager.is_warm(ALICE)
+
+
+def test_a_broken_skill_is_listed_and_shadows_nobody(manager: SkillsManager, system: GitVolume, own: GitVolume) -> None:
+    system.write_skill("deploy", skill_text("deploy", "Deploys things"))
+    own.write_skill("deploy", "---\nname: [\n---\nDeploy.")
+    broken, good = manager.load_skills_for_user(ALICE)
+    assert "no valid YAML" in (broken.error or "")
+    assert (good.volume, good.shadowed_by, good.usable) == ("system", "", True)
+    assert [scored.skill.volume for scored in manager.build_context_for_query(ALICE, "deploy").used] == ["system"]
+
+
+def test_binary_files_empty_folders_and_odd_names_are_listed_with_their_error(
+    manager: SkillsManager, own: GitVolume
+) -> None:
+    own.store.commit(
+        {
+            "skills/binary.md": b"\x89PNG\0\xff",
+            "skills/empty/notes.txt": b"x",
+            "skills/Deploy/SKILL.md": skill_text("Deploy", "d").encode(),
+            "skills/deploy/SKILL.md": skill_text("deploy", "d").encode(),
+            "skills/My Skill.md": b"# x",
+        },
+        "Add odd files",
+        author_of("alice"),
+    )
+    errors = {skill.skill_id: skill.error for skill in manager.load_skills_for_user(ALICE)}
+    assert set(errors) == {"binary", "empty", "Deploy", "deploy", "My Skill.md"}
+    assert "no UTF-8" in (errors["binary"] or "")
+    assert errors["empty"] == "Its folder holds no SKILL.md."
+    assert "'Deploy' is no skill id" in (errors["Deploy"] or "")
+    assert errors["deploy"] is None
+
+
+def test_a_file_dropped_into_the_work_tree_is_served(
+    manager: SkillsManager, volumes: VolumeManager, own: GitVolume
+) -> None:
+    folder = volumes.folder(own.ref) / "skills"
+    folder.mkdir(exist_ok=True)
+    (folder / "tea.md").write_text(
+        "---\nname: Tea\ncategory: data\ndescription: Brews tea\nkeywords: [tea]\n---\nBoil."
+    )
+    volumes.adopt(own.ref)
+    (found,) = manager.build_context_for_query(ALICE, "brew tea").used
+    assert (found.skill.name, found.skill.path) == ("Tea", "skills/tea.md")
+
+
+def test_a_link_in_the_work_tree_leads_nowhere(
+    manager: SkillsManager, volumes: VolumeManager, own: GitVolume, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret.md"
+    secret.write_text(skill_text("secret", "Tells secrets"))
+    folder = volumes.folder(own.ref) / "skills"
+    folder.mkdir(exist_ok=True)
+    (folder / "secret.md").symlink_to(secret)
+    volumes.adopt(own.ref)
+    assert manager.build_context_for_query(ALICE, "secrets").used == []
+
+
+def test_warm_until_something_changes(manager: SkillsManager, system: GitVolume, own: GitVolume) -> None:
+    system.write_skill("deploy", skill_text("deploy", "Deploys things"))
+    assert not manager.is_warm(ALICE)
+    manager.warm(ALICE)
+    assert manager.is_warm(ALICE)
+    own.write_skill("tea", skill_text("tea", "Brews tea"))
+    assert not manager.is_warm(ALICE)
+    assert manager.build_context_for_query(ALICE, "tea").used
+    assert manager.is_warm(ALICE)
+
+
+def test_only_what_changed_is_read_again(manager: SkillsManager, system: GitVolume) -> None:
+    system.write_skill("deploy", skill_text("deploy", "Deploys things"))
+    system.write_skill("tea", skill_text("tea", "Brews tea"))
+    before = {skill.skill_id: skill for skill in manager.load_skills_for_user(ALICE)}
+    system.write_skill("tea", skill_text("tea", "Brews coffee"))
+    after = {skill.skill_id: skill for skill in manager.load_skills_for_user(ALICE)}
+    assert after["deploy"] is before["deploy"]
+    assert after["tea"].description == "Brews coffee"
+    assert manager.build_context_for_query(ALICE, "brew coffee").used
+    system.delete_skill("tea")
+    assert manager.build_context_for_query(ALICE, "brew coffee").used == []
+    assert [skill.skill_id for skill in manager.load_skills_for_user(ALICE)] == ["deploy"]
+
+
+def test_a_list_that_was_handed_out_is_the_callers(manager: SkillsManager, system: GitVolume) -> None:
+    system.write_skill("deploy", skill_text("deploy", "Deploys things"))
+    manager.load_skills_for_user(ALICE).clear()
+    assert len(manager.load_skills_for_user(ALICE)) == 1
+
+
+def test_a_context_says_from_which_commits_it_is(manager: SkillsManager, system: GitVolume, own: GitVolume) -> None:
+    system.write_skill("deploy", skill_text("deploy", "Deploys things"))
+    context = manager.build_context_for_query(ALICE, "deploy things")
+    assert context.commits == {"system": system.store.head(), "user:alice": own.store.head()}
+    assert context.used[0].skill.version == system.list_skills()[0].version
+    assert '<skill_content name="deploy" version="' in context.text
+
+
+def test_a_context_keeps_its_budget(volumes: VolumeManager, system: GitVolume) -> None:
+    for number in range(3):
+        body = "Deploy the service.\n\n" * 400 + f"z{number} " * 999
+        system.write_skill(f"deploy-{number}", skill_text(f"deploy-{number}", "Deploys a service", body))
+    context = SkillsManager(volumes, budget_tokens=1500).build_context_for_query(ALICE, "deploy the service")
+    assert len(context.used) >= 2
+    assert context.text.count("<skill_content") == 1
+    assert "Cut to fit" in context.text
+    assert estimate_tokens(context.text) <= 1500
+
+
+def test_lists_of_any_origin_can_be_filtered(manager: SkillsManager, system: GitVolume) -> None:
+    system.write_skill("deploy", skill_text("deploy", "Deploys things", keywords="rollout, ship"))
+    system.write_skill("tea", skill_text("tea", "Brews tea"))
+    skills = manager.load_skills_for_user(ALICE)
+    for given in (skills, [*skills], [*reversed(skills)]):
+        assert [one.skill.skill_id for one in manager.filter_skills_by_query(given, "ship the rollout")] == ["deploy"]
+    assert manager.filter_skills_by_query([], "tea") == []
+
+
+@pytest.mark.parametrize("query", ["", "a", "x" * 1_000_000, "🎉", "\0", "你好", "مرحبا", "ep", "---", "%s {0}"])
+def test_odd_queries_give_nothing_and_no_error(manager: SkillsManager, system: GitVolume, query: str) -> None:
+    system.write_skill("deploy", skill_text("deploy", "Deploys things"))
+    assert manager.build_context_for_query(ALICE, query).used == []
+
+
+def test_caches_are_bounded(manager: SkillsManager, volumes: VolumeManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manager_module, "CACHED_LIBRARIES", 3)
+    monkeypatch.setattr(manager_module, "CACHED_LISTS", 2)
+    volumes.open(PLATFORM, SYSTEM, write=True).write_skill("deploy", skill_text("deploy", "Deploys things"))
+    for number in range(6):
+        actor = Actor(f"user{number}")
+        volumes.open(PLATFORM, VolumeRef.user(actor.user_id), write=True)
+        assert [skill.skill_id for skill in manager.load_skills_for_user(actor)] == ["deploy"]
+    assert len(manager._libraries) == 3
+    assert len(manager._lists) == 2
+    assert SYSTEM in manager._libraries
+
+
+def test_many_threads_see_every_change(manager: SkillsManager, system: GitVolume) -> None:
+    failures: list[BaseException] = []
+    done = threading.Event()
+
+    def read() -> None:
+        try:
+            while not done.is_set():
+                ids = [skill.skill_id for skill in manager.load_skills_for_user(ALICE)]
+                assert ids == sorted(ids)
+                manager.build_context_for_query(ALICE, "deploys number")
+        except BaseException as error:  # noqa: BLE001 - carried to the test's own thread
+            failures.append(error)
+
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    for number in range(20):
+        system.write_skill(f"skill-{number:02}", skill_text(f"skill-{number:02}", f"Deploys number {number}"))
+    done.set()
+    for reader in readers:
+        reader.join(20)
+    assert not failures
+    assert len(manager.load_skills_for_user(ALICE)) == 20
