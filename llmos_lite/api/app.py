@@ -10,7 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 from llmos_lite.api.chat import ChatEndpoint
-from llmos_lite.api.errors import Asgi, Receive, Scope, Send
+from llmos_lite.api.errors import Asgi, MethodNotAllowed, Receive, Scope, Send
 from llmos_lite.api.health import Health, Metrics, Ready
 from llmos_lite.api.middleware import Edge, wrap
 from llmos_lite.bootstrap import Services
@@ -39,6 +39,7 @@ class App:
             ("GET", "/ready"): Ready(services),
             ("GET", "/metrics"): Metrics(services),
         }
+        self._paths = {path for _, path in self._hot}
         self._routes: FastAPI | None = None
         self._loading = asyncio.Lock()
         self._tasks: list[asyncio.Task[FastAPI]] = []
@@ -67,6 +68,8 @@ class App:
         if scope["method"] == "HEAD":  # the server leaves the body out by itself
             scope = {**scope, "method": "GET"}
         answer = self._hot.get((scope["method"], scope["path"]))
+        if answer is None and scope["path"] in self._paths:
+            raise MethodNotAllowed(scope["method"], {method for method, path in self._hot if path == scope["path"]})
         if answer is None:
             answer = cast("Asgi", await self.routes())
         await answer(scope, receive, send)

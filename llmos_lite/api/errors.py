@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
 from typing import Any, TypeAlias
 
 import msgspec
 
-from llmos_lite.errors import LlmosError, RateLimited, StorageFailed, Unauthenticated, Unavailable, storage_error
+from llmos_lite.errors import (
+    Invalid,
+    LlmosError,
+    RateLimited,
+    StorageFailed,
+    Unauthenticated,
+    Unavailable,
+    storage_error,
+)
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -25,6 +33,16 @@ _BROKEN_DISK = ("readonly database", "database or disk is full", "disk i/o error
 
 class Internal(LlmosError):
     """A mistake of ours; the log has its traceback under the request's id."""
+
+
+class MethodNotAllowed(Invalid):
+    """The path is there, the method is not."""
+
+    status = 405
+
+    def __init__(self, method: str, allowed: Iterable[str]) -> None:
+        self.allowed = ", ".join(sorted(allowed))
+        super().__init__("method.not_allowed", f"{method[:20]} does not work here.", hint=f"Use {self.allowed}.")
 
 
 def explain(error: BaseException) -> LlmosError:
@@ -75,6 +93,8 @@ def problem_headers(error: LlmosError) -> list[tuple[bytes, bytes]]:
     headers = [(b"content-type", PROBLEM)]
     if isinstance(error, Unauthenticated):
         headers.append((b"www-authenticate", b'Bearer realm="llmos"'))
+    if isinstance(error, MethodNotAllowed):
+        headers.append((b"allow", error.allowed.encode()))
     if isinstance(error, (RateLimited, Unavailable)):
         headers.append((b"retry-after", str(error.detail.get("retry_after", 1)).encode()))
     return headers

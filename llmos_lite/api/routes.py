@@ -9,12 +9,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.requests import Request
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
-from starlette.routing import Match
+from starlette.routing import BaseRoute, Match
 
 import llmos_lite
 from llmos_lite.api import accounts, evolution, home, imports, proposals, runs, skills, traces, upkeep, volumes
 from llmos_lite.api.chat import OPENAPI as CHAT
-from llmos_lite.api.errors import explain, problem_body, problem_headers
+from llmos_lite.api.errors import MethodNotAllowed, explain, problem_body, problem_headers
 from llmos_lite.api.health import OPENAPI as HEALTH
 from llmos_lite.api.openapi import document
 from llmos_lite.bootstrap import Services
@@ -71,26 +71,19 @@ async def _http(request: Request, error: Exception) -> Response:
     if error.status_code == 404:  # noqa: PLR2004
         return await _problem(request, NotFound("route.unknown", f"There is nothing at {request.url.path[:200]!r}."))
     if error.status_code == 405:  # noqa: PLR2004
-        allowed = ", ".join(sorted(_methods(request)))
-        response = await _problem(request, MethodNotAllowed(request.method, allowed))
-        response.headers["allow"] = allowed
-        return response
+        return await _problem(request, MethodNotAllowed(request.method, _methods(request)))
     return await _problem(request, Invalid("request.invalid", str(error.detail)))
-
-
-class MethodNotAllowed(Invalid):
-    """The path is there, the method is not."""
-
-    status = 405
-
-    def __init__(self, method: str, allowed: str) -> None:
-        super().__init__("method.not_allowed", f"{method[:20]} does not work here.", hint=f"Use {allowed}.")
 
 
 def _methods(request: Request) -> set[str]:
     """Return every method that some route answers at this path; a router names only those of the first."""
-    routes = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    routes = [route for route in all_routes() if route.matches(request.scope)[0] is not Match.NONE]
     return {method for route in routes for method in getattr(route, "methods", None) or ()}
+
+
+def all_routes() -> list[BaseRoute]:
+    """Return every route of the app but the hot ones."""
+    return [*(route for module in MODULES for route in module.router.routes), *home.ROUTES]
 
 
 async def _validation(request: Request, error: Exception) -> Response:
