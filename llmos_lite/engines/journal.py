@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, NamedTuple, Protocol, TypeAlias
 
@@ -155,13 +156,6 @@ class NoJournal:
         return Unavailable("journal.elsewhere", "Only the server process records traces.", hint="Ask the server.")
 
 
-class _Slot(NamedTuple):
-    volume: str
-    trace_id: str
-    at: int
-    place: Place
-
-
 class _Fixed(msgspec.Struct, frozen=True, array_like=True):
     """A batch as the log holds it."""
 
@@ -171,32 +165,32 @@ class _Fixed(msgspec.Struct, frozen=True, array_like=True):
     seqs: tuple[int, ...]
 
 
-_Result: TypeAlias = Sequence[int] | LlmosError
-_Future: TypeAlias = asyncio.Future[Sequence[int]] | Future[Sequence[int]]
+@dataclass(slots=True)
+class _Slot:
+    """What the index holds of an event; its place is known when it is durable."""
 
-
-class _Item(NamedTuple):
-    """A payload in two parts, and what of it the index holds."""
-
-    head: bytes
-    body: bytes
+    seq: int
     volume: str
     trace_id: str
     at: int
+    place: Place
+
+
+_Future: TypeAlias = asyncio.Future[None] | Future[None]
 
 
 class _Write(NamedTuple):
-    """Work for the writer: frames that go together, and who waits for them; `seqs` only when they are known already."""
+    """Work for the writer: frames that go together, what the index will hold of them, and who waits."""
 
-    kind: Kind
-    items: Sequence[_Item]
+    frames: Sequence[Frame]
+    slots: Sequence[_Slot]
     needed: int
     future: _Future
     loop: asyncio.AbstractEventLoop | None = None
-    seqs: Sequence[int] = ()
 
 
 _HEAD = struct.Struct("<QHH")
+_NOWHERE = Place(0, 0, 0)
 
 
 class LocalJournal:
@@ -220,11 +214,10 @@ class LocalJournal:
         self._volumes: dict[str, dict[int, None]] = {}
         self._traces: dict[str, list[int]] = {}
         self._batches: dict[str, tuple[int, _Fixed, Place]] = {}
-        self._seq = 0
         self._finishing = threading.Lock()
-        self._recover()
-        self._last: asyncio.Future[Sequence[int]] | None = None
+        self._seqs = itertools.count(self._recover() + 1)
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
+        self._last: asyncio.Future[None] | None = None
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
@@ -236,22 +229,29 @@ class LocalJournal:
 
     async def append(self, volume: str, trace_id: str, line: bytes) -> int:
         """Store one event; see `Journal`."""
-        return (await self.append_many([(volume, trace_id, line)]))[0]
+        return (await self.append_many(((volume, trace_id, line),)))[0]
 
     async def append_many(self, lines: Sequence[Line]) -> Sequence[int]:
         """Store several events; see `Journal`."""
-        if not lines:
-            return []
         while self._last is not None and self._queue.qsize() >= WAITING:
             await asyncio.wait([self._last])
         self._check_open()
         at = time.time_ns() // 1_000_000
-        items = [_pack(at, *line) for line in lines]
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Sequence[int]] = loop.create_future()
-        self._last = future
-        self._queue.put(_Write(Kind.EVENT, items, _needed(items), future, loop))
-        return await future
+        slots: list[_Slot] = []
+        frames: list[Frame] = []
+        needed = 0
+        for volume, trace_id, line in lines:
+            seq = next(self._seqs)
+            slots.append(_Slot(seq, volume, trace_id, at, _NOWHERE))
+            head = _pack(at, volume, trace_id)
+            frames.append(Frame(Kind.EVENT, seq, head, line))
+            needed += span(len(head) + len(line))
+        if slots:
+            loop = asyncio.get_running_loop()
+            self._last = future = loop.create_future()
+            self._queue.put(_Write(frames, slots, needed, future, loop))
+            await future
+        return [slot.seq for slot in slots]
 
     def get(self, trace_id: str) -> list[Entry]:
         """Return the events of one trace; see `Journal`."""
@@ -278,7 +278,7 @@ class LocalJournal:
             if not entries:
                 return None
             fixed = _Fixed(volume, time.time_ns() // 1_000_000, tuple(name(entries)), tuple(one.seq for one in entries))
-            self._submit(Kind.BATCH, [_pack_batch(fixed)])
+            self._submit([Frame(Kind.BATCH, next(self._seqs), b"", msgspec.msgpack.encode(fixed))])
         seq, fixed, _ = self._batches[volume]
         return Batch(seq, volume, fixed.at, fixed.names, tuple(self._entries(fixed.seqs)))
 
@@ -315,7 +315,7 @@ class LocalJournal:
 
     def _entry(self, seq: int) -> Entry:
         slot = self._slots[seq]
-        line = _unpack(Kind.EVENT, self._log.read(slot.place)).body
+        line = _unpack(self._log.read(slot.place))[3]
         return Entry(seq, slot.volume, slot.trace_id, slot.at, line)
 
     def _entries(self, seqs: Sequence[int]) -> list[Entry]:
@@ -347,12 +347,13 @@ class LocalJournal:
 
     # The writer
 
-    def _submit(self, kind: Kind, items: Sequence[_Item], seqs: Sequence[int] = ()) -> Sequence[int]:
+    def _submit(self, frames: Sequence[Frame], slots: Sequence[_Slot] = ()) -> None:
         """Write frames from a thread that is not the event loop's; return when they are durable."""
         self._check_open()
-        future: Future[Sequence[int]] = Future()
-        self._queue.put(_Write(kind, items, _needed(items), future, None, seqs))
-        return future.result()
+        future: Future[None] = Future()
+        needed = sum(span(len(frame.head) + len(frame.body)) for frame in frames)
+        self._queue.put(_Write(frames, slots, needed, future))
+        future.result()
 
     def _run(self) -> None:
         open_ = True
@@ -363,8 +364,7 @@ class LocalJournal:
                     group.append(self._queue.get_nowait())
             writes = [write for write in group if write is not None]
             open_ = len(writes) == len(group)
-            answers = [answer for part in self._parts(writes) for answer in self._write(part)]
-            _answer(writes, answers)
+            _answer([(write, error) for part in self._parts(writes) for error in [self._write(part)] for write in part])
 
     def _parts(self, writes: Sequence[_Write]) -> Iterator[list[_Write]]:
         """Cut a group so that each part fits into one segment."""
@@ -379,116 +379,109 @@ class LocalJournal:
         if part:
             yield part
 
-    def _write(self, part: Sequence[_Write]) -> list[_Result]:
-        """Write some frames with one durable write, and enter them into the index."""
-        frames: list[Frame] = []
-        items: list[_Item] = []
-        results: list[_Result] = []
-        for write in part:
-            seqs = write.seqs or range(self._seq + 1, self._seq + 1 + len(write.items))
-            self._seq = max(self._seq, seqs[-1])
-            results.append(seqs)
-            items += write.items
-            frames += [Frame(write.kind, seq, item[0], item[1]) for seq, item in zip(seqs, write.items, strict=True)]
+    def _write(self, part: Sequence[_Write]) -> LlmosError | None:
+        """Write some frames with one durable write, and enter them into the index; return what went wrong."""
+        frames = [frame for write in part for frame in write.frames]
+        slots = [slot for write in part for slot in write.slots]
         try:
             places = self._log.append(frames)
         except OSError as error:
-            return [storage_error(error, "store the trace")] * len(part)
+            return storage_error(error, "store the trace")
         with self._lock:
-            for frame, item, place in zip(frames, items, places, strict=True):
-                self._index(frame, item, place)
-        return results
-
-    def _index(self, frame: Frame, item: _Item, place: Place) -> Place | None:
-        """Enter a frame; return the place of an older copy of it, if there is one."""
-        seq = frame.key
-        if frame.kind is Kind.BATCH:
-            fixed = msgspec.msgpack.decode(frame.body, type=_Fixed)
-            before = self._batches.get(fixed.volume)
-            self._batches[fixed.volume] = seq, fixed, place
-            return before[2] if before else None
-        _, _, volume, trace_id, at = item
-        copied = self._slots.get(seq)
-        self._slots[seq] = _Slot(volume, trace_id, at, place)
-        if copied:
-            return copied.place
-        self._volumes.setdefault(volume, {})[seq] = None
-        self._traces.setdefault(trace_id, []).append(seq)
+            events = iter(slots)
+            for frame, place in zip(frames, places, strict=True):
+                if frame[0] is Kind.EVENT:
+                    self._index(next(events), place)
+                else:
+                    self._index_batch(frame, place)
         return None
+
+    def _index(self, slot: _Slot, place: Place) -> Place | None:
+        """Enter an event; return the place of an older copy of it, if there is one."""
+        seq = slot.seq
+        copied = self._slots.get(seq)
+        slot.place = place
+        self._slots[seq] = slot
+        if copied is not None:
+            return copied.place
+        self._volumes.setdefault(slot.volume, {})[seq] = None
+        self._traces.setdefault(slot.trace_id, []).append(seq)
+        return None
+
+    def _index_batch(self, frame: Frame, place: Place) -> Place | None:
+        """Enter a batch; return the place of an older copy of it, if there is one."""
+        fixed = msgspec.msgpack.decode(frame.body, type=_Fixed)
+        before = self._batches.get(fixed.volume)
+        self._batches[fixed.volume] = frame.key, fixed, place
+        return before[2] if before else None
 
     # The log
 
-    def _recover(self) -> None:
+    def _recover(self) -> int:
+        """Enter everything that the log holds; return the highest number in it."""
+        last, copies = 0, []
         with _stored("read the journal"):
-            copies = []
             for frame, place in self._log.recover():
-                self._seq = max(self._seq, frame.key)
-                copies.append(self._index(frame, _unpack(frame.kind, frame.body), place))
+                last = max(last, frame.key)
+                if frame.kind is Kind.BATCH:
+                    copies.append(self._index_batch(frame, place))
+                else:
+                    volume, trace_id, at, _ = _unpack(frame.body)
+                    copies.append(self._index(_Slot(frame.key, volume, trace_id, at, place), place))
             self._log.finish([place for place in copies if place is not None])
             self._log.collect()
+        return last
 
     def _carry(self) -> None:
         """Write the last few live frames of old segments anew, so that the segments become free."""
         old = [number for number, live in self._log.segments[:-CARRY_SEGMENTS] if 0 < live <= self._log.size // 4]
         for number in old:
             with self._lock:
-                events = [seq for seq, slot in self._slots.items() if slot.place.segment == number]
+                slots = [replace(slot) for slot in self._slots.values() if slot.place.segment == number]
                 batches = [batch for batch in self._batches.values() if batch[2].segment == number]
-                places = [self._slots[seq].place for seq in events] + [place for _, _, place in batches]
+                places = [slot.place for slot in slots] + [place for _, _, place in batches]
                 bodies = [self._log.read(place) for place in places]
-            if events:
-                self._submit(Kind.EVENT, [_unpack(Kind.EVENT, body) for body in bodies[: len(events)]], events)
-            for seq, fixed, _ in batches:
-                self._submit(Kind.BATCH, [_pack_batch(fixed)], [seq])
+            keys = [(Kind.EVENT, slot.seq) for slot in slots] + [(Kind.BATCH, seq) for seq, _, _ in batches]
+            self._submit([Frame(*key, b"", body) for key, body in zip(keys, bodies, strict=True)], slots)
             self._log.finish(places)
 
 
-def _answer(writes: Sequence[_Write], results: Sequence[_Result]) -> None:
+def _answer(answers: Sequence[tuple[_Write, LlmosError | None]]) -> None:
     """Tell those who wait, with one call into each event loop.
 
     A whole group is told together: told in two parts, its callers would come back as two groups for ever.
     """
-    loops: dict[asyncio.AbstractEventLoop | None, list[tuple[_Future, _Result]]] = {}
-    for write, result in zip(writes, results, strict=True):
-        loops.setdefault(write.loop, []).append((write.future, result))
-    for loop, answers in loops.items():
+    loops: dict[asyncio.AbstractEventLoop | None, list[tuple[_Future, LlmosError | None]]] = {}
+    for write, error in answers:
+        loops.setdefault(write.loop, []).append((write.future, error))
+    for loop, told in loops.items():
         if loop is None:
-            _settle(answers)
+            _settle(told)
         else:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(_settle, answers)
+                loop.call_soon_threadsafe(_settle, told)
 
 
-def _settle(answers: Sequence[tuple[_Future, _Result]]) -> None:
-    for future, result in answers:
+def _settle(told: Sequence[tuple[_Future, LlmosError | None]]) -> None:
+    for future, error in told:
         if future.done():
             continue
-        if isinstance(result, LlmosError):
-            future.set_exception(result)
+        if error is None:
+            future.set_result(None)
         else:
-            future.set_result(result)
+            future.set_exception(error)
 
 
-def _needed(items: Sequence[_Item]) -> int:
-    return sum([span(len(item[0]) + len(item[1])) for item in items])
-
-
-def _pack(at: int, volume: str, trace_id: str, line: bytes) -> _Item:
+def _pack(at: int, volume: str, trace_id: str) -> bytes:
     one, other = volume.encode(), trace_id.encode()
-    return _Item(_HEAD.pack(at, len(one), len(other)) + one + other, line, volume, trace_id, at)
+    return b"%b%b%b" % (_HEAD.pack(at, len(one), len(other)), one, other)
 
 
-def _pack_batch(fixed: _Fixed) -> _Item:
-    return _Item(b"", msgspec.msgpack.encode(fixed), fixed.volume, "", fixed.at)
-
-
-def _unpack(kind: Kind, payload: bytes) -> _Item:
-    """Read back what `_pack` and `_pack_batch` made."""
-    if kind is Kind.BATCH:
-        return _pack_batch(msgspec.msgpack.decode(payload, type=_Fixed))
+def _unpack(payload: bytes) -> tuple[str, str, int, bytes]:
+    """Return volume, trace id, time and line of an event."""
     at, volume, trace_id = _HEAD.unpack_from(payload)
     middle, end = _HEAD.size + volume, _HEAD.size + volume + trace_id
-    return _pack(at, payload[_HEAD.size : middle].decode(), payload[middle:end].decode(), payload[end:])
+    return payload[_HEAD.size : middle].decode(), payload[middle:end].decode(), at, payload[end:]
 
 
 @contextmanager

@@ -33,7 +33,7 @@ SPARE = 4
 ALIGN = 32
 MOST_PARTS = 1024
 """Most buffers of one system call (IOV_MAX of Linux and macOS)."""
-PIECE, LARGE = 5 << 10, 64 << 10
+PIECE = 5 << 10
 SEGMENT_MAGIC = b"LLMOSJ01"
 FRAME_MAGIC = b"LJf1"
 _SEGMENT_HEADER = struct.Struct("<8sQI12x")
@@ -213,17 +213,19 @@ def span(length: int) -> int:
     return ALIGN + length + -length % ALIGN
 
 
-def _checksum(kind: int, serial: int, key: int, *payload: bytes) -> int:
+def _checksum(kind: int, serial: int, key: int, payload: bytes = b"") -> int:
     """Return the checksum of a payload, seeded with its header, so that a change of either shows."""
-    checksum = (serial * 31 + key * 4 + kind) & 0xFFFFFFFF
-    for part in payload:
-        if PIECE < len(part) < LARGE:
-            # zlib hands the interpreter's lock over for more than 5 KB, which costs more than the checksum itself
-            view = memoryview(part)
-            for start in range(0, len(part), PIECE):
-                checksum = zlib.crc32(view[start : start + PIECE], checksum)
-        else:
-            checksum = zlib.crc32(part, checksum)
+    return zlib.crc32(payload, (serial * 31 + key * 4 + kind) & 0xFFFFFFFF)
+
+
+def _in_pieces(data: bytes, checksum: int) -> int:
+    """Return a checksum piece by piece: zlib lends the interpreter's lock out for more than 5 KB.
+
+    Getting it back costs more than the checksum itself.
+    """
+    view = memoryview(data)
+    for start in range(0, len(data), PIECE):
+        checksum = zlib.crc32(view[start : start + PIECE], checksum)
     return checksum
 
 
@@ -279,20 +281,20 @@ class SegmentLog:
         Raises:
             OSError: nothing was appended, as far as this log is concerned; the next call writes over it.
         """
-        needed = sum([span(len(head) + len(body)) for _, _, head, body in frames])
-        segment = self._room(needed)
+        segment = self._room(sum([ALIGN + -(-(len(head) + len(body)) // ALIGN) * ALIGN for _, _, head, body in frames]))
         offset, number, serial = segment.end, segment.number, self._serial
         places: list[Place] = []
         parts: list[bytes] = [] if offset > ALIGN else [_segment_header(number)]
         for kind, key, head, body in frames:
             serial += 1
             length = len(head) + len(body)
-            checksum = _checksum(kind, serial, key, head, body)
+            checksum = zlib.crc32(head, (serial * 31 + key * 4 + kind) & 0xFFFFFFFF)
+            checksum = zlib.crc32(body, checksum) if length < PIECE else _in_pieces(body, checksum)
             parts += (_FRAME_HEADER.pack(FRAME_MAGIC, kind, length, checksum, serial, key), head, body)
             if length % ALIGN:
                 parts.append(_PADDING[-length % ALIGN])
             places.append(Place(number, offset, length))
-            offset += span(length)
+            offset += ALIGN + length + -length % ALIGN
         self._write(segment, offset, parts)
         self._serial, segment.end = serial, offset
         for _, begin, length in places:
