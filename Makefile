@@ -9,7 +9,7 @@ NEW := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do $$p -c '$(NEW)' 2>/dev/null && echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev run demo test soak check bench docs openapi lock
+.PHONY: help install dev run demo test soak check bench openapi docs lock
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,11 +53,11 @@ check: dev  ## lint, types, layers, formatting, generated files
 bench: dev  ## print the benchmarks, side by side, as ratios
 	$(BIN)/python -m benchmarks
 
-docs: dev  ## write the generated parts of the docs
+openapi: dev  ## write docs/openapi.json and the other generated parts of the docs
+	$(BIN)/python -m llmos_lite openapi docs/openapi.json
 	$(BIN)/python docs/tables.py
 
-openapi: dev  ## write docs/openapi.json
-	$(BIN)/llmos openapi docs/openapi.json
+docs: openapi
 
 lock: dev  ## compile the locks again (no registry host in them)
 	$(BIN)/uv pip compile $(LOCK) --group build pyproject.toml -o requirements.lock

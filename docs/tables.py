@@ -22,6 +22,8 @@ from llmos_lite.volumes.access import TABLE, Access, PrincipalKind, VolumeKind
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 BLOCK = re.compile(r"(<!-- (table|file): (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+NOUNS = ("Chat", "Skills", "Proposals", "Traces", "Evolution", "Volumes", "Accounts", "Health")
+"""The order of the nouns in docs/api.md; others come after them."""
 LANGUAGES = {".py": "python", ".toml": "toml", ".md": "markdown", ".sh": "sh"}
 MAY = {Access.NONE: "nothing", Access.READ: "read", Access.WRITE: "read, write"}
 
@@ -68,29 +70,31 @@ def kinds() -> str:
 
 
 def routes() -> str:
-    """Return every route of docs/openapi.json with its parameters and examples."""
+    """Return every route of docs/openapi.json, by noun, with its parameters and examples."""
     described = json.loads((DOCS / "openapi.json").read_text())
-    return "\n".join(
-        _route(described, f"{method.upper()} {path}", operation)
-        for path, item in described["paths"].items()
-        for method, operation in item.items()
-    )
+    nouns: dict[str, list[str]] = {}
+    for path, item in described["paths"].items():
+        for method, operation in item.items():
+            route = _route(described, f"{method.upper()} {path}", operation)
+            nouns.setdefault(operation["tags"][0].capitalize(), []).append(route)
+    ordered = sorted(nouns, key=lambda noun: NOUNS.index(noun) if noun in NOUNS else len(NOUNS))
+    return "\n".join(part for noun in ordered for part in (f"### {noun}\n", *nouns[noun]))
 
 
 def _route(described: dict[str, Any], name: str, operation: dict[str, Any]) -> str:
-    parts = [f"### {name}\n", f"{operation['summary'].rstrip('.')}.\n"]
-    if described_ := operation.get("description", "").strip():
-        parts.append(f"{described_}\n")
+    summary, told = operation["summary"].rstrip("."), operation.get("description", "").strip()
+    parts = [f"#### {name}\n", f"{summary}.\n"]
+    if told.rstrip(".") != summary and told:
+        parts.append(f"{told}\n")
     if queries := [f"`{item['name']}`" for item in operation.get("parameters", ()) if item["in"] == "query"]:
         parts.append(f"Query: {', '.join(queries)}.\n")
     for content in operation.get("requestBody", {}).get("content", {}).values():
         parts += _example("Request", _sample(described, content))
-    for status, response in operation["responses"].items():
-        if status.startswith("2"):
-            for content in response.get("content", {}).values():
-                parts += _example(f"Answer {status}", _sample(described, content))
-    errors_ = [f"{status}" for status in operation["responses"] if not status.startswith("2")]
-    return "\n".join([*parts, f"Errors: {', '.join(errors_)}.\n"] if errors_ else parts)
+    failures = [status for status in operation["responses"] if status[0] in "45"]
+    for status in sorted(status for status in operation["responses"] if status.startswith("2")):
+        for content in operation["responses"][status].get("content", {}).values():
+            parts += _example(f"Answer {status}", _sample(described, content))
+    return "\n".join([*parts, f"Errors: {', '.join(failures)}.\n"] if failures else parts)
 
 
 def _sample(described: dict[str, Any], content: dict[str, Any]) -> object:
@@ -136,7 +140,7 @@ def main(arguments: Sequence[str]) -> int:
     stale = [page for page in sorted(DOCS.rglob("*.md")) if filled(page.read_text()) != page.read_text()]
     for page in stale:
         if "--check" in arguments:
-            print(f"{page.relative_to(ROOT)} is stale: run `make docs`")
+            print(f"{page.relative_to(ROOT)} is stale: run `make openapi`")
         else:
             page.write_text(filled(page.read_text()))
     return 1 if stale and "--check" in arguments else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -16,6 +17,10 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md")])
 LINK = re.compile(r"\]\(([^)#\s]*)(#[^)\s]*)?\)")
+SEED_ROUTES = {
+    "POST /chat", "GET /skills", "GET /skills/{skill_id}", "POST /skills", "POST /skills/promote", "POST /evolve",
+    "GET /traces", "GET /traces/{trace_id}", "GET /volumes/stats", "GET /volumes/history",
+}  # fmt: skip
 FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 
 
@@ -46,6 +51,15 @@ def test_every_setting_is_described_with_its_default() -> None:
     assert [
         key for key, shown in rows.items() if key in defaults and shown.strip("`") not in {defaults[key], "(empty)"}
     ] == []
+
+
+def test_every_route_is_described_with_an_example() -> None:
+    described, page = json.loads((DOCS / "openapi.json").read_text()), (DOCS / "api.md").read_text()
+    routes = {f"{method.upper()} {path}" for path, item in described["paths"].items() for method in item}
+    sections = dict(re.findall(r"^#### (\w+ /\S*)\n(.*?)(?=^#|\Z)", page, re.MULTILINE | re.DOTALL))
+    assert set(sections) == routes
+    assert routes >= SEED_ROUTES
+    assert [route for route, text in sections.items() if "```" not in text and not route.startswith("DELETE")] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
