@@ -11,16 +11,19 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from sqlalchemy import Connection, Insert, Table, event
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from llmos_lite.errors import StorageFailed, Unavailable, storage_error
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
 
 T = TypeVar("T")
 
@@ -101,7 +104,7 @@ class Database:
             keys: columns of its primary key.
             keep: columns that an existing row keeps.
         """
-        insert = sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
+        insert = sqlite.insert(table) if self.is_sqlite else _postgres_insert(table)
         changed = {
             column.name: insert.excluded[column.name]
             for column in table.columns
@@ -121,6 +124,12 @@ class Database:
             return
         async with self._turn:
             yield
+
+
+def _postgres_insert(table: Table) -> PostgresInsert:
+    from sqlalchemy.dialects.postgresql import insert  # noqa: PLC0415 - 0.05 s that only Postgres should pay
+
+    return insert(table)
 
 
 def _create_private(path: Path) -> None:
