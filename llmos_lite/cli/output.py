@@ -70,7 +70,11 @@ class Output:
             table.add_column(column, overflow="fold")
         for row in found:
             table.add_row(*(_plain(cell) for cell in row))
-        _console().print(table)
+        console = _console()
+        with console.capture() as written:
+            console.print(table)
+        text = written.get()
+        sys.stdout.write(text if console.is_terminal else "".join(f"{line.rstrip()}\n" for line in text.splitlines()))
 
     @contextmanager
     def progress(self, label: str) -> Iterator[Step]:

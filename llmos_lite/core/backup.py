@@ -33,6 +33,7 @@ import llmos_lite
 from llmos_lite.core.traces.trace import now_ms
 from llmos_lite.engines.journal import Entry
 from llmos_lite.engines.sqlite_copy import COMPANIONS, copy_database, is_sqlite
+from llmos_lite.errors import Unavailable
 from llmos_lite.volumes.access import PLATFORM, VolumeRef
 from llmos_lite.volumes.manager import VolumeManager
 
@@ -95,7 +96,12 @@ def _part(data: Path, volumes: VolumeManager, ref: VolumeRef) -> Part:
 
 @contextmanager
 def _locked(volumes: VolumeManager, ref: VolumeRef) -> Iterator[None]:
-    volume = volumes.open(PLATFORM, ref, write=True)
+    """Keep writers out of a volume; nobody writes to a broken one, and what is left of it is kept as it is."""
+    try:
+        volume = volumes.open(PLATFORM, ref, write=True)
+    except Unavailable:
+        yield
+        return
     with volume.store.lock(), volume.traces.lock():
         yield
 

@@ -109,7 +109,7 @@ class Doctor:
                 continue
             yield path
             if path.name in {"keys", "journal"}:
-                yield from sorted(path.iterdir())
+                yield from sorted(found for found in path.iterdir() if found.suffix != ".pub")
 
     def _databases(self) -> Iterator[Finding]:
         for path in sorted(self.data.iterdir()):

@@ -1,0 +1,119 @@
+"""What crosses a process: start, stop, a second server, a backup under load."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.story.conftest import Serve, Server
+
+
+def test_a_server_starts_answers_and_stops_with_everything_folded(serve: Serve, git: Callable[..., str]) -> None:
+    server = serve()
+    print(f"first answer of /health after {server.started:.2f} s")  # noqa: T201 - measured, not asserted
+    assert "Sign in:" in server.said()
+    trace = server.ask("alice", "POST", "/chat", {"message": "How do I review a pull request?"})["trace_id"]
+    assert server.stop() == 0, server.said()
+    traces = server.data / "volumes" / "users" / "alice" / "traces.git"
+    assert git(traces, "log", "--all", "--oneline")
+    month = git(traces, "branch", "--format=%(refname)").split()[-1]
+    segment = git(traces, "ls-tree", "-r", "--name-only", month).split()[-1]
+    assert trace in git(traces, "show", f"{month}:{segment}")
+    assert "Traceback" not in server.said()
+
+
+def test_a_second_server_on_one_folder_is_refused_with_a_sentence(serve: Serve) -> None:
+    server = serve()
+    said = server.run("serve", "--port", "0", code=8)
+    assert f"is served at {server.url}" in said
+
+
+def test_a_port_that_is_taken_is_named(serve: Serve, tmp_path: Path) -> None:
+    server = serve()
+    said = server.run("serve", "--port", server.port, "--data", tmp_path / "other", code=8)
+    assert f"127.0.0.1:{server.port}" in said
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_folder_of_a_newer_version_is_refused(serve: Serve) -> None:
+    server = serve()
+    server.stop()
+    (server.data / "format").write_text("99\n")
+    assert "99" in server.run("serve", "--port", "0", code=8)
+
+
+def chat(server: Server, name: str, acknowledged: list[str], enough: threading.Event) -> None:
+    number = 0
+    with suppress(ConnectionError):
+        while not enough.is_set():
+            answer = server.ask("alice", "POST", "/chat", {"message": f"{name} asks for number {number}"})
+            acknowledged.append(answer["trace_id"])
+            number += 1
+
+
+def test_a_backup_of_a_server_under_load_has_every_acknowledged_trace(
+    serve: Serve, git: Callable[..., str], tmp_path: Path
+) -> None:
+    server = serve("data", LLMOS_FOLD_SECONDS="0.2", LLMOS_FOLD_EVENTS="20")
+    acknowledged: list[str] = []
+    enough = threading.Event()
+    threads = [threading.Thread(target=chat, args=(server, name, acknowledged, enough)) for name in ("first", "second")]
+    for thread in threads:
+        thread.start()
+    while len(acknowledged) < 50:
+        assert threads[0].is_alive()
+        threads[0].join(0.02)
+    dropped = server.data / "volumes" / "users" / "alice" / "skills" / "by-hand.md"
+    before = set(acknowledged)
+    dropped.write_text("---\nname: By hand\ndescription: Dropped in by hand.\n---\n# By hand\n")
+    server.run("backup", tmp_path / "backup.tar.gz")
+    enough.set()
+    for thread in threads:
+        thread.join()
+    server.stop()
+
+    new = tmp_path / "elsewhere"
+    server.run("restore", tmp_path / "backup.tar.gz", "--data", new)
+    for gitdir in [*new.glob("volumes/**/.git"), *new.glob("volumes/**/traces.git")]:
+        git(gitdir, "fsck", "--full", "--strict")
+    again = serve("elsewhere")
+    assert again.key == server.key
+    found: set[str] = set()
+    cursor = ""
+    while cursor is not None:
+        page = again.ask("alice", "GET", f"/traces?limit=200&cursor={cursor}")
+        found |= {item["trace_id"] for item in page["items"]}
+        cursor = page["next_cursor"]
+    assert before <= found
+    assert found <= set(acknowledged)
+    skills = again.ask("alice", "GET", "/skills?limit=500")["items"]
+    assert "by-hand" in {skill["skill_id"] for skill in skills}
+    stats = again.ask("alice", "GET", "/volumes/stats")["items"]
+    again.run("reindex")
+    assert again.ask("alice", "GET", "/traces?limit=1")["total"] == len(found)
+    assert again.ask("alice", "GET", "/volumes/stats")["items"] == stats
+
+
+def test_the_terminal_works_with_and_without_a_server(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "skill").mkdir()
+    (tmp_path / "skill" / "SKILL.md").write_text(
+        "---\nname: rotate-keys\ndescription: Rotate the keys of a service when one leaked.\n---\n# Rotate keys\n"
+    )
+    server = serve()
+    server.stop()
+    for alive in (False, True):
+        if alive:
+            server.start()
+        ran = server.run("chat", "How do I rotate a key?", "--user", "alice", "--json")
+        assert json.loads(ran)["trace_id"]
+        volume = ["--volume", "user:alice", "--user", "alice"]
+        server.run("skills", "add", tmp_path / "skill" / "SKILL.md", *volume, *(["--force"] if alive else []))
+        assert "rotate-keys" in server.run("skills", "search", "rotate", "keys", "--user", "alice")
+        assert "rotate-keys" in server.run("skills", "show", "rotate-keys", "--user", "alice")
+    assert len(json.loads(server.run("traces", "list", "--user", "alice", "--json"))) == 2
+    server.stop()
