@@ -298,8 +298,7 @@ class LocalGitStore(VolumeInterface):
         parents = [*([parent] if parent else []), *merges]
         draft = Draft(tree, parents, author, committer, now_seconds(at), message)
         made = new_object(COMMIT, draft.signed(self._signer.sign(draft.payload())))
-        self._objects.write([*fresh, made])
-        return self._objects.commit(made.oid.hex())
+        return self._objects.write_commit(fresh, made)
 
     def _check_out(self, old: str | None, made: Commit) -> None:
         """Bring the files in step; the commit stands whatever happens here, and `adopt` finishes it."""
@@ -319,8 +318,11 @@ class LocalGitStore(VolumeInterface):
     def _adopt(
         self, prefixes: Collection[str] | None, message: str | None = None, author: Author | None = None
     ) -> Commit | None:
-        tree, head = self.work_tree, self._refs.read(MAIN)
-        if tree is None or head is None or not tree.active():
+        tree = self.work_tree
+        if tree is None:
+            return None
+        head = self._refs.read(MAIN)
+        if head is None or not tree.active():
             self._brought = head
             return None
         if prefixes is None:
@@ -331,10 +333,8 @@ class LocalGitStore(VolumeInterface):
             self.left_alone = found.left
         if found.conflicts:
             self._keep_aside(found.conflicts, base, author)
-        follow = [*found.behind, *found.in_step, *found.conflicts]
-        if follow:
-            tree.bring(found.behind + list(found.conflicts), self._objects.root(head))
-            tree.index(found.in_step, self._objects.root(head))
+        tree.bring([*found.behind, *found.conflicts], self._objects.root(head))
+        tree.index(found.in_step, self._objects.root(head))
         if base != head or self._brought != head:
             self._reach(tree, head)
         return self._commit_edits(tree, found, head, message, author) if found.edits else None

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pygit2
@@ -42,8 +43,15 @@ pygit2.settings.owner_validation = False
 pygit2.settings.mwindow_file_limit = 256
 
 _TREES_REMEMBERED = 1000
+_LARGEST_KEPT = 1 << 20
+"""Bytes of the files of the last commit that are kept, since its checkout asks for them."""
+
 _LINES_KEPT = 40_000
 """Lines of parsed trees that are kept: about 12 MB of a very large repository, next to nothing of a usual one."""
+
+
+_make_entry: Callable[[tuple[str, str, bool]], Entry] = partial(tuple.__new__, Entry)
+"""Makes an entry at a third of the cost; it counts when a folder has 10,000."""
 
 
 class Objects:
@@ -62,6 +70,7 @@ class Objects:
         self._trees: OrderedDict[bytes, Lines] = OrderedDict()
         self._kept = 0
         self._roots: dict[str, bytes] = {}
+        self._fresh: dict[str, bytes] = {}
 
     @contextmanager
     def repository(self) -> Iterator[pygit2.Repository]:
@@ -90,9 +99,18 @@ class Objects:
     def write(self, objects: Sequence[NewObject]) -> None:
         """Store objects durably, as one pack."""
         write_pack(objects, self._gitdir / "objects" / "pack")
+        blobs = {item.oid.hex(): item.data for item in objects if item.kind == BLOB}
+        self._fresh = blobs if sum(map(len, blobs.values())) <= _LARGEST_KEPT else {}
         for item in objects:
             if item.lines is not None:
                 self._keep(item.oid, item.lines)
+
+    def write_commit(self, objects: Sequence[NewObject], made: NewObject) -> Commit:
+        """Store a commit with its objects, durably, and read it back without going to the disk."""
+        self.write([*objects, made])
+        commit = parse_commit(made.oid.hex(), made.data)
+        self._remember(commit.oid, bytes.fromhex(commit.tree))
+        return commit
 
     def raw(self, oid: str) -> bytes:
         """Return an object's content."""
@@ -105,6 +123,9 @@ class Objects:
         Raises:
             NotFound: `object.unknown`.
         """
+        kept = self._fresh.get(oid)
+        if kept is not None:
+            return kept
         kind, data = self._get(oid)
         if kind != BLOB:
             raise NotFound("object.unknown", f"There is no file with the id {oid[:40]!r}.")
@@ -144,10 +165,13 @@ class Objects:
             if kind not in (COMMIT, TREE):
                 raise NotFound("commit.unknown", f"There is no commit {oid[:40]!r} in this volume.")
             tree = bytes.fromhex(oid if kind == TREE else parse_commit(oid, data).tree)
-            if len(self._roots) > _TREES_REMEMBERED:
-                self._roots.clear()
-            self._roots[oid] = tree
+            self._remember(oid, tree)
         return tree
+
+    def _remember(self, oid: str, tree: bytes) -> None:
+        if len(self._roots) > _TREES_REMEMBERED:
+            self._roots.clear()
+        self._roots[oid] = tree
 
     def head_root(self, oid: str) -> bytes:
         """Return the same of a commit that a branch names.
@@ -191,7 +215,7 @@ class Objects:
             oid = item.oid
         lead = f"{prefix}/" if prefix else ""
         return [
-            Entry(lead + name.decode("utf-8", "surrogateescape"), oid.hex(), mode == FOLDER_MODE)
+            _make_entry((lead + name.decode("utf-8", "surrogateescape"), oid.hex(), mode == FOLDER_MODE))
             for name, (mode, oid) in self.tree(oid).items()
             if mode in SERVED_MODES
         ]
@@ -217,10 +241,8 @@ class Objects:
         if old == new:
             return
         before, after = (self.tree(oid) if oid else {} for oid in (old, new))
-        for name in sorted(before.keys() | after.keys()):
+        for name in sorted({name for name, _ in before.items() ^ after.items()}):
             was, now = before.get(name), after.get(name)
-            if was == now:
-                continue
             path = prefix + name.decode("utf-8", "surrogateescape")
             folders = [item[1] if item and item[0] == FOLDER_MODE else b"" for item in (was, now)]
             if any(folders):

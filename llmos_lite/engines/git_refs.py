@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from llmos_lite.engines.git_lock import abandoned
 from llmos_lite.engines.git_pack import sync_folder
@@ -43,6 +44,11 @@ def check_branch(name: str) -> str:
     ):
         raise Invalid("branch.invalid", f"{name[:80]!r} is not a branch name.", hint="As in main or pr/alice/my-skill.")
     return name
+
+
+class _Lock(NamedTuple):
+    path: Path
+    handle: int
 
 
 class Refs:
@@ -104,13 +110,11 @@ class Refs:
         path = Path(self._heads + name)
         with self._locked(path) as lock:
             self._expect(name, old)
-            with lock.open("wb") as file:
-                file.write(new.encode() + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
+            os.write(lock.handle, new.encode() + b"\n")
+            os.fsync(lock.handle)
             if path.is_dir():
                 _remove_empty(path)
-            lock.rename(path)
+            lock.path.rename(path)
         sync_folder(path.parent)
 
     def delete(self, name: str, old: str) -> None:
@@ -141,22 +145,27 @@ class Refs:
             )
 
     @contextmanager
-    def _locked(self, path: Path) -> Iterator[Path]:
+    def _locked(self, path: Path) -> Iterator[_Lock]:
         lock = path.with_name(path.name + ".lock")
         deadline = time.monotonic() + _PATIENCE
         while True:
             try:
-                lock.parent.mkdir(parents=True, exist_ok=True)
-                os.close(os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+                handle = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644)
                 break
+            except FileNotFoundError:
+                lock.parent.mkdir(parents=True, exist_ok=True)
             except FileExistsError:
                 self._blocked(lock, deadline)
             except NotADirectoryError:
                 raise _beside(path) from None
         try:
-            yield lock
+            yield _Lock(lock, handle)
         finally:
-            lock.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                # After the rename, a lock of this name is somebody else's.
+                if lock.stat().st_ino == os.fstat(handle).st_ino:
+                    lock.unlink()
+            os.close(handle)
 
     def _blocked(self, lock: Path, deadline: float) -> None:
         if not lock.parent.is_dir():
@@ -189,11 +198,10 @@ class Refs:
         with self._locked(path) as lock:
             lines = path.read_text().splitlines(keepends=True)
             kept = [line for line in lines if not line.rstrip().endswith(f" refs/heads/{name}")]
-            with lock.open("w") as file:
+            with os.fdopen(lock.handle, "w", closefd=False) as file:
                 file.writelines(kept)
-                file.flush()
-                os.fsync(file.fileno())
-            lock.rename(path)
+            os.fsync(lock.handle)
+            lock.path.rename(path)
         self._packed = None
 
 

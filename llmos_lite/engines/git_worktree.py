@@ -14,7 +14,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +32,7 @@ LARGEST_EDIT = 1 << 20
 METADATA = "metadata.json"
 _ADOPTED = ("skills/", "memory/")
 _EDITOR_ENDINGS = ("~", ".swp", ".swo", ".swx", ".tmp", ".bak", ".part", ".crdownload", ".lock")
-_BUSY_MARKS = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "rebase-merge", "rebase-apply")
+_BUSY_MARKS = frozenset({"MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "rebase-merge", "rebase-apply"})
 _FILE_MODES = SERVED_MODES - {FOLDER_MODE}
 _MANY = 64
 """Files after which one `sync` of the whole system is cheaper than an fsync for each."""
@@ -89,23 +89,27 @@ class WorkTree:
         """Tell whether the work tree shows `main`, with no merge or rebase of a person going on in it."""
         try:
             head = (self._gitdir / "HEAD").read_text("utf-8", "replace").strip()
+            names = os.listdir(self._gitdir)  # noqa: PTH208 - names are all that is needed
         except OSError:
             return False
-        return head == "ref: refs/heads/main" and not any((self._gitdir / mark).exists() for mark in _BUSY_MARKS)
+        return head == "ref: refs/heads/main" and _BUSY_MARKS.isdisjoint(names)
 
     def base(self) -> str | None:
         """Return the commit that the files were last brought to."""
         try:
             text = (self._gitdir / "llmos-checkout").read_text("ascii", "replace").strip()
-            return self._objects.commit(text).oid
+            self._objects.root(text)
         except (OSError, NotFound):
             return None
+        return text
 
     def set_base(self, oid: str) -> None:
         """Remember the commit that the files are at."""
-        fresh = self._gitdir / f"llmos-tmp-{os.urandom(6).hex()}"
-        fresh.write_text(oid + "\n")
-        fresh.rename(self._gitdir / "llmos-checkout")
+        handle = os.open(self._gitdir / "llmos-checkout", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            os.pwrite(handle, f"{oid}\n".encode(), 0)  # always as long, and inside one sector: never torn
+        finally:
+            os.close(handle)
 
     # Comparing
 
@@ -119,11 +123,13 @@ class WorkTree:
                 between the two trees is always looked at.
         """
         found = Comparison()
-        paths = set(self._objects.changed(base, head))
-        paths |= self._dirty(found) if prefixes is None else self._near(base, head, prefixes)
+        suspects = set(self._objects.changed(base, head))
+        suspects |= self._dirty(found) if prefixes is None else set()
+        paths = suspects if prefixes is None else suspects | self._near(base, head, prefixes)
         whole = self._exists(METADATA)
         for path in sorted(paths):
             self._compare_one(path, base, head, found, whole=whole)
+        found.in_step = [path for path in found.in_step if path in suspects]
         return found
 
     def _compare_one(self, path: str, base: bytes, head: bytes, found: Comparison, *, whole: bool) -> None:
@@ -214,6 +220,8 @@ class WorkTree:
             The paths that something stands in the way of; they are left alone.
         """
         wanted = {path: self._objects.item(head, path) for path in paths}
+        if not wanted:
+            return []
         left = [path for path, item in wanted.items() if _shown(item) is None and not self._remove(path)]
         files = {path: item for path, item in wanted.items() if item is not None and _shown(item)}
         many = len(files) > _MANY
@@ -290,8 +298,10 @@ class WorkTree:
 
     # Git's index, so that `git status` is right
 
-    def index(self, paths: Iterable[str], head: bytes) -> None:
+    def index(self, paths: Collection[str], head: bytes) -> None:
         """Make Git's index say what HEAD says at these paths; a person's `git add` elsewhere stays."""
+        if not paths:
+            return
         with self._objects.repository() as repo:
             index = self._open_index(repo, head)
             items = {path: self._objects.item(head, path) for path in paths}
