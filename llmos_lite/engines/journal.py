@@ -288,12 +288,15 @@ class LocalJournal:
             with self._lock:
                 places = [self._slots[entry.seq].place for entry in batch.entries if entry.seq in self._slots]
                 fixed = self._batches.get(batch.volume)
+                if fixed is not None and fixed[0] != batch.seq:
+                    fixed = None  # this batch was finished before, and the next one is under way
             with _stored("empty the journal"):
                 self._log.finish(places)
                 if fixed is not None:  # after its events: without it, they would be folded again under other names
                     self._log.finish([fixed[2]])
             with self._lock:
-                self._batches.pop(batch.volume, None)
+                if fixed is not None:
+                    del self._batches[batch.volume]
                 for entry in batch.entries:
                     self._forget(entry.seq)
             with contextlib.suppress(LlmosError, OSError):  # what could not be freed now is freed by the next batch

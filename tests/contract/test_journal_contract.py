@@ -73,6 +73,12 @@ class JournalContract:
         assert (following.names, lines(following.entries)) == (("t2-2",), [b"2", b"3"])
         journal.finish(following)
         journal.finish(following)
+        await journal.append("user:a", "t4", b"4")
+        last = journal.fix("user:a", one_name)
+        journal.finish(batch)
+        assert journal.fix("user:a", one_name) == last
+        assert last is not None
+        journal.finish(last)
         assert journal.fix("user:a", one_name) is None
         assert journal.backlog() == {}
 

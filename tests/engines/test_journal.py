@@ -92,8 +92,8 @@ async def test_what_is_finished_is_overwritten(tmp_path: Path) -> None:
 
 async def test_segments_are_used_again(tmp_path: Path) -> None:
     journal = LocalJournal(tmp_path / "j", segment=4096)
-    for number in range(400):
-        await journal.append("user:a", f"t{number}", b"x" * 500)
+    for number in range(80):
+        await journal.append("user:a", f"t{number}", b"x" * 1500)
         fold(journal, "user:a")
     assert len(list((tmp_path / "j").glob("*.seg"))) <= journal_log.SPARE + 1
     journal.close()
@@ -102,14 +102,14 @@ async def test_segments_are_used_again(tmp_path: Path) -> None:
 async def test_what_stays_behind_is_carried_on(tmp_path: Path) -> None:
     """A volume that is never folded must not keep every segment that it has an event in."""
     journal = LocalJournal(tmp_path / "j", segment=4096)
-    for number in range(300):
-        await journal.append("user:a", f"t{number}", b"x" * 500)
-        if number % 40 == 0:
+    for number in range(90):
+        await journal.append("user:a", f"t{number}", b"x" * 1500)
+        if number % 12 == 0:
             await journal.append("user:broken", f"b{number}", b"kept-%d" % number)
-        if number == 50:
+        if number == 20:
             fixed = journal.fix("user:broken", name)
         fold(journal, "user:a")
-    kept = [b"kept-%d" % number for number in range(0, 300, 40)]
+    kept = [b"kept-%d" % number for number in range(0, 90, 12)]
     assert len(list((tmp_path / "j").glob("*.seg"))) <= 8 + journal_log.SPARE + 1
     assert [entry.line for entry in journal.pending("user:broken")] == kept
     journal.close()

@@ -8,6 +8,7 @@ name, so what is in Git already is not written twice.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +33,8 @@ log = logging.getLogger("llmos.traces")
 
 THREADS = 2
 """Volumes that are folded at a time; a slow one must not stop the others."""
+MOST_UNWRITTEN = 2000
+"""Events without rows that are held in memory."""
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 """Seconds until a volume that failed is tried again, doubled each time."""
 
@@ -67,6 +70,7 @@ class Folder:
         self._task: asyncio.Task[None] | None = None
         self._failures: dict[str, tuple[str, int, float]] = {}
         self._rows = asyncio.Lock()
+        self._loaded = self._stopping = False
         self._unwritten: dict[int, Event] = {}
         """Events whose rows are not written yet, by their number in the journal."""
 
@@ -80,12 +84,20 @@ class Folder:
 
     async def settle(self) -> None:
         """Write the rows of everything that is in the journal."""
+        await self._load()
         if not self._unwritten:
             return
         async with self._rows:
             some = dict(self._unwritten)
             await self._indexer.put([Placed(self._redactor.redact(event), Location()) for event in some.values()])
             self._written(some)
+
+    async def _load(self) -> None:
+        """Take over what an earlier process left in the journal."""
+        if not self._loaded:
+            self._loaded = True
+            for entry in await self._in_thread(self._journal.pending):
+                self._unwritten.setdefault(entry.seq, decode_event(entry.line))
 
     def _written(self, seqs: Sequence[int] | dict[int, Event]) -> None:
         for seq in seqs:
@@ -171,30 +183,36 @@ class Folder:
 
     def start(self) -> None:
         """Begin to fold in the background, with what an earlier process left in the journal."""
-        self._unwritten.update((entry.seq, decode_event(entry.line)) for entry in self._journal.pending())
         self._task = asyncio.create_task(self._run(), name="fold")
 
     async def stop(self) -> None:
         """Fold everything and stop."""
+        self._stopping = True
+        self._wake.set()
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+            await self._task
         await self.fold_all()
         self._threads.shutdown()
 
     async def _run(self) -> None:
-        while True:
+        await self._load()
+        while not self._stopping:
+            self._wake.clear()
             due, pause = self._due()
             if due:
                 await asyncio.gather(*(self.fold(volume) for volume in due), return_exceptions=True)
                 continue
-            self._wake.clear()
+            if len(self._unwritten) >= MOST_UNWRITTEN:  # of volumes that cannot be folded: memory must not fill up
+                await self._settle_or_log()
             self._idle = pause is None
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), pause)
-            except TimeoutError:
-                continue
+
+    async def _settle_or_log(self) -> None:
+        try:
+            await self.settle()
+        except LlmosError as error:
+            log.warning("the rows of unfolded traces are not written: %s", error.message)
 
     def _due(self) -> tuple[list[str], float | None]:
         """Return the volumes to fold now, and the seconds until the next; None when nothing waits."""

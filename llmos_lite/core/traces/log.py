@@ -27,6 +27,7 @@ from llmos_lite.core.traces.trace import (
     Share,
     Trace,
     encode,
+    encode_event,
     make_ulid,
     now_ms,
     trace_event,
@@ -148,8 +149,9 @@ class TraceLog:
         return await self.get(actor, trace_id, volume=volume)
 
     async def _append(self, events: Sequence[Event]) -> None:
-        lines = [(event.volume, event.trace_id, encode(event)) for event in events]
-        self._folder.recorded(await self._journal.append_many(lines), events)
+        encoded = [encode_event(event) for event in events]
+        lines = [(event.volume, event.trace_id, line) for event, line in encoded]
+        self._folder.recorded(await self._journal.append_many(lines), [event for event, _ in encoded])
 
     # Reading
 
@@ -165,6 +167,7 @@ class TraceLog:
             NotFound: `trace.unknown`, for a trace that is not there or not theirs, alike.
         """
         require_scope(actor, Scope.TRACES_READ)
+        trace_id = _whole(trace_id)
         found = (await self._reader.states([trace_id])).get(trace_id)
         if found is None or not _may_read(actor, VolumeRef.parse(found[0].trace.volume), volume):
             raise NotFound("trace.unknown", f"There is no trace {trace_id[:64]!r} that you may see.")
@@ -217,7 +220,7 @@ class TraceLog:
         Raises:
             NotFound: `conversation.unknown`, for one that is not there or not theirs, alike.
         """
-        key = str(actor.volume), conversation_id
+        key = str(actor.volume), _whole(conversation_id)
         kept = self._recent.get(key)
         if kept is not None:
             return kept
@@ -311,7 +314,7 @@ class TraceLog:
         return len(fresh)
 
     def _commit(self, volume: VolumeRef, traces: Sequence[Trace]) -> list[Placed]:
-        events = [self._redactor.redact(trace_event(trace)) for trace in traces]
+        events = [self._redactor.redact(encode_event(trace_event(trace))[0]) for trace in traces]
         store = self._volumes.open(PLATFORM, volume, write=True).traces
         return commit_segments(store, segments_of(events), trace_author(volume))
 
@@ -325,6 +328,11 @@ class TraceLog:
         report = await Reindex(self._volumes, self._catalog, self._indexer).run(progress, hooks)
         await self._indexer.put(self._folder.unfolded())
         return report
+
+
+def _whole(text: str) -> str:
+    """Return text that a database takes: half characters become question marks."""
+    return text.encode(errors="replace").decode()
 
 
 def _may_read(actor: Actor, ref: VolumeRef, named: VolumeRef | None) -> bool:
@@ -343,7 +351,16 @@ def _narrow(actor: Actor, volume: VolumeRef | None, filters: Filters) -> TraceFi
     ref = volume or actor.volume
     if not (actor.is_admin and volume is not None):
         require_access(actor.principal, ref, write=False)
-    return TraceFilter(volumes=(str(ref),), **filters)
+    skill, text, conversation = filters.get("skill"), filters.get("text"), filters.get("conversation")
+    return TraceFilter(
+        volumes=(str(ref),),
+        after=filters.get("after"),
+        before=filters.get("before"),
+        outcome=filters.get("outcome"),
+        skill=_whole(skill) if skill else None,
+        text=_whole(text) if text else None,
+        conversation=_whole(conversation) if conversation else None,
+    )
 
 
 def _feedback_events(actor: Actor, trace: Trace, feedback: Feedback) -> list[Event]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from llmos_lite.core.traces.reader import TraceReader
@@ -10,6 +11,8 @@ from llmos_lite.core.traces.trace import Trace, encode
 from llmos_lite.records.catalog import Catalog
 from llmos_lite.records.catalog_traces import EventRecord, Location, TraceRecord, TraceSkillRecord, chunks
 
+GOAL_LENGTH = 2000
+"""Characters of a goal that lists show."""
 TEXT_LENGTH = 4000
 """Characters of goal and messages that the text filter searches."""
 
@@ -22,7 +25,7 @@ class TraceIndexer:
 
     async def put(self, placed: Sequence[Placed]) -> None:
         """Write the rows of events; an empty place stands for the journal."""
-        await self._rows.put(*_trace_rows(placed))
+        await self._rows.put(*await asyncio.to_thread(_trace_rows, placed))
         await self.judge(await self._put_later(placed))
 
     async def rebuild(self, placed: Sequence[Placed]) -> list[str]:
@@ -31,7 +34,7 @@ class TraceIndexer:
         Returns:
             the ids of the traces whose outcome later events decide; `judge` has to be called with them.
         """
-        await self._rows.rebuild(*_trace_rows(placed))
+        await self._rows.rebuild(*await asyncio.to_thread(_trace_rows, placed))
         return await self._put_later(placed)
 
     async def _put_later(self, placed: Sequence[Placed]) -> list[str]:
@@ -77,8 +80,8 @@ def trace_row(trace: Trace, place: Location) -> TraceRecord:
         trace.conversation,
         trace.parent,
         trace.time,
-        trace.goal,
-        trace.model,
+        trace.goal[:GOAL_LENGTH],
+        trace.model[:200],
         trace.source,
         trace.ended,
         trace.outcome,

@@ -13,7 +13,7 @@ from trace_instance import ADMIN, ALICE, BOB, EVE, SRE, Instance, trace
 
 from llmos_lite.core.accounts.permissions import PERSONAL, Actor, Scope
 from llmos_lite.core.traces.log import TraceLog, digest_of
-from llmos_lite.core.traces.trace import Event, Feedback, Outcome, Share, SkillUse, ToolCall
+from llmos_lite.core.traces.trace import Event, Feedback, Message, Outcome, Share, SkillUse, ToolCall
 from llmos_lite.errors import Forbidden, Invalid, NotFound, Unavailable
 from llmos_lite.volumes.access import SYSTEM
 
@@ -259,6 +259,45 @@ async def test_lists_are_bounded_and_cursors_checked(instance: Instance) -> None
     with pytest.raises(Invalid):
         await instance.log.page(ALICE, cursor="made up")
     assert (await instance.log.page(ALICE, volume=SYSTEM)).total == 0
+
+
+async def test_half_characters_harm_nobody(instance: Instance) -> None:
+    half = "half \ud83d"
+    await instance.log.record(trace(1, goal=half, messages=(Message("user", half),)))
+    assert (await instance.log.get(ALICE, trace(1).id)).trace.goal == "half ?"
+    assert await instance.log.store_many(ALICE.volume, [trace(2, goal=half), trace(3)]) == (2, 0)
+    assert (await instance.log.page(ALICE, text=half)).total == 2
+    with pytest.raises(NotFound):
+        await instance.log.get(ALICE, half)
+    with pytest.raises(NotFound):
+        await instance.log.conversation(ALICE, half)
+
+
+async def test_what_cannot_be_folded_does_not_fill_the_memory(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmos_lite.core.traces.fold.MOST_UNWRITTEN", 5)
+    log = TraceLog(instance.volumes, instance.journal, instance.catalog, fold_events=1, fold_seconds=3600)
+    log._folder._fail("user:alice", ValueError("broken"))
+    log._folder._failures["user:alice"] = ("broken", 9, 1e15)
+    log.start()
+    for number in range(20):
+        await log.record(trace(number))
+    await until(lambda: len(log._folder._unwritten) < 5)
+    assert len(instance.journal.pending()) == 20
+    await instance.database.run(lambda connection: connection.exec_driver_sql("DROP TABLE traces"))
+    for number in range(20, 40):
+        await log.record(trace(number))
+    await until(lambda: len(log._folder._unwritten) >= 20)
+    await log.stop()
+    assert len(instance.journal.pending()) == 40
+    assert list(log.problems()) == ["user:alice"]
+
+
+async def test_a_process_that_folds_nothing_lists_what_was_left(instance: Instance) -> None:
+    await instance.log.record(trace(1))
+    later = TraceLog(instance.volumes, instance.journal, instance.catalog)
+    assert (await later.page(ALICE)).total == 1
 
 
 async def test_the_background_folds_by_size(instance: Instance) -> None:
