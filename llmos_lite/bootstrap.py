@@ -6,8 +6,9 @@ Start-up must be quick: what is slow to load and not needed for the first answer
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from llmos_lite.core.accounts.accounts import ADMIN, Accounts
 from llmos_lite.core.accounts.keys import make_key
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.chat.service import ChatService
+from llmos_lite.core.dispatch import SCHEDULES, Dispatch
 from llmos_lite.core.evolution.service import Evolution
 from llmos_lite.core.imports import Imports
 from llmos_lite.core.proposals.service import Proposals
@@ -32,10 +34,12 @@ from llmos_lite.core.volumes import Volumes
 from llmos_lite.engines import plugins
 from llmos_lite.engines.database import Database
 from llmos_lite.engines.folder import check_format, locked, read_or_make
+from llmos_lite.engines.jobs import DbosJobs, Jobs, LocalJobs
 from llmos_lite.engines.journal import Journal, LocalJournal
 from llmos_lite.engines.llm import LanguageModel
 from llmos_lite.engines.llm_auto import open_model
 from llmos_lite.engines.signing import Signer
+from llmos_lite.engines.worker_pool import WorkerPool
 from llmos_lite.errors import LlmosError, Unavailable
 from llmos_lite.observability import Metrics, configure_logging
 from llmos_lite.records.accounts import AccountStore
@@ -57,6 +61,19 @@ class NoJobs:
         """Refuse."""
         raise Unavailable("jobs.none", f"This process takes no {kind} ({run_id}).", hint="Ask the server.")
 
+    def schedule(self, name: str, cron: str, kind: str) -> None:
+        """Do nothing."""
+
+    async def start(self) -> None:
+        """Do nothing."""
+
+    async def stop(self) -> None:
+        """Do nothing."""
+
+    async def check(self) -> str:
+        """Return that all is well."""
+        return "ok"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
@@ -77,7 +94,7 @@ class Services:
     model: LanguageModel
     chat: ChatService
     runs: Runs
-    jobs: NoJobs
+    jobs: Jobs
     evolution: Evolution
     imports: Imports
     proposals: Proposals
@@ -95,14 +112,22 @@ class Services:
         return f"{self.url}/sign-in?token={self.accounts.sign_in.link(ADMIN)}"
 
     async def start(self) -> None:
-        """Start what runs by itself; nothing here is needed for the first answer."""
+        """Start what runs by itself and is quick to start."""
         self.traces.start()
         self.edits.start()
+
+    async def start_jobs(self) -> None:
+        """Start jobs and schedules, which are slow to load, and take up what an earlier process left unfinished."""
+        crons = (self.settings.schedule_user, self.settings.schedule_team, self.settings.schedule_system)
+        for scope, cron in zip(SCHEDULES, crons, strict=True):
+            self.jobs.schedule(f"evolve-{scope}", cron, scope)
+        await self.jobs.start()
 
     async def stop(self) -> None:
         """Stop it, with everything that was recorded folded into Git."""
         await self.chat.close()
         await self.edits.stop()
+        await self.jobs.stop()
         await self.traces.stop()
 
     async def start_run(self, actor: Actor, kind: str, request: Mapping[str, object]) -> str:
@@ -117,6 +142,7 @@ class Services:
             "rows": await self._check_rows(),
             "journal": "ok" if self.journal is not None else "held by the server",
             "disk": await asyncio.to_thread(_check_disk, self.settings.data),
+            "jobs": await self.jobs.check(),
         }
 
     async def _check_rows(self) -> str:
@@ -152,10 +178,10 @@ async def open_services(settings: Settings, *, serve: bool, lock: bool = True) -
         if lock:
             stack.enter_context(locked(settings.data, address(settings) if serve else ""))
             await asyncio.to_thread(check_format, settings.data)
-        yield await _opened(settings, stack, owner=lock)
+        yield await _opened(settings, stack, owner=lock, serve=serve)
 
 
-async def _opened(settings: Settings, stack: AsyncExitStack, *, owner: bool) -> Services:
+async def _opened(settings: Settings, stack: AsyncExitStack, *, owner: bool, serve: bool) -> Services:
     data = settings.data
     key = read_or_make(data / "admin.key", make_key)
     volumes = VolumeManager(data, Signer.open(data / "keys"))
@@ -169,7 +195,7 @@ async def _opened(settings: Settings, stack: AsyncExitStack, *, owner: bool) -> 
         await asyncio.to_thread(ensure_starter, volumes)
     model = open_model(settings)
     stack.push_async_callback(model.close)
-    return _wired(settings, _Engines(volumes, database, journal, model), key)
+    return _wired(settings, _Engines(volumes, database, journal, model), key, serve=serve)
 
 
 class _Engines(NamedTuple):
@@ -179,14 +205,22 @@ class _Engines(NamedTuple):
     model: LanguageModel
 
 
-def _wired(settings: Settings, engines: _Engines, key: str) -> Services:
+def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> Services:
     volumes, database, journal, model = engines
     catalog, metrics = Catalog(database), Metrics()
     accounts = Accounts(AccountStore(database), settings, key)
     manager = SkillsManager(volumes, budget_tokens=settings.skill_tokens)
     traces = TraceLog(volumes, journal, catalog, fold_events=settings.fold_events, fold_seconds=settings.fold_seconds)
-    proposals, runs, jobs = Proposals(ProposalRows(database), volumes), Runs(catalog.runs), NoJobs()
-    return Services(
+    proposals, runs = Proposals(ProposalRows(database), volumes), Runs(catalog.runs)
+
+    async def here(kind: str, run_id: str) -> None:
+        from llmos_lite.core.work import perform  # noqa: PLC0415 - a server leaves it to its workers
+
+        await traces.fold()
+        await perform(services, kind, run_id)
+
+    jobs = _jobs(settings, Dispatch(runs, traces, _workers(settings)), here, serve=serve) if journal else NoJobs()
+    services = Services(
         settings=settings,
         database=database,
         catalog=catalog,
@@ -215,6 +249,18 @@ def _wired(settings: Settings, engines: _Engines, key: str) -> Services:
         edits=HandEdits(volumes, _proposing(proposals)),
         metrics=metrics,
     )
+    return services
+
+
+def _workers(settings: Settings) -> WorkerPool:
+    return WorkerPool(os.environ | settings.environment())
+
+
+def _jobs(settings: Settings, dispatch: Dispatch, here: Callable[[str, str], Awaitable[None]], *, serve: bool) -> Jobs:
+    """Return who does long work: workers beside a server, this process for a command."""
+    if not serve:
+        return LocalJobs(here)
+    return DbosJobs(settings.data, dispatch.work, dispatch.due, dispatch.unfinished)
 
 
 def _proposing(proposals: Proposals) -> Callable[[VolumeRef], None]:

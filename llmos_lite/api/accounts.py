@@ -186,10 +186,12 @@ async def get_team(actor: Anyone, services: Has, team_id: Id) -> TeamOut:
 
 
 @router.get("/teams/{team_id}/members", responses=answers({"items": [_MEMBER], "next_cursor": None, "total": 1}, 404))
-async def list_members(actor: Anyone, services: Has, team_id: Id) -> Listing[MemberOut]:
+async def list_members(
+    actor: Anyone, services: Has, team_id: Id, *, limit: Limit = 50, cursor: Cursor = ""
+) -> Listing[MemberOut]:
     """List everybody in a team."""
-    found = await services.accounts.members(actor, team_id)
-    return Listing(items=[MemberOut.of(member) for member in found], next_cursor=None, total=len(found))
+    page = await services.accounts.members(actor, team_id, limit=limit, cursor=cursor)
+    return Listing(items=[MemberOut.of(item) for item in page.items], next_cursor=page.next_cursor, total=page.total)
 
 
 @router.post("/teams/{team_id}/members", status_code=201, responses=answers(_MEMBER, 404, status=201))

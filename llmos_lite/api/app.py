@@ -7,6 +7,7 @@ routes in the first moments waits for it, `/health` and `/chat` do not.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 from llmos_lite.api.chat import ChatEndpoint
@@ -17,6 +18,9 @@ from llmos_lite.bootstrap import Services
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+
+PATIENCE = 1.0
+"""Seconds after which what comes late is loaded though nobody has asked anything."""
 
 Hot: TypeAlias = dict[tuple[str, str], Asgi]
 
@@ -42,7 +46,8 @@ class App:
         self._paths = {path for _, path in self._hot}
         self._routes: FastAPI | None = None
         self._loading = asyncio.Lock()
-        self._tasks: list[asyncio.Task[FastAPI]] = []
+        self._answered = asyncio.Event()
+        self._late: asyncio.Task[None] | None = None
         settings = services.settings
         inner = wrap(self._answer, settings.middleware)
         self.edge = Edge(inner, max_body=settings.max_body, max_import=settings.max_import)
@@ -51,6 +56,7 @@ class App:
         """Answer one connection."""
         if scope["type"] == "http":
             await self.edge(scope, receive, send)
+            self._answered.set()
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         else:
@@ -77,13 +83,22 @@ class App:
     async def start(self) -> None:
         """Start what runs by itself, and load the CRUD routes; the hot ones answer already."""
         await self.services.start()
-        self._tasks.append(asyncio.create_task(self.routes()))
+        self._late = asyncio.create_task(self._start_late())
 
     async def stop(self) -> None:
         """Stop what runs by itself; everything recorded is folded into Git."""
         self.edge.stopping = True
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._late is not None:
+            self._late.cancel()
+            await asyncio.gather(self._late, return_exceptions=True)
         await self.services.stop()
+
+    async def _start_late(self) -> None:
+        """Load what the first answer need not wait for; loading holds the interpreter up, so let that one go first."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._answered.wait(), PATIENCE)
+        await self.routes()
+        await self.services.start_jobs()
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         """Speak the protocol of servers other than ours."""

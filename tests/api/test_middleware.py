@@ -6,7 +6,7 @@ import sqlite3
 from typing import Any
 
 import pytest
-from conftest import Client
+from asgi_client import Client
 
 from llmos_lite.api.errors import explain
 from llmos_lite.api.middleware import Edge, wrap

@@ -225,10 +225,13 @@ class Accounts:
             raise Conflict("team.exists", f"There is a team {team_id!r} already.")
         return team
 
-    async def members(self, actor: Actor, team_id: str) -> list[Member]:
+    async def members(self, actor: Actor, team_id: str, *, limit: int = 50, cursor: str = "") -> Page[Member]:
         """List everybody in a team."""
         await self.team(actor, team_id)
-        return await self._store.members(team_id)
+        everybody = await self._store.members(team_id)
+        rest = [member for member in everybody if member.user_id > cursor]
+        more = rest[limit - 1].user_id if len(rest) > limit else None
+        return Page(rest[:limit], more, len(everybody))
 
     async def member_ids(self, team_id: str) -> frozenset[str]:
         """Return the ids of a team's members, for the crons."""
