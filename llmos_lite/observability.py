@@ -136,5 +136,5 @@ class _Formatter(logging.Formatter):
             ],
             processors=[clean, processors.format_exc_info, processors.JSONRenderer()]
             if self._as_json
-            else [clean, dev.ConsoleRenderer(colors=self._colors)],
+            else [clean, dev.ConsoleRenderer(colors=self._colors, exception_formatter=dev.plain_traceback)],
         )
