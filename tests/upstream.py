@@ -2,8 +2,8 @@
 
 Names are words joined by hyphens: `plain`; `cN` N chunks, `iN` N ms between them, `lN` N ms before the answer; `eN`
 the status N; `garbage`, `silence`, `cut` (half a stream), `huge`, `plainjson` (no stream although asked), `echo` (the
-answer is the request's JSON), `nousage`, `midfail` (an error inside the stream), `crlf` (line ends), `empty` (no
-choices).
+answer is the request's JSON), `nousage`, `nodone`, `midfail` (an error inside the stream), `crlf` (line ends),
+`empty` (no choices).
 """
 
 from __future__ import annotations
@@ -239,7 +239,8 @@ def _openai(seen: Seen, plan: Plan) -> Iterator[str]:
         yield event(error={"message": "overloaded"})
     yield event(choices=[{"delta": {}, "finish_reason": "stop"}])
     yield event(choices=[], usage=_usage(plan))
-    yield "data: [DONE]\n\n"
+    if "nodone" not in plan.words:
+        yield "data: [DONE]\n\n"
 
 
 def _anthropic(seen: Seen, plan: Plan) -> Iterator[str]:

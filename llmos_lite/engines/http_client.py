@@ -144,7 +144,7 @@ class _Connection(asyncio.Protocol):
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._transport: asyncio.Transport | None = None
+        self._transport: asyncio.Transport
         self._timer: asyncio.TimerHandle | None = None
         self._reset()
 
@@ -162,7 +162,7 @@ class _Connection(asyncio.Protocol):
     @property
     def is_open(self) -> bool:
         """Tell whether the server still holds its end."""
-        return self._transport is not None and not self._transport.is_closing() and self._error is None
+        return not self._transport.is_closing() and self._error is None
 
     @property
     def is_reusable(self) -> bool:
@@ -175,8 +175,6 @@ class _Connection(asyncio.Protocol):
 
     async def ask(self, data: bytes, timeout: float) -> _Connection:  # noqa: ASYNC109 - it bounds silence, not the call
         """Send a request, wait for the head of its answer, and return this connection; closed when that fails."""
-        if self._transport is None or not self.is_open:
-            raise ConnectionResetError
         self._reset()
         self._silence = timeout
         self._heard = self._loop.time()
@@ -199,7 +197,7 @@ class _Connection(asyncio.Protocol):
         data = self._chunks.popleft() if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks.clear()
         self._buffered = 0
-        if self._transport is not None and not self._complete:
+        if not self._complete and self.is_open:
             # Time that the reader took is no silence of the server.
             self._heard = self._loop.time()
             self._transport.resume_reading()
@@ -208,8 +206,7 @@ class _Connection(asyncio.Protocol):
     def close(self) -> None:
         """End the connection, whatever is under way on it."""
         self._stop_timer()
-        if self._transport is not None:
-            self._transport.abort()
+        self._transport.abort()
 
     async def _news(self) -> None:
         if self._error is not None:
@@ -260,12 +257,11 @@ class _Connection(asyncio.Protocol):
         except httptools.HttpParserError:
             self._fail(ConnectionResetError("not HTTP"))
             self.close()
-        if self._buffered > MOST_BUFFERED and self._transport is not None and not self._complete:
+        if self._buffered > MOST_BUFFERED and not self._complete and self.is_open:
             self._transport.pause_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - what asyncio says adds nothing
         """End a body that ends with the connection; cut any other."""
-        self._transport = None
         bounded = self.header("content-length") or "chunked" in self.header("transfer-encoding")
         if self._answered and not self._complete and not bounded and self._error is None:
             self.on_message_complete()
@@ -285,6 +281,9 @@ class _Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """Let `ask` return, unless the head is an interim one (100 Continue, 103 Early Hints)."""
+        if self._complete:  # a second answer to one request: the server is confused
+            self._fail(ConnectionResetError("not asked for"))
+            return
         self.status = self._parser.get_status_code()
         if self.status >= 200:  # noqa: PLR2004 - below are the interim answers of HTTP
             self._answered = True
@@ -294,13 +293,15 @@ class _Connection(asyncio.Protocol):
 
     def on_body(self, data: bytes) -> None:
         """Keep a piece of the body."""
+        if self._complete:
+            return
         self._chunks.append(data)
         self._buffered += len(data)
         self._wake()
 
     def on_message_complete(self) -> None:
         """Note the end, and whether the connection can be used again."""
-        if not self._answered:
+        if not self._answered or self._complete:
             return
         self._complete = True
         with suppress(httptools.HttpParserError):

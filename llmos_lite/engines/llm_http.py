@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import NoReturn, Protocol, TypeVar
@@ -213,7 +214,7 @@ class Dialect(Protocol):
         """Return the whole answer."""
 
 
-class HttpModel:
+class HttpModel(ABC):
     """A `LanguageModel` behind HTTP; a subclass speaks the dialect.
 
     Args:
@@ -281,21 +282,21 @@ class HttpModel:
         """Close the connections."""
         await self._server.close()
 
+    @abstractmethod
     def written(self, request: ChatRequest, model: str) -> bytes:
         """Return the body of a request."""
-        raise NotImplementedError
 
+    @abstractmethod
     def whole(self, data: bytes, model: str) -> Completion:
         """Return the answer of a server that did not stream.
 
         Raises:
             UpstreamFailed: `model.garbage`, or `model.failed`.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def dialect(self, model: str) -> Dialect:
         """Return a reader for a stream."""
-        raise NotImplementedError
 
 
 class _Listed(msgspec.Struct):

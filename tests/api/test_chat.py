@@ -193,6 +193,11 @@ async def test_unknown_teams_and_conversations_are_404(opened: Room) -> None:
         assert reply.json()["code"] in {"team.unknown", "conversation.unknown"}
 
 
+async def test_what_is_refused_before_the_stream_is_a_problem_too(opened: Room) -> None:
+    reply = await Client(opened).post({"message": "hi", "conversation_id": "x", "stream": True})
+    assert (reply.status, reply.headers["content-type"]) == (404, "application/problem+json")
+
+
 @pytest.mark.parametrize("word", ["off", "OFF", "false", "0"])
 async def test_recording_can_be_refused(opened: Room, word: str) -> None:
     reply = await Client(opened).post({"message": "a secret"}, {"x-llmos-record": word})

@@ -203,11 +203,33 @@ async def test_an_interim_answer_is_passed_over() -> None:
         assert (reply.status, reply.header("x-kind")) == (200, "Test")
 
 
-async def test_bytes_that_nobody_asked_for_close_the_connection() -> None:
-    async with serving(Server(OK + b"HTTP/1.1 200 OK\r\n\r\n")) as server:
+async def test_a_second_answer_to_one_request_is_no_answer() -> None:
+    async with serving(Server(OK + b"HTTP/1.1 500 No\r\ncontent-length: 2\r\n\r\nno")) as server:
         client = plain(server.url)
+        async with client.send("GET", "/", {}, b"") as reply:
+            assert reply.status == 200
+            assert await reply.chunk() == b"ok"
+        await body(client)
+        assert server.connections == 2
+
+
+async def test_bytes_on_an_idle_connection_close_it() -> None:
+    server, writers = Server(OK), list[asyncio.StreamWriter]()
+    serve = server.serve
+
+    async def keep(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        await serve(reader, writer)
+
+    server.serve = keep  # type: ignore[method-assign]  # to get at the writer
+    async with serving(server):
+        client = plain(server.url)
+        await body(client)
+        writers[0].write(b"HTTP/1.1 408 Timeout\r\n\r\n")
+        async with asyncio.timeout(5):
+            await server.closed.wait()
         assert await body(client) == b"ok"
-        assert await body(client) == b"ok"
+        assert server.connections == 2
 
 
 async def test_a_head_without_end_is_refused() -> None:

@@ -42,6 +42,20 @@ async def test_auto_uses_ollama_from_the_first_message_on() -> None:
         await model.close()
 
 
+async def test_auto_streams_from_whichever_answers(unused_tcp_port: int) -> None:
+    async with running(["plain-llama"]) as ollama:
+        model = AutoModel(ollama.url)
+        pieces = [piece async for piece in model.stream(ASK)]
+        assert isinstance(pieces[-1], Completion)
+        assert pieces[-1].model == "plain-llama"
+    with pytest.raises(UpstreamFailed):
+        [piece async for piece in model.stream(ASK)]
+    await model.close()
+    offline = AutoModel(f"http://127.0.0.1:{unused_tcp_port}/v1")
+    assert isinstance([piece async for piece in offline.stream(ASK)][-1], Completion)
+    await offline.close()
+
+
 async def test_auto_takes_the_model_that_was_asked_for() -> None:
     async with running(["plain-llama"]) as ollama:
         model = AutoModel(ollama.url, model="plain-c2")

@@ -233,6 +233,13 @@ async def test_a_provider_that_counts_nothing_gives_zeros(upstream: Upstream) ->
     assert last.tokens_out == 0
 
 
+async def test_a_server_may_leave_the_last_mark_out(upstream: Upstream) -> None:
+    texts, done = await streamed(OpenAIModel(upstream.url), ask("plain-nodone"))
+    assert "".join(texts) == WORD * 3
+    assert done is not None
+    assert (done.finish, done.tokens_out) == ("stop", 3)
+
+
 async def test_connections_are_used_again(upstream: Upstream) -> None:
     model = OpenAIModel(upstream.url)
     for _ in range(5):

@@ -87,7 +87,7 @@ def _carried(
 
 def _use(scored: ScoredSkill) -> SkillUse:
     skill = scored.skill
-    return SkillUse(skill.skill_id, skill.name, skill.volume, skill.version, scored.score)
+    return SkillUse(skill.skill_id, skill.name, skill.volume, skill.version, round(scored.score, 3))
 
 
 def _exposure(scored: ScoredSkill, arm: Arm) -> Exposure:
@@ -98,5 +98,5 @@ def _exposure(scored: ScoredSkill, arm: Arm) -> Exposure:
         version=skill.version,
         arm="treatment" if arm.treated else "control",
         propensity=arm.propensity,
-        score=scored.score,
+        score=round(scored.score, 3),
     )

@@ -341,6 +341,18 @@ async def test_a_cancelled_chat_ends_the_request_upstream(chat: Room, upstream: 
     assert (trace.ended, trace.answer) == (Ended.ABORTED, "")
 
 
+async def test_a_stop_waits_for_the_traces_on_their_way(chat: Room) -> None:
+    alice, service = await chat.actor("alice"), chat.service()
+    events = service.stream(alice, ChatInput(message=ASK))
+    start = await anext(events)
+    closing = asyncio.ensure_future(events.aclose())
+    await asyncio.sleep(0)
+    await service.close()
+    assert isinstance(start, ChatStarted)
+    assert (await chat.trace(alice, start.trace_id)).ended is Ended.ABORTED
+    await closing
+
+
 async def test_an_aborted_chat_that_cannot_be_kept_still_ends(chat: Room, upstream: Upstream) -> None:
     alice = await chat.actor("alice")
     task = asyncio.ensure_future(chat.service("silence").chat(alice, ChatInput(message=ASK)))
