@@ -47,8 +47,8 @@ def number(value: float | None) -> str:
     """Write a number with three digits that mean something."""
     if value is None:
         return ""
-    if value and abs(value) < 0.001:
-        return f"{value:.1e}"
+    if value and abs(value) < 0.01:
+        return f"{value:.1g}"
     digits = max(0, 2 - len(str(int(abs(value)))) + 1)
     return f"{value:,.{digits}f}"
 

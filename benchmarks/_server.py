@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,10 +52,10 @@ class Server:
         """Make one request and return its JSON; anything but success is an error."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=600)
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-        connection.request(method, path, data, self.headers | headers)
-        response = connection.getresponse()
-        text = response.read()
-        connection.close()
+        with closing(connection):
+            connection.request(method, path, data, self.headers | headers)
+            response = connection.getresponse()
+            text = response.read()
         if response.status >= 300:
             raise RuntimeError(f"{method} {path}: {response.status} {text[:500]!r}")
         answer: dict[str, object] = json.loads(text)
@@ -78,7 +78,7 @@ def serving(data: Path, **env: str) -> Iterator[Server]:
     began = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "-m", "llmos_lite", "serve", "--data", data, "--port", str(port)],
-        env=os.environ | env,
+        env={name: value for name, value in os.environ.items() if not name.startswith("LLMOS_")} | env,
         stdout=subprocess.DEVNULL,
     )
     try:
@@ -96,8 +96,8 @@ def _first_answer(process: subprocess.Popen[bytes], port: int) -> None:
     """Return as soon as `/health` is 200."""
     deadline = time.monotonic() + LONGEST_START
     while process.poll() is None and time.monotonic() < deadline:
-        with suppress(OSError, http.client.HTTPException):
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        with closing(connection), suppress(OSError, http.client.HTTPException):
             connection.request("GET", "/health")
             if connection.getresponse().status == 200:
                 return

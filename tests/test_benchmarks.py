@@ -29,10 +29,11 @@ def test_a_row_knows_its_ratio_and_whether_its_target_is_met(row: Row, times: fl
 
 
 def test_numbers_keep_three_digits() -> None:
-    assert [__main__.number(value) for value in (None, 0.0, 0.00001, 0.1234, 1.234, 123.4, 12345.6)] == [
+    assert [__main__.number(value) for value in (None, 0.0, 0.00001, 0.0042, 0.1234, 1.234, 123.4, 12345.6)] == [
         "",
         "0.00",
-        "1.0e-05",
+        "1e-05",
+        "0.004",
         "0.12",
         "1.23",
         "123",

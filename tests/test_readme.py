@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import signal
-import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from benchmarks._server import serving
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 TOUR = re.findall(r"```sh\n(.*?)```", README.partition("## The 60-second tour")[2].partition("\n## ")[0], re.DOTALL)
@@ -24,42 +22,12 @@ CUT = "=== next block ==="
 pytestmark = pytest.mark.skipif(not shutil.which("curl"), reason="the tour needs curl")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
-
-
 @pytest.fixture
 def port(tmp_path: Path) -> Iterator[int]:
-    """Start the server as `make run` does, in an empty folder; it prints where it listens when it does."""
+    """Start the server as `make run` does: with its data in ./data, and .venv beside it."""
     (tmp_path / ".venv").symlink_to(sys.prefix)
-    port, env = free_port(), os.environ | {"LLMOS_LLM_PROVIDER": "offline"}
-    command = [".venv/bin/llmos", "serve", "--data", "data", "--port", str(port)]
-    with subprocess.Popen(
-        command, cwd=tmp_path, env=env, stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True
-    ) as server:
-        watchdog = threading.Timer(120, server.kill)
-        watchdog.start()
-        health = [
-            "curl",
-            "-sS",
-            "--fail",
-            "--retry",
-            "100",
-            "--retry-connrefused",
-            "--retry-delay",
-            "0",
-            "--retry-max-time",
-            "30",
-        ]
-        subprocess.run([*health, f"http://127.0.0.1:{port}/health"], check=True, capture_output=True)
-        yield port
-        watchdog.cancel()
-        server.send_signal(signal.SIGTERM)
-        printed, _ = server.communicate(timeout=30)
-        assert server.returncode == 0, printed
+    with serving(tmp_path / "data", LLMOS_LLM_PROVIDER="offline") as server:
+        yield server.port
 
 
 def documents(text: str) -> list[dict[str, Any]]:

@@ -1,1 +1,1 @@
-"""A package that extends llmos-lite: one importer, one model, one middleware."""
+"""A package that extends llmos-lite: one of each kind."""
