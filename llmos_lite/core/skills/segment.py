@@ -6,7 +6,7 @@ a skill, 2.2 KB in memory. Every weight depends on its own document alone, so pi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -31,6 +31,8 @@ STEP = sum(WEIGHTS) * (K1 + 1) / 127
 """Weights are kept in 7 bits, in steps of this; the eighth tells whether the term stands in name or header."""
 HEADER_BIT = 0x80
 PRINT_WIDTH = 32
+
+ROWS_FROM, ROW_SHARE = 4096, 0.25
 
 _BUCKET = 16
 _BYTE = 8
@@ -75,6 +77,7 @@ class Segment:
     pair_low: Short | Bytes
     pair_docs: Short
     prints: Bytes
+    rows: Mapping[int, Bytes]
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -83,7 +86,7 @@ class Segment:
     def size(self) -> int:
         """Return the bytes that the arrays take."""
         arrays = (self.terms, self.starts, self.docs, self.weights, self.buckets)
-        return sum(array.nbytes for array in (*arrays, self.pair_low, self.pair_docs, self.prints))
+        return sum(array.nbytes for array in (*arrays, self.pair_low, self.pair_docs, self.prints, *self.rows.values()))
 
     @classmethod
     def build(cls, documents: Sequence[Document], analyzer: Analyzer) -> Segment:
@@ -128,16 +131,19 @@ class Segment:
         sorted_pairs = pairs[0][pair_order]
         edges = np.arange((1 << bits) + 1, dtype=np.uint32) << np.uint32(PAIR_BITS - bits)
         buckets = np.searchsorted(sorted_pairs, edges)
+        starts = np.append(first, len(order)).astype(np.int32)
+        docs, weights = terms[1][order], weights[order]
         return cls(
             keys=keys,
             terms=known,
-            starts=np.append(first, len(order)).astype(np.int32),
-            docs=terms[1][order],
-            weights=weights[order],
+            starts=starts,
+            docs=docs,
+            weights=weights,
             buckets=buckets.astype(np.int32),
             pair_low=_low_bits(sorted_pairs, bits),
             pair_docs=pairs[1][pair_order],
             prints=prints,
+            rows=dict(_rows(len(keys), starts, docs, weights)),
         )
 
     def alive_terms(self, alive: npt.NDArray[np.bool_], renumbered: Short) -> tuple[Hashes, Short, Bytes]:
@@ -180,6 +186,16 @@ class Segment:
         low = _low_bits(hashes, bits)
         which, column = np.nonzero(inside & (self.pair_low[places] == low[:, None])) if width else _NOTHING
         return which, self.pair_docs[places[which, column]]
+
+
+def _rows(documents: int, starts: Numbers, docs: Short, weights: Bytes) -> Iterator[tuple[int, Bytes]]:
+    if documents < ROWS_FROM:
+        return
+    common = np.diff(starts) > documents * ROW_SHARE
+    for begin, end in zip(starts[:-1][common].tolist(), starts[1:][common].tolist(), strict=True):
+        row = np.zeros(documents, dtype=np.uint8)
+        row[docs[begin:end]] = weights[begin:end]
+        yield begin, row
 
 
 _NOTHING = (np.zeros(0, dtype=np.intp), np.zeros(0, dtype=np.intp))

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmos_lite.core.skills import search as search_module
+from llmos_lite.core.skills import segment as segment_module
 from llmos_lite.core.skills.search import Hit, SkillIndex, search
 from llmos_lite.core.skills.segment import Document
 from llmos_lite.core.skills.text import Analyzer
@@ -183,3 +184,24 @@ def test_readers_and_a_writer_do_not_disturb_each_other() -> None:
     for reader in readers:
         reader.join(10)
     assert not failures
+
+
+def test_rows_of_common_words_change_no_score(monkeypatch: pytest.MonkeyPatch) -> None:
+    documents = [
+        Document(f"d{number}", f"x{number}", "common", f"common word{number % 3} rare{number}") for number in range(60)
+    ]
+    plain = index(documents)
+    monkeypatch.setattr(segment_module, "ROWS_FROM", 10)
+    rowed = index(documents)
+    assert not plain.pieces[0].segment.rows
+    assert rowed.pieces[0].segment.rows
+    for query in ("common", "common word1 rare7", "word2 rare5 zebra", "x9"):
+        ours, theirs = (search([library], query, 5, collapse=False) for library in (rowed, plain))
+        assert keys(ours) == keys(theirs)
+        for mine, other in zip(ours, theirs, strict=True):
+            assert (mine.score, mine.coverage, mine.header) == pytest.approx(
+                (other.score, other.coverage, other.header)
+            )
+            assert mine.terms == other.terms
+    changed = rowed.updated([Document("d7", "y", "", "nothing")])
+    assert keys(search([changed], "common rare7", 1)) != ["d7"]
