@@ -10,7 +10,7 @@ SECTOR = 512
 
 
 class PowerCutDisk:
-    """The files of a folder, as `engines.journal_log.Disk` wants them.
+    """The files of a folder, as `engines.journal_disk.Disk` wants them.
 
     Args:
         files: the content after the last cut of power, by name.

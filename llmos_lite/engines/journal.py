@@ -24,7 +24,8 @@ from typing import IO, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
-from llmos_lite.engines.journal_log import SEGMENT, Disk, FolderDisk, Frame, Kind, Place, SegmentLog, span
+from llmos_lite.engines.journal_disk import Disk, FolderDisk
+from llmos_lite.engines.journal_log import SEGMENT, Frame, Kind, Place, SegmentLog, span
 from llmos_lite.errors import Conflict, LlmosError, Unavailable, storage_error
 
 WAITING = 4096

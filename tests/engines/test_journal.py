@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from power_cut import PowerCutDisk
 
-from llmos_lite.engines import journal_log
+from llmos_lite.engines import journal_disk, journal_log
 from llmos_lite.engines.journal import Batch, Entry, LocalJournal
-from llmos_lite.engines.journal_log import FolderDisk, Frame, Kind, Place, SegmentLog
+from llmos_lite.engines.journal_disk import FolderDisk
+from llmos_lite.engines.journal_log import Frame, Kind, Place, SegmentLog
 from llmos_lite.errors import Conflict, LlmosError, StorageFailed
 
 CHANCE = random.Random(1)  # noqa: S311 - chance, not secrets
@@ -397,8 +398,8 @@ class _Guard:
 def test_a_short_write_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = FolderDisk(tmp_path)
     disk.create("1.seg", 8192)
-    real = journal_log.os.pwritev
-    monkeypatch.setattr(journal_log.os, "pwritev", lambda file, parts, at: real(file, [b"".join(parts)[:5]], at))
+    real = journal_disk.os.pwritev
+    monkeypatch.setattr(journal_disk.os, "pwritev", lambda file, parts, at: real(file, [b"".join(parts)[:5]], at))
     disk.write_durably("1.seg", 3, [b"hello", b" ", b"world"])
     assert disk.read("1.seg", 3, 11) == b"hello world"
     disk.close()
@@ -407,9 +408,9 @@ def test_a_short_write_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_system_without_writes_through_syncs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """macOS: no place is taken at once, and only a call of its own reaches the disk."""
     synced: list[int] = []
-    monkeypatch.delattr(journal_log.os, "posix_fallocate", raising=False)
-    monkeypatch.setattr(journal_log.fcntl, "F_FULLFSYNC", 51, raising=False)
-    monkeypatch.setattr(journal_log.fcntl, "fcntl", lambda _file, command: synced.append(command))
+    monkeypatch.delattr(journal_disk.os, "posix_fallocate", raising=False)
+    monkeypatch.setattr(journal_disk.fcntl, "F_FULLFSYNC", 51, raising=False)
+    monkeypatch.setattr(journal_disk.fcntl, "fcntl", lambda _file, command: synced.append(command))
     disk = FolderDisk(tmp_path)
     disk.create("1.seg", 4096)
     disk.write_durably("1.seg", 0, [b"x"])
