@@ -23,10 +23,10 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 async def services(settings: Settings) -> AsyncIterator[Services]:
-    """An instance on a fresh data folder; what runs by itself is not started."""
+    """An instance on a fresh data folder, as a command opens it; what runs by itself is not started."""
     from llmos_lite.bootstrap import open_services  # noqa: PLC0415 - most tests need less
 
-    async with open_services(settings, serve=True) as services:
+    async with open_services(settings, serve=False) as services:
         yield services
         await services.stop()
 

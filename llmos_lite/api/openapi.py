@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+    from starlette.routing import BaseRoute
 
 Json: TypeAlias = dict[str, Any]
 Responses: TypeAlias = dict[int | str, dict[str, Any]]
@@ -83,11 +84,12 @@ def refusals(*errors: int) -> Responses:
     return {error: problem(error) for error in sorted({400, 401, 403, *errors})}
 
 
-def document(app: FastAPI, extra: Sequence[Json] = ()) -> Json:
+def document(app: FastAPI, routes: Sequence[BaseRoute], extra: Sequence[Json] = ()) -> Json:
     """Return the OpenAPI document of an app.
 
     Args:
         app: the app with the CRUD routes.
+        routes: these routes, one by one.
         extra: document fragments (`paths`, `components`) of the routes that are plain ASGI.
     """
     from fastapi.openapi.utils import get_openapi  # noqa: PLC0415 - hot routes describe themselves without FastAPI
@@ -98,6 +100,8 @@ def document(app: FastAPI, extra: Sequence[Json] = ()) -> Json:
         description="A team's know-how for language models, kept in Git.",
         routes=app.routes,
     )
+    for route in routes:
+        _restore_nulls(found["paths"], route)
     for fragment in extra:
         _merge(found, fragment)
     schemas = found.setdefault("components", {}).setdefault("schemas", {})
@@ -112,6 +116,17 @@ def document(app: FastAPI, extra: Sequence[Json] = ()) -> Json:
         for operation in operations.values():
             _finish(path, operation)
     return found
+
+
+def _restore_nulls(paths: Json, route: BaseRoute) -> None:
+    """Put the examples of a route back as they were written: FastAPI takes every null out of them."""
+    path, methods = getattr(route, "path_format", ""), getattr(route, "methods", None) or ()
+    for method in methods:
+        shown = paths.get(path, {}).get(method.lower(), {}).get("responses", {})
+        for status, answer in getattr(route, "responses", {}).items():
+            for kind, media in answer.get("content", {}).items():
+                if media.get("example") is not None:
+                    shown[str(status)]["content"][kind]["example"] = media["example"]
 
 
 def _merge(into: Json, parts: Json) -> None:

@@ -29,7 +29,7 @@ class Routes(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """Return the document, made once."""
         if not self.openapi_schema:
-            self.openapi_schema = document(self, [HEALTH, CHAT])
+            self.openapi_schema = document(self, all_routes(), [HEALTH, CHAT])
         return self.openapi_schema
 
 

@@ -76,7 +76,10 @@ async def test_signed_in_one_sees_what_there_is_and_can_chat(client: Client, ser
     ],
 )
 async def test_a_session_works_only_from_our_own_pages(
-    client: Client, services: Services, headers: dict[str, str], allowed: bool  # noqa: FBT001
+    client: Client,
+    services: Services,
+    headers: dict[str, str],
+    allowed: bool,  # noqa: FBT001
 ) -> None:
     cookie = await signed_in(client, services)
     stranger = client.without_credential()
