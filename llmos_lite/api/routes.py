@@ -22,6 +22,8 @@ from llmos_lite.errors import Invalid, LlmosError, NotFound
 
 MODULES = (skills, proposals, evolution, imports, traces, volumes, accounts, runs, upkeep)
 
+NOT_JSON = Invalid("request.not_json", "The body of the request is not JSON.", hint="Send a JSON object.")
+
 
 class Routes(FastAPI):
     """FastAPI whose OpenAPI document also holds the plain ASGI routes."""
@@ -66,8 +68,10 @@ async def _problem(request: Request, error: Exception) -> Response:
 async def _http(request: Request, error: Exception) -> Response:
     """Turn what the router or FastAPI itself refused into a problem of ours."""
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class
-    if error.__cause__ is not None:  # FastAPI wraps what went wrong while it read a body
-        return await _problem(request, error.__cause__ if isinstance(error.__cause__, Exception) else error)
+    if isinstance(error.__cause__, (ValueError, RecursionError)):
+        return await _problem(request, NOT_JSON)
+    if isinstance(error.__cause__, Exception):  # FastAPI wraps what went wrong while it read a body
+        return await _problem(request, error.__cause__)
     if error.status_code == 404:  # noqa: PLR2004
         return await _problem(request, NotFound("route.unknown", f"There is nothing at {request.url.path[:200]!r}."))
     if error.status_code == 405:  # noqa: PLR2004
@@ -90,8 +94,7 @@ async def _validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class
     found = error.errors()
     if any(item["type"] == "json_invalid" for item in found):
-        said = Invalid("request.not_json", "The body of the request is not JSON.", hint="Send a JSON object.")
-        return await _problem(request, said)
+        return await _problem(request, NOT_JSON)
     fields = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"[:300] for item in found[:20]]
     said = Invalid("request.invalid", f"The request is not valid: {'; '.join(fields[:3])}.", fields=fields)
     return await _problem(request, said)

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from asgi_client import Client
 
+from llmos_lite.core.skills.starter import starter_skills
+
 SKILL = {
     "skill_id": "my-skill",
     "name": "My Skill",
@@ -15,6 +17,8 @@ SKILL = {
     "keywords": ["postgres", "slow"],
     "content": "# My Skill\n\n1. Run EXPLAIN ANALYZE.\n",
 }
+EVERY = len(starter_skills()) + 1
+"""Skills that alice sees."""
 ROW = {
     "skill_id", "name", "category", "description", "keywords", "volume", "version", "path", "score", "shadowed_by",
     "error", "origin",
@@ -76,8 +80,8 @@ async def test_the_best_fit_comes_first(alice: Client) -> None:
     scores = [row["score"] for row in found["items"]]
     assert scores == sorted(scores, reverse=True)
     listed = (await alice.get("/skills?limit=500")).json()
-    assert listed["total"] == len(listed["items"]) == 15
-    assert [row["score"] for row in listed["items"]] == [None] * 15
+    assert listed["total"] == len(listed["items"]) == EVERY
+    assert [row["score"] for row in listed["items"]] == [None] * EVERY
 
 
 async def test_a_list_comes_in_pages(alice: Client) -> None:
@@ -88,7 +92,7 @@ async def test_a_list_comes_in_pages(alice: Client) -> None:
         found += [row["skill_id"] for row in page["items"]]
         cursor = page["next_cursor"]
     assert found == sorted(found)
-    assert len(found) == 15
+    assert len(found) == EVERY
 
 
 @pytest.mark.parametrize(
@@ -119,7 +123,7 @@ async def test_bad_input_gets_a_clear_error_and_changes_nothing(alice: Client, b
     assert await ids(alice, "?limit=500") == before
 
 
-@pytest.mark.parametrize("content", [b"{", b"", b"\xff\xfe", b"[1,2", b'{"skill_id": "x",}'])
+@pytest.mark.parametrize("content", [b"{", b"", b"\xff\xfe", b"\xf1llv\x7f", b"[1,2", b'{"a": "x",}', b"[" * 100_000])
 async def test_a_body_that_is_no_json_says_so(alice: Client, content: bytes) -> None:
     answer = await alice.request("POST", "/skills", content=content, headers={"content-type": "application/json"})
     assert (answer.status, answer.json()["code"]) in {(400, "request.not_json"), (400, "request.invalid")}
@@ -134,10 +138,21 @@ async def test_half_characters_and_huge_bodies_are_refused(alice: Client) -> Non
     assert (huge.status, huge.json()["code"]) == (413, "request.too_large")
 
 
-@pytest.mark.parametrize(
-    "path", ["/skills/..%2Fx", "/skills/A", f"/skills/{'a' * 300}", "/skills/a%00b", "/skills?volume=x", "/skills?limit=0",
-             "/skills?limit=501", "/skills?limit=x", "/skills?cursor=!!", "/skills/none/history?volume=user:bob"]
-)  # fmt: skip
+BAD = [
+    "/skills/..%2Fx",
+    "/skills/A",
+    f"/skills/{'a' * 300}",
+    "/skills/a%00b",
+    "/skills?volume=x",
+    "/skills?limit=0",
+    "/skills?limit=501",
+    "/skills?limit=x",
+    "/skills?cursor=!!",
+    "/skills/none/history?volume=user:bob",
+]
+
+
+@pytest.mark.parametrize("path", BAD)
 async def test_bad_paths_and_queries_are_refused(alice: Client, path: str) -> None:
     answer = await alice.get(path)
     assert answer.status in {400, 404}
