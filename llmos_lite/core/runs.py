@@ -25,6 +25,8 @@ FIRST_LOOK, LONGEST_LOOK = 0.02, 0.5
 PROGRESS_SECONDS = 0.25
 """Least time between two writes of progress: write transactions are shared with the chats."""
 ERROR_LENGTH = 4_000
+CLOCK = "system-cron"
+"""Stands as the actor of what was due by the clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,15 @@ class Runs:
         run_id = make_ulid(at)
         text = msgspec.json.encode(request).decode()
         await self._rows.create(RunRecord(run_id=run_id, kind=kind, actor=actor.user_id, created=at, request=text))
+        return run_id
+
+    async def due(self, kind: str, request: Mapping[str, object], at: int) -> str:
+        """Note that work was due at some time (milliseconds), by the clock; the same again is the same run."""
+        text = msgspec.json.encode(request).decode()
+        run_id = make_ulid(at, f"due {kind} {text}")
+        if await self._rows.get(run_id) is None:
+            row = RunRecord(run_id=run_id, kind=kind, actor=CLOCK, created=now_ms(), request=text)
+            await self._rows.create(row)
         return run_id
 
     async def get(self, actor: Actor, run_id: str) -> Run:
