@@ -56,7 +56,7 @@ def add(app: typer.Typer) -> None:
 
 def _report(session: Session, result: Json) -> None:
     say = session.out.say
-    say(", ".join(f"{result.get(key, 0)} {key.replace('_', ' ')}" for key in COUNTS) + ".")
+    say(", ".join(f"{key.replace('_', ' ')}: {result.get(key, 0)}" for key in COUNTS))
     details = result.get("details")
     for item in details if isinstance(details, list) else []:
         if isinstance(item, dict):
@@ -79,8 +79,8 @@ def _row(pattern: Json) -> list[object]:
 
 def _show(session: Session, pattern: Json) -> None:
     say = session.out.say
-    people = f"{pattern.get('count')} conversations of {pattern.get('users')} people"
-    say(f"{pattern.get('pattern_id')}: {people}, {_rate(pattern)}")
+    counts = f"conversations: {pattern.get('count')}, people: {pattern.get('users')}, success: {_rate(pattern)}"
+    say(f"{pattern.get('pattern_id')}  {counts}")
     say(*(f"  {one_line(example)}" for example in _examples(pattern)))
     traces = pattern.get("trace_ids")
     say("traces:", *(f"  {item}" for item in (traces if isinstance(traces, list) else [])))

@@ -17,6 +17,7 @@ from llmos_lite.cli.output import report
 from llmos_lite.errors import Invalid, LlmosError, storage_error
 
 INTERRUPTED = 128 + signal.SIGINT
+STDOUT = 1
 
 app = typer.Typer(
     name="llmos",
@@ -53,7 +54,7 @@ def run(arguments: list[str]) -> int:
         sys.stderr.write("\n")
         return INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)  # so that nothing more can fail at the end
         return 0
     except Exception as error:
         if os.environ.get("LLMOS_LOG_LEVEL", "").lower() == "debug":

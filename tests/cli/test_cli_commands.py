@@ -1,0 +1,253 @@
+"""Every command on a data folder without a server: the same app, in this process."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmos_lite.cli.main import run
+
+SAMPLES = Path(__file__).parents[1] / "core" / "traces" / "importers" / "samples"
+SKILL = "---\nname: {name}\ndescription: {what}\n---\n# {name}\n\n## Approach\n1. Do it.\n"
+
+Command = Callable[..., str]
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("LLMOS_URL", "LLMOS_KEY", "LLMOS_USER"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LLMOS_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("LLMOS_LLM_PROVIDER", "offline")
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def llmos(data: Path, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run a command; return what it wrote, on the error stream when it is to fail."""
+    assert not data.exists()
+
+    def command(*arguments: object, code: int = 0) -> str:
+        capsys.readouterr()
+        found = run([str(item) for item in arguments])
+        captured = capsys.readouterr()
+        assert found == code, captured.err
+        assert "Traceback" not in captured.err
+        return captured.out if code == 0 else captured.err
+
+    return command
+
+
+@pytest.fixture
+def ask(llmos: Command) -> Callable[..., Any]:
+    return lambda *arguments: json.loads(llmos(*arguments, "--json"))
+
+
+def written(path: Path, name: str, what: str = "Do a thing. Use when a thing is to be done.") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(SKILL.format(name=name, what=what))
+    return path
+
+
+def test_a_chat_leaves_a_trace_that_can_be_listed_shown_rated_and_exported(
+    llmos: Command, ask: Callable[..., Any], tmp_path: Path
+) -> None:
+    said = llmos("chat", "How", "do I review a pull request?", "--user", "alice", "--max-skills", 2)
+    assert "Code review" in said
+    [trace] = ask("traces", "list", "--user", "alice", "--text", "pull request")
+    trace_id = trace["trace_id"]
+    assert trace_id in llmos("traces", "list", "--user", "alice", "--after", "2026-01-01", "--skill", "code-review")
+    shown = llmos("traces", "show", trace_id, "--user", "alice")
+    assert "How do I review a pull request?" in shown
+    assert "code-review" in shown
+    assert "Noted" in llmos("traces", "feedback", trace_id, "up", "--note", "as it was", "--user", "alice")
+    assert ask("traces", "list", "--user", "alice", "--outcome", "success")[0]["trace_id"] == trace_id
+    llmos("traces", "export", "--user", "alice", "--out", tmp_path / "traces.jsonl")
+    assert trace_id in (tmp_path / "traces.jsonl").read_text()
+    assert "up or down" in llmos("traces", "feedback", trace_id, "sideways", code=2)
+    assert "no time" in llmos("traces", "list", "--after", "yesterday", code=2)
+    assert "No traces" in llmos("traces", "list", "--user", "alice", "--before", 1)
+    assert "no trace" in llmos("traces", "show", "01JXQ1J85GVGJC8PEHDKQ02QR8", "--user", "alice", code=4)
+
+
+def test_an_export_goes_to_standard_output(data: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    assert run(["chat", "hello there", "--user", "alice"]) == 0
+    capfdbinary.readouterr()
+    assert run(["traces", "export", "--user", "alice"]) == 0
+    assert b"hello there" in capfdbinary.readouterr().out
+    assert data.exists()
+
+
+def test_a_conversation_is_read_line_by_line(
+    llmos: Command, ask: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stdin = io.StringIO("How do I write a unit test?\n\nAnd with pytest?\n")
+    monkeypatch.setattr(stdin, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdin", stdin)
+    assert llmos("chat", "--user", "alice").count("> ") == 4
+    traces = ask("traces", "list", "--user", "alice")
+    assert len(traces) == 2
+    assert len({trace["conversation_id"] for trace in traces}) == 1
+    going_on = ask("chat", "And?", "--user", "alice", "--conversation", traces[0]["conversation_id"])
+    assert going_on["conversation_id"] == traces[0]["conversation_id"]
+
+
+def test_skills_are_added_from_a_file_a_folder_and_a_tree(
+    llmos: Command, ask: Callable[..., Any], tmp_path: Path
+) -> None:
+    written(tmp_path / "one.md", "one")
+    written(tmp_path / "two" / "SKILL.md", "two")
+    (tmp_path / "two" / "more.txt").write_text("more")
+    written(tmp_path / "tree" / "three" / "SKILL.md", "three", "Rotate a leaked key of a service.")
+    written(tmp_path / "tree" / "four.md", "four")
+    paths = [tmp_path / "one.md", tmp_path / "two", tmp_path / "tree"]
+    done = ask("skills", "add", *paths, "--user", "alice")
+    assert {item["skill_id"]: item["status"] for item in done} == dict.fromkeys(
+        ("one", "two", "three", "four"), "created"
+    )
+    assert {item["skill_id"] for item in ask("skills", "list", "--user", "alice")} >= {"one", "two", "three", "four"}
+    assert "three" in llmos("skills", "search", "rotate", "leaked", "key", "--user", "alice").splitlines()[1]
+    assert "## Approach" in llmos("skills", "show", "two", "--user", "alice")
+    assert "there is" in llmos("skills", "show", "nothing", "--user", "alice", code=4).lower()
+    written(tmp_path / "one.md", "one", "Something else.")
+    assert run(["skills", "add", str(tmp_path / "one.md"), "--user", "alice"]) == 5
+    assert "updated" in llmos("skills", "add", tmp_path / "one.md", "--force", "--user", "alice")
+    assert "path" in llmos("skills", "add", tmp_path / "gone", "--user", "alice", code=4)
+    assert "Install 4 skills" in llmos("history", "--skill", "one", "--user", "alice")
+
+
+def test_a_skill_that_cannot_be_read_is_listed_with_the_reason(llmos: Command, data: Path) -> None:
+    llmos("stats")
+    system = data / "volumes" / "system"
+    (system / "skills" / "broken.md").write_bytes(b"---\nname: [\n---\n\xff\x00")
+    who = ["-c", "user.name=somebody", "-c", "user.email=somebody@example.org"]
+    subprocess.run(["git", "-C", system, "add", "skills/broken.md"], check=True)
+    subprocess.run(["git", "-C", system, *who, "commit", "-q", "-m", "A broken skill"], check=True)
+    [line] = [line for line in llmos("skills", "list").splitlines() if line.startswith("broken")]
+    assert "[" in line
+
+
+def test_teams_people_and_promotion(llmos: Command, ask: Callable[..., Any], tmp_path: Path) -> None:
+    assert "No teams" in llmos("teams", "list")
+    llmos("teams", "add", "sre", "--name", "Site reliability")
+    llmos("users", "add", "bob", "--name", "Bob")
+    assert "Bob" in llmos("users", "list")
+    for user in ("alice", "bob"):
+        llmos("members", "add", "sre", user)
+    assert {item["user_id"] for item in ask("members", "list", "sre")} == {"alice", "bob"}
+    llmos("skills", "add", written(tmp_path / "rotate-keys.md", "rotate-keys"), "--user", "alice")
+    said = llmos("promote", "rotate-keys", "--team", "sre", "--reason", "We all do it", "--user", "alice")
+    assert "merged" in said
+    assert "rotate-keys" in llmos("skills", "list", "--user", "bob", "--team", "sre")
+    proposed = llmos("promote", "rotate-keys", "--to", "system", "--reason", "Everybody", "--user", "alice")
+    assert "proposed" in proposed
+    assert "Promote 'rotate-keys'" in llmos("history", "--volume", "team:sre", "--user", "bob")
+    llmos("members", "remove", "sre", "bob")
+    assert "no team" in llmos("history", "--volume", "team:sre", "--user", "bob", code=4)
+
+
+def test_logs_are_imported_evolved_and_reindexed(llmos: Command, ask: Callable[..., Any], tmp_path: Path) -> None:
+    report = ask("import", SAMPLES, "--user", "alice")
+    assert (report["files"], report["lines"], report["traces"]) == (6, 49, 21)
+    assert report["skipped"]["file of no known format"] == 1
+    again = llmos("import", SAMPLES, "--user", "alice")
+    assert again.startswith("0 new traces from 6 files")
+    goals = ("sort the lines of a file with Python", "sort a file's lines using Python", "Python: sort lines of a file")
+    lines = [
+        {"messages": [{"role": "user", "content": goal}, {"role": "assistant", "content": "..."}]} for goal in goals
+    ]
+    (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    ask("import", tmp_path / "log.jsonl", "--user", "alice", "--format", "openai-chat")
+    assert "cobol" in llmos("import", tmp_path / "log.jsonl", "--user", "alice", "--format", "cobol", code=2)
+    evolved = llmos("evolve", "--user", "alice")
+    assert "skills created: 1" in evolved
+    [pattern] = ask("patterns", "--user", "alice")
+    assert pattern["count"] == 3
+    assert pattern["pattern_id"] in llmos("patterns", "--user", "alice")
+    shown = llmos("patterns", pattern["pattern_id"], "--user", "alice")
+    assert "conversations: 3, people: 1" in shown
+    before = ask("stats")
+    llmos("reindex")
+    assert ask("stats") == before
+    assert "Started" in llmos("evolve", "--user", "alice", "--no-wait")
+
+
+def test_a_backup_comes_back_in_another_folder(llmos: Command, ask: Callable[..., Any], tmp_path: Path) -> None:
+    llmos("chat", "hello there", "--user", "alice")
+    archive, new = tmp_path / "b.tar.gz", tmp_path / "new"
+    assert "Wrote" in llmos("backup", archive)
+    assert archive.stat().st_mode & 0o777 == 0o600
+    assert "there already" in llmos("backup", archive, code=5)
+    assert ask("backup", archive, "--force")["bytes"] == archive.stat().st_size
+    assert "Restored" in llmos("restore", archive, "--data", new)
+    assert ask("traces", "list", "--user", "alice", "--data", new) == ask("traces", "list", "--user", "alice")
+    assert "not empty" in llmos("restore", archive, "--data", new, code=5)
+    archive.write_bytes(archive.read_bytes()[:-20])
+    assert "damaged" in llmos("restore", archive, "--data", tmp_path / "other", code=2)
+
+
+def test_a_restore_wants_a_folder(llmos: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LLMOS_DATA")
+    (tmp_path / "b").write_bytes(b"")
+    assert "--data" in llmos("restore", tmp_path / "b", code=2)
+
+
+def test_the_doctor_says_how_a_folder_is(llmos: Command, ask: Callable[..., Any], data: Path) -> None:
+    assert "no data folder" in llmos("doctor", code=4)
+    llmos("stats")
+    assert {item["state"] for item in ask("doctor")} == {"ok"}
+    (data / "admin.key").chmod(0o644)
+    assert "WARNING" in llmos("doctor")
+    assert "repaired" in llmos("doctor", "--repair")
+    (data / "format").write_text("99")
+    assert run(["doctor"]) == 1
+
+
+def test_the_interface_describes_itself(llmos: Command, tmp_path: Path) -> None:
+    file = tmp_path / "openapi.json"
+    llmos("openapi", file)
+    assert json.loads(file.read_text())["info"]["title"] == "llmos-lite"
+    assert json.loads(llmos("openapi")) == json.loads(file.read_text())
+    llmos("openapi", file, "--check")
+    file.write_text("{}")
+    assert "make openapi" in llmos("openapi", file, "--check", code=5)
+
+
+def test_settings_that_cannot_be_meant_are_refused(llmos: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLMOS_FOLD_SECONDS", "soon")
+    assert "LLMOS_FOLD_SECONDS" in llmos("stats", code=2)
+
+
+def test_a_mistake_of_ours_is_one_sentence(llmos: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("oh no")
+
+    monkeypatch.setattr("llmos_lite.cli.client.holder", broken)
+    assert "RuntimeError: oh no" in llmos("stats", code=1)
+    monkeypatch.setenv("LLMOS_LOG_LEVEL", "debug")
+    with pytest.raises(RuntimeError):
+        run(["stats"])
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(KeyboardInterrupt(), 130), (BrokenPipeError(), 0), (PermissionError(13, "Permission denied", "/x"), 9)],
+)
+def test_whatever_stops_a_command_has_an_exit_code(
+    llmos: Command, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int
+) -> None:
+    del llmos
+
+    def stopped(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("llmos_lite.cli.client.holder", stopped)
+    monkeypatch.setattr("os.dup2", lambda *_: None)
+    assert run(["stats"]) == code
