@@ -12,6 +12,7 @@ from llmos_lite.api.errors import Receive, Scope, Send
 from llmos_lite.api.openapi import problem
 from llmos_lite.bootstrap import Services
 from llmos_lite.core.accounts.permissions import require_admin
+from llmos_lite.engines.folder import is_demo
 from llmos_lite.errors import LlmosError
 
 JSON = b"application/json"
@@ -49,6 +50,7 @@ class Ready:
             "ready": not volumes and all(said == "ok" for said in checks.values()),
             "checks": checks | {"volumes": f"{len(volumes)} with a problem" if volumes else "ok"},
             "volumes": shown,
+            "demo": is_demo(self._services.settings.data),
         }
         await send_bytes(send, 200 if body["ready"] else 503, msgspec.json.encode(body), JSON)
 
@@ -83,6 +85,7 @@ _READY = {
     "ready": True,
     "checks": {"journal": "ok", "rows": "ok", "disk": "ok", "jobs": "ok", "volumes": "ok"},
     "volumes": {},
+    "demo": False,
 }
 _HEALTH = {"status": "ok", "version": llmos_lite.__version__}
 _STRINGS = {"type": "object", "additionalProperties": {"type": "string"}}
@@ -99,8 +102,13 @@ _HEALTH_SCHEMA = {
 }
 _READY_SCHEMA = {
     "type": "object",
-    "required": ["ready", "checks", "volumes"],
-    "properties": {"ready": {"type": "boolean"}, "checks": _STRINGS, "volumes": _STRINGS},
+    "required": ["ready", "checks", "volumes", "demo"],
+    "properties": {
+        "ready": {"type": "boolean"},
+        "checks": _STRINGS,
+        "volumes": _STRINGS,
+        "demo": {"type": "boolean", "description": "The data are those of the example team of `llmos serve --demo`."},
+    },
 }
 
 

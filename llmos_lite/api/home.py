@@ -21,6 +21,7 @@ from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.accounts.sign_in import SESSION_SECONDS
 from llmos_lite.core.chat.messages import ChatInput
 from llmos_lite.core.traces.log import TraceSummary
+from llmos_lite.engines.folder import is_demo
 from llmos_lite.errors import Invalid, LlmosError, Unauthenticated
 
 _PAGE = Template(files("llmos_lite.api").joinpath("home.html").read_text(encoding="utf-8"))
@@ -38,8 +39,8 @@ async def show_home(request: Request) -> Response:
     try:
         actor = await actor_of(services.accounts, request.scope)
     except Unauthenticated:
-        return page(_SIGN_IN)
-    return page(await _overview(services, actor), _nav(actor))
+        return page(services, _SIGN_IN)
+    return page(services, await _overview(services, actor), _nav(actor))
 
 
 async def sign_in(request: Request) -> Response:
@@ -50,7 +51,7 @@ async def sign_in(request: Request) -> Response:
     try:
         session = services.accounts.sign_in.exchange(request.query_params.get("token", ""))
     except Unauthenticated as error:
-        return page(_error(error) + _SIGN_IN, status=401)
+        return page(services, _error(error) + _SIGN_IN, status=401)
     return _signed_in(session)
 
 
@@ -61,7 +62,7 @@ async def sign_in_with_key(request: Request) -> Response:
     try:
         actor = await services.accounts.authenticate(await _field(request, "key"))
     except Unauthenticated as error:
-        return page(_error(error) + _SIGN_IN, status=401)
+        return page(services, _error(error) + _SIGN_IN, status=401)
     return _signed_in(services.accounts.sign_in.session(actor.user_id))
 
 
@@ -83,14 +84,16 @@ async def try_chat(request: Request) -> Response:
     try:
         result = await services.chat.chat(actor, ChatInput(message=message))
     except LlmosError as error:
-        return page(_error(error) + await _overview(services, actor, message), _nav(actor), status=error.status)
+        return page(
+            services, _error(error) + await _overview(services, actor, message), _nav(actor), status=error.status
+        )
     used = ", ".join(f"{skill.name} ({skill.volume})" for skill in result.skills_used) or "none"
     link = f' · <a href="/traces/{escape(result.trace_id)}">trace</a>' if result.trace_id else " · not recorded"
     said = (
         f"<section><h2>Answer</h2><pre>{escape(result.response)}</pre>"
         f'<p class="soft">Skills used: {escape(used)}{link}</p></section>'
     )
-    return page(said + await _overview(services, actor, message), _nav(actor))
+    return page(services, said + await _overview(services, actor, message), _nav(actor))
 
 
 ROUTES = [
@@ -102,8 +105,10 @@ ROUTES = [
 ]
 
 
-def page(main: str, nav: str = "", status: int = 200) -> HTMLResponse:
+def page(services: Services, main: str, nav: str = "", status: int = 200) -> HTMLResponse:
     """Return the page around its main part; both parts are HTML that was escaped before."""
+    if is_demo(services.settings.data):
+        main = _DEMO + main
     text = _PAGE.substitute(style=_STYLE, nav=nav, main=main, version=escape(llmos_lite.__version__))
     return HTMLResponse(text, status, headers={"content-security-policy": CSP})
 
@@ -157,6 +162,10 @@ async def _field(request: Request, name: str) -> str:
     except ValueError as error:
         raise Invalid("request.invalid", "The form cannot be read.") from error
 
+
+_DEMO = (
+    """<p class="demo" role="note"><strong>Example data.</strong> The people, skills and traces here are made up.</p>"""
+)
 
 _SIGN_IN = """<h1>Skills that grow from your team's work</h1>
 <section><h2>Sign in</h2>

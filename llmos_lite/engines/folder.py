@@ -136,6 +136,15 @@ def check_format(data: Path) -> int:
     return found
 
 
+DEMO = "demo"
+"""File that marks a data folder as one of the example team, for good."""
+
+
+def is_demo(data: Path) -> bool:
+    """Tell whether a data folder holds the example team."""
+    return (data / DEMO).exists()
+
+
 def read_or_make(path: Path, make: Callable[[], str]) -> str:
     """Return the first line of a private file, made when it is missing or empty."""
     try:

@@ -11,7 +11,6 @@ import json
 from collections import defaultdict
 from contextlib import suppress
 from importlib.resources import files
-from pathlib import Path
 from typing import Any, Protocol
 
 from llmos_lite.core.accounts.accounts import ADMIN, Accounts
@@ -25,16 +24,15 @@ from llmos_lite.core.traces.digest import digest_of
 from llmos_lite.core.traces.log import TraceLog
 from llmos_lite.core.traces.trace import Feedback, Outcome, SkillUse, Trace, now_ms
 from llmos_lite.core.volumes import Volumes
-from llmos_lite.engines.folder import write_private
+from llmos_lite.engines.folder import DEMO, write_private
 from llmos_lite.errors import Conflict
 from llmos_lite.settings import Settings
 from llmos_lite.volumes.access import PLATFORM, VolumeRef
 from llmos_lite.volumes.git_volume import author_of
 from llmos_lite.volumes.manager import VolumeManager
 
-__all__ = ["MARK", "Stage", "fill", "is_demo"]
+__all__ = ["Stage", "fill"]
 
-MARK = "demo"
 NOTED = 12
 NOTES = {Outcome.SUCCESS: ("up", "Used it as it was."), Outcome.FAILURE: ("down", "Not what I asked for.")}
 EVOLVED = ("demo-chloe", "demo-dev", "demo-finn")
@@ -74,11 +72,6 @@ class Stage(Protocol):
         """Return the proposals."""
 
 
-def is_demo(data: Path) -> bool:
-    """Tell whether a data folder holds the example team."""
-    return (data / MARK).exists()
-
-
 async def fill(stage: Stage) -> bool:
     """Fill a fresh data folder; go on where a broken-off filling ended; False when there is nothing left to do.
 
@@ -89,13 +82,13 @@ async def fill(stage: Stage) -> bool:
     if mark["done"]:
         return False
     await _Filling(stage, mark["now"]).run()
-    write_private(stage.settings.data / MARK, json.dumps(mark | {"done": True}) + "\n")
+    write_private(stage.settings.data / DEMO, json.dumps(mark | {"done": True}) + "\n")
     return True
 
 
 async def _mark(stage: Stage) -> dict[str, Any]:
     """Return the mark of the folder, made when it is fresh; `now` is the day that the story ends before."""
-    path = stage.settings.data / MARK
+    path = stage.settings.data / DEMO
     if await asyncio.to_thread(path.exists):
         found: dict[str, Any] = json.loads(await asyncio.to_thread(path.read_text))
         return found
