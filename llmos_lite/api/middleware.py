@@ -5,6 +5,8 @@ Pure ASGI: nothing here buffers, and a stream passes through byte for byte.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import importlib
 import re
 import secrets
@@ -16,6 +18,11 @@ from llmos_lite.errors import Invalid, TooLarge, Unavailable
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 LARGE_SKILLS = 256 << 20
 """Largest archive of skills, in bytes."""
+
+DRAINED = 256 << 20
+DRAIN_SECONDS = 10
+"""How much of a refused body is read and thrown away, and for how long: most clients listen only when they have sent
+everything, and would see a reset connection instead of the answer."""
 
 CSP_API = b"default-src 'none'; frame-ancestors 'none'"
 SECURITY = (
@@ -60,11 +67,12 @@ class Edge:
 class _Request:
     """One request on its way through the edge."""
 
-    __slots__ = ("_finished", "_receive", "_send", "_started", "id", "limit", "read", "scope")
+    __slots__ = ("_finished", "_more", "_receive", "_send", "_started", "id", "limit", "read", "scope")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope, self._receive, self._send = scope, receive, send
         self._started = self._finished = False
+        self._more = True
         self.read = self.limit = 0
         self.id = _request_id(scope)
         scope.setdefault("state", {})["request_id"] = self.id
@@ -80,10 +88,15 @@ class _Request:
 
     async def receive(self) -> Message:
         """Hand the next piece of the body on, and count it."""
-        message = await self._receive()
-        self.read += len(message.get("body", b""))
+        message = await self._next()
         if self.read > self.limit:
             raise _too_large(self.limit)
+        return message
+
+    async def _next(self) -> Message:
+        message = await self._receive()
+        self.read += len(message.get("body", b""))
+        self._more = bool(message.get("more_body"))
         return message
 
     async def send(self, message: Message) -> None:
@@ -100,9 +113,20 @@ class _Request:
         said = explain(error)
         log_unexpected(error, said, self.id)
         if not self._started:
+            if isinstance(said, TooLarge):
+                await self._drain()
             await send_problem(self.send, said, self.id)
         elif not self._finished:
             raise error  # the server drops the connection, so that half an answer is not taken for a whole one
+
+    async def _drain(self) -> None:
+        """Throw the rest of the body away, within bounds; a client that asked first (`Expect`) has sent none."""
+        if any(name == b"expect" for name, _ in self.scope["headers"]):
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                while self._more and self.read < DRAINED:
+                    await self._next()
 
 
 def _request_id(scope: Scope) -> str:

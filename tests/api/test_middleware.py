@@ -74,6 +74,20 @@ async def test_a_chunked_body_is_refused_at_the_first_byte_too_many() -> None:
     assert (await client(app()).request("POST", "/x", content=pieces[:1])).body == b"60"
 
 
+async def test_a_refused_body_is_read_to_its_end_so_that_the_client_hears_why() -> None:
+    pieces, answers = [b"x" * 60] * 10, []
+
+    async def receive() -> Any:  # noqa: ANN401
+        return {"type": "http.request", "body": pieces.pop(), "more_body": bool(pieces)}
+
+    async def send(message: Any) -> None:  # noqa: ANN401
+        answers.append((message, len(pieces)))
+
+    scope = {"type": "http", "path": "/x", "headers": [(b"content-length", b"600")]}
+    await Edge(app(), max_body=100, max_import=1000)(scope, receive, send)
+    assert [(message.get("status", 413), left) for message, left in answers] == [(413, 0), (413, 0)]
+
+
 async def test_an_import_may_be_larger() -> None:
     assert (await client(app()).request("POST", "/traces/import", content=[b"x" * 500])).body == b"500"
     assert (await client(app()).request("POST", "/traces/import", content=[b"x" * 1001])).status == 413

@@ -133,6 +133,8 @@ async def test_half_characters_and_huge_bodies_are_refused(alice: Client) -> Non
     raw = b'{"skill_id": "x", "description": "d", "content": "\\ud800 half"}'
     half = await alice.request("POST", "/skills", content=raw, headers={"content-type": "application/json"})
     assert half.status == 400
+    nul = await alice.post("/skills", {"skill_id": "x", "description": "d", "content": "a\0b"})
+    assert nul.status == 400
     pieces = (b" " * (1 << 20) for _ in range(50))
     huge = await alice.request("POST", "/skills", content=pieces, headers={"content-type": "application/json"})
     assert (huge.status, huge.json()["code"]) == (413, "request.too_large")

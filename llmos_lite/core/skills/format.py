@@ -93,9 +93,9 @@ class Skill:
     def parse(cls, skill_id: str, text: str | bytes, *, volume: str = "", version: str = "", path: str = "") -> Self:
         """Read a skill file; one that cannot be read gives a skill with `error` set, never an exception."""
         there = cls(skill_id=skill_id, name=skill_id, volume=volume, version=version, path=path)
-        content = _decoded(text)
-        if isinstance(content, _Reason):
-            return there.broken(content)
+        content, unreadable = _decoded(text)
+        if unreadable:
+            return there.broken(unreadable)
         try:
             block, body = frontmatter.split(content)
             fields = frontmatter.load(block) if block is not None else {}
@@ -181,23 +181,18 @@ class Skill:
         return f"{opening}{body}{closing}" if body else ""
 
 
-class _Reason(str):
-    """Why a file cannot be read."""
-
-    __slots__ = ()
-
-
-def _decoded(text: str | bytes) -> str | _Reason:
+def _decoded(text: str | bytes) -> tuple[str, str]:
+    """Return a file's text, and why it cannot be read, one of them empty."""
     if len(text) > LARGEST_FILE:
-        return _Reason("It is larger than 1 MiB.")
+        return "", "It is larger than 1 MiB."
     if isinstance(text, bytes):
         try:
             text = text.decode()
         except UnicodeDecodeError as error:
-            return _Reason(f"It is no UTF-8 text (byte {error.start}).")
+            return "", f"It is no UTF-8 text (byte {error.start})."
     if "\0" in text:
-        return _Reason("It holds NUL characters: a binary file?")
-    return text.removeprefix("\ufeff")
+        return "", "It holds NUL characters: a binary file?"
+    return text.removeprefix("\ufeff"), ""
 
 
 def _has_surrogate(text: str) -> bool:
