@@ -75,6 +75,16 @@ def test_a_skill_that_is_named_is_used(manager: SkillsManager) -> None:
     assert manager.filter_skills_by_query([skill], "how do I run the marathon?") == []
 
 
+def test_a_small_library_gives_a_skill_whose_body_alone_holds_the_whole_request(manager: SkillsManager) -> None:
+    odd = Skill.parse(
+        "my-skill", "---\nname: my-skill\ndescription: Does x when y.\n---\n# Steps\n\nzebra quantification"
+    )
+    many = [Skill.parse(f"skill-{n}", f"---\nname: skill-{n}\ndescription: About {n}.\n---\nx{n}") for n in range(300)]
+    query = "how do I do zebra quantification?"
+    assert [scored.skill.skill_id for scored in manager.filter_skills_by_query([*STARTER, odd], query)] == ["my-skill"]
+    assert manager.filter_skills_by_query([*many, odd], query) == []
+
+
 def test_the_weak_stay_in_a_ranking_and_say_so(manager: SkillsManager) -> None:
     found = manager.filter_skills_by_query(STARTER, "which meetings do I have today", only_fitting=False)
     assert found
