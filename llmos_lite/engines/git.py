@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import subprocess
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from llmos_lite.engines.git_objects import (
 )
 from llmos_lite.engines.git_odb import Objects
 from llmos_lite.engines.git_refs import OID, Refs, broken, check_branch
+from llmos_lite.engines.git_upkeep import Upkeep, is_due, maintain
 from llmos_lite.engines.git_worktree import METADATA, Comparison, WorkTree, describe_plainly
 from llmos_lite.engines.signing import Signer
 from llmos_lite.engines.volume_interface import LOCAL_FILES, MAIN, PLATFORM, VolumeInterface
@@ -48,12 +48,10 @@ __all__ = [
     "Entry",
     "HandEdits",
     "LocalGitStore",
+    "Upkeep",
     "VolumeInterface",
     "compose_message",
 ]
-
-_PACKS = 50
-"""Packs after which reads get slow: 401 packs cost 768 us a miss, 15 after a geometric repack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,14 +241,26 @@ class LocalGitStore(VolumeInterface):
         tree = self.work_tree
         return tree is not None and (tree.touched() or self.head() != self._brought)
 
-    def upkeep(self) -> bool:
-        """Roll packs up when there are many, and tell whether that was done; safe beside readers and writers."""
-        packs = sum(name.endswith(".pack") for name in os.listdir(self.gitdir / "objects" / "pack"))  # noqa: PTH208
-        if packs <= _PACKS:
-            return False
-        command = ["git", "-c", "safe.directory=*", "-C", str(self.gitdir), "repack", "-q", "-d", "--geometric=2"]
-        subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - a fixed command, no shell
-        return True
+    def upkeep_due(self) -> bool:
+        """Tell whether `upkeep` would do anything; cheap."""
+        return is_due(self.gitdir)
+
+    def upkeep(self, *, always: bool = False) -> Upkeep | None:
+        """Roll packs up and bring the commit-graph up to date, when that is due; safe beside readers and writers.
+
+        Returns:
+            What was done; None when nothing was due.
+
+        Raises:
+            Unavailable: `git.missing`, `git.slow`.
+            StorageFailed: `storage.upkeep`, when git failed; nothing is lost.
+        """
+        if not always and not is_due(self.gitdir):
+            return None
+        with self._writing("look after the repository"):
+            done = maintain(self.gitdir, self._lock)
+        self._objects.reopen()
+        return done
 
     def close(self) -> None:  # noqa: D102
         self._objects.close()

@@ -21,6 +21,9 @@ from llmos_lite.errors import Unavailable, storage_error
 _PATIENCE = 60.0
 """Seconds to wait for another writer. A commit takes milliseconds."""
 
+_LONGEST_UPKEEP = 3600.0
+"""Seconds that upkeep may hold the lock; its temporary files are as young."""
+
 _STALE = 600.0
 """Seconds after which a lock on a ref is nobody's; stock git holds one for milliseconds."""
 
@@ -58,6 +61,10 @@ class RepositoryLock:
                 fcntl.flock(self._file, fcntl.LOCK_UN)
         finally:
             self._thread.release()
+
+    def shared(self) -> tuple[int, ...]:
+        """Return the file for a child process to inherit: the lock is then held until both have ended."""
+        return (self._file,) if self._depth else ()
 
     def close(self) -> None:
         """Give the file back to the system."""
@@ -120,25 +127,29 @@ def clear_stale(gitdir: Path, *, since: float) -> list[Path]:
         What was removed.
     """
     removed = []
-    for path in _left_behind(gitdir):
+    locks, temporary = _locks(gitdir), temporary_files(gitdir)
+    for path in locks | temporary:
+        longest = _PATIENCE if path in locks else _LONGEST_UPKEEP
         # A file system keeps times in ticks of up to some 10 ms, so a file may look a little older than it is.
-        with contextlib.suppress(FileNotFoundError):
-            if since - 0.1 <= path.lstat().st_mtime <= since + _PATIENCE:
+        with contextlib.suppress(FileNotFoundError, IsADirectoryError):
+            if since - 0.1 <= path.lstat().st_mtime <= since + longest:
                 path.unlink()
                 removed.append(path)
     return removed
 
 
-def _left_behind(gitdir: Path) -> set[Path]:
-    locks = [path for path in gitdir.glob("*.lock") if path.name != "llmos.lock"]
-    refs = [Path(folder, name) for folder, _, names in os.walk(gitdir / "refs") for name in names]
-    locks += [path for path in refs if path.suffix == ".lock"]
-    return {
-        *locks,
-        *gitdir.glob("objects/pack/tmp_*"),
-        *gitdir.glob("objects/??/tmp_*"),
-        *gitdir.glob("llmos-tmp-*"),
-    }
+def _locks(gitdir: Path) -> set[Path]:
+    locks = {path for path in gitdir.glob("*.lock") if path.name != "llmos.lock"}
+    refs = (Path(folder, name) for folder, _, names in os.walk(gitdir / "refs") for name in names)
+    return locks | {path for path in refs if path.suffix == ".lock"}
+
+
+def temporary_files(gitdir: Path) -> set[Path]:
+    """Return what writers, upkeep and pushes leave when they are killed, or have open now."""
+    patterns = ("pack/tmp_*", "pack/.tmp-*", "pack/*.lock", "??/tmp_*", "tmp_objdir-*", "info/tmp_*", "info/*.lock")
+    graphs = ("info/commit-graphs/tmp_*", "info/commit-graphs/*.lock")
+    found = {path for pattern in (*patterns, *graphs) for path in gitdir.glob(f"objects/{pattern}")}
+    return found | set(gitdir.glob("llmos-tmp-*"))
 
 
 def abandoned(lock: Path) -> bool:

@@ -6,12 +6,14 @@ object is not in the ones it knows.
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import pygit2
 from pygit2.enums import SortMode
@@ -33,7 +35,9 @@ from llmos_lite.engines.git_objects import (
 )
 from llmos_lite.engines.git_pack import write_pack
 from llmos_lite.engines.git_refs import OID, broken
-from llmos_lite.errors import NotFound
+from llmos_lite.errors import NotFound, Unavailable
+
+T = TypeVar("T")
 
 # libgit2 reads this option when a repository is opened: set later, a ref is silently not synced.
 pygit2.settings.enable_fsync_gitdir(True)  # noqa: FBT003 - the library's signature
@@ -87,6 +91,22 @@ class Objects:
             except (pygit2.GitError, KeyError) as error:
                 raise broken(self._gitdir, str(error).strip("'\"") or type(error).__name__) from error
 
+    def reopen(self) -> None:
+        """Look at the packs anew: those that upkeep rolled up are gone, and take no room when they are closed."""
+        with self._mutex:
+            self._repo = None
+
+    def _ask(self, question: Callable[[pygit2.Repository], T]) -> T:
+        """Ask the repository; once more, opened anew, when a pack that it knew went away."""
+        with self._mutex:
+            try:
+                with self.repository() as repo:
+                    return question(repo)
+            except Unavailable:
+                self.reopen()
+            with self.repository() as repo:
+                return question(repo)
+
     def close(self) -> None:
         """Close the packs; the next use opens them again."""
         with self._mutex:
@@ -114,8 +134,7 @@ class Objects:
 
     def raw(self, oid: str) -> bytes:
         """Return an object's content."""
-        with self.repository() as repo:
-            return bytes(repo.odb.read(oid)[1])
+        return self._ask(lambda repo: bytes(repo.odb.read(oid)[1]))
 
     def blob(self, oid: str) -> bytes:
         """Return a file's content.
@@ -146,12 +165,11 @@ class Objects:
         """Return an object's kind and content; kind 0 when there is none."""
         if not OID.fullmatch(oid):
             return 0, b""
-        with self.repository() as repo:
-            try:
-                kind, data = repo.odb.read(oid)
-            except KeyError:
-                return 0, b""
-            return int(kind), bytes(data)
+        found = self._ask(partial(_read, oid))
+        if not found[0]:
+            self.reopen()
+            found = self._ask(partial(_read, oid))
+        return found
 
     def root(self, oid: str) -> bytes:
         """Return the id of the tree that a commit (or a tree) has at its root; the last ones are kept.
@@ -252,9 +270,8 @@ class Objects:
 
     def merge_base(self, one: str, other: str) -> str | None:
         """Return the best common ancestor of two commits."""
-        with self.repository() as repo:
-            base = repo.merge_base(one, other)
-            return None if base is None else str(base)
+        base = self._ask(lambda repo: repo.merge_base(one, other))
+        return None if base is None else str(base)
 
     def walk(self, start: str, paths: Sequence[str] = ()) -> Iterator[Commit]:
         """Walk the history of a commit, newest first; parents never before their children.
@@ -263,26 +280,41 @@ class Objects:
             start: the newest commit.
             paths: only commits in which one of these entries differs from what every parent has.
         """
-        with self.repository() as repo:
-            walker = repo.walk(start, SortMode.TOPOLOGICAL | SortMode.TIME)
         known: dict[str, tuple[str, ...]] = {}
+        walker, done, again = self._walker(start, 0), 0, -1
         while True:
-            with self.repository():
-                found = next(walker, None)
-                if found is None:
-                    return
-                if paths and not _touches(found, paths, known):
-                    continue
-                commit = parse_commit(str(found.id), found.read_raw())
-            yield commit
+            commit = None
+            try:
+                with self.repository():
+                    found = next(walker, None)
+                    if found is None:
+                        return
+                    if not paths or _touches(found, paths, known):
+                        commit = parse_commit(str(found.id), found.read_raw())
+            except Unavailable:
+                if again == done:
+                    raise
+                self.reopen()
+                walker, again = self._walker(start, done), done
+                continue
+            done += 1
+            if commit is not None:
+                yield commit
+
+    def _walker(self, start: str, skip: int) -> Iterator[pygit2.Commit]:
+        with self.repository() as repo:
+            return itertools.islice(repo.walk(start, SortMode.TOPOLOGICAL | SortMode.TIME), skip, None)
 
     def count(self, start: str, hide: str | None = None) -> int:
         """Count the commits of a history, without those of another."""
-        with self.repository() as repo:
+
+        def work(repo: pygit2.Repository) -> int:
             walker = repo.walk(start, SortMode.NONE)
             if hide is not None:
                 walker.hide(hide)
             return sum(1 for _ in walker)
+
+        return self._ask(work)
 
     def _keep(self, oid: bytes, lines: Lines) -> None:
         with self._mutex:
@@ -292,19 +324,30 @@ class Objects:
                 self._kept -= len(self._trees.popitem(last=False)[1])
 
 
+def _read(oid: str, repo: pygit2.Repository) -> tuple[int, bytes]:
+    try:
+        kind, data = repo.odb.read(oid)
+    except KeyError:
+        return 0, b""
+    return int(kind), bytes(data)
+
+
 def _touches(commit: pygit2.Commit, paths: Sequence[str], known: dict[str, tuple[str, ...]]) -> bool:
-    mine = _entry_ids(commit, paths, known)
+    """Tell whether one of the entries differs from what every parent has there."""
+    mine = _entries_at(commit, paths, known)
     if not commit.parents:
         return any(mine)
-    return all(_entry_ids(parent, paths, known) != mine for parent in commit.parents)
+    theirs = [_entries_at(parent, paths, known) for parent in commit.parents]
+    return any(all(one[i] != mine[i] for one in theirs) for i in range(len(paths)))
 
 
-def _entry_ids(commit: pygit2.Commit, paths: Sequence[str], known: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """Return the id at each path, empty where there is nothing; `known` holds a tree until its child was seen."""
+def _entries_at(commit: pygit2.Commit, paths: Sequence[str], known: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Return mode and id at each path, empty where there is nothing; `known` holds a tree until its child was seen."""
     tree = str(commit.tree_id)
     if tree not in known:
         if len(known) > _TREES_REMEMBERED:
             known.clear()
         root = commit.tree
-        known[tree] = tuple(str(root[path].id) if path in root else "" for path in paths)
+        found = (root[path] if path in root else None for path in paths)  # noqa: SIM401 - a tree has no `get`
+        known[tree] = tuple(f"{item.filemode:o} {item.id}" if item is not None else "" for item in found)
     return known[tree]

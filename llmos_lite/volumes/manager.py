@@ -14,6 +14,7 @@ from llmos_lite.engines.git import LOCAL_FILES, MAIN, METADATA, PLATFORM, Author
 from llmos_lite.engines.git_lock import RepositoryLock
 from llmos_lite.engines.git_pack import sync_folder
 from llmos_lite.engines.git_refs import broken
+from llmos_lite.engines.git_upkeep import Upkeep, is_due
 from llmos_lite.engines.signing import Signer
 from llmos_lite.errors import LlmosError, storage_error
 from llmos_lite.volumes.access import ID, ID_LENGTH, SYSTEM, Principal, VolumeKind, VolumeRef, require
@@ -163,10 +164,29 @@ class VolumeManager:
         """Return paths of a work tree that are not adopted, and why, as of the last `adopt`."""
         return dict(self._open(ref).store.left_alone)
 
-    def maintain(self, ref: VolumeRef) -> bool:
-        """Roll up the packs of a volume when there are many; safe while others read and write."""
+    def upkeep_due(self, ref: VolumeRef) -> bool:
+        """Tell whether a volume needs upkeep: many packs, or changed and not looked after for a day. Cheap."""
+        folder = self.folder(ref)
+        return any(is_due(gitdir) for gitdir in (folder / ".git", folder / _TRACES))
+
+    def maintain(self, ref: VolumeRef, *, always: bool = False) -> Upkeep | None:
+        """Look after both repositories of a volume: packs and commit-graph; safe while others read and write.
+
+        Args:
+            ref: which.
+            always: do it though nothing is due.
+
+        Returns:
+            What was done in both together; None when nothing was due.
+
+        Raises:
+            Unavailable: `volume.broken`, `git.missing`, `git.slow`.
+            StorageFailed: `storage.upkeep`.
+        """
         opened = self._open(ref)
-        return any([opened.store.upkeep(), opened.traces.upkeep()])
+        done = [store.upkeep(always=always) for store in (opened.store, opened.traces)]
+        found = [upkeep for upkeep in done if upkeep is not None]
+        return sum(found, Upkeep()) if found else None
 
     def check(self) -> dict[VolumeRef, LlmosError | None]:
         """Open every volume and return what is wrong with each."""

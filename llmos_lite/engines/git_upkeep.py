@@ -1,0 +1,179 @@
+"""Upkeep of a repository by stock git: packs rolled up, one index over them, a commit-graph with changed paths.
+
+Each commit and each fold is one pack, so 50 of them come together in an hour of use. The repository lock is held,
+and shared with git: it ends when git does, even when this process is killed in between. Readers go on: a pack that
+they have open stays readable, and one that went away under them is looked for again (`Objects`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from llmos_lite.engines.git_lock import RepositoryLock, temporary_files
+from llmos_lite.errors import StorageFailed, Unavailable
+
+MANY_PACKS = 50
+"""Packs after which reads get slow: 401 packs cost 768 us a miss, 15 after a geometric repack."""
+
+PERIOD = 86_400.0
+"""Seconds after which a repository that has changed is looked after, however few its packs are."""
+
+NICENESS = 10
+_STAMP = "llmos-upkeep"
+_LONGEST = 3600.0
+_GRAPH_STEP = 10_000
+"""Commits that a commit-graph takes in while writers wait: about 2 s."""
+
+_DURABLE = ("-c", "core.fsync=all", "-c", "pack.threads=1", "-c", "gc.auto=0", "-c", "safe.directory=*")
+
+
+@dataclass(frozen=True, slots=True)
+class Upkeep:
+    """What upkeep did: packs, and bytes of objects, before and after."""
+
+    packs_before: int = 0
+    packs_after: int = 0
+    bytes_before: int = 0
+    bytes_after: int = 0
+
+    def __add__(self, other: Self) -> Upkeep:
+        return Upkeep(
+            self.packs_before + other.packs_before,
+            self.packs_after + other.packs_after,
+            self.bytes_before + other.bytes_before,
+            self.bytes_after + other.bytes_after,
+        )
+
+
+def count_packs(gitdir: Path) -> int:
+    """Return the number of packs that upkeep may roll up; those with a `.keep` beside them stay."""
+    names = _pack_names(gitdir)
+    kept = {name[:-5] for name in names if name.endswith(".keep")}
+    return sum(name.endswith(".pack") and name[:-5] not in kept for name in names)
+
+
+def is_due(gitdir: Path) -> bool:
+    """Tell whether a repository needs upkeep: many packs, or changed and not looked after for a day. Cheap."""
+    try:
+        changed = (gitdir / "objects" / "pack").stat().st_mtime
+        since = _last(gitdir)
+    except OSError:
+        return False
+    if since >= changed:
+        return False
+    return time.time() - since > PERIOD or count_packs(gitdir) > MANY_PACKS
+
+
+def maintain(gitdir: Path, lock: RepositoryLock) -> Upkeep:
+    """Roll packs up, bring the commit-graph up to date, and collect what was left behind; durably.
+
+    Raises:
+        Unavailable: `git.missing`, `git.slow`.
+        StorageFailed: `storage.upkeep`, with what git said; the repository is as good as before.
+    """
+    with lock:
+        before = count_packs(gitdir), _size(gitdir)
+        _collect(gitdir)
+        if before[0]:
+            _git(gitdir, lock, "repack", "-q", "-d", "-n", "--geometric=2", "--write-midx")
+    for tip in _graph_tips(gitdir, lock):
+        with lock:
+            _write_graph(gitdir, lock, tip)
+    with lock:
+        (gitdir / _STAMP).touch()
+        return Upkeep(before[0], count_packs(gitdir), before[1], _size(gitdir))
+
+
+def has_graph(gitdir: Path) -> bool:
+    """Tell whether stock git can walk this history quickly."""
+    info = gitdir / "objects" / "info"
+    return (info / "commit-graphs" / "commit-graph-chain").exists() or (info / "commit-graph").exists()
+
+
+def _graph_tips(gitdir: Path, lock: RepositoryLock) -> Iterator[str]:
+    """Yield commits up to which the graph is to be written in turn; at last nothing, which means all branches.
+
+    The first graph of a long history takes 0.2 ms for each commit, and writers do not wait that long.
+    """
+    if not has_graph(gitdir):
+        oids = _git(gitdir, lock, "rev-list", "--reverse", "--topo-order", "--branches").split()
+        yield from oids[_GRAPH_STEP::_GRAPH_STEP]
+    yield ""
+
+
+def _write_graph(gitdir: Path, lock: RepositoryLock, tip: str) -> None:
+    source = "--stdin-commits" if tip else "--reachable"
+    words = ("commit-graph", "write", source, "--changed-paths", "--split", "--no-progress")
+    _git(gitdir, lock, *words, given=f"{tip}\n" if tip else "")
+
+
+def _git(gitdir: Path, lock: RepositoryLock, *words: str, given: str = "") -> str:
+    nice = [found, "-n", str(NICENESS)] if (found := shutil.which("nice")) else []
+    try:
+        done = subprocess.run(  # noqa: S603 - our own words, no shell
+            [*nice, "git", *_DURABLE, "--git-dir", str(gitdir), *words],
+            input=given,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_LONGEST,
+            check=False,
+            pass_fds=lock.shared(),
+        )
+    except FileNotFoundError as error:
+        raise Unavailable("git.missing", "There is no git on this machine.", hint="Install git.") from error
+    except subprocess.TimeoutExpired as error:
+        raise Unavailable("git.slow", f"git {words[0]} of {gitdir} took more than {_LONGEST:.0f} s.") from error
+    if done.returncode:
+        said = done.stderr.strip()[-300:] or f"it ended with {done.returncode}"
+        raise StorageFailed(
+            "storage.upkeep",
+            f"git {words[0]} of {gitdir} failed: {said}",
+            hint="Free space, and run `llmos doctor`; nothing is lost.",
+        )
+    return done.stdout
+
+
+def _collect(gitdir: Path) -> None:
+    """Remove temporary files that are too old to be anybody's; the caller holds the repository lock."""
+    for path in temporary_files(gitdir):
+        with contextlib.suppress(OSError):
+            if time.time() - path.lstat().st_mtime > PERIOD:
+                _remover(path)(path)
+
+
+def _remover(path: Path) -> Callable[[Path], None]:
+    return shutil.rmtree if path.is_dir() and not path.is_symlink() else Path.unlink
+
+
+def _last(gitdir: Path) -> float:
+    """Return when upkeep was last done, or when the repository was made; in seconds since the epoch."""
+    try:
+        return (gitdir / _STAMP).stat().st_mtime
+    except FileNotFoundError:
+        return (gitdir / "HEAD").stat().st_mtime
+
+
+def _pack_names(gitdir: Path) -> list[str]:
+    try:
+        return os.listdir(gitdir / "objects" / "pack")  # noqa: PTH208 - names are all that is needed
+    except FileNotFoundError:
+        return []
+
+
+def _size(gitdir: Path) -> int:
+    """Return the bytes below `objects`; what goes away meanwhile counts nothing."""
+    total = 0
+    for folder, _, names in os.walk(gitdir / "objects"):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                total += (Path(folder) / name).lstat().st_size
+    return total
