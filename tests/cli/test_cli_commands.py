@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import io
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from llmos_lite.cli.client import Client
+from llmos_lite.cli.command import Session
 from llmos_lite.cli.main import run
+from llmos_lite.cli.output import Output
+from llmos_lite.cli.runs import RunFailed, follow
 
 SAMPLES = Path(__file__).parents[1] / "core" / "traces" / "importers" / "samples"
 SKILL = "---\nname: {name}\ndescription: {what}\n---\n# {name}\n\n## Approach\n1. Do it.\n"
@@ -60,7 +65,7 @@ def test_a_chat_leaves_a_trace_that_can_be_listed_shown_rated_and_exported(
     llmos: Command, ask: Callable[..., Any], tmp_path: Path
 ) -> None:
     said = llmos("chat", "How", "do I review a pull request?", "--user", "alice", "--max-skills", 2)
-    assert "Code review" in said
+    assert "code-review" in said
     [trace] = ask("traces", "list", "--user", "alice", "--text", "pull request")
     trace_id = trace["trace_id"]
     assert trace_id in llmos("traces", "list", "--user", "alice", "--after", "2026-01-01", "--skill", "code-review")
@@ -153,12 +158,18 @@ def test_teams_people_and_promotion(llmos: Command, ask: Callable[..., Any], tmp
     assert "no team" in llmos("history", "--volume", "team:sre", "--user", "bob", code=4)
 
 
-def test_logs_are_imported_evolved_and_reindexed(llmos: Command, ask: Callable[..., Any], tmp_path: Path) -> None:
+def test_logs_are_imported_evolved_and_reindexed(
+    llmos: Command, ask: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     report = ask("import", SAMPLES, "--user", "alice")
     assert (report["files"], report["lines"], report["traces"]) == (6, 49, 21)
     assert report["skipped"]["file of no known format"] == 1
+    monkeypatch.setattr("llmos_lite.cli.import_.UPLOAD", 10_000)
     again = llmos("import", SAMPLES, "--user", "alice")
     assert again.startswith("0 new traces from 6 files")
+    [tool] = ask("traces", "list", "--user", "alice", "--text", "decorator that takes parameters", "--limit", 1)
+    shown = llmos("traces", "show", tool["trace_id"], "--user", "alice")
+    assert "assistant:" in shown or "tool " in shown
     goals = ("sort the lines of a file with Python", "sort a file's lines using Python", "Python: sort lines of a file")
     lines = [
         {"messages": [{"role": "user", "content": goal}, {"role": "assistant", "content": "..."}]} for goal in goals
@@ -251,3 +262,30 @@ def test_whatever_stops_a_command_has_an_exit_code(
     monkeypatch.setattr("llmos_lite.cli.client.holder", stopped)
     monkeypatch.setattr("os.dup2", lambda *_: None)
     assert run(["stats"]) == code
+
+
+@pytest.mark.parametrize("arguments", [["chat", "hello there"], ["chat", "hello there", "--json"]])
+def test_a_model_that_is_not_there_is_an_error_of_its_own(
+    llmos: Command, ask: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("LLMOS_LLM_PROVIDER", "openai")
+        monkeypatch.setenv("LLMOS_LLM_URL", f"http://127.0.0.1:{taken.getsockname()[1]}/v1")
+        monkeypatch.setenv("LLMOS_LLM_MODEL", "none")
+        llmos(*arguments, "--user", "alice", code=7)
+    assert ask("traces", "list", "--user", "alice")[0]["ended"] == "error"
+
+
+def test_a_data_folder_that_is_none_is_named(llmos: Command, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert "file" in llmos("stats", "--data", tmp_path / "file", code=9)
+
+
+def test_a_run_that_fails_is_an_error() -> None:
+    class Failed:
+        def get(self, path: str) -> dict[str, object]:
+            return {"state": "failed", "error": f"{path} is broken."}
+
+    with pytest.raises(RunFailed, match="/runs/x is broken"):
+        follow(Session(cast("Client", Failed()), Output()), "/runs/x", "Working")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -100,20 +99,22 @@ def test_a_backup_of_a_server_under_load_has_every_acknowledged_trace(
 
 
 def test_the_terminal_works_with_and_without_a_server(serve: Serve, tmp_path: Path) -> None:
-    (tmp_path / "skill").mkdir()
-    (tmp_path / "skill" / "SKILL.md").write_text(
+    (tmp_path / "rotate-keys").mkdir()
+    (tmp_path / "rotate-keys" / "SKILL.md").write_text(
         "---\nname: rotate-keys\ndescription: Rotate the keys of a service when one leaked.\n---\n# Rotate keys\n"
     )
     server = serve()
+    volume = ["--volume", "user:alice", "--user", "alice"]
+    server.run("skills", "add", tmp_path / "rotate-keys", *volume)
+    assert "rotate-keys" in server.run("skills", "search", "rotate", "keys", "--user", "alice")
+    assert "`rotate-keys`" in server.run("chat", "How do I rotate keys?", "--user", "alice")
     server.stop()
-    for alive in (False, True):
-        if alive:
-            server.start()
-        ran = server.run("chat", "How do I rotate a key?", "--user", "alice", "--json")
-        assert json.loads(ran)["trace_id"]
-        volume = ["--volume", "user:alice", "--user", "alice"]
-        server.run("skills", "add", tmp_path / "skill" / "SKILL.md", *volume, *(["--force"] if alive else []))
-        assert "rotate-keys" in server.run("skills", "search", "rotate", "keys", "--user", "alice")
-        assert "rotate-keys" in server.run("skills", "show", "rotate-keys", "--user", "alice")
-    assert len(json.loads(server.run("traces", "list", "--user", "alice", "--json"))) == 2
+    assert "rotate-keys" in server.run("traces", "list", "--user", "alice")
+
+
+def test_a_demonstration_is_ready_and_says_what_it_is(serve: Serve) -> None:
+    server = serve("data", "--demo")
+    assert server.ask("admin", "GET", "/ready")["demo"] is True
+    assert server.ask("demo-ana", "GET", "/traces")["total"] > 20
+    assert "called demo-" in server.said()
     server.stop()
