@@ -7,16 +7,19 @@ import gzip
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmos_lite.cli.client import Where, connect, url
+from llmos_lite.cli.client import Where, connect, read_json, url
 from llmos_lite.cli.command import AsJson, Data, Session, command
 from llmos_lite.cli.output import Output
 from llmos_lite.cli.runs import follow
 from llmos_lite.engines.folder import held, holder
-from llmos_lite.errors import Conflict, Invalid, NotFound
+from llmos_lite.errors import Conflict, Invalid, LlmosError, NotFound
+
+if TYPE_CHECKING:
+    from llmos_lite.core.doctor import Finding
 
 File = Annotated[Path, typer.Argument(help="The archive.")]
 SICK = 1
@@ -113,10 +116,27 @@ def doctor(
         for finding in Doctor(folder, repair=repair).examine():
             found.append(finding)
             step(len(found), 0)
+    found += _served(folder)
     marks = {"ok": "ok", "repaired": "repaired", "warning": "WARNING", "broken": "BROKEN"}
     rows = [[marks[item.state], item.check, f"{item.message} {item.hint}".strip()] for item in found]
     out.show([item.as_dict() for item in found], lambda: out.table(["", "CHECK", ""], rows, "Nothing to look at."))
     return SICK if any(item.state == "broken" for item in found) else 0
+
+
+def _served(folder: Path) -> list[Finding]:
+    """Return what the folder's server says of its parts, when there is one."""
+    by = holder(folder)
+    if by is None or not by.url:
+        return []
+    from llmos_lite.core.doctor import Finding  # noqa: PLC0415 - slow to load
+
+    try:
+        with connect(Where(data=str(folder)), {}) as api:
+            checks = read_json(api.send("GET", "/ready", refuse=False)).get("checks")
+    except LlmosError as error:
+        return [Finding("server", "broken", error.message, error.hint)]
+    said = checks.items() if isinstance(checks, dict) else ()
+    return [Finding(f"server: {name}", "ok" if text == "ok" else "broken", str(text)) for name, text in said]
 
 
 def openapi(

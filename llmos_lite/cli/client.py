@@ -108,6 +108,7 @@ class Client:
         body: Body | None = None,
         content_type: str = JSON,
         accept: str = JSON,
+        refuse: bool = True,
     ) -> Reply:
         """Send one request.
 
@@ -118,6 +119,7 @@ class Client:
             body: bytes, or something that yields them.
             content_type: type of the body.
             accept: type of the answer.
+            refuse: whether an answer of failure is raised, or returned as any other.
 
         Raises:
             LlmosError: what the server answered, as the error that it was there.
@@ -128,7 +130,7 @@ class Client:
         given = {key: _text(value) for key, value in (params or {}).items() if value not in {None, "", False}}
         target = f"{path}?{urlencode(given)}" if given else path
         reply = self.transport.send(Request(method, target, headers, body))
-        if reply.status >= BAD:
+        if refuse and reply.status >= BAD:
             raise problem(reply.status, b"".join(reply.chunks()))
         return reply
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmos_lite import __version__
+from llmos_lite import __version__, heap
 from llmos_lite.engines.folder import held, holder
 from llmos_lite.errors import Invalid, Unavailable
 from llmos_lite.settings import Settings
@@ -44,6 +44,7 @@ def serve(
     settings = replace(settings, data=settings.data.absolute())
     if (by := holder(settings.data)) is not None:
         raise held(settings.data, by)
+    heap.begin_loading()
     with _listen(settings.host, settings.port) as listener:
         settings = replace(settings, port=listener.getsockname()[1])
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
@@ -132,7 +133,15 @@ async def _run(app: App, listener: socket.socket) -> None:
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _quiet)  # uvicorn raises the signal again when it is done; it has been heard by then
+    settling = asyncio.create_task(_settle(app))
     await uvicorn.Server(config).serve(sockets=[listener])
+    settling.cancel()
+
+
+async def _settle(app: App) -> None:
+    """Change from loading to serving."""
+    await app.loaded.wait()
+    heap.end_loading()
 
 
 def _quiet(number: int, frame: FrameType | None) -> None:

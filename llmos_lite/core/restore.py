@@ -90,7 +90,7 @@ class _Reader:
             for member in tar:
                 name = _safe(member)
                 if member.isdir() and files and not whole:
-                    (self._draft / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+                    _make_private(self._draft / name)
                     continue
                 content = tar.extractfile(member)
                 if whole or content is None or first is not (name == ABOUT):
@@ -109,7 +109,7 @@ class _Reader:
 
     def _file(self, name: str, member: tarfile.TarInfo, content: IO[bytes]) -> None:
         path, digest = self._draft / name, hashlib.sha256()
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_private(path.parent)
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, (member.mode & 0o755) | 0o600)
         with os.fdopen(fd, "wb") as file:
             while block := content.read(BLOCK):
@@ -128,6 +128,13 @@ class _Reader:
                 raise damaged(f"{name} is not what was packed")
             if not told:
                 return
+
+
+def _make_private(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, for nobody else to read."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    for path in reversed(missing):
+        path.mkdir(mode=0o700)
 
 
 def _safe(member: tarfile.TarInfo) -> str:

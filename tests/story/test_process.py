@@ -107,6 +107,7 @@ def test_the_terminal_works_with_and_without_a_server(serve: Serve, tmp_path: Pa
     volume = ["--volume", "user:alice", "--user", "alice"]
     server.run("skills", "add", tmp_path / "rotate-keys", *volume)
     assert "rotate-keys" in server.run("skills", "search", "rotate", "keys", "--user", "alice")
+    assert "server: journal" in server.run("doctor")
     assert "`rotate-keys`" in server.run("chat", "How do I rotate keys?", "--user", "alice")
     server.stop()
     assert "rotate-keys" in server.run("traces", "list", "--user", "alice")
