@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 
 from llmos_lite.api.chat import ChatEndpoint
 from llmos_lite.api.errors import Asgi, MethodNotAllowed, Receive, Scope, Send
+from llmos_lite.api.git_http import PREFIX, GitEndpoint
 from llmos_lite.api.health import Health, Metrics, Ready
 from llmos_lite.api.middleware import Edge, wrap
 from llmos_lite.bootstrap import Services
@@ -26,7 +27,7 @@ Hot: TypeAlias = dict[tuple[str, str], Asgi]
 
 
 class App:
-    """The whole HTTP face of one instance.
+    """The whole HTTP face of one instance; `loaded` is set when everything is loaded that a server needs.
 
     Args:
         services: what it speaks for.
@@ -43,11 +44,13 @@ class App:
             ("GET", "/ready"): Ready(services),
             ("GET", "/metrics"): Metrics(services),
         }
+        self._git = GitEndpoint(services)
         self._paths = {path for _, path in self._hot}
         self._routes: FastAPI | None = None
         self._loading = asyncio.Lock()
         self._answered = asyncio.Event()
         self._late: asyncio.Task[None] | None = None
+        self.loaded = asyncio.Event()
         settings = services.settings
         inner = wrap(self._answer, settings.middleware)
         self.edge = Edge(inner, max_body=settings.max_body, max_import=settings.max_import)
@@ -71,6 +74,9 @@ class App:
         return self._routes
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"].startswith(PREFIX):
+            await self._git(scope, receive, send)
+            return
         if scope["method"] == "HEAD":  # the server leaves the body out by itself
             scope = {**scope, "method": "GET"}
         answer = self._hot.get((scope["method"], scope["path"]))
@@ -97,8 +103,11 @@ class App:
         """Load what the first answer need not wait for; loading holds the interpreter up, so let that one go first."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._answered.wait(), PATIENCE)
-        await self.routes()
-        await self.services.start_jobs()
+        try:
+            await self.routes()
+            await self.services.start_jobs()
+        finally:
+            self.loaded.set()
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         """Speak the protocol of servers other than ours."""

@@ -20,7 +20,7 @@ CHUNK = 500
 """Rows written in one transaction, and ids asked for in one query."""
 
 
-class Location(msgspec.Struct, frozen=True):
+class Location(msgspec.Struct, frozen=True, gc=False):
     """Where a line lies in Git: the segment's blob, and bytes in it; an empty `blob` means: in the journal."""
 
     branch: str = ""
@@ -29,7 +29,7 @@ class Location(msgspec.Struct, frozen=True):
     length: int = 0
 
 
-class TraceRecord(msgspec.Struct, frozen=True):
+class TraceRecord(msgspec.Struct, frozen=True, gc=False):
     """What lists and filters need of a trace; see `TraceRow`."""
 
     trace_id: str
@@ -58,7 +58,7 @@ class TraceRecord(msgspec.Struct, frozen=True):
         return Location(self.branch, self.blob, self.offset, self.length)
 
 
-class TraceSkillRecord(msgspec.Struct, frozen=True):
+class TraceSkillRecord(msgspec.Struct, frozen=True, gc=False):
     """A skill version that was used in a trace."""
 
     trace_id: str
@@ -67,7 +67,7 @@ class TraceSkillRecord(msgspec.Struct, frozen=True):
     version: str
 
 
-class EventRecord(msgspec.Struct, frozen=True):
+class EventRecord(msgspec.Struct, frozen=True, gc=False):
     """Where an event lies that came after its trace; see `TraceEventRow`."""
 
     event_id: str
@@ -86,7 +86,7 @@ class EventRecord(msgspec.Struct, frozen=True):
         return Location(self.branch, self.blob, self.offset, self.length)
 
 
-class TurnRecord(msgspec.Struct, frozen=True):
+class TurnRecord(msgspec.Struct, frozen=True, gc=False):
     """What the listing of conversations needs of one turn."""
 
     trace_id: str

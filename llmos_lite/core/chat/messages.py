@@ -12,7 +12,7 @@ from llmos_lite.errors import LlmosError
 MOST_SKILLS = 20
 
 
-class ChatInput(msgspec.Struct, frozen=True, kw_only=True):
+class ChatInput(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One message of a person.
 
     Args:
@@ -30,14 +30,14 @@ class ChatInput(msgspec.Struct, frozen=True, kw_only=True):
     record: bool = True
 
 
-class Usage(msgspec.Struct, frozen=True):
+class Usage(msgspec.Struct, frozen=True, gc=False):
     """Tokens as the provider counts them; 0 when it does not."""
 
     input_tokens: int = 0
     output_tokens: int = 0
 
 
-class ChatStarted(msgspec.Struct, frozen=True, kw_only=True):
+class ChatStarted(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """The skills are chosen and the model is asked.
 
     `trace_id` is None when nothing is recorded, and `conversation_id` then only names a conversation that was there.
@@ -48,13 +48,13 @@ class ChatStarted(msgspec.Struct, frozen=True, kw_only=True):
     skills_used: tuple[SkillUse, ...]
 
 
-class ChatDelta(msgspec.Struct, frozen=True):
+class ChatDelta(msgspec.Struct, frozen=True, gc=False):
     """A piece of the answer."""
 
     text: str
 
 
-class ChatResult(msgspec.Struct, frozen=True, kw_only=True):
+class ChatResult(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """The whole answer, whose trace is durable (unless `recorded` is False)."""
 
     response: str

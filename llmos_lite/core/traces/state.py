@@ -13,7 +13,7 @@ WEIGHT = {"verifier": 3, "feedback": 2, "judge": 1}
 OUTCOME_OF: dict[Rating, Outcome] = {"up": Outcome.SUCCESS, "down": Outcome.FAILURE}
 
 
-class FeedbackGiven(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class FeedbackGiven(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """Feedback, by whom and when (milliseconds)."""
 
     at: int
@@ -23,7 +23,7 @@ class FeedbackGiven(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
     kept: str = ""
 
 
-class TraceState(msgspec.Struct, frozen=True):
+class TraceState(msgspec.Struct, frozen=True, gc=False):
     """A trace with what came later; the trace's own outcome is the folded one."""
 
     trace: Trace

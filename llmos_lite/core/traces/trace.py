@@ -15,6 +15,9 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+# `gc=False` in this package: plain data holds no cycle, and thousands of traces are kept that the collector would
+# walk through again and again.
+
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 SCHEMA = 1
 
@@ -63,7 +66,7 @@ class Share(StrEnum):
 Rating: TypeAlias = Literal["up", "down"]
 
 
-class Message(msgspec.Struct, frozen=True, omit_defaults=True):
+class Message(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One message of a conversation; `content` is text, tool calls ride beside it."""
 
     role: str
@@ -72,7 +75,7 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     tool_call_id: str = ""
 
 
-class ToolCall(msgspec.Struct, frozen=True, omit_defaults=True):
+class ToolCall(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One call of a tool and what it gave back."""
 
     name: str
@@ -82,7 +85,7 @@ class ToolCall(msgspec.Struct, frozen=True, omit_defaults=True):
     id: str = ""
 
 
-class SkillUse(msgspec.Struct, frozen=True):
+class SkillUse(msgspec.Struct, frozen=True, gc=False):
     """A skill that was put into the context."""
 
     skill_id: str
@@ -92,7 +95,7 @@ class SkillUse(msgspec.Struct, frozen=True):
     score: float
 
 
-class Exposure(msgspec.Struct, frozen=True, omit_defaults=True):
+class Exposure(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A skill that was considered for the context, whichever arm it fell into.
 
     `propensity` is the probability of the arm that was taken; 1.0 when nothing was randomised.
@@ -106,7 +109,7 @@ class Exposure(msgspec.Struct, frozen=True, omit_defaults=True):
     score: float = 0.0
 
 
-class Feedback(msgspec.Struct, frozen=True, omit_defaults=True):
+class Feedback(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What a person said of an answer; `kept` is the text that was finally kept."""
 
     rating: Rating | None = None
@@ -114,7 +117,7 @@ class Feedback(msgspec.Struct, frozen=True, omit_defaults=True):
     kept: str = ""
 
 
-class Trace(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Trace(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """The record of one model request.
 
     Times are milliseconds since the epoch (UTC), `latency_ms` milliseconds, tokens counts. `outcome_sources` names
@@ -152,7 +155,7 @@ class Trace(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         return next((message.content for message in reversed(self.messages) if message.role == "assistant"), "")
 
 
-class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """One line of a segment; the lines of one `trace_id`, in order of `at`, fold to what is known of it."""
 
     v: int

@@ -1,0 +1,25 @@
+"""When the garbage collector looks at the heap of a server.
+
+What is loaded at start (modules, routes, jobs: 170,000 objects) lives as long as the process, and a full collection
+walks through all of it while every request waits: measured 140 ms every two seconds at 900 chats a second, which was
+the whole tail. Reference counts free nearly everything; what is left for the collector are the cycles of exceptions.
+"""
+
+from __future__ import annotations
+
+import gc
+
+THRESHOLDS = (10_000, 20, 20)
+"""Of `gc.set_threshold`: with the default 700 and 10, requests under way are carried into the old generation."""
+
+
+def begin_loading() -> None:
+    """Collect nothing while modules are loaded: nothing of them goes away."""
+    gc.disable()
+
+
+def end_loading() -> None:
+    """Leave everything that is there to the end of the process, and collect only what comes after it."""
+    gc.freeze()
+    gc.set_threshold(*THRESHOLDS)
+    gc.enable()

@@ -1,0 +1,72 @@
+"""The garbage collector of a server: quiet while it loads, blind to what is loaded, awake for what comes after."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from llmos_lite import heap
+from llmos_lite.core.traces.trace import Exposure, Message, SkillUse, Trace
+
+if TYPE_CHECKING:
+    from llmos_lite.api.app import App
+
+
+@pytest.fixture
+def collector() -> Iterator[None]:
+    """Put the collector of this process back afterwards."""
+    thresholds = gc.get_threshold()
+    yield
+    gc.unfreeze()
+    gc.set_threshold(*thresholds)
+    gc.enable()
+
+
+@pytest.mark.usefixtures("collector")
+def test_nothing_is_collected_while_loading_and_what_is_loaded_is_left_alone() -> None:
+    heap.begin_loading()
+    assert not gc.isenabled()
+    loaded = [[number] for number in range(100)]
+    heap.end_loading()
+    assert gc.isenabled()
+    assert gc.get_freeze_count() > len(loaded)
+    assert gc.get_threshold() == heap.THRESHOLDS
+    assert len(gc.get_objects()) < gc.get_freeze_count()
+
+
+@pytest.mark.usefixtures("collector")
+def test_a_cycle_that_comes_later_is_collected() -> None:
+    heap.end_loading()
+    cycle: list[object] = []
+    cycle.append(cycle)
+    del cycle
+    assert gc.collect() >= 1
+
+
+async def test_an_app_says_when_everything_is_loaded(app: App) -> None:
+    assert not app.loaded.is_set()
+    await app.start()
+    await asyncio.wait_for(app.loaded.wait(), 30)
+    assert (await app.routes()).routes
+    await app.stop()
+
+
+def test_the_collector_does_not_walk_through_kept_traces() -> None:
+    trace = Trace(
+        id="t",
+        actor="alice",
+        volume="user:alice",
+        conversation="c",
+        time=1,
+        goal="g",
+        messages=(Message("user", "g"), Message("assistant", "a")),
+        skills_used=(SkillUse("s", "s", "system", "v", 1.0),),
+        exposures=(Exposure("system", "s", "v"),),
+        commits={"system": "c"},
+    )
+    gc.collect()
+    assert not any(map(gc.is_tracked, (trace, trace.messages, *trace.messages, trace.skills_used, trace.exposures)))
