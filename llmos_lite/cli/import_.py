@@ -87,9 +87,9 @@ def _int(value: object) -> int:
 
 def _report(session: Session, total: Json) -> None:
     session.out.say(
-        f"{total['traces']} new traces from {total['files']} files, {total['lines']} lines; "
-        f"{total['duplicates']} were there already."
+        f"traces: {total['traces']} new, {total['duplicates']} there already (files: {total['files']}, "
+        f"lines: {total['lines']})"
     )
     skipped = total["skipped"]
     for reason, count in skipped.items() if isinstance(skipped, dict) else ():
-        session.out.say(f"  {count} skipped: {reason}")
+        session.out.say(f"  skipped: {count} {reason}")

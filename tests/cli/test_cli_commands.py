@@ -166,7 +166,7 @@ def test_logs_are_imported_evolved_and_reindexed(
     assert report["skipped"]["file of no known format"] == 1
     monkeypatch.setattr("llmos_lite.cli.import_.UPLOAD", 10_000)
     again = llmos("import", SAMPLES, "--user", "alice")
-    assert again.startswith("0 new traces from 6 files")
+    assert again.startswith("traces: 0 new, 22 there already (files: 6, lines: 49)")
     [tool] = ask("traces", "list", "--user", "alice", "--text", "decorator that takes parameters", "--limit", 1)
     shown = llmos("traces", "show", tool["trace_id"], "--user", "alice")
     assert "assistant:" in shown or "tool " in shown

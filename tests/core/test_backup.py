@@ -240,7 +240,9 @@ def test_an_archive_that_somebody_changed_is_refused(
     assert not (tmp_path / "evil").exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"not an archive", gzip.compress(b"not a tar archive")])
+@pytest.mark.parametrize(
+    "content", [b"", b"not an archive", gzip.compress(b"not a tar archive")], ids=["empty", "text", "gzip"]
+)
 def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(Invalid) as caught:
         restore(io.BytesIO(content), tmp_path / "new")
