@@ -22,6 +22,7 @@ from pathlib import Path
 import pygit2
 from pygit2.enums import FileMode
 
+from llmos_lite.engines.git_index import Busy, IndexFile, Staged, Unreadable
 from llmos_lite.engines.git_objects import FOLDER_MODE, SERVED_MODES, Item, blob_id
 from llmos_lite.engines.git_odb import Objects
 from llmos_lite.errors import Invalid, NotFound
@@ -81,6 +82,7 @@ class WorkTree:
         self.root = root
         self._gitdir = root / ".git"
         self._objects = objects
+        self._index_file = IndexFile(self._gitdir, self._has)
         self._stamps: dict[str, tuple[int, int, int]] | None = None
 
     # What the files were last brought to
@@ -228,11 +230,12 @@ class WorkTree:
         fresh = {path: self._temporary(item, sync=not many) for path, item in files.items()}
         if many:
             os.sync()
-        left += [path for path, temporary in fresh.items() if not self._place(temporary, path)]
-        self.index(wanted, head)
+        placed = {path: self._place(*made, path) for path, made in fresh.items()}
+        left += [path for path, found in placed.items() if found is None]
+        self._index(wanted, placed, head)
         return left
 
-    def _temporary(self, item: Item, *, sync: bool) -> Path:
+    def _temporary(self, item: Item, *, sync: bool) -> tuple[Path, os.stat_result]:
         path = self._gitdir / f"llmos-tmp-{os.urandom(6).hex()}"
         mode = 0o755 if item.mode == b"100755" else 0o644
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as file:
@@ -240,17 +243,20 @@ class WorkTree:
             file.flush()
             if sync:
                 os.fsync(file.fileno())
-        return path
+            return path, os.fstat(file.fileno())
 
-    def _place(self, temporary: Path, path: str) -> bool:
+    def _place(self, temporary: Path, made: os.stat_result, path: str) -> os.stat_result | None:
+        """Move a file to its place and return its times there; None when something stands in the way."""
         *parents, name = path.split("/")
         try:
             with self._folder(parents, create=True) as folder:
                 os.rename(temporary, name, dst_dir_fd=folder)
+                found = os.stat(name, dir_fd=folder, follow_symlinks=False)
         except (LeftAlone, IsADirectoryError, NotADirectoryError):
             temporary.unlink(missing_ok=True)
-            return False
-        return True
+            return None
+        # Whose times these are: a file that somebody put in its place meanwhile is theirs.
+        return found if _same_file(found, made) else made
 
     def _remove(self, path: str) -> bool:
         """Remove a file and the folders that it leaves empty."""
@@ -300,11 +306,47 @@ class WorkTree:
 
     def index(self, paths: Collection[str], head: bytes) -> None:
         """Make Git's index say what HEAD says at these paths; a person's `git add` elsewhere stays."""
-        if not paths:
+        items = {path: self._objects.item(head, path) for path in paths}
+        self._index(items, {path: self._times(path, item) for path, item in items.items() if item}, head)
+
+    def _index(self, items: Mapping[str, Item | None], times: Mapping[str, os.stat_result | None], head: bytes) -> None:
+        """Do that, with the times of those files that have the content of HEAD."""
+        if not items:
             return
+        try:
+            self._index_file.update({path: _staged(item, times.get(path)) for path, item in items.items()})
+        except Unreadable:
+            self._index_by_library(items, head)
+        except (Busy, OSError):
+            return  # it stays behind, and the next comparison brings it in step
+
+    def _times(self, path: str, item: Item) -> os.stat_result | None:
+        """Return the times of a file that has this content, so that Git need not read it again."""
+        before = self._lstat(path)
+        if before is None or not self._has(path, item.oid):
+            return None
+        after = self._lstat(path)
+        return after if after is not None and _same_file(before, after) else None
+
+    def _lstat(self, path: str) -> os.stat_result | None:
+        *parents, name = path.split("/")
+        try:
+            with self._folder(parents) as folder:
+                return os.stat(name, dir_fd=folder, follow_symlinks=False)
+        except (OSError, LeftAlone):
+            return None
+
+    def _has(self, path: str, oid: bytes) -> bool:
+        try:
+            data = self.read(path)
+        except LeftAlone:
+            return False
+        return data is not None and bytes.fromhex(blob_id(data)) == oid
+
+    def _index_by_library(self, items: Mapping[str, Item | None], head: bytes) -> None:
+        """Leave an index of another kind, or a torn one, to libgit2."""
         with self._objects.repository() as repo:
             index = self._open_index(repo, head)
-            items = {path: self._objects.item(head, path) for path in paths}
             kept = {path: item for path, item in items.items() if item is not None and item.mode != FOLDER_MODE}
             for path in items.keys() - kept.keys():
                 with contextlib.suppress(OSError):
@@ -314,7 +356,6 @@ class WorkTree:
             try:
                 index.write()
             except (OSError, pygit2.GitError):
-                # Somebody's git holds it: then it stays behind, and the next comparison brings it in step.
                 index.read(force=True)
 
     def _open_index(self, repo: pygit2.Repository, head: bytes) -> pygit2.Index:
@@ -375,6 +416,21 @@ def _stamp(path: str) -> tuple[int, int, int]:
     except OSError:
         return (0, 0, 0)
     return (found.st_mtime_ns ^ found.st_ctime_ns << 1, found.st_ino, found.st_size)
+
+
+def _same_file(one: os.stat_result, other: os.stat_result) -> bool:
+    """Tell whether this is the same file with the same content; a rename changes the third time, which is not asked."""
+    return (one.st_ino, one.st_mtime_ns, one.st_size) == (other.st_ino, other.st_mtime_ns, other.st_size)
+
+
+def _staged(item: Item | None, times: os.stat_result | None) -> Staged | None:
+    """Return what Git's index says of a line of a tree; it knows two modes of files."""
+    if item is None or item.mode == FOLDER_MODE:
+        return None
+    mode = int(item.mode, 8)
+    if stat.S_ISREG(mode):
+        mode = 0o100755 if mode & stat.S_IXUSR else 0o100644
+    return Staged(mode, item.oid, times)
 
 
 def _shown(item: Item | None) -> str | None:
