@@ -95,6 +95,8 @@ class Night:
     _rows: dict[str, PatternRecord] = field(default_factory=dict)
     _conversations: Sequence[Conversation] = ()
     _background: Counter[str] = field(default_factory=Counter)
+    _served: dict[str, list[Pattern]] = field(default_factory=dict)
+    """The patterns of each skill so far: what a skill gains within a run counts now, not as news of the next run."""
 
     async def run(self, conversations: Sequence[Conversation]) -> list[Detail]:
         """Return what became of every pattern of these conversations."""
@@ -138,6 +140,7 @@ class Night:
         if passed:
             verdict = await self._decide(Theme(passed, theme.skill_id))
             verdicts |= {pattern.pattern_id: verdict for pattern in passed}
+            self._served.setdefault(verdict.skill_id, []).extend(passed)
         return verdicts
 
     async def _decide(self, theme: Theme) -> Verdict:
@@ -156,7 +159,8 @@ class Night:
             return Verdict(
                 Action.SKIPPED, skill.skill_id, f"covered by the skill {skill.skill_id}, which a person wrote"
             )
-        return await self._update(theme, skill, before)
+        served = self._served.get(skill.skill_id, [])
+        return await self._update(Theme([*served, *theme.patterns], skill.skill_id), skill, before)
 
     async def _covering(self, theme: Theme) -> Skill | None:
         """Return the skill that does this already: most of these conversations used it, or it speaks of the same."""
@@ -210,6 +214,8 @@ class Night:
             action = await self.publisher.update(skill, draft, now, theme.patterns[0].pattern_id)
         except Conflict:
             return Verdict(Action.SKIPPED, skill.skill_id, "somebody changed its skill meanwhile")
+        if action is Action.UPDATED:
+            self._skills = await asyncio.to_thread(self._with, skill.skill_id)
         reason = "the draft says the same" if action is Action.SKIPPED else ""
         return Verdict(action, skill.skill_id, reason)
 

@@ -112,6 +112,8 @@ class Publisher:
             await self._propose(change)
             return Action.PROPOSED
         commit, version = await asyncio.to_thread(self._write, change, expect)
+        stands_on = Evidence(int(change.trailers["Evidence-Count"]), change.trailers["Evidence-Root"])
+        self._last[change.skill_id] = stands_on, version
         row = SkillRecord(
             volume=str(self.volume.ref),
             skill_id=change.skill_id,
