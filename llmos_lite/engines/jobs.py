@@ -164,7 +164,11 @@ class DbosJobs:
 
     def _open(self, loop: asyncio.AbstractEventLoop) -> _Engine:
         engine = _Engine(self._data, loop, self._tracked, self._due)
-        engine.launch(list(self._schedules.values()))
+        try:
+            engine.launch(list(self._schedules.values()))
+        except BaseException:
+            engine.close()
+            raise
         return engine
 
     async def submit(self, kind: str, run_id: str) -> None:

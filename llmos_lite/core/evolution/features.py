@@ -47,9 +47,9 @@ _PHRASE_WORDS = frozenset(
 _SMALL_TALK = frozenset(
     """nice great good lovely awesome cool perfect fine okay ok yes yeah yep sure nope maybe chat chatting talk talking
     talked speak conversation pleasure meeting meet appreciate appreciated appreciation gratitude grateful bye goodbye
-    cya later soon seeing see night morning evening afternoon day welcome much lot lots again gotta leave leaving today now
-    well really so very too ciao cheers thx ty greetings howdy sup name old human robot bot real person doing correct
-    right true false agree question answer test testing hmm oh ah wow lol""".split()  # noqa: SIM905 - as above
+    cya later soon seeing see night morning evening afternoon day welcome much lot lots again gotta leave leaving today
+    now well really so very too ciao cheers thx ty greetings howdy sup name old human robot bot real person doing
+    correct right true false agree question answer test testing hmm oh ah wow lol""".split()  # noqa: SIM905 - as above
 )
 _WORD = re.compile(r"[^\W_]{1,40}")
 _NOISE = re.compile(r"```.{0,20000}?(?:```|\Z)|https?://\S{1,2000}|<[a-z_]{1,20}(?::\d{1,6})?>", re.DOTALL)

@@ -126,7 +126,9 @@ def _put(groups: list[_Group], line: str, owner: int, place: float) -> None:
     stems = stems or frozenset(map(stem, words(line)))
     if not stems:
         return
-    best = max(groups, key=lambda group: _overlap(stems, group.stems), default=None)
+    # two steps of one answer are two, unless they are the same words
+    others = (group for group in groups if owner not in group.owners or group.stems == stems)
+    best = max(others, key=lambda group: _overlap(stems, group.stems), default=None)
     if best is None or _overlap(stems, best.stems) < SAME:
         best = _Group(stems)
         groups.append(best)
