@@ -112,6 +112,27 @@ class Database:
         }
         return insert.on_conflict_do_update(index_elements=list(keys), set_=changed)
 
+    async def compact(self) -> None:
+        """Write the whole file anew, so that nothing of what was deleted is left between its rows or in its log.
+
+        Readers go on; writers wait.
+
+        Raises:
+            StorageFailed: `storage.full`, as it takes the file's size once more.
+            Unavailable: `database.busy`, when a reader of another process does not end.
+        """
+        if not self.is_sqlite:
+            return
+        async with self._turn_of_writer(), self.engine.connect() as connection:
+            with _translated():
+                driver = (await connection.get_raw_connection()).driver_connection
+                if driver is None:
+                    raise AssertionError("a connection that is open has a driver")
+                await driver.execute("VACUUM")
+                busy, _, _ = await (await driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")).fetchone()
+        if busy:
+            raise Unavailable("database.busy", "Somebody reads what was deleted.", hint="Try again in a moment.")
+
     async def close(self) -> None:
         """Close every connection."""
         await self.engine.dispose()

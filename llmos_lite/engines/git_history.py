@@ -317,7 +317,7 @@ class _Rewrite:
         return self.trees[key]
 
     def _new_tree(self, folder: str, lines: Lines) -> bytes:
-        new: Lines = {}
+        new = dict[bytes, tuple[bytes, bytes]]()
         for name, (mode, oid) in lines.items():
             path = f"{folder}/{_text(name)}" if folder else _text(name)
             if mode == FOLDER_MODE:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from llmos_lite.engines.database import Database
+from llmos_lite.records.catalog_erasure import ErasureRows
 from llmos_lite.records.catalog_patterns import PatternRows
 from llmos_lite.records.catalog_runs import RunRows
 from llmos_lite.records.catalog_skills import SkillRows
@@ -21,3 +22,4 @@ class Catalog:
         self.skills = SkillRows(database)
         self.patterns = PatternRows(database)
         self.runs = RunRows(database)
+        self.erasure = ErasureRows(database)

@@ -19,6 +19,9 @@ BASE32 = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 CHUNK = 500
 """Rows written in one transaction, and ids asked for in one query."""
 
+ARCHIVED = "archived"
+"""Stands for the blob of a line that lies in an archive, and not in Git any more."""
+
 
 class Location(msgspec.Struct, frozen=True, gc=False):
     """Where a line lies in Git: the segment's blob, and bytes in it; an empty `blob` means: in the journal."""
@@ -254,9 +257,10 @@ class TraceRows:
 
     async def folded(self, volume: str) -> tuple[set[str], set[str]]:
         """Return the ids of all traces, and of all later events, whose rows say that they lie in Git."""
+        elsewhere = ("", ARCHIVED)
         queries = (
-            select(TRACES.c.trace_id).where(TRACES.c.volume == volume, TRACES.c.blob != ""),
-            select(EVENTS.c.event_id).where(EVENTS.c.volume == volume, EVENTS.c.blob != ""),
+            select(TRACES.c.trace_id).where(TRACES.c.volume == volume, TRACES.c.blob.not_in(elsewhere)),
+            select(EVENTS.c.event_id).where(EVENTS.c.volume == volume, EVENTS.c.blob.not_in(elsewhere)),
         )
         async with self._database.reader() as session:
             traces, events = [set((await session.execute(query)).scalars()) for query in queries]

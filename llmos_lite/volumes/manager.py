@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmos_lite.engines.git import LOCAL_FILES, MAIN, METADATA, PLATFORM, Author, Commit, HandEdits, LocalGitStore
+from llmos_lite.engines.git_history import History
 from llmos_lite.engines.git_lock import RepositoryLock
 from llmos_lite.engines.git_pack import sync_folder
 from llmos_lite.engines.git_refs import broken
@@ -159,6 +160,25 @@ class VolumeManager:
     def adopt(self, ref: VolumeRef) -> Commit | None:
         """Commit what was edited by hand in a work tree, as that person's; None when nothing was."""
         return self._open(ref).store.adopt()
+
+    def writers(self, ref: VolumeRef) -> Path:
+        """Return the file that whoever adds traces, rows and all, holds a shared lock on, and whoever rewrites has."""
+        self.create(ref)
+        return self.folder(ref) / _TRACES / "llmos-writers"
+
+    def traces_history(self, ref: VolumeRef) -> History:
+        """Return the history of a volume's traces, to rewrite; the caller closes it."""
+        self._open(ref)
+        return History(self.folder(ref) / _TRACES, self._signer)
+
+    def draft_history(self, folder: Path) -> History:
+        """Return the history of a new bare repository in an empty folder, as to rewrite an archive there."""
+        LocalGitStore(folder, signer=self._signer, bare=True).close()
+        return History(folder, self._signer)
+
+    def forget_traces(self, ref: VolumeRef) -> None:
+        """Let go of what is in memory of a volume's traces; the next use reads them anew."""
+        self._open(ref).traces.close()
 
     def left_alone(self, ref: VolumeRef) -> dict[str, str]:
         """Return paths of a work tree that are not adopted, and why, as of the last `adopt`."""

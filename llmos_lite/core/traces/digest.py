@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
-from llmos_lite.core.traces.trace import CROCKFORD, Share, ToolCall, Trace, make_ulid
+from llmos_lite.core.traces.cutting import time_of
+from llmos_lite.core.traces.trace import Share, ToolCall, Trace, make_ulid
 from llmos_lite.volumes.access import VolumeRef
-
-TIME_LENGTH = 10
-"""Characters of a ULID that hold its time."""
 
 
 def digest_id(trace_id: str, team: str) -> str:
     """Return the id that a trace has in a team: the same time, and nobody can tell the one from the other."""
-    at = 0
-    for letter in trace_id[:TIME_LENGTH]:
-        at = at << 5 | CROCKFORD.index(letter)
-    return make_ulid(at, f"digest:{team}:{trace_id}")
+    return make_ulid(time_of(trace_id), f"digest:{team}:{trace_id}")
 
 
 def digest_of(trace: Trace, team: str = "") -> Trace | None:

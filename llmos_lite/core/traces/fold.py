@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TypeVar
 
+from llmos_lite.core.traces.erased import Erased
 from llmos_lite.core.traces.redaction import Redactor
 from llmos_lite.core.traces.rows import TraceIndexer
 from llmos_lite.core.traces.segments import Placed, Segment, commit_segments, committed, segments_of
@@ -47,6 +49,7 @@ class Folder:
         journal: where events come from.
         indexer: writes the rows.
         redactor: takes out what must not reach Git.
+        erased: whose events are dropped instead.
         events: fold a volume at this many events ...
         seconds: ... or when its oldest event is this old.
     """
@@ -57,11 +60,13 @@ class Folder:
         journal: Journal,
         indexer: TraceIndexer,
         redactor: Redactor,
+        erased: Erased,
         *,
         events: int,
         seconds: float,
     ) -> None:
         self._volumes, self._journal, self._indexer, self._redactor = volumes, journal, indexer, redactor
+        self._erased = erased
         self._events, self._seconds = events, seconds
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="fold")
         self._turns: dict[str, asyncio.Lock] = {}
@@ -89,14 +94,17 @@ class Folder:
             return
         async with self._rows:
             some = dict(self._unwritten)
-            await self._indexer.put([Placed(self._redactor.redact(event), Location()) for event in some.values()])
+            shown = [event for event in some.values() if not self._erased.hides(event)]
+            await self._indexer.put([Placed(self._redactor.redact(event), Location()) for event in shown])
             self._written(some)
 
     async def _load(self) -> None:
         """Take over what an earlier process left in the journal."""
         if not self._loaded:
             self._loaded = True
-            for entry in await self._in_thread(self._journal.pending):
+            entries = await self._in_thread(self._journal.pending)
+            self._erased.add(await self._indexer.erased(list({entry.trace_id for entry in entries})))
+            for entry in entries:
                 self._unwritten.setdefault(entry.seq, decode_event(entry.line))
 
     def _written(self, seqs: Sequence[int] | dict[int, Event]) -> None:
@@ -115,17 +123,32 @@ class Folder:
         Raises:
             LlmosError: why it could not be folded; nothing is lost.
         """
+        async with self._turn(volume):
+            return await self._fold(volume)
+
+    @asynccontextmanager
+    async def held(self, volume: str) -> AsyncIterator[None]:
+        """Fold everything of a volume, rows too, and fold nothing more of it until the block ends."""
+        async with self._turn(volume):
+            await self._fold(volume)
+            async with self._rows:  # rows that are being written from what the journal held before
+                pass
+            yield
+
+    def _turn(self, volume: str) -> asyncio.Lock:
+        return self._turns.setdefault(volume, asyncio.Lock())
+
+    async def _fold(self, volume: str) -> int:
         folded = 0
-        async with self._turns.setdefault(volume, asyncio.Lock()):
-            try:
-                while (count := await self._fold_batch(volume)) is not None:
-                    folded += count
-                    if volume not in self._journal.backlog():
-                        break
-            except Exception as error:
-                self._fail(volume, error)
-                raise
-            self._failures.pop(volume, None)
+        try:
+            while (count := await self._fold_batch(volume)) is not None:
+                folded += count
+                if volume not in self._journal.backlog():
+                    break
+        except Exception as error:
+            self._fail(volume, error)
+            raise
+        self._failures.pop(volume, None)
         return folded
 
     async def fold_all(self) -> None:
@@ -167,7 +190,8 @@ class Folder:
         return batch, placed + commit_segments(store, planned, trace_author(ref), at=batch.at)
 
     def _redacted(self, entries: Sequence[Entry]) -> list[Event]:
-        return [self._redactor.redact(decode_event(entry.line)) for entry in entries]
+        events = (decode_event(entry.line) for entry in entries)
+        return [self._redactor.redact(event) for event in events if not self._erased.hides(event)]
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from contextlib import asynccontextmanager
 from itertools import islice
 from typing import NamedTuple, TypedDict, Unpack
 
@@ -11,6 +12,7 @@ from llmos_lite.core.accounts.permissions import Actor, Scope
 from llmos_lite.core.accounts.permissions import require as require_scope
 from llmos_lite.core.page import Page
 from llmos_lite.core.traces.digest import digest_id, digest_of
+from llmos_lite.core.traces.erased import Erased
 from llmos_lite.core.traces.fold import Folder, trace_author
 from llmos_lite.core.traces.memory import RecentConversations
 from llmos_lite.core.traces.reader import TraceReader
@@ -33,6 +35,7 @@ from llmos_lite.core.traces.trace import (
     trace_event,
 )
 from llmos_lite.core.traces.view import ConversationSummary, TraceSummary, TraceView, TurnSummary, conversations_of
+from llmos_lite.engines.file_lock import file_lock
 from llmos_lite.engines.journal import Journal, NoJournal
 from llmos_lite.errors import Forbidden, Invalid, LlmosError, NotFound
 from llmos_lite.records.catalog import Catalog
@@ -106,10 +109,17 @@ class TraceLog:
         self._volumes, self._catalog = volumes, catalog
         self._journal: Journal = journal or NoJournal()
         self._redactor = redactor or KeepAll()
-        self._reader = TraceReader(volumes, self._journal, catalog, self._redactor)
+        self.erased = Erased()
+        self._reader = TraceReader(volumes, self._journal, catalog, self._redactor, self.erased)
         self._indexer = TraceIndexer(catalog, self._reader)
         self._folder = Folder(
-            volumes, self._journal, self._indexer, self._redactor, events=fold_events, seconds=fold_seconds
+            volumes,
+            self._journal,
+            self._indexer,
+            self._redactor,
+            self.erased,
+            events=fold_events,
+            seconds=fold_seconds,
         )
         self._recent = RecentConversations()
 
@@ -226,7 +236,7 @@ class TraceLog:
             return kept
         await self.settle()
         rows = await self._catalog.traces.conversation(*key)
-        turns = await self._traces(rows)
+        turns = [turn for turn in await self._traces(rows) if turn.id not in self.erased]
         if not turns:
             raise NotFound("conversation.unknown", f"You have no conversation {conversation_id[:64]!r}.")
         self._recent.put(key, turns)
@@ -308,9 +318,10 @@ class TraceLog:
         return counts
 
     async def _store(self, volume: VolumeRef, traces: dict[str, Trace]) -> int:
-        known = await self._catalog.traces.known(list(traces))
-        fresh = [trace for key, trace in traces.items() if key not in known]
-        await self._indexer.put(await asyncio.to_thread(self._commit, volume, fresh))
+        async with file_lock(self._volumes.writers(volume), shared=True):  # nobody rewrites what has no rows yet
+            known = await self._catalog.traces.known(list(traces)) | await self._indexer.erased(list(traces))
+            fresh = [trace for key, trace in traces.items() if key not in known]
+            await self._indexer.put(await asyncio.to_thread(self._commit, volume, fresh))
         return len(fresh)
 
     def _commit(self, volume: VolumeRef, traces: Sequence[Trace]) -> list[Placed]:
@@ -328,6 +339,29 @@ class TraceLog:
         report = await Reindex(self._volumes, self._catalog, self._indexer).run(progress, hooks)
         await self._indexer.put(self._folder.unfolded())
         return report
+
+    # What rewrites segments
+
+    @asynccontextmanager
+    async def quiet(self, volume: VolumeRef) -> AsyncIterator[None]:
+        """Keep everybody from adding to a volume's traces until the block ends; chats go on into the journal.
+
+        Everything that was recorded before is folded, with its rows.
+
+        Raises:
+            LlmosError: why it could not be folded.
+        """
+        async with file_lock(self._volumes.writers(volume), shared=False), self._folder.held(str(volume)):
+            yield
+
+    async def place(self, placed: Sequence[Placed]) -> None:
+        """Write the rows of events that lie somewhere else now."""
+        await self._indexer.put(placed)
+
+    def forget(self, trace_ids: Collection[str]) -> None:
+        """Hide traces at once, and let go of what is in memory of them."""
+        self.erased.add(trace_ids)
+        self._recent.forget(trace_ids)
 
 
 def _whole(text: str) -> str:

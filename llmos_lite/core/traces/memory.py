@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Collection
 
 from llmos_lite.core.traces.trace import Trace
 
@@ -35,6 +36,11 @@ class RecentConversations:
         self._size += sum(map(_weight, turns))
         while self._size > self._most and self._kept:
             self._size -= sum(map(_weight, self._kept.popitem(last=False)[1]))
+
+    def forget(self, trace_ids: Collection[str]) -> None:
+        """Let go of the conversations that one of these traces is a turn of."""
+        for key in [key for key, turns in self._kept.items() if any(turn.id in trace_ids for turn in turns)]:
+            self._size -= sum(map(_weight, self._kept.pop(key)))
 
     def add(self, trace: Trace) -> None:
         """Add a turn: to the conversation that is kept, or as the first of a new one."""

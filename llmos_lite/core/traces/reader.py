@@ -6,13 +6,15 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
+from llmos_lite.core.traces.erased import Erased
 from llmos_lite.core.traces.redaction import Redactor
 from llmos_lite.core.traces.segments import lines_at
 from llmos_lite.core.traces.state import TraceState, fold_events
 from llmos_lite.core.traces.trace import Event, decode_event
 from llmos_lite.engines.journal import Journal
+from llmos_lite.errors import NotFound
 from llmos_lite.records.catalog import Catalog
-from llmos_lite.records.catalog_traces import Location
+from llmos_lite.records.catalog_traces import ARCHIVED, Location
 from llmos_lite.volumes.access import PLATFORM, VolumeRef
 from llmos_lite.volumes.manager import VolumeManager
 
@@ -28,17 +30,31 @@ class TraceReader:
         journal: where unfolded events lie.
         catalog: knows the places.
         redactor: is applied to what comes from the journal.
+        erased: what is not shown though it may still be somewhere.
     """
 
-    def __init__(self, volumes: VolumeManager, journal: Journal, catalog: Catalog, redactor: Redactor) -> None:
+    def __init__(
+        self,
+        volumes: VolumeManager,
+        journal: Journal,
+        catalog: Catalog,
+        redactor: Redactor,
+        erased: Erased | None = None,
+    ) -> None:
         self._volumes, self._journal, self._catalog, self._redactor = volumes, journal, catalog, redactor
+        self._erased = erased or Erased()
 
     async def states(self, trace_ids: Sequence[str]) -> dict[str, tuple[TraceState, Location | None]]:
         """Return what is known of each trace, and where it lies in Git; unknown ones are left out."""
         found: dict[str, tuple[TraceState, Location | None]] = {}
-        missing = list(dict.fromkeys(trace_ids))
-        for _ in range(TRIES):
-            found.update(await self._states(missing))
+        missing = [one for one in dict.fromkeys(trace_ids) if one not in self._erased]
+        for left in reversed(range(TRIES)):
+            try:
+                found.update(await self._states(missing))
+            except NotFound:  # a month was rewritten between the look into the catalog and the one into Git
+                if not left:
+                    raise
+                continue
             listed = await self._catalog.traces.many([one for one in missing if one not in found])
             missing = list(listed)
             if not missing:
@@ -50,6 +66,7 @@ class TraceReader:
         places = {key: (row.volume, row.location) for key, row in rows.items() if row.blob}
         later = [row for row in await self._catalog.traces.events(trace_ids) if row.blob]
         places |= {row.event_id: (row.volume, row.location) for row in later}
+        places = {key: place for key, place in places.items() if place[1].blob != ARCHIVED}
         unfolded = [event for trace_id in trace_ids for event in self._unfolded(trace_id)]
         events = [*unfolded, *await self._events(places)]
         return {

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from llmos_lite.core.traces.origins import skill_records
 from llmos_lite.core.traces.rows import TraceIndexer
 from llmos_lite.core.traces.segments import Placed, list_segments, read_segment
+from llmos_lite.engines.file_lock import file_lock
 from llmos_lite.errors import LlmosError
 from llmos_lite.records.catalog import Catalog
 from llmos_lite.volumes.access import PLATFORM, VolumeRef
@@ -67,7 +68,8 @@ class Reindex:
 
     async def _volume(self, ref: VolumeRef, progress: Progress | None, hooks: Sequence[Hook]) -> None:
         volume = await asyncio.to_thread(self._volumes.open, PLATFORM, ref)
-        await self._traces(volume, progress)
+        async with file_lock(self._volumes.writers(ref), shared=True):  # so that no row of an erased trace comes back
+            await self._traces(volume, progress)
         await self._skills(volume)
         for hook in hooks:
             await hook(volume)

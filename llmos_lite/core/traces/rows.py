@@ -21,7 +21,11 @@ class TraceIndexer:
     """Writes the rows of events; writing them again changes nothing."""
 
     def __init__(self, catalog: Catalog, reader: TraceReader) -> None:
-        self._rows, self._reader = catalog.traces, reader
+        self._rows, self._reader, self._erasure = catalog.traces, reader, catalog.erasure
+
+    async def erased(self, trace_ids: Sequence[str]) -> set[str]:
+        """Return those of the traces that have a tombstone."""
+        return await self._erasure.tombstones(trace_ids)
 
     async def put(self, placed: Sequence[Placed]) -> None:
         """Write the rows of events; an empty place stands for the journal."""

@@ -169,6 +169,8 @@ class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=T
     feedback: Feedback | None = None
     outcome: Outcome | None = None
     source: str = ""
+    reason: str = ""
+    """Why a trace was erased, in a tombstone; `by` says who did it, `at` when."""
 
 
 encode = msgspec.json.Encoder().encode
