@@ -10,8 +10,8 @@ from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.chat.assignment import Arm, Assignment
 from llmos_lite.core.chat.conversation import Conversation
 from llmos_lite.core.chat.injection import inject
-from llmos_lite.core.skills.format import Skill
-from llmos_lite.core.skills.manager import ScoredSkill, SkillsManager
+from llmos_lite.core.skills.library import Library
+from llmos_lite.core.skills.manager import ScoredSkill, SkillsManager, usable
 from llmos_lite.core.traces.trace import Exposure, SkillUse
 
 
@@ -48,18 +48,16 @@ class Chooser:
         """Return what goes into the context; volumes that are not in memory yet are read beside the event loop."""
         if not limit:
             return Choice()
-        if self._skills.is_warm(actor, team_id):
-            return self._choose(actor, query, team_id, limit, talk)
-        return await asyncio.to_thread(self._choose, actor, query, team_id, limit, talk)
+        libraries = self._skills.in_memory(actor, team_id)
+        if libraries is None:
+            libraries = await asyncio.to_thread(self._skills.libraries, actor, team_id)
+        return self._choose(actor, libraries, query, limit, talk)
 
-    def _choose(self, actor: Actor, query: str, team_id: str | None, limit: int, talk: Conversation) -> Choice:
-        context = self._skills.build_context_for_query(actor, query, team_id, limit)
+    def _choose(self, actor: Actor, libraries: Sequence[Library], query: str, limit: int, talk: Conversation) -> Choice:
+        context = self._skills.context(libraries, query, limit)
         fitting = list(context.used)
         if len(fitting) < limit and talk.skills:
-            there = self._skills.load_skills_for_user(actor, team_id)
-            fitting += _carried(
-                talk.skills, fitting, {(item.volume, item.skill_id): item for item in there if item.usable}
-            )
+            fitting += _carried(talk.skills, fitting, libraries)
             del fitting[limit:]
         arms = self._assignment.arms(actor, talk.id, fitting)
         treated = [scored for scored, arm in zip(fitting, arms, strict=True) if arm.treated]
@@ -73,16 +71,14 @@ class Chooser:
 
 
 def _carried(
-    before: Sequence[SkillUse], fitting: Sequence[ScoredSkill], there: Mapping[tuple[str, str], Skill]
+    before: Sequence[SkillUse], fitting: Sequence[ScoredSkill], libraries: Sequence[Library]
 ) -> list[ScoredSkill]:
     """Return the skills of the last answer that are still there: "and now in French" names none, and means them."""
     chosen = {(scored.skill.volume, scored.skill.skill_id) for scored in fitting}
-    kept = [(use, there.get((use.volume, use.skill_id))) for use in before]
-    return [
-        ScoredSkill(skill, use.score)
-        for use, skill in kept
-        if skill is not None and (use.volume, use.skill_id) not in chosen
+    kept = [
+        (use, usable(libraries, use.volume, use.skill_id)) for use in before if (use.volume, use.skill_id) not in chosen
     ]
+    return [ScoredSkill(skill, use.score) for use, skill in kept if skill is not None]
 
 
 def _use(scored: ScoredSkill) -> SkillUse:

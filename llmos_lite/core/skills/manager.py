@@ -189,7 +189,10 @@ class SkillsManager:
         Raises:
             NotFound: `volume.unknown`, for a team that the actor is not in.
         """
-        libraries = self.libraries(actor, team_id)
+        return self.context(self.libraries(actor, team_id), query, limit)
+
+    def context(self, libraries: Sequence[Library], query: str, limit: int = LIMIT) -> SkillContext:
+        """Return the skills of these libraries that go into the context of a query."""
         commits = {str(library.ref): library.commit for library in libraries if library.commit}
         return SkillContext(self.ranked(libraries, query, limit), commits, self._budget)
 
@@ -210,12 +213,20 @@ class SkillsManager:
         self._remember(self._libraries, ref, known, CACHED_LIBRARIES)
         return known
 
+    def in_memory(self, actor: Actor, team_id: str | None = None) -> list[Library] | None:
+        """Return the libraries that the actor sees, or None when one has to be read; asks each volume for its head."""
+        found: list[Library] = []
+        for ref in self._refs(actor, team_id):
+            known = self._libraries.get(ref)
+            if known is None or known.commit != self._head(actor, ref):
+                return None
+            self._remember(self._libraries, ref, known, CACHED_LIBRARIES)
+            found.append(known)
+        return found
+
     def is_warm(self, actor: Actor, team_id: str | None = None) -> bool:
-        """Tell whether the actor's skills are in memory as they are now; asks each volume for its head, no more."""
-        return all(
-            (known := self._libraries.get(ref)) is not None and known.commit == self._head(actor, ref)
-            for ref in self._refs(actor, team_id)
-        )
+        """Tell whether the actor's skills are in memory as they are now."""
+        return self.in_memory(actor, team_id) is not None
 
     def warm(self, actor: Actor, team_id: str | None = None) -> None:
         """Bring the actor's skills into memory; may read from Git."""
@@ -260,6 +271,12 @@ class SkillsManager:
             cache.move_to_end(key)
             while len(cache) > most:
                 cache.popitem(last=False)
+
+
+def usable(libraries: Sequence[Library], volume: str, skill_id: str) -> Skill | None:
+    """Return a skill of a volume, if it can be used: it is there, whole, and no better library has one of its id."""
+    winner = next((library for library in libraries if library.offers(skill_id)), None)
+    return winner.skills[skill_id] if winner is not None and str(winner.ref) == volume else None
 
 
 def _resolved(libraries: Sequence[Library]) -> list[Skill]:

@@ -11,7 +11,7 @@ from conftest import ALICE, BOB, DATA, skill_text
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.skills import manager as manager_module
 from llmos_lite.core.skills.format import estimate_tokens
-from llmos_lite.core.skills.manager import SkillsManager
+from llmos_lite.core.skills.manager import SkillsManager, usable
 from llmos_lite.errors import NotFound
 from llmos_lite.volumes.access import PLATFORM, SYSTEM, VolumeRef
 from llmos_lite.volumes.git_volume import GitVolume, author_of
@@ -131,6 +131,35 @@ def test_warm_until_something_changes(manager: SkillsManager, system: GitVolume,
     assert not manager.is_warm(ALICE)
     assert manager.build_context_for_query(ALICE, "tea").used
     assert manager.is_warm(ALICE)
+
+
+def test_what_is_in_memory_is_handed_out_without_reading(
+    manager: SkillsManager, system: GitVolume, own: GitVolume
+) -> None:
+    system.write_skill("deploy", skill_text("deploy", "Deploys things"))
+    own.write_skill("tea", skill_text("tea", "Brews tea"))
+    assert manager.in_memory(ALICE) is None
+    read = manager.libraries(ALICE)
+    libraries = manager.in_memory(ALICE)
+    assert libraries is not None
+    assert [str(one.ref) for one in libraries] == ["user:alice", "team:sre", "system"]
+    assert all(one is other for one, other in zip(libraries, read, strict=True))
+    assert [one.skill.skill_id for one in manager.context(libraries, "brews tea").used] == ["tea"]
+
+
+def test_a_skill_can_be_used_unless_it_is_gone_broken_or_shadowed(
+    manager: SkillsManager, system: GitVolume, own: GitVolume
+) -> None:
+    system.write_skill("deploy", skill_text("deploy", "Deploys things"))
+    system.write_skill("tea", skill_text("tea", "Brews tea"))
+    own.write_skill("deploy", skill_text("deploy", "Deploys my things"))
+    libraries = manager.libraries(ALICE)
+    mine = usable(libraries, "user:alice", "deploy")
+    assert mine is not None
+    assert mine.description == "Deploys my things"
+    assert usable(libraries, "system", "deploy") is None
+    assert usable(libraries, "system", "tea") is not None
+    assert usable(libraries, "system", "coffee") is None
 
 
 def test_only_what_changed_is_read_again(manager: SkillsManager, system: GitVolume) -> None:
