@@ -21,6 +21,7 @@ from llmos_lite.core.chat.service import ChatService
 from llmos_lite.core.dispatch import SCHEDULES, Dispatch
 from llmos_lite.core.evolution.service import Evolution
 from llmos_lite.core.imports import Imports
+from llmos_lite.core.maintenance import Maintenance
 from llmos_lite.core.proposals.service import Proposals
 from llmos_lite.core.runs import Runs
 from llmos_lite.core.skills.manager import SkillsManager
@@ -100,6 +101,7 @@ class Services:
     proposals: Proposals
     views: Volumes
     edits: HandEdits
+    maintenance: Maintenance
     metrics: Metrics
 
     @property
@@ -115,6 +117,7 @@ class Services:
         """Start what runs by itself and is quick to start."""
         self.traces.start()
         self.edits.start()
+        self.maintenance.start()
 
     async def start_jobs(self) -> None:
         """Start jobs and schedules, which are slow to load, and take up what an earlier process left unfinished."""
@@ -127,6 +130,7 @@ class Services:
         """Stop it, with everything that was recorded folded into Git."""
         await self.chat.close()
         await self.edits.stop()
+        await self.maintenance.stop()
         await self.jobs.stop()
         await self.traces.stop()
 
@@ -247,6 +251,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
         proposals=proposals,
         views=Volumes(volumes, catalog),
         edits=HandEdits(volumes, _proposing(proposals)),
+        maintenance=Maintenance(volumes),
         metrics=metrics,
     )
     return services

@@ -12,7 +12,19 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match
 
 import llmos_lite
-from llmos_lite.api import accounts, evolution, home, imports, proposals, runs, skills, traces, upkeep, volumes
+from llmos_lite.api import (
+    accounts,
+    evolution,
+    home,
+    imports,
+    maintenance,
+    proposals,
+    runs,
+    skills,
+    traces,
+    upkeep,
+    volumes,
+)
 from llmos_lite.api.chat import OPENAPI as CHAT
 from llmos_lite.api.errors import MethodNotAllowed, explain, problem_body, problem_headers
 from llmos_lite.api.health import OPENAPI as HEALTH
@@ -20,7 +32,7 @@ from llmos_lite.api.openapi import document
 from llmos_lite.bootstrap import Services
 from llmos_lite.errors import Invalid, LlmosError, NotFound
 
-MODULES = (skills, proposals, evolution, imports, traces, volumes, accounts, runs, upkeep)
+MODULES = (skills, proposals, evolution, imports, traces, volumes, accounts, runs, upkeep, maintenance)
 
 NOT_JSON = Invalid("request.not_json", "The body of the request is not JSON.", hint="Send a JSON object.")
 

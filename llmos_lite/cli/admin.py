@@ -1,4 +1,4 @@
-"""`llmos reindex | backup | restore | doctor | openapi`: looking after an instance."""
+"""`llmos reindex | maintain | backup | restore | doctor | openapi`: looking after an instance."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmos_lite.cli.client import Where, connect, read_json, url
+from llmos_lite.cli.client import Json, Where, connect, read_json, url
 from llmos_lite.cli.command import AsJson, Data, Session, command
-from llmos_lite.cli.output import Output
+from llmos_lite.cli.output import Output, size
 from llmos_lite.cli.runs import follow
 from llmos_lite.engines.folder import held, holder
 from llmos_lite.errors import Conflict, Invalid, LlmosError, NotFound
@@ -29,6 +29,7 @@ SICK = 1
 def add(app: typer.Typer) -> None:
     """Add the commands."""
     command(app, "reindex")(reindex)
+    command(app, "maintain")(maintain)
     command(app, "backup")(backup)
     app.command("restore")(restore)
     app.command("doctor")(doctor)
@@ -40,6 +41,23 @@ def reindex(session: Session) -> None:
     started = session.api.post("/reindex", {"wait": False})
     result = follow(session, url("runs", str(started.get("run_id", ""))), "Reindexing")
     session.out.show(result, lambda: session.out.say("The rows are as Git says."))
+
+
+def maintain(
+    session: Session,
+    volume: Annotated[str, typer.Option(help="system, team:ID or user:ID; empty for all.")] = "",
+) -> int:
+    """Roll up the packs of the volumes' repositories, which the server does by itself from time to time."""
+    found = session.api.post("/admin/maintain", {"volume": volume}).get("items")
+    done = found if isinstance(found, list) else []
+    columns = ["VOLUME", "PACKS", "", "SIZE", "", "PROBLEM"]
+    session.out.show(done, lambda: session.out.table(columns, map(_maintained, done), "No volumes yet."))
+    return SICK if any(one.get("problem") for one in done) else 0
+
+
+def _maintained(one: Json) -> list[object]:
+    packs = [one.get("packs_before"), one.get("packs_after")]
+    return [one.get("volume"), *packs, size(one.get("bytes_before")), size(one.get("bytes_after")), one.get("problem")]
 
 
 def backup(session: Session, file: File, *, force: Annotated[bool, typer.Option(help="Replace FILE.")] = False) -> None:

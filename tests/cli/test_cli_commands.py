@@ -187,6 +187,9 @@ def test_logs_are_imported_evolved_and_reindexed(
     before = ask("stats")
     llmos("reindex")
     assert ask("stats") == before
+    assert "user:alice" in llmos("maintain", "--volume", "user:alice")
+    assert {item["volume"]: item["problem"] for item in ask("maintain")} == {"system": None, "user:alice": None}
+    assert "no volume" in llmos("maintain", "--volume", "user:nobody", code=4)
     assert "Started" in llmos("evolve", "--user", "alice", "--no-wait")
 
 
