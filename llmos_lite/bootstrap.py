@@ -20,6 +20,8 @@ from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.chat.service import ChatService
 from llmos_lite.core.dispatch import SCHEDULES, Dispatch
 from llmos_lite.core.evolution.service import Evolution
+from llmos_lite.core.git.pushing import Pushes
+from llmos_lite.core.git.repositories import Repositories
 from llmos_lite.core.imports import Imports
 from llmos_lite.core.maintenance import Maintenance
 from llmos_lite.core.proposals.service import Proposals
@@ -99,6 +101,8 @@ class Services:
     evolution: Evolution
     imports: Imports
     proposals: Proposals
+    repositories: Repositories
+    pushes: Pushes
     views: Volumes
     edits: HandEdits
     maintenance: Maintenance
@@ -215,6 +219,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
     accounts = Accounts(AccountStore(database), settings, key)
     manager = SkillsManager(volumes, budget_tokens=settings.skill_tokens)
     traces = TraceLog(volumes, journal, catalog, fold_events=settings.fold_events, fold_seconds=settings.fold_seconds)
+    scanners = scanners_from(plugins.load(plugins.SCANNERS))
     proposals, runs = Proposals(ProposalRows(database), volumes), Runs(catalog.runs)
 
     async def here(kind: str, run_id: str) -> None:
@@ -231,7 +236,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
         volumes=volumes,
         journal=journal,
         accounts=accounts,
-        skills=SkillService(volumes, manager, accounts, scanners_from(plugins.load(plugins.SCANNERS))),
+        skills=SkillService(volumes, manager, accounts, scanners),
         origins=SkillOrigins(volumes, catalog),
         traces=traces,
         model=model,
@@ -249,6 +254,8 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
         evolution=Evolution(catalog, runs, jobs),
         imports=Imports(accounts, runs, jobs),
         proposals=proposals,
+        repositories=Repositories(volumes),
+        pushes=Pushes(volumes, proposals, scanners),
         views=Volumes(volumes, catalog),
         edits=HandEdits(volumes, _proposing(proposals)),
         maintenance=Maintenance(volumes),

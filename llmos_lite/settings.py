@@ -50,6 +50,7 @@ class Settings:
     skill_tokens: int = _setting("LLMOS_SKILL_TOKENS", "Token budget for the skills of one context.", default=4000)
     max_body: int = _setting("LLMOS_MAX_BODY", "Largest request body, in bytes.", default=4 << 20)
     max_import: int = _setting("LLMOS_MAX_IMPORT", "Largest file sent to the importer, in bytes.", default=1 << 30)
+    max_push: int = _setting("LLMOS_MAX_PUSH", "Largest push with git, in bytes.", default=256 << 20)
 
     fold_events: int = _setting(
         "LLMOS_FOLD_EVENTS", "Fold a volume's journal into Git at this many events ...", default=256

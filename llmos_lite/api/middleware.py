@@ -24,6 +24,9 @@ DRAIN_SECONDS = 10
 """How much of a refused body is read and thrown away, and for how long: most clients listen only when they have sent
 everything, and would see a reset connection instead of the answer."""
 
+OWN_BOUNDS = "/git/"
+"""Where a body is bounded by who reads it: git has to hear of a push that is too large in its own words."""
+
 CSP_API = b"default-src 'none'; frame-ancestors 'none'"
 SECURITY = (
     (b"x-content-type-options", b"nosniff"),
@@ -51,6 +54,8 @@ class Edge:
         """Answer one request; whatever goes wrong becomes a problem document."""
         request = _Request(scope, receive, send)
         request.limit = self._larger.get(scope["path"], self._max_body)
+        if scope["path"].startswith(OWN_BOUNDS):
+            request.limit = 1 << 60
         try:
             request.check_length()
             self.check_running()

@@ -152,6 +152,17 @@ class Proposals:
                 count += 1
         return count
 
+    async def pushed(self, ref: VolumeRef, branch: str) -> ProposalRecord:
+        """Return the proposal of a branch that somebody pushed with git; one that is open already is renewed."""
+        found = await asyncio.to_thread(lambda: _row_of(ref, branch, self._volumes.open(PLATFORM, ref).store))
+        if found is None:
+            raise Invalid("proposal.branch", f"{branch[:80]!r} is no branch of a proposal.")
+        known = await self._rows.open_on(found.target, branch)
+        if known is not None:
+            found = structs.replace(found, proposal_id=known.proposal_id, created=known.created)
+        await self._rows.put(found)
+        return found
+
     # -- the ways of a promotion ------------------------------------------------------------------------------------
 
     async def _merge_now(self, row: ProposalRecord) -> Promoted:
@@ -256,7 +267,7 @@ def _row_of(ref: VolumeRef, branch: str, store: VolumeInterface) -> ProposalReco
         skill_id=parts[1],
         branch=branch,
         author=parts[0],
-        reason=said.group(2) if said else "",
+        reason=said.group(2) if said else _one_line(commit.subject)[:REASON_LENGTH],
         created=commit.time,
     )
 
@@ -271,9 +282,13 @@ def _require_open(row: ProposalRecord) -> None:
         raise Conflict("proposal.decided", f"This proposal is {row.state} already.")
 
 
+def _one_line(text: str) -> str:
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+
+
 def _reason(text: str) -> str:
     """Return a reason as one line of a commit."""
-    clean = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    clean = _one_line(text)
     if not clean:
         raise Invalid("promotion.reason", "A promotion needs a reason.", hint="Say why others should have the skill.")
     if len(clean) > REASON_LENGTH:

@@ -63,13 +63,18 @@ def scanners_from(plugins: Mapping[str, object]) -> dict[str, Scanner]:
     return scanners
 
 
+def findings(scanners: Mapping[str, Scanner], skill: Skill) -> list[Finding]:
+    """Return what every scanner says of a skill; one that fails is a finding of its own, and stops nobody's work."""
+    return [finding for name, scanner in scanners.items() for finding in _run(name, scanner, skill)]
+
+
 def scan(scanners: Mapping[str, Scanner], skill: Skill) -> list[Finding]:
-    """Run every scanner over a skill; one that fails is a finding of its own, and stops nobody's work.
+    """Run every scanner over a skill; see `findings`.
 
     Raises:
         Invalid: `skill.unsafe`, when a finding is of high severity; `findings` lists all of them.
     """
-    found = [finding for name, scanner in scanners.items() for finding in _run(name, scanner, skill)]
+    found = findings(scanners, skill)
     high = [finding for finding in found if finding.severity == Severity.HIGH]
     if high:
         raise Invalid(
