@@ -191,15 +191,15 @@ class _Matches:
     docs: npt.NDArray[np.uint16]
     weights: npt.NDArray[np.uint8]
     ends: npt.NDArray[np.intp]
-    idf: list[float]
+    idf: Floats
     rows: list[tuple[npt.NDArray[np.uint8], float]]
     scores: Floats
 
     def terms_at(self, place: int) -> list[tuple[float, int]]:
         """Return (idf, weight) of each term that a document holds."""
         at = (self.docs == place).nonzero()[0]
-        terms = self.ends.searchsorted(at, side="right").tolist()
-        sparse = zip((self.idf[term] for term in terms), self.weights[at].tolist(), strict=True)
+        terms = self.ends.searchsorted(at, side="right")
+        sparse = zip(self.idf[terms].tolist(), self.weights[at].tolist(), strict=True)
         return [*sparse, *((idf, int(row[place])) for row, idf in self.rows if row[place])]
 
 
@@ -209,52 +209,68 @@ class _Search:
     def __init__(self, pieces: list[tuple[int, _Piece]], hashes: list[int]) -> None:
         self.pieces = pieces
         self.total = sum(piece.count for _, piece in pieces)
-        chosen, places = self._chosen(np.array(list(dict.fromkeys(hashes)), dtype=np.uint32))
-        self.matches = [self._matches(piece, *place) for (_, piece), place in zip(pieces, places, strict=True)]
-        self._add_pairs(hashes, set(chosen.tolist()))
+        chosen, spans = self._chosen(np.array(list(dict.fromkeys(hashes)), dtype=np.uint32))
+        self.matches = [self._matches(piece, *span) for (_, piece), span in zip(pieces, spans, strict=True)]
+        every = set(chosen.tolist())
+        neighbours = [pair for pair in set(pairwise(hashes)) if every.issuperset(pair)]
+        if neighbours:
+            self._add_pairs(neighbours, [set(chosen[begin != end].tolist()) for begin, end in spans])
 
-    def _chosen(self, terms: Hashes) -> tuple[Hashes, list[tuple[list[int], list[int]]]]:
+    def _chosen(self, terms: Hashes) -> tuple[Hashes, list[tuple[Numbers, Numbers]]]:
         """Choose the rarest terms and weigh them; return them and where their postings lie in each piece."""
         looked_up = [piece.postings(terms) for _, piece in self.pieces]
         frequency = sum((counts for _, _, counts in looked_up), start=np.zeros(len(terms), dtype=np.int32))
-        found = [(begin, end) for begin, end, _ in looked_up]
+        spans = [(begin, end) for begin, end, _ in looked_up]
         if len(terms) > QUERY_TERMS:
-            order = np.argsort(np.where(frequency == 0, self.total + 1, frequency), kind="stable")[:QUERY_TERMS]
+            order = np.where(frequency == 0, self.total + 1, frequency).argsort(kind="stable")[:QUERY_TERMS]
             terms, frequency = terms[order], frequency[order]
-            found = [(begin[order], end[order]) for begin, end in found]
+            spans = [(begin[order], end[order]) for begin, end in spans]
         self.idf = _idf(frequency, self.total)
-        self._weighed: list[float] = self.idf.tolist()
-        self.mass = sum(self._weighed)
-        return terms, [(begin.tolist(), end.tolist()) for begin, end in found]
+        self.mass = float(self.idf.sum())
+        return terms, spans
 
-    def _matches(self, piece: _Piece, begins: list[int], ends: list[int]) -> _Matches:
+    def _matches(self, piece: _Piece, begin: Numbers, end: Numbers) -> _Matches:
         segment = piece.segment
-        spans = list(zip(begins, ends, self._weighed, strict=True))
-        rows = [(segment.rows[begin], idf) for begin, end, idf in spans if begin in segment.rows and end]
-        spans = [span for span in spans if span[0] != span[1] and span[0] not in segment.rows] or [(0, 0, 0.0)]
-        docs = np.concatenate([segment.docs[begin:end] for begin, end, _ in spans])
-        weights = np.concatenate([segment.weights[begin:end] for begin, end, _ in spans])
-        lengths = np.array([end - begin for begin, end, _ in spans])
-        idf = [idf for _, _, idf in spans]
-        gains = _TABLE[weights] * np.repeat(idf, lengths)
+        lengths, rows = end - begin, []
+        for term in self._in_rows(segment, begin, lengths):
+            rows.append((segment.rows[int(begin[term])], float(self.idf[term])))
+            lengths[term] = 0
+        ends = lengths.cumsum()
+        at = np.arange(ends[-1]) + (end - ends).repeat(lengths)
+        docs, weights = segment.docs.take(at), segment.weights.take(at)
+        gains = _TABLE.take(weights) * self.idf.repeat(lengths)
         scores: Floats = np.bincount(docs, weights=gains, minlength=len(segment)).astype(np.float64, copy=False)
         for row, gain in rows:
             scores += (row & (HEADER_BIT - 1)) * (gain * STEP)
         if piece.count != len(segment):
             scores *= piece.alive
-        return _Matches(docs, weights, lengths.cumsum(), idf, rows, scores)
+        return _Matches(docs, weights, ends, self.idf, rows, scores)
 
-    def _add_pairs(self, hashes: list[int], chosen: set[int]) -> None:
-        """Reward documents in which two neighbouring words of the query are neighbours, too."""
-        neighbours = {pair for pair in pairwise(hashes) if chosen.issuperset(pair)}
-        if not neighbours:
-            return
-        both = np.array(list(neighbours), dtype=np.uint32)
-        found = [piece.pair_postings(pair_hashes(both[:, 0], both[:, 1])) for _, piece in self.pieces]
-        frequency = sum((np.bincount(which, minlength=len(both)) for which, _ in found), start=np.zeros(len(both)))
+    def _in_rows(self, segment: Segment, begin: Numbers, lengths: Numbers) -> list[int]:
+        """Return which terms come by document in a segment."""
+        if not segment.rows:
+            return []
+        both = zip(begin.tolist(), lengths.tolist(), strict=True)
+        return [term for term, (start, length) in enumerate(both) if length and start in segment.rows]
+
+    def _add_pairs(self, pairs: list[tuple[int, int]], known: list[set[int]]) -> None:
+        """Reward documents in which two neighbouring words of the query are neighbours, too.
+
+        Args:
+            pairs: neighbours among the chosen terms of the query.
+            known: the terms that stand in each piece; a pair of others cannot.
+        """
+        both = np.array(pairs, dtype=np.uint32)
+        hashes = pair_hashes(both[:, 0], both[:, 1])
+        found = [
+            _pairs_in(piece, hashes, [place for place, pair in enumerate(pairs) if terms.issuperset(pair)])
+            for (_, piece), terms in zip(self.pieces, known, strict=True)
+        ]
+        frequency = sum((np.bincount(which, minlength=len(pairs)) for which, _ in found), start=np.zeros(len(pairs)))
         gains = PAIR_WEIGHT * _idf(frequency.astype(np.float64, copy=False), self.total)
         for matches, (which, docs) in zip(self.matches, found, strict=True):
-            np.add.at(matches.scores, docs, gains[which] * (matches.scores[docs] > 0))
+            if len(docs):
+                np.add.at(matches.scores, docs, gains[which] * (matches.scores[docs] > 0))
 
     def best(self, limit: int, hidden: Callable[[int, str], bool] | None, *, collapse: bool) -> list[Hit]:
         """Return the best hits, widening the choice until `limit` are left or nothing is."""
@@ -314,6 +330,18 @@ class _Search:
             terms=len(held),
             searched=self.total,
         )
+
+
+def _pairs_in(piece: _Piece, pairs: Hashes, places: list[int]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.uint16]]:
+    """Return (index into `pairs`, document) of every document that holds one of those at `places`."""
+    if not places:
+        return _NOWHERE, _NO_DOCUMENTS
+    chosen = np.array(places, dtype=np.intp)
+    which, docs = piece.pair_postings(pairs[chosen])
+    return chosen[which], docs
+
+
+_NOWHERE, _NO_DOCUMENTS = np.zeros(0, dtype=np.intp), np.zeros(0, dtype=np.uint16)
 
 
 _TABLE = (np.arange(256) & (HEADER_BIT - 1)) * STEP

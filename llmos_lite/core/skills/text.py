@@ -40,6 +40,8 @@ _DENSE = "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3040-\u30ff\u31f
 _DENSE += "\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
 _DENSE_RUN = re.compile(f"[{_DENSE}]+")
 _CAMEL = re.compile(r"(?<![A-Za-z0-9])[A-Za-z0-9]{0,40}?[a-z][A-Z][A-Za-z0-9]{0,40}")
+_INNER = re.compile(r"[a-z][A-Z]")
+"""Most text has none, and looking for this is a fifth of the work of looking for the whole word around it."""
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _CACHE = 1 << 15
 _VOICING = {"\u3099", "\u309a"}  # they tell two Japanese syllables apart and are no accents
@@ -68,7 +70,7 @@ def fold(text: str) -> str:
 
 def words(text: str) -> Iterable[str]:
     """Return the words of `text`, folded, in order, stop words among them; `getUser` gives `get`, `user`, `getuser`."""
-    folded = fold(_CAMEL.sub(_parts, text))
+    folded = fold(_CAMEL.sub(_parts, text) if _INNER.search(text) else text)
     if folded.isascii() or not _DENSE_RUN.search(folded):
         return _WORD.findall(folded)
     return _mixed(folded)
