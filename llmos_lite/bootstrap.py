@@ -131,7 +131,7 @@ class Services:
         await self.jobs.start()
 
     async def stop(self) -> None:
-        """Stop it, with everything that was recorded folded into Git."""
+        """Stop it, with everything that was recorded folded into Git; doing so again does nothing."""
         await self.chat.close()
         await self.edits.stop()
         await self.maintenance.stop()
@@ -143,6 +143,10 @@ class Services:
         run_id = await self.runs.create(kind, actor, request)
         await self.jobs.submit(kind, run_id)
         return run_id
+
+    def problems(self) -> dict[str, str]:
+        """Return a sentence for each volume that cannot be read or folded, by its name."""
+        return self.edits.problems | self.traces.problems()
 
     async def check(self) -> dict[str, str]:
         """Return for each part `ok`, or a sentence that says what is wrong."""
@@ -186,7 +190,11 @@ async def open_services(settings: Settings, *, serve: bool, lock: bool = True) -
         if lock:
             stack.enter_context(locked(settings.data, address(settings) if serve else ""))
             await asyncio.to_thread(check_format, settings.data)
-        yield await _opened(settings, stack, owner=lock, serve=serve)
+        services = await _opened(settings, stack, owner=lock, serve=serve)
+        try:
+            yield services
+        finally:
+            await services.stop()
 
 
 async def _opened(settings: Settings, stack: AsyncExitStack, *, owner: bool, serve: bool) -> Services:
@@ -218,7 +226,14 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
     catalog, metrics = Catalog(database), Metrics()
     accounts = Accounts(AccountStore(database), settings, key)
     manager = SkillsManager(volumes, budget_tokens=settings.skill_tokens)
-    traces = TraceLog(volumes, journal, catalog, fold_events=settings.fold_events, fold_seconds=settings.fold_seconds)
+    traces = TraceLog(
+        volumes,
+        journal,
+        catalog,
+        metrics=metrics,
+        fold_events=settings.fold_events,
+        fold_seconds=settings.fold_seconds,
+    )
     scanners = scanners_from(plugins.load(plugins.SCANNERS))
     proposals, runs = Proposals(ProposalRows(database), volumes), Runs(catalog.runs)
 

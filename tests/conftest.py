@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,15 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(data=tmp_path / "data", llm_provider="offline", fold_seconds=0.2)
 
 
+@pytest.fixture(autouse=True)
+def logs() -> Iterator[None]:
+    """An instance sends its logs to standard error and nowhere else; undo that, so that `caplog` hears the next one."""
+    logger = logging.getLogger("llmos")
+    yield
+    logger.handlers, logger.propagate = [], True
+    logger.setLevel(logging.NOTSET)
+
+
 @pytest.fixture
 async def services(settings: Settings) -> AsyncIterator[Services]:
     """An instance on a fresh data folder, as a command opens it; what runs by itself is not started."""
@@ -28,7 +38,6 @@ async def services(settings: Settings) -> AsyncIterator[Services]:
 
     async with open_services(settings, serve=False) as services:
         yield services
-        await services.stop()
 
 
 @pytest.fixture

@@ -116,8 +116,9 @@ class PatternOut(PatternRow):
     "/evolve",
     responses=answers(_DONE, 404, 503) | {202: {"description": "It runs; follow it by its id.", "model": EvolutionOut}},
 )
-async def evolve(actor: Evolver, services: Has, body: Evolve, response: Response) -> EvolutionOut:
+async def evolve(actor: Evolver, services: Has, response: Response, body: Evolve | None = None) -> EvolutionOut:
     """Look for goals that repeat, and write skills for them."""
+    body = body or Evolve()
     if not body.wait:
         response.status_code = 202
         run_id = await services.evolution.start(actor, body.scope, body.team_id)

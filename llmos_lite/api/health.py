@@ -44,7 +44,7 @@ class Ready:
         """Answer."""
         del receive
         checks = await self._services.check()
-        volumes = self._services.edits.problems
+        volumes = self._services.problems()
         shown = volumes if await self._is_admin(scope) else {}
         body = {
             "ready": not volumes and all(said == "ok" for said in checks.values()),

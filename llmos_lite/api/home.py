@@ -52,7 +52,7 @@ async def sign_in(request: Request) -> Response:
         session = services.accounts.sign_in.exchange(request.query_params.get("token", ""))
     except Unauthenticated as error:
         return page(services, _error(error) + _SIGN_IN, status=401)
-    return _signed_in(session)
+    return _signed_in(request, session)
 
 
 async def sign_in_with_key(request: Request) -> Response:
@@ -63,7 +63,7 @@ async def sign_in_with_key(request: Request) -> Response:
         actor = await services.accounts.authenticate(await _field(request, "key"))
     except Unauthenticated as error:
         return page(services, _error(error) + _SIGN_IN, status=401)
-    return _signed_in(services.accounts.sign_in.session(actor.user_id))
+    return _signed_in(request, services.accounts.sign_in.session(actor.user_id))
 
 
 async def sign_out(request: Request) -> Response:
@@ -148,9 +148,10 @@ def _error(error: LlmosError) -> str:
     return f'<section class="error"><h2>{escape(error.message)}</h2><p class="soft">{escape(error.hint)}</p></section>'
 
 
-def _signed_in(session: str) -> Response:
+def _signed_in(request: Request, session: str) -> Response:
     answer = RedirectResponse("/", status_code=303)
-    answer.set_cookie(COOKIE, session, max_age=SESSION_SECONDS, path="/", httponly=True, samesite="strict")
+    secure = request.url.scheme == "https"
+    answer.set_cookie(COOKIE, session, SESSION_SECONDS, path="/", secure=secure, httponly=True, samesite="strict")
     return answer
 
 

@@ -47,9 +47,10 @@ async def back_up(actor: Admin, services: Has) -> StreamingResponse:
     responses=answers(RUN | {"kind": "reindex", "state": "done"}, 503)
     | {202: {"description": "It runs; follow it by its id.", "model": RunOut}},
 )
-async def reindex(actor: Admin, services: Has, body: Reindex, response: Response) -> RunOut:
+async def reindex(actor: Admin, services: Has, response: Response, body: Reindex | None = None) -> RunOut:
     """Build every row about skills, traces and proposals anew, from Git."""
     require_admin(actor)
+    body = body or Reindex()
     run_id = await services.start_run(actor, "reindex", {})
     run = await (services.runs.wait(run_id) if body.wait else services.runs.get(actor, run_id))
     if body.wait:

@@ -18,6 +18,8 @@ PERIOD = 1.0
 """Seconds from one look to the next."""
 BUDGET = 0.1
 """Seconds that the users' volumes may take of each look; those left over come first in the next."""
+REFRESH = 3
+"""Looks between two listings of the volumes that there are."""
 
 
 class HandEdits:
@@ -34,7 +36,8 @@ class HandEdits:
         self._volumes, self._adopted = volumes, adopted
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._next = 0
+        self._next = self._looks = 0
+        self._refs: list[VolumeRef] = []
         self.problems: dict[str, str] = {}
         """A sentence for each volume that cannot be read, by its name."""
 
@@ -53,7 +56,10 @@ class HandEdits:
 
     def look(self) -> int:
         """Look once; return how many volumes got a commit."""
-        refs = sorted(self._volumes.refs())
+        if self._looks % REFRESH == 0:
+            self._refs = self._volumes.refs()
+        self._looks += 1
+        refs = self._refs
         users = [ref for ref in refs if ref.kind is VolumeKind.USER]
         count = sum(self._look_at(ref) for ref in refs if ref.kind is not VolumeKind.USER)
         until = time.monotonic() + BUDGET

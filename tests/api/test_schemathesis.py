@@ -20,7 +20,7 @@ from llmos_lite.api.routes import build
 from llmos_lite.bootstrap import open_services
 from llmos_lite.settings import Settings
 
-EXAMPLES = 6
+EXAMPLES = 4
 """Examples of each operation; the bound of this test's time."""
 
 

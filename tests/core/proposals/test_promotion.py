@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from llmos_lite.core.accounts.accounts import Accounts
-from llmos_lite.core.accounts.keys import make_key
 from llmos_lite.core.accounts.permissions import Actor, Role
 from llmos_lite.core.proposals.service import Promoted, Proposals
 from llmos_lite.engines.database import Database
@@ -20,7 +19,7 @@ from llmos_lite.volumes.access import PLATFORM, SYSTEM, VolumeRef
 from llmos_lite.volumes.git_volume import GitVolume, author_of
 from llmos_lite.volumes.manager import VolumeManager
 
-KEY = make_key()
+KEY = "llmos_0123abcd_" + "5f" * 32
 SRE = VolumeRef.team("sre")
 SKILL = "---\nname: my-skill\ndescription: What it does.\n---\n\n# My skill\n"
 
