@@ -16,12 +16,14 @@ from llmos_lite.engines.git_lock import RepositoryLock
 from llmos_lite.engines.git_objects import (
     COMMIT,
     FOLDER_MODE,
+    PROGRAM_MODE,
     SERVED_MODES,
     Author,
     Change,
     Commit,
     Draft,
     Entry,
+    File,
     NewObject,
     TreeEdit,
     apply_changes,
@@ -46,6 +48,7 @@ __all__ = [
     "Change",
     "Commit",
     "Entry",
+    "File",
     "HandEdits",
     "LocalGitStore",
     "Upkeep",
@@ -119,7 +122,7 @@ class LocalGitStore(VolumeInterface):
         item = self._objects.item(root, path) if root else None
         if item is None or item.mode not in SERVED_MODES:
             return None
-        return Entry(path, item.oid.hex(), item.mode == FOLDER_MODE)
+        return Entry(path, item.oid.hex(), item.mode == FOLDER_MODE, item.mode == PROGRAM_MODE)
 
     def read(self, path: str, *, at: str | None = None) -> bytes:  # noqa: D102
         found = self.entry(path, at=at)
@@ -354,14 +357,15 @@ class LocalGitStore(VolumeInterface):
     ) -> Commit:
         root = self._objects.root(head)
         existed = {path for path in found.edits if self._objects.item(root, path) is not None}
-        text = message or self._hand_edits.describe(found.edits, existed)
+        contents = {path: file and file.data for path, file in found.edits.items()}
+        text = message or self._hand_edits.describe(contents, existed)
         made = self._write(found.edits, text, author or self._hand_edits.author, LOCAL_FILES, head)
         self._refs.update(MAIN, made.oid, head)
         tree.index(found.edits, bytes.fromhex(made.tree))
         self._reach(tree, made.oid)
         return made
 
-    def _keep_aside(self, conflicts: Mapping[str, bytes | None], base: str, author: Author | None) -> None:
+    def _keep_aside(self, conflicts: Mapping[str, File | None], base: str, author: Author | None) -> None:
         """Commit edits of files that HEAD changed too on a branch of their own, which is proposed."""
         writer = author or self._hand_edits.author
         branch = f"pr/{writer.name}/local-files-{base[:8]}"

@@ -17,8 +17,8 @@ from llmos_lite.errors import Conflict, Invalid
 
 COMMIT, TREE, BLOB = 1, 2, 3
 TYPE_NAMES = {COMMIT: b"commit", TREE: b"tree", BLOB: b"blob"}
-FOLDER_MODE, FILE_MODE = b"40000", b"100644"
-SERVED_MODES = frozenset({FOLDER_MODE, FILE_MODE, b"100755", b"100664"})
+FOLDER_MODE, FILE_MODE, PROGRAM_MODE = b"40000", b"100644", b"100755"
+SERVED_MODES = frozenset({FOLDER_MODE, FILE_MODE, PROGRAM_MODE, b"100664"})
 """Modes that are ever shown to a reader: a symbolic link or a submodule stays in the tree, unserved."""
 
 _ITEM = re.compile(rb"(\d{5,6}) ([^\0]+)\0(.{20})", re.DOTALL)
@@ -64,6 +64,14 @@ class Entry(NamedTuple):
     path: str
     oid: str
     is_tree: bool
+    executable: bool = False
+
+
+class File(NamedTuple):
+    """A file's content, and whether it may be run."""
+
+    data: bytes
+    executable: bool = False
 
 
 class Item(NamedTuple):
@@ -73,8 +81,9 @@ class Item(NamedTuple):
     oid: bytes
 
 
-Change: TypeAlias = bytes | Entry | None
-"""What becomes of a path: new content, an object that the repository already holds, or nothing."""
+Change: TypeAlias = bytes | File | Entry | None
+"""What becomes of a path: new content (of a file that may be run if it could before), new content and whether it may
+be run, an object that the repository already holds, or nothing."""
 
 
 Lines: TypeAlias = dict[bytes, tuple[bytes, bytes]]
@@ -184,6 +193,13 @@ class TreeEdit:
             if not folder:
                 self.delete(parts[:1])
 
+    def mode(self, parts: Sequence[bytes]) -> bytes:
+        """Return the mode of what stands at a path, empty for nothing."""
+        if len(parts) == 1:
+            return FOLDER_MODE if parts[0] in self._folders else self._items.get(parts[0], (b"",))[0]
+        folder = self._folder(parts[0])
+        return folder.mode(parts[1:]) if folder is not None else b""
+
     def put(self, parts: Sequence[bytes], mode: bytes, oid: bytes) -> None:
         """Set what stands at a path.
 
@@ -199,8 +215,7 @@ class TreeEdit:
         self._sorted &= bool(there)
         if len(parts) == 1:
             self._folders.pop(name, None)
-            keep = there if there in SERVED_MODES and mode == FILE_MODE else mode
-            self._set(name, keep, oid)
+            self._set(name, mode, oid)
             return
         folder = self._folder(name)
         if folder is None:
@@ -244,16 +259,27 @@ class TreeEdit:
 def apply_changes(edit: TreeEdit, changes: Mapping[str, Change], store: Callable[[NewObject], None]) -> None:
     """Make `changes` in a tree: what goes first, so that a folder may stand where a file stood."""
     split = [(check_path(path), change) for path, change in changes.items()]
+    modes = [_mode(edit, parts, change) for parts, change in split]
     for parts, change in split:
         if change is None:
             edit.delete(parts)
-    for parts, change in split:
+    for (parts, change), mode in zip(split, modes, strict=True):
         if isinstance(change, Entry):
-            edit.put(parts, FOLDER_MODE if change.is_tree else FILE_MODE, bytes.fromhex(change.oid))
+            edit.put(parts, mode, bytes.fromhex(change.oid))
         elif change is not None:
-            blob = new_object(BLOB, bytes(change))
+            blob = new_object(BLOB, change.data if isinstance(change, File) else bytes(change))
             store(blob)
-            edit.put(parts, FILE_MODE, blob.oid)
+            edit.put(parts, mode, blob.oid)
+
+
+def _mode(edit: TreeEdit, parts: Sequence[bytes], change: Change) -> bytes:
+    """Return the mode to write: content alone keeps the one that the file has, even when its folder is written anew."""
+    if isinstance(change, Entry) and change.is_tree:
+        return FOLDER_MODE
+    if isinstance(change, File | Entry):
+        return PROGRAM_MODE if change.executable else FILE_MODE
+    there = edit.mode(parts) if change is not None else b""
+    return there if there in SERVED_MODES - {FOLDER_MODE} else FILE_MODE
 
 
 class Draft(NamedTuple):

@@ -22,6 +22,7 @@ from llmos_lite.engines.git_objects import (
     BLOB,
     COMMIT,
     FOLDER_MODE,
+    PROGRAM_MODE,
     SERVED_MODES,
     TREE,
     Commit,
@@ -54,7 +55,7 @@ _LINES_KEPT = 40_000
 """Lines of parsed trees that are kept: about 12 MB of a very large repository, next to nothing of a usual one."""
 
 
-_make_entry: Callable[[tuple[str, str, bool]], Entry] = partial(tuple.__new__, Entry)
+_make_entry: Callable[[tuple[str, str, bool, bool]], Entry] = partial(tuple.__new__, Entry)
 """Makes an entry at a third of the cost; it counts when a folder has 10,000."""
 
 
@@ -330,7 +331,8 @@ def _entries_of(tree: Lines, lead: str) -> list[Entry]:
     paths = [lead + name for name in b"\0".join(tree).decode("utf-8", "surrogateescape").split("\0")]
     oids = [oid.hex() for _, oid in tree.values()]
     kinds = [mode == FOLDER_MODE for mode, _ in tree.values()]
-    return list(map(_make_entry, zip(paths, oids, kinds, strict=True)))
+    programs = [mode == PROGRAM_MODE for mode, _ in tree.values()] if PROGRAM_MODE in modes else [False] * len(tree)
+    return list(map(_make_entry, zip(paths, oids, kinds, programs, strict=True)))
 
 
 def _read(oid: str, repo: pygit2.Repository) -> tuple[int, bytes]:

@@ -23,7 +23,7 @@ import pygit2
 from pygit2.enums import FileMode
 
 from llmos_lite.engines.git_index import Busy, IndexFile, Staged, Unreadable
-from llmos_lite.engines.git_objects import FOLDER_MODE, SERVED_MODES, Item, blob_id
+from llmos_lite.engines.git_objects import FOLDER_MODE, PROGRAM_MODE, SERVED_MODES, File, Item, blob_id
 from llmos_lite.engines.git_odb import Objects
 from llmos_lite.errors import Invalid, NotFound
 
@@ -55,8 +55,8 @@ class Comparison:
         left: what is left alone, and why.
     """
 
-    edits: dict[str, bytes | None] = field(default_factory=dict)
-    conflicts: dict[str, bytes | None] = field(default_factory=dict)
+    edits: dict[str, File | None] = field(default_factory=dict)
+    conflicts: dict[str, File | None] = field(default_factory=dict)
     behind: list[str] = field(default_factory=list)
     in_step: list[str] = field(default_factory=list)
     left: dict[str, str] = field(default_factory=dict)
@@ -83,6 +83,7 @@ class WorkTree:
         self._gitdir = root / ".git"
         self._objects = objects
         self._index_file = IndexFile(self._gitdir, self._has)
+        self._modes: bool | None = None
         self._stamps: dict[str, tuple[int, int, int]] | None = None
 
     # What the files were last brought to
@@ -143,21 +144,35 @@ class WorkTree:
         if was is None and now is None and not is_adopted(path):
             return
         try:
-            data = self.read(path)
+            file = self._look_at(path, now or was)
         except LeftAlone as reason:
             found.left[path] = str(reason)
             return
-        oid = None if data is None else blob_id(data)
-        if was is None and now is None and oid is None:
+        here = None if file is None else (blob_id(file.data), file.executable)
+        if was is None and now is None and here is None:
             return
-        if oid == now:
+        if here == now:
             found.in_step.append(path)
-        elif oid == was or (data is None and not whole):
+        elif here == was or (file is None and not whole):
             found.behind.append(path)
         elif was == now:
-            found.edits[path] = data
+            found.edits[path] = file
         else:
-            found.conflicts[path] = data
+            found.conflicts[path] = file
+
+    def _look_at(self, path: str, known: tuple[str, bool] | None) -> File | None:
+        """Return a file; where the file system keeps no executable bits, the one that Git has."""
+        file = self.read(path)
+        if file is None or self._keeps_modes():
+            return file
+        return file._replace(executable=known is not None and known[1])
+
+    def _keeps_modes(self) -> bool:
+        """Tell whether the file system keeps executable bits, as Git found when the repository was made."""
+        if self._modes is None:
+            with self._objects.repository() as repo:
+                self._modes = "core.filemode" not in repo.config or repo.config.get_bool("core.filemode")
+        return self._modes
 
     def _dirty(self, found: Comparison) -> set[str]:
         """Return the paths that Git's status names; it keeps file times, so unchanged files are not read."""
@@ -187,8 +202,8 @@ class WorkTree:
 
     # Reading and writing files
 
-    def read(self, path: str) -> bytes | None:
-        """Return a file's content, or None when there is none.
+    def read(self, path: str) -> File | None:
+        """Return a file, or None when there is none.
 
         Raises:
             LeftAlone: a link or a special file stands there, or the file is too large.
@@ -211,7 +226,7 @@ class WorkTree:
             if found.st_size > LARGEST_EDIT:
                 raise LeftAlone(f"it is larger than {LARGEST_EDIT >> 20} MiB")
             with os.fdopen(handle, "rb", closefd=False) as file:
-                return file.read()
+                return File(file.read(), bool(found.st_mode & stat.S_IXUSR))
         finally:
             os.close(handle)
 
@@ -237,7 +252,7 @@ class WorkTree:
 
     def _temporary(self, item: Item, *, sync: bool) -> tuple[Path, os.stat_result]:
         path = self._gitdir / f"llmos-tmp-{os.urandom(6).hex()}"
-        mode = 0o755 if item.mode == b"100755" else 0o644
+        mode = 0o755 if item.mode == PROGRAM_MODE else 0o644
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as file:
             file.write(self._objects.blob(item.oid.hex()))
             file.flush()
@@ -338,10 +353,10 @@ class WorkTree:
 
     def _has(self, path: str, oid: bytes) -> bool:
         try:
-            data = self.read(path)
+            file = self.read(path)
         except LeftAlone:
             return False
-        return data is not None and bytes.fromhex(blob_id(data)) == oid
+        return file is not None and bytes.fromhex(blob_id(file.data)) == oid
 
     def _index_by_library(self, items: Mapping[str, Item | None], head: bytes) -> None:
         """Leave an index of another kind, or a torn one, to libgit2."""
@@ -433,9 +448,9 @@ def _staged(item: Item | None, times: os.stat_result | None) -> Staged | None:
     return Staged(mode, item.oid, times)
 
 
-def _shown(item: Item | None) -> str | None:
-    """Return the id of a file that may stand in the work tree; links and submodules never do."""
-    return item.oid.hex() if item is not None and item.mode in _FILE_MODES else None
+def _shown(item: Item | None) -> tuple[str, bool] | None:
+    """Return id and executable bit of a file that may stand in the work tree; links and submodules never do."""
+    return (item.oid.hex(), item.mode == PROGRAM_MODE) if item is not None and item.mode in _FILE_MODES else None
 
 
 def describe_plainly(changes: Mapping[str, bytes | None], existed: Iterable[str]) -> str:

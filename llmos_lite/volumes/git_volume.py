@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Protocol, TypeAlias
 
-from llmos_lite.engines.git import MAIN, METADATA, PLATFORM, Author, Change, Commit, Entry, VolumeInterface
+from llmos_lite.engines.git import MAIN, METADATA, PLATFORM, Author, Change, Commit, Entry, File, VolumeInterface
 from llmos_lite.engines.git import compose_message as compose
 from llmos_lite.engines.git_remote import push
 from llmos_lite.errors import Conflict, Invalid, NotFound
@@ -136,7 +136,7 @@ class GitVolume:
         """
         found = self._known(skill_id, at=at)
         if not found.is_folder:
-            return [Entry(found.path, found.version, is_tree=False)]
+            return [entry for entry in [self.store.entry(found.path, at=at)] if entry is not None]
         return self._files_below(folder_path(skill_id), at)
 
     def write_skill(
@@ -146,7 +146,7 @@ class GitVolume:
         message: str | None = None,
         author: Author | None = None,
         *,
-        files: Mapping[str, bytes | None] | None = None,
+        files: Mapping[str, bytes | File | None] | None = None,
         trailers: Mapping[str, str] | None = None,
         expect: str | None = None,
         replace: bool = False,
@@ -159,7 +159,8 @@ class GitVolume:
             content: its Markdown.
             message: instead of `Create skill: X` or `Update skill: X`.
             author: who wrote it; the platform when None.
-            files: further files by their path in the folder; None removes one.
+            files: further files by their path in the folder; None removes one. Content alone keeps the executable bit
+                that a file has; a `File` says it.
             trailers: for the end of the message.
             expect: the version that the writer saw; empty when there was none.
             replace: files that are not named go away.

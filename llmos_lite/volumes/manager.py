@@ -10,7 +10,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmos_lite.engines.git import LOCAL_FILES, MAIN, METADATA, PLATFORM, Author, Commit, HandEdits, LocalGitStore
+from llmos_lite.engines.git import (
+    LOCAL_FILES,
+    MAIN,
+    METADATA,
+    PLATFORM,
+    Author,
+    Commit,
+    File,
+    HandEdits,
+    LocalGitStore,
+)
 from llmos_lite.engines.git_history import History
 from llmos_lite.engines.git_lock import RepositoryLock
 from llmos_lite.engines.git_pack import sync_folder
@@ -144,10 +154,11 @@ class VolumeManager:
         head = origin.store.head()
         text = content if content is not None else origin.read_skill(skill_id, at=head)
         lead = folder_path(skill_id) + "/"
-        files = {
-            entry.path: entry.oid for entry in origin.skill_files(skill_id, at=head) if entry.path.startswith(lead)
+        extra = {
+            entry.path[len(lead) :]: File(origin.store.blob(entry.oid), entry.executable)
+            for entry in origin.skill_files(skill_id, at=head)
+            if entry.path.startswith(lead) and entry.path != lead + FILE
         }
-        extra = {path[len(lead) :]: origin.store.blob(oid) for path, oid in files.items() if path != lead + FILE}
         message = f"Promote '{skill_id}' from {source} - Reason: {' '.join(reason.split())}"
         return destination.write_skill(
             skill_id, text, message, author, files=extra, trailers=trailers, replace=True, branch=branch

@@ -100,7 +100,7 @@ def misnamed(entries: Collection[Entry]) -> list[str]:
     """Return what stands in `skills/` as if it were a skill, under a name that is no id."""
     known = {entry.path.removesuffix(f"/{FILE}") for entry in skill_entries(entries)}
     known |= {f"{path}{_FLAT}" for path in known}
-    return [path for path, _, is_tree in entries if (is_tree or path.endswith(_FLAT)) and path not in known]
+    return [path for path, _, is_tree, _ in entries if (is_tree or path.endswith(_FLAT)) and path not in known]
 
 
 def describe_edits(changes: Mapping[str, bytes | None], existed: Collection[str]) -> str:

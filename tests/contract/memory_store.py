@@ -15,6 +15,7 @@ from llmos_lite.engines.git_objects import (
     BLOB,
     COMMIT,
     FOLDER_MODE,
+    PROGRAM_MODE,
     TREE,
     Draft,
     Lines,
@@ -48,12 +49,15 @@ class MemoryStore(VolumeInterface):
             return []
         lead = f"{prefix}/" if prefix else ""
         lines = self._lines(oid).items()
-        return [Entry(lead + name.decode(), oid.hex(), mode == FOLDER_MODE) for name, (mode, oid) in lines]
+        return [
+            Entry(lead + name.decode(), oid.hex(), mode == FOLDER_MODE, mode == PROGRAM_MODE)
+            for name, (mode, oid) in lines
+        ]
 
     def entry(self, path: str, *, at: str | None = None) -> Entry | None:
         root = self._root(at)
         mode, oid = self._line(root, path) if root else (b"", b"")
-        return Entry(path, oid.hex(), mode == FOLDER_MODE) if oid else None
+        return Entry(path, oid.hex(), mode == FOLDER_MODE, mode == PROGRAM_MODE) if oid else None
 
     def read(self, path: str, *, at: str | None = None) -> bytes:
         found = self.entry(path, at=at)

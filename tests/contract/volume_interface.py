@@ -18,7 +18,7 @@ import threading
 
 import pytest
 
-from llmos_lite.engines.git import LOCAL_FILES, PLATFORM, Author, VolumeInterface
+from llmos_lite.engines.git import LOCAL_FILES, PLATFORM, Author, File, VolumeInterface
 from llmos_lite.errors import Conflict, Invalid, NotFound
 
 ALICE = Author("alice", "alice@localhost")
@@ -145,6 +145,20 @@ class VolumeInterfaceContract:
         assert [entry.path for entry in store.tree()] == ["h"]
         store.commit({"h": None}, "Four", ALICE)
         assert store.tree() == []
+
+    def test_a_file_that_may_be_run_stays_one(self, store: VolumeInterface) -> None:
+        store.commit({"s/run": File(b"1", executable=True), "s/read": File(b"1"), "s/other": b"1"}, "One", ALICE)
+        assert [entry.executable for entry in store.tree("s")] == [False, False, True]
+        store.commit({"s/run": b"2", "s/read": b"2"}, "Content alone says nothing of it", ALICE)
+        assert [entry.executable for entry in store.tree("s")] == [False, False, True]
+        store.commit({"s": None, "s/run": b"3", "s/read": b"3"}, "Nor does a folder that is written anew", ALICE)
+        assert [entry.executable for entry in store.tree("s")] == [False, True]
+        run = store.entry("s/run")
+        assert run is not None
+        assert run.executable
+        store.commit({"s/copy": run._replace(path="s/copy"), "s/run": File(b"3")}, "A file says it", ALICE)
+        assert [entry.executable for entry in store.tree("s")] == [True, False, False]
+        assert store.read("s/copy") == store.read("s/run") == b"3"
 
     def test_one_commit_may_replace_a_file_by_a_folder(self, store: VolumeInterface) -> None:
         store.commit({"x": b"1", "y/z": b"1"}, "One", ALICE)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llmos_lite.engines.git import Author, HandEdits, LocalGitStore
+from llmos_lite.engines.git import Author, File, HandEdits, LocalGitStore
 from llmos_lite.engines.git_worktree import LARGEST_EDIT, is_adopted
 from llmos_lite.engines.signing import Signer
 
@@ -59,6 +59,34 @@ def test_dropped_edited_and_deleted_files_become_one_commit(store: LocalGitStore
     assert store.entry(B) is None
     assert git(store, "status", "--porcelain") == ""
     assert store.adopt() is None
+
+
+def test_executable_bits_are_edits(store: LocalGitStore) -> None:
+    run = store.path / "skills/a/run.sh"
+    run.write_text("#!/bin/sh")
+    for mode in (0o755, 0o644, 0o755):
+        run.chmod(mode)
+        assert store.adopt() is not None
+        assert git(store, "status", "--porcelain") == ""
+        assert git(store, "ls-tree", "main", "skills/a/run.sh").startswith(f"100{mode:o}")
+        assert store.adopt() is None
+    interrupt(store, {"skills/a/run.sh": b"#!/bin/bash"})
+    assert store.adopt() is None, "an interrupted checkout is no edit"
+    assert run.read_text() == "#!/bin/bash"
+    assert run.stat().st_mode & 0o100
+
+
+def test_a_file_system_without_executable_bits_takes_none_away(store: LocalGitStore) -> None:
+    store.commit({"skills/a/run.sh": File(b"1", executable=True)}, "Two", BOB)
+    git(store, "config", "core.fileMode", "false")
+    fresh = LocalGitStore(store.path, signer=store._signer, hand_edits=HandEdits(ALICE))
+    (store.path / A).chmod(0o755)
+    (store.path / "skills/a/run.sh").chmod(0o644)
+    assert fresh.adopt() is None
+    (store.path / A).write_text("edited")
+    (store.path / "skills/a/run.sh").write_text("edited")
+    assert fresh.adopt() is not None
+    assert [entry.executable for entry in fresh.tree("skills/a")] == [False, True]
 
 
 def test_a_message_and_an_author_can_be_given(store: LocalGitStore) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from llmos_lite.engines.git import File
 from llmos_lite.engines.signing import Signer
 from llmos_lite.errors import Conflict, Forbidden, Invalid, NotFound, UpstreamFailed
 from llmos_lite.volumes.access import PLATFORM, SYSTEM, VolumeRef
@@ -33,6 +34,22 @@ def volume(volumes: VolumeManager) -> GitVolume:
 @pytest.fixture
 def files(volumes: VolumeManager, volume: GitVolume) -> Path:
     return volumes.folder(volume.ref)
+
+
+def test_a_script_that_may_be_run_stays_one(volumes: VolumeManager, volume: GitVolume, files: Path) -> None:
+    volume.write_skill("deploy", "1", files={"scripts/run.sh": File(b"#!/bin/sh\n", executable=True), "notes": b"1"})
+    for replace in (False, True):
+        volume.write_skill("deploy", "2", files={"scripts/run.sh": b"#!/bin/sh\n:\n", "notes": b"2"}, replace=replace)
+        assert (files / "skills/deploy/scripts/run.sh").stat().st_mode & 0o100
+        assert not (files / "skills/deploy/notes").stat().st_mode & 0o100
+    volumes.promote_skill("deploy", USER, TEAM, ALICE, "Useful")
+    there = volumes.folder(TEAM) / "skills/deploy"
+    assert (there / "scripts/run.sh").stat().st_mode & 0o100
+    (files / "skills/deploy/scripts/run.sh").chmod(0o644)
+    assert volume.commit_changes() is not None
+    volumes.promote_skill("deploy", USER, TEAM, ALICE, "A copy is a copy")
+    assert not (there / "scripts/run.sh").stat().st_mode & 0o100
+    assert volumes.adopt(TEAM) is None
 
 
 def test_a_skill_is_written_and_read(volume: GitVolume) -> None:
