@@ -14,6 +14,7 @@ from llmos_lite.core.traces.trace import Message, Trace, make_ulid
 from llmos_lite.engines.database import Database
 from llmos_lite.engines.journal import LocalJournal
 from llmos_lite.engines.signing import Signer
+from llmos_lite.observability import Metrics
 from llmos_lite.records import schema
 from llmos_lite.records.catalog import Catalog
 from llmos_lite.volumes.access import VolumeRef
@@ -35,7 +36,8 @@ class Instance:
         self.database = Database(f"sqlite+aiosqlite:///{data / 'rows.db'}")
         self.catalog = Catalog(self.database)
         self.journal = LocalJournal(data / "journal")
-        self.log = TraceLog(self.volumes, self.journal, self.catalog, redactor=redactor)
+        self.metrics = Metrics()
+        self.log = TraceLog(self.volumes, self.journal, self.catalog, redactor=redactor, metrics=self.metrics)
 
     @classmethod
     @asynccontextmanager

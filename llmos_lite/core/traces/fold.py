@@ -25,6 +25,7 @@ from llmos_lite.engines.git import PLATFORM as PLATFORM_AUTHOR
 from llmos_lite.engines.git import Author
 from llmos_lite.engines.journal import Batch, Entry, Journal
 from llmos_lite.errors import LlmosError
+from llmos_lite.observability import Metrics
 from llmos_lite.records.catalog_traces import Location
 from llmos_lite.volumes.access import PLATFORM, VolumeKind, VolumeRef
 from llmos_lite.volumes.git_volume import author_of
@@ -52,6 +53,7 @@ class Folder:
         erased: whose events are dropped instead.
         events: fold a volume at this many events ...
         seconds: ... or when its oldest event is this old.
+        metrics: what is counted.
     """
 
     def __init__(
@@ -64,9 +66,10 @@ class Folder:
         *,
         events: int,
         seconds: float,
+        metrics: Metrics,
     ) -> None:
         self._volumes, self._journal, self._indexer, self._redactor = volumes, journal, indexer, redactor
-        self._erased = erased
+        self._erased, self._metrics = erased, metrics
         self._events, self._seconds = events, seconds
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="fold")
         self._turns: dict[str, asyncio.Lock] = {}
@@ -167,6 +170,7 @@ class Folder:
             await self._indexer.put(placed)
             self._written([entry.seq for entry in batch.entries])
         await self._in_thread(partial(self._journal.finish, batch))
+        self._metrics.folded(len(batch.entries))
         return len(batch.entries)
 
     def _commit(self, volume: str) -> tuple[Batch | None, list[Placed]]:

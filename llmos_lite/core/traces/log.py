@@ -38,6 +38,7 @@ from llmos_lite.core.traces.view import ConversationSummary, TraceSummary, Trace
 from llmos_lite.engines.file_lock import file_lock
 from llmos_lite.engines.journal import Journal, NoJournal
 from llmos_lite.errors import Forbidden, Invalid, LlmosError, NotFound
+from llmos_lite.observability import Metrics
 from llmos_lite.records.catalog import Catalog
 from llmos_lite.records.catalog_traces import TraceFilter, TraceRecord
 from llmos_lite.volumes.access import PLATFORM, VolumeRef
@@ -94,6 +95,7 @@ class TraceLog:
         redactor: takes out what must not reach Git.
         fold_events: fold a volume at this many events ...
         fold_seconds: ... or when its oldest event is this old.
+        metrics: what is counted.
     """
 
     def __init__(
@@ -103,12 +105,13 @@ class TraceLog:
         catalog: Catalog,
         *,
         redactor: Redactor | None = None,
+        metrics: Metrics | None = None,
         fold_events: int = 256,
         fold_seconds: float = 5.0,
     ) -> None:
         self._volumes, self._catalog = volumes, catalog
         self._journal: Journal = journal or NoJournal()
-        self._redactor = redactor or KeepAll()
+        self._redactor, self._metrics = redactor or KeepAll(), metrics or Metrics()
         self.erased = Erased()
         self._reader = TraceReader(volumes, self._journal, catalog, self._redactor, self.erased)
         self._indexer = TraceIndexer(catalog, self._reader)
@@ -120,6 +123,7 @@ class TraceLog:
             self.erased,
             events=fold_events,
             seconds=fold_seconds,
+            metrics=self._metrics,
         )
         self._recent = RecentConversations()
 
@@ -161,7 +165,9 @@ class TraceLog:
     async def _append(self, events: Sequence[Event]) -> None:
         encoded = [encode_event(event) for event in events]
         lines = [(event.volume, event.trace_id, line) for event, line in encoded]
-        self._folder.recorded(await self._journal.append_many(lines), [event for event, _ in encoded])
+        seqs = await self._journal.append_many(lines)
+        self._folder.recorded(seqs, [event for event, _ in encoded])
+        self._metrics.appended(len(seqs))
 
     # Reading
 

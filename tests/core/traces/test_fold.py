@@ -297,3 +297,15 @@ def test_a_trace_keeps_its_line_in_the_journal_small() -> None:
     line = msgspec.json.encode(trace(1))
     assert b"exposures" not in line
     assert isinstance(msgspec.json.decode(line, type=Trace), Trace)
+
+
+async def test_what_is_recorded_and_folded_is_counted(tmp_path: Path) -> None:
+    async with Instance.opened(tmp_path / "data") as instance:
+        for number in range(3):
+            await instance.log.record(trace(number))
+        await instance.log.record(trace(4, team="sre", share=Share.DIGEST))
+        await instance.log.fold()
+        figures = instance.metrics.render_metrics().decode()
+    assert "llmos_journal_appends_total 5.0" in figures
+    assert "llmos_folds_total 2.0" in figures
+    assert "llmos_folded_events_total 5.0" in figures
