@@ -54,7 +54,7 @@ async def test_signed_in_one_sees_what_there_is_and_can_chat(client: Client, ser
     assert b"Signed in as admin" in (await stranger.get("/", headers=cookie)).body
     chat = await form(stranger, "/try", cookie | HERE, message="How do I review a pull request?")
     assert chat.status == 200
-    assert b"Code review" in chat.body
+    assert b"code-review" in chat.body
     chat = await form(stranger, "/try", cookie | HERE, message="<b>Now</b>")
     assert b"<b>Now" not in chat.body
     assert b"&lt;b&gt;Now" in chat.body
