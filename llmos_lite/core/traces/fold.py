@@ -142,12 +142,14 @@ class Folder:
         return self._turns.setdefault(volume, asyncio.Lock())
 
     async def _fold(self, volume: str) -> int:
-        folded = 0
+        folded, backlog = 0, self._journal.backlog().get(volume)
         try:
-            while (count := await self._fold_batch(volume)) is not None:
-                folded += count
-                if volume not in self._journal.backlog():
+            # no more than was there at first: chats that go on would keep the caller waiting for ever
+            while backlog is not None and folded < backlog.events:
+                count = await self._fold_batch(volume)
+                if count is None:
                     break
+                folded += count
         except Exception as error:
             self._fail(volume, error)
             raise

@@ -202,6 +202,22 @@ async def test_large_backlogs_become_several_batches(tmp_path: Path, monkeypatch
         assert len(in_git(instance, ALICE.volume)) == 5
 
 
+async def test_a_fold_ends_while_chats_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, numbers = fold_module.Folder._fold_batch, iter(range(1, 100))
+
+    async with Instance.opened(tmp_path) as instance:
+
+        async def while_somebody_chats(self: fold_module.Folder, volume: str) -> int | None:
+            count = await real(self, volume)
+            await instance.log.record(trace(next(numbers)))
+            return count
+
+        monkeypatch.setattr(fold_module.Folder, "_fold_batch", while_somebody_chats)
+        await instance.log.record(trace(0))
+        await instance.log.fold(ALICE.volume)
+        assert next(numbers) == 2
+
+
 async def test_segments_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("llmos_lite.core.traces.segments.SEGMENT_BYTES", 1000)
     async with Instance.opened(tmp_path) as instance:
