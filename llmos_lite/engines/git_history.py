@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, NamedTuple, TypeAlias
+from typing import IO, NamedTuple, Protocol, TypeAlias
 
 from llmos_lite.engines.git_lock import RepositoryLock, temporary_files
 from llmos_lite.engines.git_objects import BLOB, COMMIT, FOLDER_MODE, TREE, Lines, NewObject, new_object
@@ -35,6 +35,13 @@ BUNDLE = b"# v2 git bundle\n"
 
 Content: TypeAlias = "tuple[str, bytes] | None"
 """New name and content of a file in its folder; None removes it."""
+
+
+class Writable(Protocol):
+    """Takes bytes."""
+
+    def write(self, data: bytes, /) -> object:
+        """Take some."""
 
 
 class File(NamedTuple):
@@ -86,9 +93,12 @@ class History:
     def files(self, branch: str) -> Iterator[File]:
         """Yield every file of a branch; nothing when there is none."""
         head = self._refs.read(check_branch(branch))
-        if head is not None:
-            for path, item in self._objects.files(self._objects.head_root(head)):
-                yield File(path, item.oid.hex())
+        return iter(()) if head is None else self.files_at(head)
+
+    def files_at(self, commit: str) -> Iterator[File]:
+        """Yield every file of a commit."""
+        for path, item in self._objects.files(self._objects.head_root(commit)):
+            yield File(path, item.oid.hex())
 
     def blob(self, oid: str) -> bytes:
         """Return a file's content."""
@@ -192,7 +202,7 @@ class History:
 
     # Bundles
 
-    def bundle(self, branch: str, target: IO[bytes]) -> str:
+    def bundle(self, branch: str, target: Writable) -> str:
         """Write a branch with its history as a bundle that stock git reads, and return its commit.
 
         The objects are not compressed in it, so that whoever packs the bundle as a whole finds what they share.

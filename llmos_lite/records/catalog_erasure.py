@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Table, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Table, and_, delete, or_, select, update
 
 from llmos_lite.engines.database import Database
 from llmos_lite.records.catalog_runs import COLUMNS as RUN_COLUMNS
@@ -60,14 +60,13 @@ class ErasureRows:
                 found.update((await session.execute(query)).scalars())
         return found
 
-    async def patterns(self, trace_ids: Sequence[str]) -> set[str]:
-        """Return the ids of the patterns that one of the traces opened a conversation of."""
-        found: set[str] = set()
+    async def says(self, volume: str, phrase: str) -> bool:
+        """Tell whether a trace of a volume says a phrase (lower case) in its first pages."""
+        query = select(TRACES.c.trace_id).where(
+            TRACES.c.volume == volume, TRACES.c.text.contains(phrase, autoescape=True)
+        )
         async with self._database.reader() as session:
-            for chunk in chunks(trace_ids):
-                query = select(MEMBERS.c.pattern_id).where(MEMBERS.c.trace_id.in_(chunk))
-                found.update((await session.execute(query)).scalars())
-        return found
+            return (await session.execute(query.limit(1))).first() is not None
 
     async def remove(self, trace_ids: Sequence[str]) -> None:
         """Remove every row about traces but their tombstones."""
@@ -106,12 +105,6 @@ class ErasureRows:
         await self.remove(ids)
 
     # By month
-
-    async def lines(self, volume: str, branch: str) -> int:
-        """Return how many traces of a volume lie in a month."""
-        query = select(func.count()).where(TRACES.c.volume == volume, TRACES.c.branch == branch)
-        async with self._database.reader() as session:
-            return int((await session.execute(query)).scalar_one())
 
     async def set_archived(self, volume: str, branch: str) -> None:
         """Say of every line of a month that it lies in an archive."""

@@ -63,6 +63,11 @@ class PatternRows:
         for pattern in patterns:
             await self.put(pattern, members.get(pattern.pattern_id, ()))
 
+    async def remove(self, pattern_id: str) -> None:
+        """Remove one pattern with its members."""
+        async with self._database.session() as session:
+            await session.execute(delete(TABLE).where(TABLE.c.pattern_id == pattern_id))
+
     async def get(self, pattern_id: str) -> PatternRecord | None:
         """Return one pattern."""
         async with self._database.reader() as session:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
 import msgspec
 
@@ -15,7 +16,7 @@ from llmos_lite.engines.git_history import Content, File, History
 
 TIME_LENGTH = 10
 """Characters of a ULID that hold its time."""
-TOMBSTONE = "tombstone"
+TOMBSTONE: Final = "tombstone"
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):
@@ -84,7 +85,7 @@ def cut_branch(history: History, branch: str, doomed: Doomed, *, since: int = 0)
     paths = [
         file.path
         for file in history.files(branch)
-        if _ends(file.path) > since and any(map(doomed, _heads(history.blob(file.oid))))
+        if _ends(file.path) > since and any(map(doomed, heads(history.blob(file.oid))))
     ]
     if not paths:
         return None
@@ -98,7 +99,8 @@ def placed(history: History, done: Cut) -> Iterator[list[Placed]]:
         yield list(read_segment(done.branch, file.oid, history.blob(file.oid)))
 
 
-def _heads(content: bytes) -> Iterator[Head]:
+def heads(content: bytes) -> Iterator[Head]:
+    """Yield what tells of each line of a segment."""
     return (_head(line) for line in content.split(b"\n") if line)
 
 

@@ -20,7 +20,7 @@ from llmos_lite.core.traces.redaction import KeepAll, Redactor
 from llmos_lite.core.traces.reindex import Hook, Reindex, ReindexReport
 from llmos_lite.core.traces.rows import TraceIndexer
 from llmos_lite.core.traces.segments import Placed, commit_segments, segments_of
-from llmos_lite.core.traces.state import OUTCOME_OF
+from llmos_lite.core.traces.state import OUTCOME_OF, TraceState
 from llmos_lite.core.traces.trace import (
     SCHEMA,
     Event,
@@ -37,10 +37,10 @@ from llmos_lite.core.traces.trace import (
 from llmos_lite.core.traces.view import ConversationSummary, TraceSummary, TraceView, TurnSummary, conversations_of
 from llmos_lite.engines.file_lock import file_lock
 from llmos_lite.engines.journal import Journal, NoJournal
-from llmos_lite.errors import Forbidden, Invalid, LlmosError, NotFound
+from llmos_lite.errors import Conflict, Forbidden, Invalid, LlmosError, NotFound
 from llmos_lite.observability import Metrics
 from llmos_lite.records.catalog import Catalog
-from llmos_lite.records.catalog_traces import TraceFilter, TraceRecord
+from llmos_lite.records.catalog_traces import ARCHIVED, TraceFilter, TraceRecord
 from llmos_lite.volumes.access import PLATFORM, VolumeRef
 from llmos_lite.volumes.access import require as require_access
 from llmos_lite.volumes.manager import VolumeManager
@@ -185,9 +185,39 @@ class TraceLog:
         require_scope(actor, Scope.TRACES_READ)
         trace_id = _whole(trace_id)
         found = (await self._reader.states([trace_id])).get(trace_id)
-        if found is None or not _may_read(actor, VolumeRef.parse(found[0].trace.volume), volume):
-            raise NotFound("trace.unknown", f"There is no trace {trace_id[:64]!r} that you may see.")
+        if found is None:
+            raise await self._missing(actor, trace_id, volume)
+        if not _may_read(actor, VolumeRef.parse(found[0].trace.volume), volume):
+            raise _unknown(trace_id)
         return TraceView.of(*found)
+
+    async def _missing(self, actor: Actor, trace_id: str, volume: VolumeRef | None) -> LlmosError:
+        """Return why a trace cannot be read: it lies in an archive, or there is none that the actor may see."""
+        row = await self._catalog.traces.get(trace_id)
+        if row is None or row.blob != ARCHIVED or not _may_read(actor, VolumeRef.parse(row.volume), volume):
+            return _unknown(trace_id)
+        return Conflict(
+            "trace.archived",
+            f"The trace {trace_id} lies in the archive of {row.branch}.",
+            hint=f"Bring the month back with `llmos traces restore {row.branch} --volume {row.volume}`.",
+            volume=row.volume,
+            month=row.branch,
+        )
+
+    async def owner(self, actor: Actor, trace_id: str, *, volume: VolumeRef | None = None) -> tuple[str, VolumeRef]:
+        """Return whose trace it is that the actor may see, and where it lies, be it in an archive; as rows say.
+
+        Raises:
+            NotFound: `trace.unknown`.
+        """
+        row = await self._catalog.traces.get(_whole(trace_id))
+        if row is None or row.trace_id in self.erased or not _may_read(actor, VolumeRef.parse(row.volume), volume):
+            raise _unknown(trace_id)
+        return row.actor, VolumeRef.parse(row.volume)
+
+    async def states(self, trace_ids: Sequence[str]) -> list[TraceState]:
+        """Return what is known of those of the traces that can be read; asks nobody's permission."""
+        return [state for state, _ in (await self._reader.states(trace_ids)).values()]
 
     async def page(
         self,
@@ -373,6 +403,10 @@ class TraceLog:
 def _whole(text: str) -> str:
     """Return text that a database takes: half characters become question marks."""
     return text.encode(errors="replace").decode()
+
+
+def _unknown(trace_id: str) -> NotFound:
+    return NotFound("trace.unknown", f"There is no trace {_whole(trace_id)[:64]!r} that you may see.")
 
 
 def _may_read(actor: Actor, ref: VolumeRef, named: VolumeRef | None) -> bool:
