@@ -33,7 +33,7 @@ from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.git.pushing import TO_REVIEW, Pushes
 from llmos_lite.core.git.repositories import Repositories, Repository
 from llmos_lite.engines.git_hooks import HookPipes, install_hooks
-from llmos_lite.engines.git_incoming import clear_abandoned
+from llmos_lite.engines.git_incoming import clear_abandoned, clear_quarantine
 from llmos_lite.engines.git_serve import PIECE, GitProcess, Service, Serving, running
 from llmos_lite.errors import Invalid, LlmosError, NotFound, TooLarge, Unauthenticated, Unavailable
 from llmos_lite.settings import Settings
@@ -112,13 +112,19 @@ class GitEndpoint:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         call = await self._call(scope)
-        async with self._place(), asyncio.timeout(LONGEST) as limit:
-            transfer = _Transfer(scope, receive, send, limit, self._services.settings.max_push + _TALK)
-            if call.service == "git-receive-pack" and not call.advertise:
-                await self._take(call, scope, transfer)
-            else:
-                async with running(self._serving(call, scope)) as child:
-                    await transfer.run(child, call)
+        try:
+            async with self._place(), asyncio.timeout(LONGEST) as limit:
+                transfer = _Transfer(scope, receive, send, limit, self._services.settings.max_push + _TALK)
+                await self._transfer(call, scope, transfer)
+        except TimeoutError as error:
+            raise Unavailable("git.timeout", "Nothing moved for too long.", hint="Try again.") from error
+
+    async def _transfer(self, call: _Call, scope: Scope, transfer: _Transfer) -> None:
+        if call.service == "git-receive-pack" and not call.advertise:
+            await self._take(call, scope, transfer)
+        else:
+            async with running(self._serving(call, scope)) as child:
+                await transfer.run(child, call)
 
     async def _call(self, scope: Scope) -> _Call:
         """Find out who wants what; whoever is nobody learns nothing of what there is."""
@@ -151,6 +157,7 @@ class GitEndpoint:
             if talk is not None:
                 await asyncio.shield(talk)  # a ref that moves is moved to the end; with git gone it asks no more
             pipes.close()
+            await asyncio.to_thread(clear_quarantine, call.repository.gitdir, pipes.quarantine)
 
     def _serving(self, call: _Call, scope: Scope, pipes: dict[str, int] | None = None) -> Serving:
         receiving = call.service == "git-receive-pack"
@@ -227,9 +234,8 @@ class _Transfer:
 
     async def _answer(self, child: GitProcess, call: _Call) -> None:
         piece = await child.read()
-        if not piece:
-            said = await child.failed()
-            log.error("%s of %s failed: %s", call.service, call.repository.ref, said or "it said nothing")
+        if not piece and (said := await child.failed()):  # a client that only tries whether it may push hears nothing
+            log.error("%s of %s failed: %s", call.service, call.repository.ref, said)
             raise Unavailable("git.failed", "Git could not serve this repository; the server's log says why.")
         await self._send({"type": "http.response.start", "status": 200, "headers": _headers(call)})
         if call.advertise and not _protocol(self._scope).endswith("=2"):

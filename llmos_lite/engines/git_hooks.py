@@ -137,6 +137,7 @@ class HookPipes:
         answers, answer = os.pipe()
         reports, report = os.pipe()
         self.given = {"LLMOS_ASK": asks, "LLMOS_ANSWER": answers, "LLMOS_REPORT": reports}
+        self.quarantine: Path | None = None
         self._ours = {"ask": ask, "answer": answer, "report": report}
 
     def started(self) -> None:
@@ -164,6 +165,7 @@ class HookPipes:
 
     async def _talk(self, reader: asyncio.StreamReader, receiver: Receiver) -> None:
         arrival = await _arrival(reader)
+        self.quarantine = arrival.quarantine
         problems = await receiver.check(arrival)
         await self._write("answer", _lines([*(f"|{line}" for line in problems), "refuse" if problems else "accept"]))
         if problems:

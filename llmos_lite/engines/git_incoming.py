@@ -92,6 +92,21 @@ class Incoming:
         return self._objects.blob(item.oid.hex())
 
 
+def inside(gitdir: Path, quarantine: Path | None) -> Path | None:
+    """Return the folder of a push's objects, None when it is none of this repository."""
+    if quarantine is None:
+        return None
+    folder, objects = (gitdir / quarantine).resolve(), (gitdir / "objects").resolve()
+    return folder if folder != objects and folder.is_relative_to(objects) else None
+
+
+def clear_quarantine(gitdir: Path, quarantine: Path | None) -> None:
+    """Remove what a push left that was killed; one that ended by itself leaves nothing."""
+    folder = inside(gitdir, quarantine)
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def clear_abandoned(gitdir: Path) -> None:
     """Remove the quarantines of pushes whose process was killed."""
     for path in (*gitdir.glob("objects/tmp_objdir-*"), *gitdir.glob("objects/incoming-*")):

@@ -24,8 +24,9 @@ PIECE = 64 << 10
 """Bytes that are read at once; no more than a few of these are in memory for a transfer."""
 _SAID = 8 << 10
 """Bytes of the child's complaints that are kept, the last ones."""
-_GRACE = 2.0
-"""Seconds that git has to remove its quarantine before it is killed."""
+_GRACE = 5.0
+"""Seconds that a push has to end by itself when its client is gone. At the end of its input git removes the quarantine;
+when it is killed it does not."""
 _NICE = 5
 """How far a transfer stands back behind a chat."""
 _LARGE_BLOB = 4 << 20
@@ -153,21 +154,26 @@ class GitProcess:
         said = self._said.decode("utf-8", "replace").strip()
         return (said or f"git ended with {code}") if code else ""
 
-    async def stop(self) -> None:
-        """End the child and everything it started, so that nothing of a broken transfer is left behind."""
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            if self._process.returncode is None:
-                self._signal(number)
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(asyncio.shield(self._process.wait()), _GRACE)
-        self._listening.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._listening
-        self.finish()
+    async def stop(self, patience: float) -> None:
+        """End the child and everything it started.
 
-    def _signal(self, number: int) -> None:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, number)
+        Args:
+            patience: seconds that it has to end by itself, once its request is cut short.
+        """
+        self.finish()
+        rest = asyncio.create_task(self._read_rest())
+        if patience and self._process.returncode is None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(self._process.wait()), patience)
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        await self._process.wait()
+        await asyncio.gather(rest, self._listening)
+
+    async def _read_rest(self) -> None:
+        while await self.read():
+            pass
 
     async def _listen(self) -> None:
         assert self._process.stderr is not None  # noqa: S101 - as above
@@ -204,4 +210,5 @@ async def running(serving: Serving) -> AsyncIterator[GitProcess]:
     try:
         yield child
     finally:
-        await asyncio.shield(asyncio.create_task(child.stop()))
+        patience = _GRACE if serving.service == "git-receive-pack" else 0.0
+        await asyncio.shield(asyncio.create_task(child.stop(patience)))

@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.git.checks import Problem, PushCheck, plain, told
@@ -16,7 +15,7 @@ from llmos_lite.core.proposals.service import Proposals
 from llmos_lite.core.skills.scan import Scanner
 from llmos_lite.engines.git import MAIN
 from llmos_lite.engines.git_hooks import MOST_UPDATES, Arrival, Moved, Update
-from llmos_lite.engines.git_incoming import Incoming
+from llmos_lite.engines.git_incoming import Incoming, inside
 from llmos_lite.errors import LlmosError
 from llmos_lite.volumes.access import ID_LENGTH, PLATFORM, check_id
 from llmos_lite.volumes.manager import VolumeManager
@@ -96,7 +95,7 @@ class Push:
         if problems or len(arrival.updates) > MOST_UPDATES:
             return problems or [Problem("", f"One push may name {MOST_UPDATES} refs.")]
         self._volumes.adopt(self._repository.ref)
-        with Incoming(self._repository.gitdir, self._inside(arrival.quarantine)) as incoming:
+        with Incoming(self._repository.gitdir, inside(self._repository.gitdir, arrival.quarantine)) as incoming:
             return [
                 problem for update in arrival.updates for problem in self._brought(incoming, update, arrival.options)
             ]
@@ -130,12 +129,6 @@ class Push:
             self._branch = f"{PREFIX}{self._actor.user_id}/{_topic(changed, options)}"
         check = PushCheck(incoming, self._scanners, may_set_policy=self._repository.writable)
         return check.problems(base, update.new)
-
-    def _inside(self, quarantine: Path | None) -> Path | None:
-        if quarantine is None:
-            return None
-        folder = quarantine if quarantine.is_absolute() else self._repository.gitdir / quarantine
-        return folder if folder.resolve().is_relative_to((self._repository.gitdir / "objects").resolve()) else None
 
     # Afterwards
 
