@@ -170,7 +170,7 @@ def test_an_embedder_groups_what_shares_no_word() -> None:
 
 
 @given(st.lists(st.text(max_size=30), max_size=12))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_every_goal_is_in_at_most_one_pattern(goals: list[str]) -> None:
     found = PatternDetector().analyze_traces(conversations(goals))
     members = list(itertools.chain.from_iterable(pattern.trace_ids for pattern in found))
