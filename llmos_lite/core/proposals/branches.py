@@ -44,11 +44,8 @@ def read(store: VolumeInterface, name: str) -> Branch:
     head, main = store.log(limit=1, branch=name)[0], store.head()
     base = store.merge_base(main, head.oid) if main else None
     changes = dict(_changed(store, "", base, head.oid))
-    now = {path: store.entry(path) if main else None for path in changes}
-    conflicts = [
-        path for path, (before, after) in changes.items() if _oid(now[path]) not in (_oid(before), _oid(after))
-    ]
-    return Branch(head, changes, tuple(conflicts))
+    units = sorted({_unit(path) for path in changes})
+    return Branch(head, changes, tuple(unit for unit in units if _collides(store, unit, base, head.oid)))
 
 
 def diff(store: VolumeInterface, branch: Branch) -> str:

@@ -43,9 +43,7 @@ class House:
         self.volume(ref).write_skill(skill_id, text, author=author_of(ref.id or "admin"))
 
     async def promote(self, user_id: str = "alice", to: VolumeRef = SRE, source: VolumeRef | None = None) -> Promoted:
-        return await self.proposals.promote(
-            await self.actor(user_id), "my-skill", to, "Useful for team", source=source
-        )
+        return await self.proposals.promote(await self.actor(user_id), "my-skill", to, "Useful for team", source=source)
 
     def ask_for_reviews(self) -> None:
         self.volume(SRE).set_metadata({"policy": {"review": "required"}})
