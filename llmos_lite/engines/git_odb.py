@@ -59,6 +59,10 @@ _make_entry: Callable[[tuple[str, str, bool, bool]], Entry] = partial(tuple.__ne
 """Makes an entry at a third of the cost; it counts when a folder has 10,000."""
 
 
+class LongWalk(Exception):
+    """A history is longer than it may be."""
+
+
 class Objects:
     """What a repository holds.
 
@@ -270,13 +274,38 @@ class Objects:
         base = self._ask(lambda repo: repo.merge_base(one, other))
         return None if base is None else str(base)
 
-    def walk(self, start: str, paths: Sequence[str] = ()) -> Iterator[Commit]:
+    def walk(self, start: str, paths: Sequence[str] = (), *, most: int | None = None) -> Iterator[Commit]:
         """Walk the history of a commit, newest first; parents never before their children.
 
         Args:
             start: the newest commit.
             paths: only commits in which one of these entries differs from what every parent has.
+            most: commits to look at.
+
+        Raises:
+            LongWalk: there are more than `most`, or one of them is a merge.
         """
+        known: dict[str, tuple[str, ...]] = {}
+        oid, done = start, 0
+        while oid:
+            commit, parents = self._ask(partial(_step, oid, paths, known))
+            if done == most or (most is not None and len(parents) > 1):
+                raise LongWalk
+            if len(parents) > 1:
+                yield from self._walk_branches(oid, paths)
+                return
+            if commit is not None:
+                yield commit
+            oid, done = "".join(parents), done + 1
+
+    def touches(self, paths: Sequence[str], oid: str) -> bool:
+        """Tell whether a merge differs at one of the entries from every parent; other commits are taken as they are."""
+        if not paths or len(self.commit(oid).parents) < 2:  # noqa: PLR2004 - a merge has two
+            return True
+        return self._ask(lambda repo: _touches(repo[oid], paths, {}))
+
+    def _walk_branches(self, start: str, paths: Sequence[str]) -> Iterator[Commit]:
+        """Walk a history with merges: libgit2 reads all of it before the first commit comes, to order it."""
         known: dict[str, tuple[str, ...]] = {}
         walker, done, again = self._walker(start, 0), 0, -1
         while True:
@@ -341,6 +370,15 @@ def _read(oid: str, repo: pygit2.Repository) -> tuple[int, bytes]:
     except KeyError:
         return 0, b""
     return int(kind), bytes(data)
+
+
+def _step(
+    oid: str, paths: Sequence[str], known: dict[str, tuple[str, ...]], repo: pygit2.Repository
+) -> tuple[Commit | None, list[str]]:
+    """Return a commit, or None when it changed none of the paths; and its parents."""
+    found = repo[oid]
+    wanted = not paths or _touches(found, paths, known)
+    return parse_commit(oid, found.read_raw()) if wanted else None, [str(parent) for parent in found.parent_ids]
 
 
 def _touches(commit: pygit2.Commit, paths: Sequence[str], known: dict[str, tuple[str, ...]]) -> bool:

@@ -94,8 +94,14 @@ def maintain(gitdir: Path, lock: RepositoryLock) -> Upkeep:
 
 def has_graph(gitdir: Path) -> bool:
     """Tell whether stock git can walk this history quickly."""
+    return graph_size(gitdir) > 0
+
+
+def graph_size(gitdir: Path) -> int:
+    """Return the bytes of the commit-graph, some 60 for each commit; 0 when there is none."""
     info = gitdir / "objects" / "info"
-    return (info / "commit-graphs" / "commit-graph-chain").exists() or (info / "commit-graph").exists()
+    files = [info / "commit-graph", *info.glob("commit-graphs/*.graph")]
+    return sum(path.stat().st_size for path in files if path.exists())
 
 
 def _graph_tips(gitdir: Path, lock: RepositoryLock) -> Iterator[str]:

@@ -15,6 +15,7 @@ import pytest
 
 from llmos_lite.engines import git_upkeep
 from llmos_lite.engines.git import Author, LocalGitStore
+from llmos_lite.engines.git_lock import RepositoryLock
 from llmos_lite.engines.git_upkeep import PERIOD, count_packs, has_graph, is_due
 from llmos_lite.engines.signing import Signer
 from llmos_lite.errors import StorageFailed, Unavailable
@@ -164,8 +165,13 @@ def test_loose_objects_of_a_person_are_packed_and_kept_packs_stay(make: Callable
 
 def test_a_long_history_gets_its_graph_in_steps(store: LocalGitStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(git_upkeep, "_GRAPH_STEP", 25)
-    steps, real = [], git_upkeep._write_graph
-    monkeypatch.setattr(git_upkeep, "_write_graph", lambda *given: (steps.append(given[2]), real(*given)))
+    steps, real = list[str](), git_upkeep._write_graph
+
+    def write(gitdir: Path, lock: RepositoryLock, tip: str) -> None:
+        steps.append(tip)
+        real(gitdir, lock, tip)
+
+    monkeypatch.setattr(git_upkeep, "_write_graph", write)
     assert store.upkeep()
     oids = [commit.oid for commit in reversed(store.log(limit=100))]
     assert steps == [oids[25], oids[50], ""]
