@@ -22,10 +22,10 @@ from pathlib import Path
 
 from benchmarks import Row
 from llmos_lite.core.skills.abstain import THRESHOLD, evidence, is_side_request
+from llmos_lite.core.skills.fields import Document
 from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.library import document
 from llmos_lite.core.skills.search import SkillIndex, search
-from llmos_lite.core.skills.segment import Document
 from llmos_lite.core.skills.starter import starter_skills
 from llmos_lite.core.skills.text import Analyzer
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -70,3 +72,10 @@ def test_the_collector_does_not_walk_through_kept_traces() -> None:
     )
     gc.collect()
     assert not any(map(gc.is_tracked, (trace, trace.messages, *trace.messages, trace.skills_used, trace.exposures)))
+
+
+def test_a_server_loads_what_is_slow_after_its_first_answer() -> None:
+    slow = {"numpy", "dbos", "fastapi", "pyreqwest", "pydantic_ai", "prometheus_client", "structlog", "alembic"}
+    code = f"import sys, llmos_lite.api.app, llmos_lite.cli.serve; print(sorted({slow} & set(sys.modules)))"
+    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert said.stdout.strip() == "[]"

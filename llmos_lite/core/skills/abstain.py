@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import math
 import re
+from typing import TYPE_CHECKING
 
-from llmos_lite.core.skills.search import Hit
+if TYPE_CHECKING:
+    from llmos_lite.core.skills.search import Hit
 
 HEADER_GAIN = 2.1
 TERMS_GAIN = 1.2

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from llmos_lite.core.skills.abstain import is_side_request
+from llmos_lite.core.skills.fields import K1, TYPICAL, WEIGHTS, B
 from llmos_lite.core.skills.library import document
 from llmos_lite.core.skills.manager import ScoredSkill
-from llmos_lite.core.skills.search import QUERY_CHARACTERS
-from llmos_lite.core.skills.segment import K1, TYPICAL, WEIGHTS, B
-from llmos_lite.core.skills.text import Analyzer
+from llmos_lite.core.skills.text import QUERY_CHARACTERS, Analyzer
 
 _ANALYZER = Analyzer()
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
+from llmos_lite.core.skills.fields import Document
 from llmos_lite.core.skills.format import Skill
-from llmos_lite.core.skills.search import SkillIndex
-from llmos_lite.core.skills.segment import Document
 from llmos_lite.core.skills.text import Analyzer
 from llmos_lite.engines.volume_interface import VolumeInterface
 from llmos_lite.errors import LlmosError
 from llmos_lite.volumes.access import ID_LENGTH, VolumeRef
 from llmos_lite.volumes.skill_paths import FOLDER, SkillEntry, misnamed, skill_entries
+
+if TYPE_CHECKING:
+    from llmos_lite.core.skills.search import SkillIndex
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,8 @@ class Library:
     @classmethod
     def empty(cls, ref: VolumeRef, analyzer: Analyzer) -> Self:
         """Return the library of a volume without a commit."""
+        from llmos_lite.core.skills.search import SkillIndex  # noqa: PLC0415 - loads numpy, which a start need not wait for
+
         return cls(ref, "", MappingProxyType({}), SkillIndex(analyzer))
 
     def offers(self, skill_id: str) -> bool:

@@ -10,17 +10,19 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.skills.abstain import CLOSE, THRESHOLD, evidence, is_side_request
 from llmos_lite.core.skills.format import Skill, estimate_tokens
 from llmos_lite.core.skills.library import Library, document
-from llmos_lite.core.skills.search import QUERY_CHARACTERS, Hit, SkillIndex, search
-from llmos_lite.core.skills.text import Analyzer
+from llmos_lite.core.skills.text import QUERY_CHARACTERS, Analyzer
 from llmos_lite.volumes.access import SYSTEM, VolumeRef, require
 from llmos_lite.volumes.git_volume import GitVolume
 from llmos_lite.volumes.manager import VolumeManager
+
+if TYPE_CHECKING:
+    from llmos_lite.core.skills.search import Hit
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -138,6 +140,8 @@ class SkillsManager:
         """
         if isinstance(skills, SkillSet):
             return self.ranked(skills.libraries, query, limit, only_fitting=only_fitting)
+        from llmos_lite.core.skills.search import SkillIndex, search  # noqa: PLC0415 - loads numpy
+
         usable = [skill for skill in skills if skill.usable]
         documents = [replace(document(skill), key=str(place)) for place, skill in enumerate(usable)]
         hits = search([SkillIndex(self._analyzer).updated(documents)], query, limit)
@@ -153,6 +157,7 @@ class SkillsManager:
         shadowed: bool = False,
     ) -> list[ScoredSkill]:
         """Return the best skills of these libraries, of which the first wins; `shadowed` lets shadowed ones in."""
+        from llmos_lite.core.skills.search import search  # noqa: PLC0415 - loads numpy
 
         def hidden(source: int, key: str) -> bool:
             return any(library.offers(key) for library in libraries[:source])

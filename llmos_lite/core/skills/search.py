@@ -14,14 +14,23 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from llmos_lite.core.skills.segment import HEADER_BIT, LARGEST, PRINT_WIDTH, STEP, Document, Numbers, Segment
-from llmos_lite.core.skills.text import Analyzer, Hashes, pair_hashes
+from llmos_lite.core.skills.fields import Document
+from llmos_lite.core.skills.segment import (
+    HEADER_BIT,
+    LARGEST,
+    PRINT_WIDTH,
+    STEP,
+    Hashes,
+    Numbers,
+    Segment,
+    pair_hashes,
+)
+from llmos_lite.core.skills.text import QUERY_CHARACTERS, Analyzer
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
 QUERY_TERMS = 32
 """A long query counts by its rarest terms only."""
-QUERY_CHARACTERS = 16_384
 PAIR_WEIGHT = 1.0
 PRIOR_DOCUMENTS = 100.0
 PRIOR_MATCHES = 0.5

@@ -13,11 +13,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
-import numpy as np
-import numpy.typing as npt
 import Stemmer
-
-Hashes = npt.NDArray[np.uint32]
 
 STOP_WORDS = frozenset(
     """a about above after again all also am an and any are as at be been before being below between both but by can
@@ -31,10 +27,8 @@ STOP_WORDS = frozenset(
 LONGEST_WORD = 40
 """Longer runs are keys, digests and encoded data, never what somebody searches for."""
 
-REMEMBERED = 16_384
-PAIR_BITS = 24
-"""Width of the hash of two neighbouring terms; 10,000 skills see 0.2 false pairs in a whole query."""
-
+QUERY_CHARACTERS = REMEMBERED = 16_384
+"""A longer query counts by its beginning."""
 _WORD = re.compile(r"[^\W_]+")
 _DENSE = "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
 _DENSE += "\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
@@ -136,10 +130,3 @@ class Analyzer:
 
 def _counts(word: str) -> bool:
     return len(word) <= LONGEST_WORD and word not in STOP_WORDS
-
-
-def pair_hashes(first: Hashes, second: Hashes) -> Hashes:
-    """Return one 24-bit hash for each term of `first` and its neighbour in `second`; shapes (n,)."""
-    mixed = (first * np.uint32(0x9E3779B1)) ^ (second * np.uint32(0x85EBCA77) + np.uint32(0xC2B2AE3D))
-    hashes: Hashes = ((mixed ^ (mixed >> np.uint32(15))) * np.uint32(0x2C1B3C6D)) >> np.uint32(32 - PAIR_BITS)
-    return hashes

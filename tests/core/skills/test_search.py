@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from llmos_lite.core.skills import search as search_module
 from llmos_lite.core.skills import segment as segment_module
+from llmos_lite.core.skills.fields import Document
 from llmos_lite.core.skills.search import Hit, SkillIndex, search
-from llmos_lite.core.skills.segment import Document
 from llmos_lite.core.skills.text import Analyzer
 
 ANALYZER = Analyzer()
