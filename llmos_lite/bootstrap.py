@@ -31,6 +31,9 @@ from llmos_lite.core.skills.origins import SkillOrigins
 from llmos_lite.core.skills.scan import scanners_from
 from llmos_lite.core.skills.seeding import ensure_starter
 from llmos_lite.core.skills.service import SkillService
+from llmos_lite.core.traces.archive import Archives
+from llmos_lite.core.traces.erase import Eraser
+from llmos_lite.core.traces.keeping import Keeping, Rules
 from llmos_lite.core.traces.log import TraceLog
 from llmos_lite.core.upkeep import HandEdits
 from llmos_lite.core.volumes import Volumes
@@ -41,6 +44,7 @@ from llmos_lite.engines.jobs import DbosJobs, Jobs, LocalJobs
 from llmos_lite.engines.journal import Journal, LocalJournal
 from llmos_lite.engines.llm import LanguageModel
 from llmos_lite.engines.llm_auto import open_model
+from llmos_lite.engines.objects import StoredObjects
 from llmos_lite.engines.signing import Signer
 from llmos_lite.engines.worker_pool import WorkerPool
 from llmos_lite.errors import LlmosError, Unavailable
@@ -94,6 +98,9 @@ class Services:
     skills: SkillService
     origins: SkillOrigins
     traces: TraceLog
+    eraser: Eraser
+    archives: Archives
+    keeping: Keeping
     model: LanguageModel
     chat: ChatService
     runs: Runs
@@ -119,6 +126,7 @@ class Services:
 
     async def start(self) -> None:
         """Start what runs by itself and is quick to start."""
+        self.keeping.start()
         self.traces.start()
         self.edits.start()
         self.maintenance.start()
@@ -136,6 +144,7 @@ class Services:
         await self.edits.stop()
         await self.maintenance.stop()
         await self.jobs.stop()
+        await self.keeping.stop()
         await self.traces.stop()
 
     async def start_run(self, actor: Actor, kind: str, request: Mapping[str, object]) -> str:
@@ -244,6 +253,8 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
         await perform(services, kind, run_id)
 
     jobs = _jobs(settings, Dispatch(runs, traces, _workers(settings)), here, serve=serve) if journal else NoJobs()
+    archives = _archives(settings, volumes, catalog, traces)
+    eraser = Eraser(settings.data, volumes, catalog, traces, archives)
     services = Services(
         settings=settings,
         database=database,
@@ -254,6 +265,9 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
         skills=SkillService(volumes, manager, accounts, scanners),
         origins=SkillOrigins(volumes, catalog),
         traces=traces,
+        eraser=eraser,
+        archives=archives,
+        keeping=Keeping(volumes, eraser, archives, Rules(settings.retention_days, settings.archive_months)),
         model=model,
         chat=ChatService(
             manager,
@@ -277,6 +291,11 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
         metrics=metrics,
     )
     return services
+
+
+def _archives(settings: Settings, volumes: VolumeManager, catalog: Catalog, traces: TraceLog) -> Archives:
+    objects = StoredObjects(settings.archive_url or str(settings.data / "archive"))
+    return Archives(volumes, catalog, traces, objects, settings.data / "tmp")
 
 
 def _workers(settings: Settings) -> WorkerPool:

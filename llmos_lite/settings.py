@@ -59,6 +59,18 @@ class Settings:
         "LLMOS_FOLD_SECONDS", "... or when its oldest event is this old, in seconds.", default=5.0
     )
 
+    retention_days: int = _setting(
+        "LLMOS_RETENTION_DAYS", "Erase traces that are older than this many days; 0 keeps them.", default=0
+    )
+    archive_months: int = _setting(
+        "LLMOS_ARCHIVE_MONTHS", "Archive traces of months that lie further back than this; 0 never does.", default=0
+    )
+    archive_url: str = _setting(
+        "LLMOS_ARCHIVE_URL",
+        "Where archives are kept, as in `s3://bucket/prefix`; empty takes the folder `archive` of the data folder.",
+        default="",
+    )
+
     min_pattern_count: int = _setting(
         "LLMOS_MIN_PATTERN_COUNT", "Conversations that make a pattern for a user.", default=3
     )

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from llmos_lite.api.deps import Body, Cursor, Has, Limit, Listing, Paragraph, SkillReader, SkillWriter
 from llmos_lite.api.openapi import answers
 from llmos_lite.core.volumes import Stats
 from llmos_lite.engines.git import Commit
 from llmos_lite.volumes.access import VolumeRef
+from llmos_lite.volumes.git_volume import MOST_DAYS
 
 router = APIRouter(route_class=Paragraph, tags=["volumes"])
 
@@ -23,6 +24,7 @@ _STATS = {
     "bytes": 482133,
     "head": "5f0c3c8f1f6a2e0d3b7a9c4e8d1b2a3f4c5d6e7f",
     "review": "none",
+    "retention_days": None,
     "problem": None,
 }
 _COMMIT = {
@@ -41,7 +43,10 @@ SkillId = Annotated[str, Query(max_length=64, description="Only commits that cha
 
 
 class StatsOut(BaseModel):
-    """What a volume holds; `bytes` counts what Git keeps, `problem` says why it cannot be read."""
+    """What a volume holds; `bytes` counts what Git keeps, `problem` says why it cannot be read.
+
+    `retention_days` is null where the instance's setting holds, and 0 where traces are kept for ever.
+    """
 
     volume: str
     skills: int
@@ -50,6 +55,7 @@ class StatsOut(BaseModel):
     bytes: int
     head: str
     review: str
+    retention_days: int | None
     problem: str | None
 
     @classmethod
@@ -63,6 +69,7 @@ class StatsOut(BaseModel):
             bytes=stats.size,
             head=stats.head,
             review=stats.review,
+            retention_days=stats.retention_days,
             problem=stats.problem,
         )
 
@@ -95,11 +102,14 @@ class CommitOut(BaseModel):
 
 
 class Policy(Body):
-    """How a volume takes promotions."""
+    """How a volume takes promotions, and how long it keeps traces; what is left out stays as it is."""
 
-    model_config = Body.model_config | {"json_schema_extra": {"examples": [{"volume": "team:sre", "review": "none"}]}}
+    model_config = Body.model_config | {
+        "json_schema_extra": {"examples": [{"volume": "team:sre", "review": "none", "retention_days": 365}]}
+    }
     volume: str
-    review: Literal["none", "required"]
+    review: Literal["none", "required"] | None = None
+    retention_days: int | None = Field(None, ge=0, le=MOST_DAYS, description="Days; 0 keeps traces for ever.")
 
 
 @router.get("/volumes/stats", responses=answers({"items": [_STATS], "next_cursor": None, "total": 1}, 404))
@@ -130,5 +140,6 @@ async def volume_history(
 
 @router.put("/volumes/policy", responses=answers(_STATS | {"volume": "team:sre"}, 404))
 async def set_policy(actor: SkillWriter, services: Has, body: Policy) -> StatsOut:
-    """Set whether promotions to a volume need a review, as an admin of it."""
-    return StatsOut.of(await services.views.set_review(actor, VolumeRef.parse(body.volume), body.review))
+    """Set whether promotions to a volume need a review, and how long it keeps traces, as an admin of it."""
+    ref, days = VolumeRef.parse(body.volume), body.retention_days
+    return StatsOut.of(await services.views.set_policy(actor, ref, review=body.review, retention_days=days))

@@ -14,7 +14,7 @@ from llmos_lite.records.catalog import Catalog
 from llmos_lite.records.catalog_traces import TraceFilter
 from llmos_lite.records.cursor import decode_cursor, encode_cursor
 from llmos_lite.volumes.access import PLATFORM, SYSTEM, VolumeRef, check_id
-from llmos_lite.volumes.git_volume import author_of
+from llmos_lite.volumes.git_volume import RETENTION, Json, author_of, retention_of
 from llmos_lite.volumes.manager import VolumeManager
 
 EVERY = 1 << 20
@@ -31,6 +31,7 @@ class Stats:
     size: int = 0
     head: str = ""
     review: str = "none"
+    retention_days: int | None = None
     problem: str | None = None
 
 
@@ -69,8 +70,16 @@ class Volumes:
         before = str(decode_cursor(cursor, str)[0]) if cursor else None
         return await asyncio.to_thread(self._history, ref, skill, limit, before)
 
-    async def set_review(self, actor: Actor, ref: VolumeRef, review: str) -> Stats:
-        """Set whether promotions to a volume need a review, as an admin of it.
+    async def set_policy(
+        self, actor: Actor, ref: VolumeRef, *, review: str | None = None, retention_days: int | None = None
+    ) -> Stats:
+        """Set whether promotions to a volume need a review, and how long its traces are kept, as an admin of it.
+
+        Args:
+            actor: an admin of the volume.
+            ref: the volume.
+            review: `none` or `required`; None leaves it.
+            retention_days: days, 0 for ever; None leaves it.
 
         Raises:
             Forbidden: `role.missing`.
@@ -78,7 +87,7 @@ class Volumes:
         self.readable(actor, ref)
         if not may_administer(actor, ref):
             raise Forbidden("role.missing", f"Only an admin of {ref} may set its policy.")
-        await asyncio.to_thread(self._set_review, ref, review, actor.user_id)
+        await asyncio.to_thread(self._set_policy, ref, review, retention_days, actor.user_id)
         return await self._stats(ref)
 
     def readable(self, actor: Actor, ref: VolumeRef) -> VolumeRef:
@@ -113,6 +122,7 @@ class Volumes:
                 size=volume.store.size() + volume.traces.size(),
                 head=volume.store.head() or "",
                 review="required" if volume.review_required else "none",
+                retention_days=retention_of(volume),
             )
         except LlmosError as error:
             return Stats(volume=str(ref), traces=traces, problem=error.message)
@@ -124,8 +134,12 @@ class Volumes:
         items = found[:limit]
         return Page(items, encode_cursor(items[-1].oid) if len(found) > limit else None, total)
 
-    def _set_review(self, ref: VolumeRef, review: str, user_id: str) -> None:
+    def _set_policy(self, ref: VolumeRef, review: str | None, retention_days: int | None, user_id: str) -> None:
         volume = self._volumes.open(PLATFORM, ref, write=True)
         policy = volume.metadata().get("policy")
         known = policy if isinstance(policy, dict) else {}
-        volume.set_metadata({"policy": known | {"review": review}}, author_of(user_id))
+        changes: dict[str, Json] = {} if review is None else {"policy": known | {"review": review}}
+        if retention_days is not None:
+            changes[RETENTION] = retention_days
+        if changes:
+            volume.set_metadata(changes, author_of(user_id))

@@ -45,7 +45,7 @@ class Objects(Protocol):
             NotFound: `object.unknown`.
         """
 
-    def keys(self, prefix: str = "") -> list[str]:
+    def listed(self, prefix: str = "") -> list[str]:
         """Return the keys below a folder, in order."""
 
     def remove(self, key: str) -> None:
@@ -91,7 +91,7 @@ class StoredObjects:
         """Return the content of a small file; see `Objects`."""
         return b"".join(self.blocks(key))
 
-    def keys(self, prefix: str = "") -> list[str]:
+    def listed(self, prefix: str = "") -> list[str]:
         """Return the keys below a folder; see `Objects`."""
         if self._folder is not None and not self._folder.exists():
             return []

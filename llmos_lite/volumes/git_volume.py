@@ -29,6 +29,11 @@ FORMAT = 1
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
 
 
+RETENTION = "retention_days"
+"""Key of `metadata.json`: days for which a volume's traces are kept, 0 for ever; it wins over the setting."""
+MOST_DAYS = 36_500
+
+
 class EditedByHand(Protocol):
     """A store whose files people may edit in place."""
 
@@ -52,6 +57,12 @@ def default_metadata(ref: VolumeRef) -> dict[str, Json]:
 def dump_metadata(metadata: Mapping[str, Json]) -> bytes:
     """Return metadata as the file that is kept."""
     return json.dumps(metadata, indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+def retention_of(volume: GitVolume) -> int | None:
+    """Return for how many days a volume says that its traces are kept; None when it says nothing that can be meant."""
+    said = volume.metadata().get(RETENTION)
+    return said if type(said) is int and 0 <= said <= MOST_DAYS else None
 
 
 class GitVolume:

@@ -15,7 +15,7 @@ def objects(request: pytest.FixtureRequest, tmp_path: Path) -> Objects:
 
 
 def test_what_is_put_is_read_back_and_listed(objects: Objects, tmp_path: Path) -> None:
-    assert objects.keys() == []
+    assert objects.listed() == []
     big = tmp_path / "big"
     big.write_bytes(b"0123456789" * 400_000)
     objects.put("users/alice/2026-03.json", b"{}")
@@ -23,14 +23,14 @@ def test_what_is_put_is_read_back_and_listed(objects: Objects, tmp_path: Path) -
     objects.put("users/alicia/x", b"x")
     assert objects.read("users/alice/2026-03.json") == b"{}"
     assert b"".join(objects.blocks("users/alice/2026-03-ab.bundle.xz")) == big.read_bytes()
-    assert objects.keys("users/alice") == ["users/alice/2026-03-ab.bundle.xz", "users/alice/2026-03.json"]
+    assert objects.listed("users/alice") == ["users/alice/2026-03-ab.bundle.xz", "users/alice/2026-03.json"]
     objects.put("users/alice/2026-03.json", b"[]")
     assert objects.read("users/alice/2026-03.json") == b"[]"
     objects.remove("users/alice/2026-03.json")
     objects.remove("users/alice/2026-03.json")
     with pytest.raises(NotFound):
         objects.read("users/alice/2026-03.json")
-    assert objects.keys("nobody") == []
+    assert objects.listed("nobody") == []
 
 
 def test_a_file_in_a_folder_is_private(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ class _Filling:
                 await accounts.set_member(self._admin, team_id, user_id, Role(role))
             ref = VolumeRef.team(team_id)
             await asyncio.to_thread(self._stage.volumes.create, ref)
-            await self._stage.views.set_review(self._admin, ref, team["review"])
+            await self._stage.views.set_policy(self._admin, ref, review=team["review"])
 
     def _skills(self) -> dict[str, SkillUse]:
         """Write the team's skills; return them as traces name them."""

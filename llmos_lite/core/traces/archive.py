@@ -134,7 +134,7 @@ class Archives:
 
     def of(self, ref: VolumeRef) -> list[Archived]:
         """Return what of a volume is archived, oldest month first."""
-        keys = self._objects.keys(_folder(ref))
+        keys = self._objects.listed(_folder(ref))
         return [_manifest(self._objects.read(key)) for key in keys if key.endswith(".json")]
 
     async def pack(self, ref: VolumeRef, month: str) -> Archived:
@@ -232,9 +232,14 @@ class Archives:
 
     # After a crash
 
+    def volumes(self) -> list[VolumeRef]:
+        """Return the volumes of which something is archived."""
+        folders = {key.rpartition("/")[0] for key in self._objects.listed()}
+        return [ref for ref in self._volumes.refs() if _folder(ref) in folders]
+
     async def finish(self, ref: VolumeRef) -> None:
         """Finish what a crash cut short in the archives of a volume."""
-        keys = await asyncio.to_thread(self._objects.keys, _folder(ref))
+        keys = await asyncio.to_thread(self._objects.listed, _folder(ref))
         if not keys:
             return
         with contextlib.closing(await asyncio.to_thread(self._volumes.traces_history, ref)) as history:
@@ -337,7 +342,7 @@ class Archives:
 
     def _sweep(self, ref: VolumeRef) -> None:
         """Remove the bundles of a volume that no manifest names: they may hold what was erased."""
-        keys = self._objects.keys(_folder(ref))
+        keys = self._objects.listed(_folder(ref))
         named = {f"{_folder(ref)}/{one.bundle}" for one in self.of(ref)}
         for key in keys:
             if key.endswith(".bundle.xz") and key not in named:

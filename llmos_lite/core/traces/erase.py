@@ -38,6 +38,7 @@ from llmos_lite.errors import Forbidden, LlmosError
 from llmos_lite.records.catalog import Catalog
 from llmos_lite.records.catalog_erasure import Copy
 from llmos_lite.records.catalog_patterns import PatternRecord
+from llmos_lite.records.catalog_runs import RunRecord
 from llmos_lite.volumes.access import PLATFORM, SYSTEM, VolumeKind, VolumeRef, check_id
 from llmos_lite.volumes.manager import VolumeManager
 
@@ -409,6 +410,8 @@ class Eraser:
     async def _runs(self, marks: Marks) -> None:
         """Take what is quoted out of what runs say."""
         async for run in self._catalog.erasure.runs():
+            if run.finished:
+                await asyncio.to_thread(_remove_spool, self._data / "tmp", run)
             changed = {"result": _scrubbed(run.result, marks), "error": _without_lines(run.error, marks)}
             if changed != {"result": run.result, "error": run.error}:
                 await self._catalog.runs.update(run.run_id, **changed)
@@ -466,6 +469,13 @@ def _each(key: str, value: object, marks: Marks) -> object:
 
 def _without_lines(text: str, marks: Marks) -> str:
     return "\n".join(GONE if marks.quoted(line) else line for line in text.split("\n"))
+
+
+def _remove_spool(folder: Path, run: RunRecord) -> None:
+    """Remove the file that an import was made from, when it failed and left it."""
+    path = Path(str(json.loads(run.request).get("path", "")))
+    if path.parent == folder:
+        path.unlink(missing_ok=True)
 
 
 def _remove_all(folder: Path, kept: set[str]) -> None:

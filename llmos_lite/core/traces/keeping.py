@@ -14,6 +14,7 @@ from llmos_lite.core.traces.erase import Eraser
 from llmos_lite.core.traces.trace import now_ms
 from llmos_lite.errors import LlmosError
 from llmos_lite.volumes.access import PLATFORM, VolumeRef
+from llmos_lite.volumes.git_volume import retention_of
 from llmos_lite.volumes.manager import VolumeManager
 
 log = logging.getLogger("llmos.keeping")
@@ -23,9 +24,6 @@ PERIOD = 86_400.0
 FIRST = 60.0
 """Seconds from the start to the first round, so that it does not stand in the way of the first chats."""
 MS_PER_DAY = 86_400_000
-MOST_DAYS = 36_500
-RETENTION = "retention_days"
-"""Key of a volume's `metadata.json`: days for which its traces are kept, 0 for ever; it wins over the setting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +84,7 @@ class Keeping:
     async def finish(self) -> None:
         """Finish the erasures and archives that an earlier process began."""
         await self._eraser.resume()
-        for ref in await asyncio.to_thread(self._volumes.refs):
+        for ref in await asyncio.to_thread(self._archives.volumes):
             try:
                 await self._archives.finish(ref)
             except LlmosError as error:
@@ -94,13 +92,19 @@ class Keeping:
 
     async def _run(self) -> None:
         try:
-            await self.finish()
+            await self._finish_or_log()
             pause = FIRST
             while not await self._stops_within(pause):
                 await self.look()
                 pause = PERIOD
         except Exception:
             log.exception("old traces are not looked after any more")
+
+    async def _finish_or_log(self) -> None:
+        try:
+            await self.finish()
+        except LlmosError as error:  # the store of archives does not answer, as an example
+            log.warning("what an earlier process began is not finished: %s", error.message)
 
     async def _stops_within(self, seconds: float) -> bool:
         with contextlib.suppress(TimeoutError):
@@ -117,9 +121,8 @@ class Keeping:
 
     def retention_days(self, ref: VolumeRef) -> int:
         """Return for how many days a volume keeps its traces; 0 is for ever."""
-        said = self._volumes.open(PLATFORM, ref).metadata().get(RETENTION)
-        good = isinstance(said, int) and not isinstance(said, bool) and 0 <= said <= MOST_DAYS
-        return said if good and isinstance(said, int) else self._rules.retention_days
+        said = retention_of(self._volumes.open(PLATFORM, ref))
+        return self._rules.retention_days if said is None else said
 
     def _old_months(self, ref: VolumeRef, now: int) -> list[str]:
         """Return the months in Git that are to be archived; one that was brought back lately is not."""

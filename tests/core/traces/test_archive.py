@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from erasing import MARKER, MINE, Erasing, gone, record, secret
 from planted import fsck, objects_of, traces_of
-from test_erase import MARKER, MINE, Erasing, gone, record, secret
 from trace_instance import ADMIN, ALICE, BOB, NOV, SRE, trace
 
 from llmos_lite.core.traces.trace import Feedback
@@ -47,7 +47,7 @@ def traces_git(instance: Erasing, volume: str = "users/alice") -> Path:
 
 
 def archived(instance: Erasing) -> list[str]:
-    return instance.archives._objects.keys()
+    return instance.archives._objects.listed()
 
 
 async def test_a_month_goes_into_the_archive_and_comes_back_byte_for_byte(instance: Erasing) -> None:

@@ -11,71 +11,25 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from planted import fsck, traces_of
-from trace_instance import ADMIN, ALICE, BOB, EVE, NOV, SRE, Instance, trace
+from erasing import MARKER, MINE, Erasing, gone, record, secret
+from planted import traces_of
+from trace_instance import ADMIN, ALICE, BOB, EVE, NOV, SRE, trace
 
 from llmos_lite.core.accounts.permissions import Actor, Role, Scope
-from llmos_lite.core.traces.archive import Archives
 from llmos_lite.core.traces.erase import Eraser, ErasureReport
 from llmos_lite.core.traces.erasures import Erasure, Erasures
-from llmos_lite.core.traces.redaction import Redactor
-from llmos_lite.core.traces.trace import Feedback, Message, Outcome, Share, ToolCall, Trace
+from llmos_lite.core.traces.trace import Feedback, Outcome, Share
 from llmos_lite.engines.git import PLATFORM as PLATFORM_AUTHOR
-from llmos_lite.engines.objects import StoredObjects
 from llmos_lite.errors import Forbidden, LlmosError, NotFound, Unavailable
 from llmos_lite.records.catalog_patterns import PatternRecord
 from llmos_lite.records.catalog_runs import RunRecord
 from llmos_lite.volumes.access import PLATFORM, VolumeRef
-
-MARKER = "zanzibar quokka marmalade thermostat velvet orbit nine"
-MINE = VolumeRef.user("alice")
-
-
-def secret(number: int, actor: str = "alice", **given: object) -> Trace:
-    said = {
-        "goal": f"About {MARKER} please",
-        "messages": (
-            Message("user", f"About {MARKER} please"),
-            Message("assistant", f"Well: {MARKER}.\nAnd that is that."),
-        ),
-        "tool_calls": (ToolCall("search", arguments=json.dumps({"q": MARKER}), result=MARKER),),
-        "team": "sre",
-        "share": Share.FULL,
-    }
-    return trace(number, actor, **said | given)
-
-
-class Erasing(Instance):
-    """An instance with what erases."""
-
-    def __init__(self, data: Path, redactor: Redactor | None = None) -> None:
-        super().__init__(data, redactor)
-        self.archives = Archives(
-            self.volumes, self.catalog, self.log, StoredObjects(str(data / "archive")), data / "tmp"
-        )
-        self.eraser = Eraser(data, self.volumes, self.catalog, self.log, self.archives)
 
 
 @pytest.fixture
 async def instance(tmp_path: Path) -> AsyncIterator[Erasing]:
     async with Erasing.opened(tmp_path / "data") as instance:
         yield instance
-
-
-async def record(instance: Instance, *traces: Trace, fold: bool = True) -> None:
-    for one in traces:
-        await instance.log.record(one)
-    await instance.log.settle()
-    if fold:
-        await instance.log.fold()
-
-
-def gone(instance: Instance, marker: str = MARKER) -> None:
-    """Show that a text is nowhere, and that every repository is whole."""
-    instance.volumes.close()
-    assert traces_of(instance.data, marker) == []
-    for gitdir in instance.data.glob("volumes/**/traces.git"):
-        assert fsck(gitdir) == ""
 
 
 async def test_the_search_finds_what_is_there(instance: Erasing) -> None:
@@ -217,15 +171,25 @@ async def test_patterns_and_runs_say_nothing_of_it(instance: Erasing) -> None:
     await instance.catalog.patterns.put(pattern("p-2", goal, goal), [secret(1).id])
     await instance.catalog.patterns.put(pattern("p-3", "Goal 3", "Goal 3"), [trace(3).id])
     result = {"scope": "user", "details": [{"goal": goal[:40] + "…", "count": 3}, {"goal": "Goal 3"}], "left": [goal]}
+    left = instance.data / "tmp" / "upload-1"
+    left.parent.mkdir()
+    left.write_text(MARKER)
+    request = json.dumps({"path": str(left)})
+    failed = RunRecord(
+        run_id="r0", kind="import", actor="alice", created=NOV, state="failed", request=request, finished=1
+    )
+    await instance.catalog.runs.create(failed)
     run = RunRecord(run_id="r1", kind="evolve", actor="alice", created=NOV, state="done", request='{"scope": "user"}')
     await instance.catalog.runs.create(
         msgspec.structs.replace(run, result=json.dumps(result), error=f"ValueError: {MARKER}\nat line 3")
     )
     await instance.eraser.erase(ALICE, secret(1).id)
-    left = {one.pattern_id: one for one in await instance.catalog.patterns.of("user:alice")}
-    assert set(left) == {"p-1", "p-3"}
-    assert (left["p-1"].goal, left["p-1"].count, json.loads(left["p-1"].examples)) == ("Goal 2", 2, ["Goal 2"])
-    assert left["p-3"] == pattern("p-3", "Goal 3", "Goal 3").__class__(**msgspec.structs.asdict(left["p-3"]))
+    assert not left.exists()
+    patterns = {one.pattern_id: one for one in await instance.catalog.patterns.of("user:alice")}
+    assert set(patterns) == {"p-1", "p-3"}
+    first = patterns["p-1"]
+    assert (first.goal, first.count, json.loads(first.examples)) == ("Goal 2", 2, ["Goal 2"])
+    assert (patterns["p-3"].goal, patterns["p-3"].count) == ("Goal 3", 1)
     found = await instance.catalog.runs.get("r1")
     assert found is not None
     assert json.loads(found.result)["details"][1] == {"goal": "Goal 3"}
