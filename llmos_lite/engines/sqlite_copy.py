@@ -9,17 +9,17 @@ from pathlib import Path
 
 from llmos_lite.errors import StorageFailed
 
-MAGIC = b"SQLite format 3\0"
+SUFFIXES = frozenset({".db", ".sqlite"})
 COMPANIONS = ("-wal", "-shm", "-journal")
 
 
 def is_sqlite(path: Path) -> bool:
-    """Tell whether a file is an SQLite database (an empty one counts as none)."""
-    try:
-        with path.open("rb") as file:
-            return file.read(len(MAGIC)) == MAGIC
-    except OSError:
-        return False
+    """Tell by its name whether a file is one of our SQLite databases.
+
+    A database that this process has open is never opened as a plain file: closing that would drop SQLite's own locks,
+    and the next process to leave would delete the write-ahead log (sqlite.org/howtocorrupt.html, section 2.2).
+    """
+    return path.suffix in SUFFIXES and path.is_file()
 
 
 def copy_database(source: Path, target: Path) -> None:
