@@ -225,7 +225,8 @@ def _log_odds(inside: int, goals: int, everywhere: int, total: int) -> float:
 def _description(title: str, phrasings: Sequence[str], keywords: Sequence[str], material: Material) -> str:
     worked = sum(account.verdict.is_success for account in material.accounts)
     whose = f"by {material.people} people " if material.people > 1 else ""
-    went = f"{worked} of {len(material.accounts)} went well" if worked < len(material.accounts) else "all went well"
+    looked_at = len(material.accounts)
+    went = f"{worked} of {looked_at} went well" if worked < looked_at else "none failed or was corrected"
     what = f"{title}: the way that worked, learned from {material.count} conversations {whose}({went})."
     quoted = " or ".join(f'"{one}"' for one in phrasings[:2])
     spoken = f", or when the request speaks of {', '.join(keywords)}" if keywords else ""
