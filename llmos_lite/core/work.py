@@ -22,6 +22,7 @@ from llmos_lite.core.evolution.report import EvolutionReport, Tell
 from llmos_lite.core.proposals.service import Proposals
 from llmos_lite.core.runs import Facts, Runs
 from llmos_lite.core.skills.format import Skill
+from llmos_lite.core.traces.archive import Archives
 from llmos_lite.core.traces.importers import importers
 from llmos_lite.core.traces.importers.base import Target
 from llmos_lite.core.traces.importers.work import Import
@@ -70,6 +71,10 @@ class Tools(Protocol):
     @property
     def traces(self) -> TraceLog:
         """Return the traces."""
+
+    @property
+    def archives(self) -> Archives:
+        """Return what lies in archives."""
 
     @property
     def model(self) -> LanguageModel:
@@ -186,7 +191,7 @@ def _skills_seen(volumes: VolumeManager, ref: VolumeRef) -> dict[str, SkillUse]:
 async def reindex(tools: Tools, _request: Request, tell: Tell) -> Facts:
     """Build the rows of traces, skills and proposals anew from Git; patterns come back with the next evolution."""
     async with reporting(tell, "reindexing") as progress:
-        report = await tools.traces.reindex(progress)
+        report = await tools.traces.reindex(progress, hooks=[tools.archives.index])
         count = await tools.proposals.reindex()
     return _facts(msgspec.to_builtins(report)) | {"proposals": count}
 

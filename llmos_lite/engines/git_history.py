@@ -30,7 +30,7 @@ PRUNES = 3
 """Times that pruning is tried, should somebody else's git pack an object again meanwhile."""
 _LONGEST = 3600.0
 _GIT = ("-c", "core.fsync=all", "-c", "gc.auto=0", "-c", "safe.directory=*", "-c", "pack.threads=1")
-_WHOLE = ("-c", "core.compression=0", "-c", "pack.compression=0", "-c", "pack.window=0")
+_PLAIN = ("-c", "core.compression=0", "-c", "pack.compression=0", "-c", "pack.window=0")
 BUNDLE = b"# v2 git bundle\n"
 
 Content: TypeAlias = "tuple[str, bytes] | None"
@@ -202,16 +202,19 @@ class History:
 
     # Bundles
 
-    def bundle(self, branch: str, target: Writable) -> str:
+    def bundle(self, branch: str, target: Writable, *, plain: bool = True) -> str:
         """Write a branch with its history as a bundle that stock git reads, and return its commit.
 
-        The objects are not compressed in it, so that whoever packs the bundle as a whole finds what they share.
+        Args:
+            branch: which.
+            target: takes the bundle.
+            plain: without compression, so that whoever packs the bundle as a whole finds what its objects share.
         """
         tip = self._head(branch)
         target.write(BUNDLE + f"{tip} refs/heads/{branch}\n\n".encode())
         words = ("pack-objects", "--revs", "--stdout", "-q", "--no-reuse-object", "--no-reuse-delta")
         with _writing("write the bundle"), self._lock:
-            process = self._popen(*_WHOLE, "--git-dir", str(self.gitdir), *words)
+            process = self._popen(*(_PLAIN if plain else ()), "--git-dir", str(self.gitdir), *words)
             with process, contextlib.closing(_pipe(process.stdout)) as out:
                 _pipe(process.stdin).write(f"{tip}\n".encode())
                 _pipe(process.stdin).close()

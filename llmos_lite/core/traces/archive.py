@@ -14,6 +14,7 @@ import hashlib
 import lzma
 import re
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,15 +25,18 @@ from llmos_lite.core.accounts.permissions import Actor, Scope, may_administer, r
 from llmos_lite.core.traces.cutting import Doomed, Head, cut_branch, heads, of_traces
 from llmos_lite.core.traces.fold import trace_author
 from llmos_lite.core.traces.log import TraceLog
-from llmos_lite.core.traces.segments import read_segment
-from llmos_lite.core.traces.trace import now_ms
+from llmos_lite.core.traces.segments import Placed, read_segment
+from llmos_lite.core.traces.state import fold_events
+from llmos_lite.core.traces.trace import Event, now_ms
 from llmos_lite.engines.git import Entry
 from llmos_lite.engines.git_history import History, Writable
 from llmos_lite.engines.objects import Objects
 from llmos_lite.errors import Forbidden, Invalid, LlmosError, NotFound, StorageFailed
 from llmos_lite.records.catalog import Catalog
+from llmos_lite.records.catalog_traces import ARCHIVED, Location
 from llmos_lite.volumes.access import PLATFORM, VolumeRef
 from llmos_lite.volumes.access import require as require_access
+from llmos_lite.volumes.git_volume import GitVolume
 from llmos_lite.volumes.manager import VolumeManager
 
 FORMAT = 1
@@ -168,7 +172,7 @@ class Archives:
             if found is None:
                 raise NotFound("archive.unknown", f"The month {month} of {ref} is not archived.")
             with contextlib.closing(await asyncio.to_thread(self._volumes.traces_history, ref)) as history:
-                await asyncio.to_thread(self._load, history, found)
+                await asyncio.to_thread(self._load_packed, history, found)
                 await asyncio.to_thread(self._mark, ref, month)
                 await self._bring_back(ref, history, found)
             await self._place(ref, month)
@@ -201,6 +205,7 @@ class Archives:
             for file in await asyncio.to_thread(lambda: list(history.files(month))):
                 placed = list(read_segment(month, file.oid, await asyncio.to_thread(history.blob, file.oid)))
                 await self._traces.place(placed)
+                await self._traces.judge([event.id for event, _ in placed if event.trace is not None])
                 for event, _ in placed:
                     (traces if event.trace is not None else events).discard(event.id)
         await self._catalog.traces.remove(sorted(traces), sorted(events))
@@ -229,6 +234,36 @@ class Archives:
             elif done is not None:
                 self._write(ref, archived.month, history, archived=archived.archived)
             return done is not None
+
+    # Rows
+
+    async def index(self, volume: GitVolume) -> None:
+        """Write the rows of what is archived of a volume, where they are missing: a hook for `TraceLog.reindex`."""
+        for archived in await asyncio.to_thread(self.of, volume.ref):
+            traces, events = await self._catalog.erasure.archived(str(volume.ref), archived.month)
+            if len(traces) + len(events) < archived.events:
+                await self._index(await asyncio.to_thread(self._lines, archived))
+
+    async def _index(self, lines: Sequence[Placed]) -> None:
+        later: dict[str, list[Event]] = defaultdict(list)
+        for event, _ in lines:
+            if event.trace is None:
+                later[event.trace_id].append(event)
+        await self._traces.place(lines)
+        states = [fold_events(event.trace, later[event.trace_id]) for event, _ in lines if event.trace is not None]
+        outcomes = [(state.trace.id, state.trace.outcome, state.rating) for state in states if later[state.trace.id]]
+        await self._catalog.traces.set_outcomes(outcomes)
+
+    def _lines(self, archived: Archived) -> list[Placed]:
+        """Return the events of an archive, at places that say so."""
+        month = archived.month
+        with self._scratch_folder() as folder, contextlib.closing(self._volumes.draft_history(folder)) as history:
+            self._load(history, archived)
+            return [
+                Placed(event, Location(month, ARCHIVED, place.offset, place.length))
+                for file in history.files_at(archived.tip)
+                for event, place in read_segment(month, file.oid, history.blob(file.oid))
+            ]
 
     # After a crash
 
@@ -319,9 +354,19 @@ class Archives:
             with lzma.open(path) as bundle:
                 history.unbundle(bundle, archived.tip)
 
+    def _load_packed(self, history: History, archived: Archived) -> None:
+        """Do the same, and compress the objects as Git does: in an archive, they are compressed together."""
+        with self._scratch_folder() as folder, contextlib.closing(self._volumes.draft_history(folder)) as draft:
+            self._load(draft, archived)
+            draft.point(archived.month, archived.tip, None)
+            with (folder / "packed.bundle").open("w+b") as file:
+                draft.bundle(archived.month, file, plain=False)
+                file.seek(0)
+                history.unbundle(file, archived.tip)
+
     def _join(self, ref: VolumeRef, history: History, archived: Archived) -> None:
         """Bring what is archived of a month into the branch that exists beside it."""
-        self._load(history, archived)
+        self._load_packed(history, archived)
         self._join_tip(ref, archived.month, archived.tip, history)
 
     def _join_tip(self, ref: VolumeRef, month: str, tip: str, history: History) -> None:

@@ -234,7 +234,7 @@ class Eraser:
         return await self._run(msgspec.structs.replace(erasure, marks=await self._marked(erasure.trace_ids)))
 
     async def _marked(self, trace_ids: Sequence[str]) -> bytes:
-        marks = Marks()
+        marks = Marks(traces=len(trace_ids))
         async for states in self._states(trace_ids):
             await asyncio.to_thread(marks.add_traces, states)
         for row in (await self._catalog.traces.many(trace_ids)).values():  # of those in an archive, at least the goal

@@ -394,6 +394,10 @@ class TraceLog:
         """Write the rows of events that lie somewhere else now."""
         await self._indexer.put(placed)
 
+    async def judge(self, trace_ids: Sequence[str]) -> None:
+        """Set the outcomes of traces to what all their events say, wherever these lie."""
+        await self._indexer.judge(trace_ids)
+
     def forget(self, trace_ids: Collection[str]) -> None:
         """Hide traces at once, and let go of what is in memory of them."""
         self.erased.add(trace_ids)

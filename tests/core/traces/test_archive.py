@@ -15,7 +15,7 @@ from erasing import MARKER, MINE, Erasing, gone, record, secret
 from planted import fsck, objects_of, traces_of
 from trace_instance import ADMIN, ALICE, BOB, NOV, SRE, trace
 
-from llmos_lite.core.traces.trace import Feedback
+from llmos_lite.core.traces.trace import SCHEMA, Event, Feedback, encode_event, make_ulid
 from llmos_lite.errors import Conflict, Forbidden, Invalid, NotFound, StorageFailed
 from llmos_lite.volumes.access import PLATFORM, VolumeRef
 
@@ -205,9 +205,36 @@ async def test_a_damaged_archive_changes_nothing(instance: Erasing) -> None:
 
 async def test_a_reindex_leaves_archived_rows(instance: Erasing) -> None:
     await filled(instance)
+    rated = trace(-244 * 1440).id
+    await instance.log.feedback(ALICE, rated, Feedback(rating="down"))  # of today: it lies in another month
+    await instance.log.fold()
     await instance.archives.archive(ALICE, "2026-03")
+    rows = (await instance.log.page(ALICE)).items
     await instance.log.reindex()
-    assert (await instance.log.page(ALICE)).total == 6
+    assert (await instance.log.page(ALICE)).items == rows
+    await instance.catalog.erasure.remove([row.trace_id for row in rows])
+    await instance.log.reindex(hooks=[instance.archives.index])
+    assert [row.trace_id for row in (await instance.log.page(ALICE)).items] == [row.trace_id for row in rows]
+    with pytest.raises(Conflict):
+        await instance.log.get(ALICE, rows[-1].trace_id)
+    await instance.archives.restore(ALICE, "2026-03")
+    assert (await instance.log.page(ALICE)).items == rows
+
+
+async def test_an_archived_rating_is_seen_after_a_reindex(instance: Erasing) -> None:
+    rated = trace(-244 * 1440)
+    event = Event(
+        v=SCHEMA, kind="feedback", id=make_ulid(rated.time + 1), trace_id=rated.id, at=rated.time + 1,
+        volume="user:alice", by="alice", feedback=Feedback(rating="down"),
+    )  # fmt: skip
+    await record(instance, rated)
+    await instance.journal.append("user:alice", rated.id, encode_event(event)[1])
+    await instance.log.fold()
+    await instance.archives.archive(ALICE, "2026-03")
+    await instance.catalog.erasure.remove([rated.id])
+    await instance.log.reindex(hooks=[instance.archives.index])
+    (row,) = (await instance.log.page(ALICE)).items
+    assert (row.rating, row.outcome) == ("down", "failure")
 
 
 async def test_bundles_that_no_manifest_names_are_removed(instance: Erasing) -> None:
