@@ -153,15 +153,13 @@ class HookPipes:
 
     async def talk(self, receiver: Receiver) -> None:
         """Hold the conversation of one push; ends with the child."""
-        reader = asyncio.StreamReader(limit=_LONGEST_LINE)
-        pipe = os.fdopen(self._ours.pop("ask"), "rb", buffering=0)
-        loop = asyncio.get_running_loop()
-        transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
+        reader, loop, ask = asyncio.StreamReader(limit=_LONGEST_LINE), asyncio.get_running_loop(), self._ours["ask"]
+        loop.add_reader(ask, _feed, reader, ask, loop)
         try:
             with suppress(asyncio.IncompleteReadError):
                 await self._talk(reader, receiver)
         finally:
-            transport.close()
+            loop.remove_reader(ask)
 
     async def _talk(self, reader: asyncio.StreamReader, receiver: Receiver) -> None:
         arrival = await _arrival(reader)
@@ -188,6 +186,16 @@ class HookPipes:
         handle = self._ours.pop(name, -1)
         if handle >= 0:
             os.close(handle)
+
+
+def _feed(reader: asyncio.StreamReader, pipe: int, loop: asyncio.AbstractEventLoop) -> None:
+    """Pass on what can be read; a transport of uvloop would close the pipe twice."""
+    data = os.read(pipe, _LONGEST_LINE)
+    if data:
+        reader.feed_data(data)
+    else:
+        reader.feed_eof()
+        loop.remove_reader(pipe)
 
 
 async def _arrival(reader: asyncio.StreamReader) -> Arrival:

@@ -5,9 +5,11 @@ So one lock orders our commits and everybody's pushes, and the compare-and-swap 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
-from llmos_lite.engines.git import MAIN
+from llmos_lite.engines.git import MAIN, LocalGitStore, VolumeInterface
+from llmos_lite.engines.git_incoming import Incoming
 from llmos_lite.engines.git_pack import sync_folder
 from llmos_lite.engines.git_refs import Refs
 from llmos_lite.errors import storage_error
@@ -21,17 +23,21 @@ def gitdir_of(volumes: VolumeManager, ref: VolumeRef, *, traces: bool = False) -
 
 
 def move_main(volumes: VolumeManager, ref: VolumeRef, new: str, old: str) -> None:
-    """Move `main` to a commit that was pushed, and the work tree with it; edits by hand are committed first.
+    """Move `main` to a commit that was pushed, and the work tree with it.
+
+    Edits by hand of the files that it changes are committed first, and then it comes too late; others are not touched.
 
     Raises:
         Conflict: `volume.moved`, when `main` is not at `old` any more.
         StorageFailed: the ref could not be written.
     """
     volume = volumes.open(PLATFORM, ref, write=True)
+    with Incoming(gitdir_of(volumes, ref), None) as objects:
+        changed = objects.changed(old, new)
     with volume.store.lock():
-        volume.commit_changes()
+        _adopt(volume.store, changed)
         _move(gitdir_of(volumes, ref), MAIN, new, old)
-        volume.commit_changes()
+        _adopt(volume.store, ())
 
 
 def move_branch(volumes: VolumeManager, ref: VolumeRef, branch: str, new: str) -> tuple[str, bool]:
@@ -51,6 +57,11 @@ def move_branch(volumes: VolumeManager, ref: VolumeRef, branch: str, new: str) -
         if old != new:
             _move(gitdir_of(volumes, ref), branch, new, old)
         return old or "", bool(old) and volume.store.merge_base(old or "", new) != old
+
+
+def _adopt(store: VolumeInterface, paths: Collection[str]) -> None:
+    if isinstance(store, LocalGitStore):
+        store.adopt(paths=paths)
 
 
 def _move(gitdir: Path, branch: str, new: str, old: str | None) -> None:

@@ -29,7 +29,7 @@ class NoPasswords:
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     data = tmp_path_factory.mktemp("git-http") / "data"
     with hosting(Settings(data=data, llm_provider="offline")) as host:
-        host.services.pushes._scanners = {"passwords": NoPasswords()}
+        host.services.pushes.scanners = {"passwords": NoPasswords()}
         yield host
 
 

@@ -111,7 +111,7 @@ def test_a_compressed_request_is_understood(host: Host) -> None:
     ("body", "headers", "said"),
     [
         (b"no gzip", {"Content_Encoding": "gzip"}, "The body is no gzip."),
-        (gzip.compress(LIST)[:-9], {"Content_Encoding": "gzip"}, "The body ends in the middle."),
+        (gzip.compress(LIST[:-4])[:-9], {"Content_Encoding": "gzip"}, "The body ends in the middle."),
         (LIST, {"Content_Encoding": "br"}, "The body may be compressed with gzip, and with nothing else."),
         (LIST, {"Content_Type": "text/plain"}, "The request is no application/x-git-upload-pack-request."),
         (b"", {}, ""),

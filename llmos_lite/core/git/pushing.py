@@ -27,6 +27,9 @@ log = logging.getLogger("llmos.git")
 TO_MAIN = f"refs/heads/{MAIN}"
 TO_REVIEW = f"refs/for/{MAIN}"
 
+CHECKS = 2
+"""Pushes that are looked through at once: each takes a thread that others need, too."""
+
 _FETCH_FIRST = "main has moved meanwhile: git pull --rebase, then push again."
 
 
@@ -40,32 +43,27 @@ class Pushes:
     """
 
     def __init__(self, volumes: VolumeManager, proposals: Proposals, scanners: Mapping[str, Scanner]) -> None:
-        self._volumes, self._proposals, self._scanners = volumes, proposals, scanners
+        self.volumes, self.proposals, self.scanners = volumes, proposals, scanners
+        self.checking = asyncio.Semaphore(CHECKS)
 
     def by(self, actor: Actor, repository: Repository) -> Push:
         """Return the push that an actor is about to make."""
-        return Push(actor, repository, self._volumes, self._proposals, self._scanners)
+        return Push(actor, repository, self)
 
 
 class Push:
     """Decides about one push; a `Receiver` of `engines.git_hooks`."""
 
-    def __init__(
-        self,
-        actor: Actor,
-        repository: Repository,
-        volumes: VolumeManager,
-        proposals: Proposals,
-        scanners: Mapping[str, Scanner],
-    ) -> None:
-        self._actor, self._repository = actor, repository
-        self._volumes, self._proposals, self._scanners = volumes, proposals, scanners
+    def __init__(self, actor: Actor, repository: Repository, pushes: Pushes) -> None:
+        self._actor, self._repository, self._pushes = actor, repository, pushes
+        self._volumes = pushes.volumes
         self._branch = ""
 
     async def check(self, arrival: Arrival) -> Sequence[str]:
         """Return why the push is refused, as lines for the person; nothing accepts it."""
         try:
-            problems = await asyncio.to_thread(self._check, arrival)
+            async with self._pushes.checking:
+                problems = await asyncio.to_thread(self._check, arrival)
         except LlmosError as error:
             return [plain(text) for text in (error.message, error.hint) if text]
         except Exception:
@@ -94,7 +92,8 @@ class Push:
         problems = [problem for update in arrival.updates if (problem := self._asked(update))]
         if problems or len(arrival.updates) > MOST_UPDATES:
             return problems or [Problem("", f"One push may name {MOST_UPDATES} refs.")]
-        self._volumes.adopt(self._repository.ref)
+        if self._volumes.touched(self._repository.ref):
+            self._volumes.adopt(self._repository.ref)
         with Incoming(self._repository.gitdir, inside(self._repository.gitdir, arrival.quarantine)) as incoming:
             return [
                 problem for update in arrival.updates for problem in self._brought(incoming, update, arrival.options)
@@ -127,7 +126,7 @@ class Push:
             if not changed:
                 return [Problem(update.ref, f"There is nothing to propose: {MAIN} has all of it.")]
             self._branch = f"{PREFIX}{self._actor.user_id}/{_topic(changed, options)}"
-        check = PushCheck(incoming, self._scanners, may_set_policy=self._repository.writable)
+        check = PushCheck(incoming, self._pushes.scanners, may_set_policy=self._repository.writable)
         return check.problems(base, update.new)
 
     # Afterwards
@@ -140,7 +139,7 @@ class Push:
     async def _propose(self, update: Update) -> tuple[Moved, str]:
         ref = self._repository.ref
         old, forced = await asyncio.to_thread(move_branch, self._volumes, ref, self._branch, update.new)
-        row = await self._proposals.pushed(ref, self._branch)
+        row = await self._pushes.proposals.pushed(ref, self._branch)
         log.info("%s proposed %s to %s", self._actor.user_id, update.new, ref)
         moved = Moved(update.ref, to=f"refs/heads/{self._branch}", old=old, new=update.new, forced=forced)
         return moved, f"Proposal {row.proposal_id} to {ref}: {row.reason}"
