@@ -22,6 +22,12 @@ def gitdir_of(volumes: VolumeManager, ref: VolumeRef, *, traces: bool = False) -
     return volumes.folder(ref) / ("traces.git" if traces else ".git")
 
 
+def adopt_edits(store: VolumeInterface, paths: Collection[str]) -> None:
+    """Commit what was edited by hand at some paths, and bring the files of the work tree in step with `main`."""
+    if isinstance(store, LocalGitStore):
+        store.adopt(paths=paths)
+
+
 def move_main(volumes: VolumeManager, ref: VolumeRef, new: str, old: str) -> None:
     """Move `main` to a commit that was pushed, and the work tree with it.
 
@@ -35,9 +41,9 @@ def move_main(volumes: VolumeManager, ref: VolumeRef, new: str, old: str) -> Non
     with Incoming(gitdir_of(volumes, ref), None) as objects:
         changed = objects.changed(old, new)
     with volume.store.lock():
-        _adopt(volume.store, changed)
+        adopt_edits(volume.store, changed)
         _move(gitdir_of(volumes, ref), MAIN, new, old)
-        _adopt(volume.store, ())
+        adopt_edits(volume.store, ())
 
 
 def move_branch(volumes: VolumeManager, ref: VolumeRef, branch: str, new: str) -> tuple[str, bool]:
@@ -57,11 +63,6 @@ def move_branch(volumes: VolumeManager, ref: VolumeRef, branch: str, new: str) -
         if old != new:
             _move(gitdir_of(volumes, ref), branch, new, old)
         return old or "", bool(old) and volume.store.merge_base(old or "", new) != old
-
-
-def _adopt(store: VolumeInterface, paths: Collection[str]) -> None:
-    if isinstance(store, LocalGitStore):
-        store.adopt(paths=paths)
 
 
 def _move(gitdir: Path, branch: str, new: str, old: str | None) -> None:

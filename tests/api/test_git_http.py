@@ -166,14 +166,17 @@ def test_every_version_of_the_protocol_is_spoken(host: Host, git: Git, user: str
 
 
 def test_edits_by_hand_come_before_a_push(host: Host, git: Git, clone: Path, user: str) -> None:
-    dropped = host.folder(f"users/{user}") / "skills/dropped/SKILL.md"
-    dropped.parent.mkdir(parents=True)
-    dropped.write_text(skill("dropped"))
-    git.commit(clone, {"skills/pushed/SKILL.md": skill("pushed")})
+    folder, path = host.folder(f"users/{user}"), "skills/shared/SKILL.md"
+    git.commit(clone, {path: skill("shared", "One\n\nTwo\n\nThree\n")})
+    git(clone, "push", "-q")
+    (folder / path).write_text(skill("shared", "One\n\nTwo\n\nThree, by hand\n"))
+    (folder / "skills/dropped.md").write_text(skill("dropped"))
+    git.commit(clone, {path: skill("shared", "One, pushed\n\nTwo\n\nThree\n")})
     assert re.search("fetch first|pull --rebase", git.fails(clone, "push"))
     git(clone, "pull", "-q", "--rebase")
     git(clone, "push", "-q")
-    assert dropped.read_text() == (clone / "skills/dropped/SKILL.md").read_text() == skill("dropped")
+    assert (folder / path).read_text() == skill("shared", "One, pushed\n\nTwo\n\nThree, by hand\n")
+    assert (folder / "skills/dropped.md").read_text() == skill("dropped")
 
 
 # What is refused, with file and line

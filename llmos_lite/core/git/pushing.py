@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.git.checks import Problem, PushCheck, plain, told
@@ -16,10 +17,10 @@ from llmos_lite.core.skills.scan import Scanner
 from llmos_lite.engines.git import MAIN
 from llmos_lite.engines.git_hooks import MOST_UPDATES, Arrival, Moved, Update
 from llmos_lite.engines.git_incoming import Incoming, inside
-from llmos_lite.errors import LlmosError
+from llmos_lite.errors import Invalid, LlmosError
 from llmos_lite.volumes.access import ID_LENGTH, PLATFORM, check_id
 from llmos_lite.volumes.manager import VolumeManager
-from llmos_lite.volumes.receiving import move_branch, move_main
+from llmos_lite.volumes.receiving import adopt_edits, move_branch, move_main
 from llmos_lite.volumes.skill_paths import skill_of
 
 log = logging.getLogger("llmos.git")
@@ -92,8 +93,6 @@ class Push:
         problems = [problem for update in arrival.updates if (problem := self._asked(update))]
         if problems or len(arrival.updates) > MOST_UPDATES:
             return problems or [Problem("", f"One push may name {MOST_UPDATES} refs.")]
-        if self._volumes.touched(self._repository.ref):
-            self._volumes.adopt(self._repository.ref)
         with Incoming(self._repository.gitdir, inside(self._repository.gitdir, arrival.quarantine)) as incoming:
             return [
                 problem for update in arrival.updates for problem in self._brought(incoming, update, arrival.options)
@@ -113,9 +112,9 @@ class Push:
         return None
 
     def _brought(self, incoming: Incoming, update: Update, options: Mapping[str, str]) -> list[Problem]:
-        main = self._volumes.open(PLATFORM, self._repository.ref).store.head() or ""
         if not incoming.is_commit(update.new):
             return [Problem(update.ref, "is no commit")]
+        main = self._main(incoming, update)
         base = incoming.merge_base(main, update.new)
         if base is None:
             return [Problem(update.ref, f"shares no history with {MAIN}: clone first, then put your commits on top")]
@@ -128,6 +127,14 @@ class Push:
             self._branch = f"{PREFIX}{self._actor.user_id}/{_topic(changed, options)}"
         check = PushCheck(incoming, self._pushes.scanners, may_set_policy=self._repository.writable)
         return check.problems(base, update.new)
+
+    def _main(self, incoming: Incoming, update: Update) -> str:
+        """Return where `main` is, with what was edited by hand of the files that the push changes."""
+        store = self._volumes.open(PLATFORM, self._repository.ref, write=True).store
+        if update.ref == TO_MAIN:
+            with suppress(Invalid):  # a path that is none; the check says so
+                adopt_edits(store, incoming.changed(store.head() or "", update.new))
+        return store.head() or ""
 
     # Afterwards
 
