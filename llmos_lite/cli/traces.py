@@ -1,4 +1,4 @@
-"""`llmos traces`: list, show, export, feedback; what becomes of old ones is in `archives`."""
+"""`llmos traces`: list, show, export, feedback; erasure and archives are in `erasure`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from llmos_lite.cli import archives
+from llmos_lite.cli import erasure
 from llmos_lite.cli.client import Json, url
 from llmos_lite.cli.command import Session, command, group
 from llmos_lite.cli.output import one_line, when
@@ -26,7 +26,7 @@ Before = Annotated[str, typer.Option(help="Only those before this time.")]
 def add(app: typer.Typer) -> None:
     """Add the commands."""
     traces = group(app, "traces", "List, show, export, erase and archive traces; say what came of one.")
-    archives.add_to(traces)
+    erasure.add_to(traces)
 
     @command(traces, "list")
     def list_(

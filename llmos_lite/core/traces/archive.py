@@ -279,9 +279,11 @@ class Archives:
             return
         with contextlib.closing(await asyncio.to_thread(self._volumes.traces_history, ref)) as history:
             branches = history.branches()
-            for name in branches:
-                if name.startswith(DRAFT):
-                    await asyncio.to_thread(history.drop, name)
+            drafts = [name for name in branches if name.startswith(DRAFT)]
+            for name in drafts:
+                await asyncio.to_thread(history.drop, name)
+            if drafts:
+                await asyncio.to_thread(history.prune)
         for archived in await asyncio.to_thread(self.of, ref):
             back = _key(ref, archived.month, ".restoring") in keys
             if back:

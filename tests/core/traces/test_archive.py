@@ -164,6 +164,17 @@ async def test_an_import_into_an_archived_month_is_joined_with_it(instance: Eras
     assert fsck(traces_git(instance)) == ""
 
 
+async def test_a_month_that_was_coming_back_leaves_nothing_behind(instance: Erasing) -> None:
+    await filled(instance)
+    store = instance.volumes.open(PLATFORM, MINE, write=True).traces
+    store.create_branch("restoring-2026-01", store.branches()["2026-03"])
+    await instance.archives.archive(ALICE, "2026-03")
+    await instance.archives.finish(MINE)
+    assert list(store.branches()) == ["2026-11"]
+    instance.volumes.forget_traces(MINE)
+    assert fsck(traces_git(instance)) == ""
+
+
 async def test_who_may_archive_and_what_can_be(instance: Erasing) -> None:
     await filled(instance)
     for month, code in (("2026-13", "month.invalid"), ("9999-01", "month.not_over")):

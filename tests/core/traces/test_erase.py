@@ -6,7 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -18,6 +18,7 @@ from trace_instance import ADMIN, ALICE, BOB, EVE, NOV, SRE, trace
 from llmos_lite.core.accounts.permissions import Actor, Role, Scope
 from llmos_lite.core.traces.erase import Eraser, ErasureReport
 from llmos_lite.core.traces.erasures import Erasure, Erasures
+from llmos_lite.core.traces.reader import TraceReader
 from llmos_lite.core.traces.trace import Feedback, Outcome, Share
 from llmos_lite.engines.git import PLATFORM as PLATFORM_AUTHOR
 from llmos_lite.errors import Forbidden, LlmosError, NotFound, Unavailable
@@ -306,6 +307,29 @@ async def test_chats_go_on_while_it_erases(instance: Erasing) -> None:
         assert (await instance.log.get(ALICE, row.trace_id)).outcome is Outcome.UNKNOWN
     await instance.database.compact()
     gone(instance)
+
+
+async def test_reading_goes_on_while_a_month_is_rewritten(instance: Erasing, monkeypatch: pytest.MonkeyPatch) -> None:
+    await record(instance, *[trace(number) for number in range(30)], secret(40))
+    reads = 0
+    looked = TraceReader._states
+
+    async def late(reader: TraceReader, trace_ids: Sequence[str]) -> object:
+        """Fail as when the rows were read just before the month was rewritten."""
+        nonlocal reads
+        reads += 1
+        if reads == 1:
+            raise NotFound("object.unknown", "There is no file with this id.")
+        return await looked(reader, trace_ids)
+
+    monkeypatch.setattr(TraceReader, "_states", late)
+    assert (await instance.log.get(ALICE, trace(3).id)).trace == trace(3)
+    monkeypatch.undo()
+    task = asyncio.create_task(instance.eraser.erase(ALICE, secret(40).id))
+    while not task.done():
+        for number in range(0, 30, 7):
+            assert (await instance.log.get(ALICE, trace(number).id)).trace == trace(number)
+    await task
 
 
 async def test_leftovers_of_a_process_that_died_are_removed(instance: Erasing) -> None:
