@@ -220,7 +220,7 @@ def _start(serving: Serving, handles: Sequence[int]) -> subprocess.Popen[bytes]:
 
 
 def _no_git() -> Unavailable:
-    return Unavailable("git.missing", "There is no git on this machine.", hint="Install git 2.29 or newer.")
+    return Unavailable("git.missing", "There is no git on this machine.", hint="Install git 2.31 or newer.")
 
 
 @asynccontextmanager

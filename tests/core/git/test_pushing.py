@@ -1,0 +1,102 @@
+"""What a push is told when something of ours goes wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from llmos_lite.core.accounts.permissions import Actor
+from llmos_lite.core.git.pushing import TO_MAIN, TO_REVIEW, Push, Pushes
+from llmos_lite.core.git.repositories import Repository
+from llmos_lite.engines.git import Author
+from llmos_lite.engines.git_hooks import MOST_UPDATES, Arrival, Update
+from llmos_lite.engines.signing import Signer
+from llmos_lite.volumes.access import PLATFORM, VolumeRef
+from llmos_lite.volumes.manager import VolumeManager
+from llmos_lite.volumes.receiving import gitdir_of
+
+ALICE, REF = Author("alice", "alice@localhost"), VolumeRef.user("alice")
+
+
+@pytest.fixture
+def volumes(tmp_path: Path) -> Iterator[VolumeManager]:
+    volumes = VolumeManager(tmp_path, Signer.open(tmp_path / "keys"))
+    volumes.create(REF)
+    yield volumes
+    volumes.close()
+
+
+@pytest.fixture
+def push(volumes: VolumeManager) -> Push:
+    """Return a push of alice; there are no rows, so a proposal cannot be kept."""
+    repository = Repository(REF, gitdir_of(volumes, REF), ("refs/heads",), writable=True)
+    return Pushes(volumes, None, {}).by(Actor("alice"), repository)  # type: ignore[arg-type]
+
+
+def next_commit(volumes: VolumeManager) -> tuple[str, str]:
+    """Return where main is, and a commit on top of it that is on no branch of a proposal."""
+    store = volumes.open(PLATFORM, REF, write=True).store
+    old = store.create_branch("aside")
+    return old, store.commit({"memory/x.md": b"X"}, "X", ALICE, branch="aside").oid
+
+
+async def test_an_accepted_push_moves_main(push: Push, volumes: VolumeManager) -> None:
+    old, new = next_commit(volumes)
+    arrival = Arrival(None, (Update(TO_MAIN, old, new),))
+    assert await push.check(arrival) == []
+    (moved,), said = await push.apply(arrival)
+    assert (moved.problem, said) == ("", [])
+    assert (volumes.folder(REF) / "memory/x.md").read_bytes() == b"X"
+
+
+async def test_main_that_moves_between_the_two_hooks_is_not_moved_back(push: Push, volumes: VolumeManager) -> None:
+    old, new = next_commit(volumes)
+    arrival = Arrival(None, (Update(TO_MAIN, old, new),))
+    assert await push.check(arrival) == []
+    store = volumes.open(PLATFORM, REF, write=True).store
+    head = store.commit({"memory/y.md": b"Y"}, "Y", ALICE).oid
+    (moved,), said = await push.apply(arrival)
+    assert "has moved meanwhile" in moved.problem
+    assert said == ["Read it again, then repeat the change."]
+    assert store.head() == head
+
+
+async def test_an_edit_by_hand_between_the_two_hooks_wins(push: Push, volumes: VolumeManager) -> None:
+    old, new = next_commit(volumes)
+    arrival = Arrival(None, (Update(TO_MAIN, old, new),))
+    assert await push.check(arrival) == []
+    (volumes.folder(REF) / "memory/x.md").write_text("By hand")
+    (moved,), _ = await push.apply(arrival)
+    assert "has moved meanwhile" in moved.problem
+    store = volumes.open(PLATFORM, REF).store
+    assert store.read("memory/x.md") == b"By hand"
+
+
+async def test_a_mistake_of_ours_refuses_and_tells_the_log(
+    push: Push, volumes: VolumeManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    old, new = next_commit(volumes)
+    arrival = Arrival(None, (Update(TO_REVIEW, "", new),))
+    assert await push.check(arrival) == []
+    (moved,), _ = await push.apply(arrival)
+    assert moved.problem == "the server's log says why"
+    assert "could not be stored" in caplog.text
+    broken = Arrival(None, (Update(TO_MAIN, old, None),))  # type: ignore[arg-type]
+    assert "cannot be deleted" in (await push.check(broken))[0]
+    push._volumes = None  # type: ignore[assignment]
+    assert await push.check(arrival) == ["The push could not be checked; the server's log says why."]
+
+
+async def test_a_broken_volume_is_named(push: Push, volumes: VolumeManager) -> None:
+    old, new = next_commit(volumes)
+    (gitdir_of(volumes, REF) / "refs/heads/main").write_text("nothing\n")
+    said = await push.check(Arrival(None, (Update(TO_MAIN, old, new),)))
+    assert "is broken" in said[0]
+
+
+async def test_a_push_of_very_many_refs_is_refused(push: Push, volumes: VolumeManager) -> None:
+    old, new = next_commit(volumes)
+    arrival = Arrival(None, (Update(TO_MAIN, old, new),) * (MOST_UPDATES + 1))
+    assert await push.check(arrival) == ["One push may name 100 refs."]
