@@ -9,7 +9,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
+
+from llmos_lite.errors import Invalid
 
 BLOCK = 1 << 20
 
@@ -38,13 +40,20 @@ async def spooled(request: Request, data: Path, *, keep: bool = False) -> AsyncI
 
 
 async def _blocks(request: Request) -> AsyncIterator[bytes]:
-    """Yield the body in pieces that are worth a thread."""
+    """Yield the body in pieces that are worth a thread.
+
+    Raises:
+        Invalid: `request.broken_off`.
+    """
     block = bytearray()
-    async for piece in request.stream():
-        block += piece
-        if len(block) >= BLOCK:
-            yield bytes(block)
-            block.clear()
+    try:
+        async for piece in request.stream():
+            block += piece
+            if len(block) >= BLOCK:
+                yield bytes(block)
+                block.clear()
+    except ClientDisconnect:
+        raise Invalid("request.broken_off", "The client went away before it had sent everything.") from None
     yield bytes(block)
 
 

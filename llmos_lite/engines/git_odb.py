@@ -302,7 +302,7 @@ class Objects:
         """Tell whether a merge differs at one of the entries from every parent; other commits are taken as they are."""
         if not paths or len(self.commit(oid).parents) < 2:  # noqa: PLR2004 - a merge has two
             return True
-        return self._ask(lambda repo: _touches(repo[oid], paths, {}))
+        return self._ask(lambda repo: _touches(repo[oid].peel(pygit2.Commit), paths, {}))
 
     def _walk_branches(self, start: str, paths: Sequence[str]) -> Iterator[Commit]:
         """Walk a history with merges: libgit2 reads all of it before the first commit comes, to order it."""
@@ -376,7 +376,7 @@ def _step(
     oid: str, paths: Sequence[str], known: dict[str, tuple[str, ...]], repo: pygit2.Repository
 ) -> tuple[Commit | None, list[str]]:
     """Return a commit, or None when it changed none of the paths; and its parents."""
-    found = repo[oid]
+    found = repo[oid].peel(pygit2.Commit)
     wanted = not paths or _touches(found, paths, known)
     return parse_commit(oid, found.read_raw()) if wanted else None, [str(parent) for parent in found.parent_ids]
 

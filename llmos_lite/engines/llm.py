@@ -71,6 +71,14 @@ class Completion:
     finish: str = "stop"
 
 
+MOST_TOKENS = 1 << 40
+
+
+def token_count(said: int | None) -> int:
+    """Return a count that a provider gave, or 0 for one that cannot be meant."""
+    return said if said is not None and 0 <= said < MOST_TOKENS else 0
+
+
 Piece: TypeAlias = Delta | Completion
 
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from llmos_lite.engines.llm import ChatMessage, ChatRequest, Completion
+from llmos_lite.engines.llm import ChatMessage, ChatRequest, Completion, token_count
 from llmos_lite.engines.llm_http import HttpModel, ModelServer, decoded
 from llmos_lite.engines.sse import SseReader
 from llmos_lite.errors import UpstreamFailed
@@ -50,7 +50,8 @@ class _Usage(msgspec.Struct):
     @property
     def tokens_in(self) -> int:
         """Return all tokens of the prompt."""
-        return (self.input_tokens or 0) + (self.cache_read_input_tokens or 0) + (self.cache_creation_input_tokens or 0)
+        parts = (self.input_tokens, self.cache_read_input_tokens, self.cache_creation_input_tokens)
+        return token_count(sum(map(token_count, parts)))
 
 
 class _Block(msgspec.Struct):
@@ -128,7 +129,7 @@ class AnthropicModel(HttpModel):
             text="".join(block.text for block in message.content if block.type == "text"),
             model=message.model or model,
             tokens_in=message.usage.tokens_in,
-            tokens_out=message.usage.output_tokens or 0,
+            tokens_out=token_count(message.usage.output_tokens),
             finish=message.stop_reason or "end_turn",
         )
 
@@ -145,15 +146,15 @@ class _Stream:
         self._start = _Start(model=model)
         self._tokens_out, self._finish = 0, ""
         self._texts: list[str] = []
-        self._reader = SseReader()
+        self.reader = SseReader()
 
     def feed(self, data: bytes) -> str:
         """Return the text that came with these bytes."""
-        return self._taken(self._reader.feed(data))
+        return self._taken(self.reader.feed(data))
 
     def close(self) -> str:
         """Return the text that the end still held."""
-        return self._taken(self._reader.close())
+        return self._taken(self.reader.close())
 
     def completion(self) -> Completion:
         """Return the whole answer."""
@@ -176,7 +177,7 @@ class _Stream:
         self.ended = self.ended or event.type == "message_stop"
         self._start = event.message or self._start
         if event.usage is not None:
-            self._tokens_out = event.usage.output_tokens or self._tokens_out
+            self._tokens_out = token_count(event.usage.output_tokens) or self._tokens_out
         if event.delta is None:
             return ""
         self._finish = event.delta.stop_reason or self._finish

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
@@ -14,6 +15,7 @@ import msgspec
 from llmos_lite.engines.http_client import HttpClient, PlainClient, Reply
 from llmos_lite.engines.http_tls import TlsClient
 from llmos_lite.engines.llm import ChatRequest, Completion, Delta, Piece, gathered
+from llmos_lite.engines.sse import SseReader
 from llmos_lite.errors import Invalid, UpstreamFailed, UpstreamTimeout
 
 LARGEST_ANSWER = 8 << 20
@@ -74,6 +76,29 @@ def _too_large() -> UpstreamFailed:
     return UpstreamFailed("model.garbage", f"The model's answer is larger than {LARGEST_ANSWER >> 20} MiB.")
 
 
+class Silence:
+    """Notices a stream in which bytes come and nothing is said.
+
+    Args:
+        longest: seconds without an event.
+    """
+
+    def __init__(self, longest: float) -> None:
+        self._longest, self._events, self._since = longest, 0, time.monotonic()
+
+    def heard(self, events: int) -> None:
+        """Take note of how many events came so far.
+
+        Raises:
+            TimeoutError: none came for too long.
+        """
+        now = time.monotonic()
+        if events != self._events:
+            self._events, self._since = events, now
+        elif now - self._since > self._longest:
+            raise TimeoutError
+
+
 class ModelServer:
     """One base URL with its credential, and one pool of connections to it.
 
@@ -100,6 +125,10 @@ class ModelServer:
     def request(self, method: str, path: str, body: bytes = b"") -> Request:
         """Return a request; it is sent when its context is entered, and ended when that is left."""
         return Request(self, self._client.send(method, path, self._headers, body))
+
+    def silence(self) -> Silence:
+        """Return a watch over one stream."""
+        return Silence(self._timeout)
 
     async def close(self) -> None:
         """Close the pool."""
@@ -199,6 +228,8 @@ class Dialect(Protocol):
 
     ended: bool
     """Whether the provider said that this is all."""
+    reader: SseReader
+    """Counts the events: a line that is only kept open is silence, too."""
 
     def feed(self, data: bytes) -> str:
         """Return the text that came with these bytes of the stream.
@@ -267,9 +298,11 @@ class HttpModel(ABC):
                 yield whole
                 return
             dialect = self.dialect(model)
+            silence = self._server.silence()
             while not dialect.ended and (data := await answer.chunk()):
                 if text := dialect.feed(data):
                     yield Delta(text)
+                silence.heard(dialect.reader.events)
             if dialect.ended:
                 await answer.end()
             elif text := dialect.close():

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from llmos_lite.engines.llm import ChatMessage, ChatRequest, Completion
+from llmos_lite.engines.llm import ChatMessage, ChatRequest, Completion, token_count
 from llmos_lite.engines.llm_http import HttpModel, ModelServer, decoded
 from llmos_lite.engines.sse import SseReader
 from llmos_lite.errors import UpstreamFailed
@@ -88,14 +88,14 @@ class OpenAIModel(HttpModel):
     def whole(self, data: bytes, model: str) -> Completion:
         """Return the answer of a server that did not stream."""
         chat = _checked(decoded(_chat, data))
-        if not chat.choices or chat.choices[0].message is None:
-            raise UpstreamFailed("model.garbage", "The model answered without a message.")
-        first, usage = chat.choices[0], chat.usage or _Usage()
+        first, usage = chat.choices[0] if chat.choices else _Choice(), chat.usage or _Usage()
+        if first.message is None or first.message.content is None:
+            raise _no_message()
         return Completion(
-            text=(first.message.content if first.message else None) or "",
+            text=first.message.content,
             model=chat.model or model,
-            tokens_in=usage.prompt_tokens or 0,
-            tokens_out=usage.completion_tokens or 0,
+            tokens_in=token_count(usage.prompt_tokens),
+            tokens_out=token_count(usage.completion_tokens),
             finish=first.finish_reason or "stop",
         )
 
@@ -111,26 +111,33 @@ class _Stream:
         self.ended = False
         self._model, self._finish = model, ""
         self._usage = _Usage()
+        self._answered = False
         self._texts: list[str] = []
-        self._reader = SseReader()
+        self.reader = SseReader()
 
     def feed(self, data: bytes) -> str:
         """Return the text that came with these bytes."""
-        return self._taken(self._reader.feed(data))
+        return self._taken(self.reader.feed(data))
 
     def close(self) -> str:
         """Return the text that the end still held."""
-        text = self._taken(self._reader.close())
+        text = self._taken(self.reader.close())
         self.ended = self.ended or bool(self._finish)
         return text
 
     def completion(self) -> Completion:
-        """Return the whole answer."""
+        """Return the whole answer.
+
+        Raises:
+            UpstreamFailed: `model.garbage`, when no chunk was one of an answer.
+        """
+        if not self._answered:
+            raise _no_message()
         return Completion(
             text="".join(self._texts),
             model=self._model,
-            tokens_in=self._usage.prompt_tokens or 0,
-            tokens_out=self._usage.completion_tokens or 0,
+            tokens_in=token_count(self._usage.prompt_tokens),
+            tokens_out=token_count(self._usage.completion_tokens),
             finish=self._finish or "stop",
         )
 
@@ -143,11 +150,16 @@ class _Stream:
             chunk = _checked(decoded(_chat, data))
             self._usage, self._model = chunk.usage or self._usage, chunk.model or self._model
             for choice in chunk.choices or ():
+                self._answered = True
                 self._finish = choice.finish_reason or self._finish
                 if choice.delta is not None and choice.delta.content:
                     text += choice.delta.content
         self._texts.append(text)
         return text
+
+
+def _no_message() -> UpstreamFailed:
+    return UpstreamFailed("model.garbage", "The model answered without a message.")
 
 
 def _checked(chat: _Chat) -> _Chat:

@@ -21,6 +21,8 @@ class SseReader:
         self._rest = b""
         self._data: list[bytes] = []
         self._size = 0
+        self.events = 0
+        """How many events came so far; comments, which only keep a line open, are none."""
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Return the data of each event that `chunk` completes.
@@ -48,4 +50,5 @@ class SseReader:
             self._size += len(data)
         elif not line and self._data:
             events.append(b"\n".join(self._data))
+            self.events += 1
             self._data, self._size = [], 0

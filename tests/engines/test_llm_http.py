@@ -8,9 +8,10 @@ from contextlib import aclosing
 
 import pytest
 
-from llmos_lite.engines.llm import ChatRequest, Completion, Delta, LanguageModel
+from llmos_lite.engines import llm_http
+from llmos_lite.engines.llm import ChatRequest, Completion, Delta, LanguageModel, token_count
 from llmos_lite.engines.llm_anthropic import AnthropicModel, is_anthropic
-from llmos_lite.engines.llm_http import LARGEST_ANSWER, checked_url
+from llmos_lite.engines.llm_http import LARGEST_ANSWER, Silence, checked_url
 from llmos_lite.engines.llm_openai import OpenAIModel
 from llmos_lite.errors import Invalid, UpstreamFailed, UpstreamTimeout
 from tests.upstream import WORD, Upstream, running
@@ -238,6 +239,34 @@ async def test_a_server_may_leave_the_last_mark_out(upstream: Upstream) -> None:
     assert "".join(texts) == WORD * 3
     assert done is not None
     assert (done.finish, done.tokens_out) == ("stop", 3)
+
+
+def test_a_line_that_is_only_kept_open_is_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(llm_http.time, "monotonic", lambda: clock[0])
+    silence = Silence(3)
+    for clock[0], events in ((2.0, 1), (4.0, 2), (6.9, 2)):
+        silence.heard(events)
+    clock[0] = 7.1
+    with pytest.raises(TimeoutError):
+        silence.heard(2)
+
+
+async def test_a_stream_without_an_answer_in_it_is_garbage() -> None:
+    model = OpenAIModel("http://127.0.0.1:1/v1")
+    for said in (b'data: {"foo": 1}\n\ndata: [DONE]\n\n', b"data: [DONE]\n\n"):
+        stream = model.dialect("m")
+        stream.feed(said)
+        with pytest.raises(UpstreamFailed, match="without a message"):
+            stream.completion()
+    with pytest.raises(UpstreamFailed, match="without a message"):
+        model.whole(b'{"choices": [{"message": {"content": null}}]}', "m")
+    await model.close()
+
+
+@pytest.mark.parametrize(("said", "kept"), [(None, 0), (7, 7), (-5, 0), (9999999999999999999999, 0)])
+def test_a_count_that_cannot_be_meant_is_none(said: int | None, kept: int) -> None:
+    assert token_count(said) == kept
 
 
 async def test_connections_are_used_again(upstream: Upstream) -> None:

@@ -17,6 +17,7 @@ from llmos_lite.core.accounts.permissions import Actor, may_administer
 from llmos_lite.core.page import Page
 from llmos_lite.core.proposals import branches
 from llmos_lite.core.proposals.branches import PREFIX
+from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.traces.trace import make_ulid, now_ms
 from llmos_lite.engines.git import MAIN, Commit, VolumeInterface
 from llmos_lite.errors import Conflict, Forbidden, Invalid, NotFound
@@ -89,7 +90,7 @@ class Proposals:
             reason=reason,
             created=now_ms(),
         )
-        review = await asyncio.to_thread(self._review, actor, source, target)
+        review = await asyncio.to_thread(self._review, actor, skill_id, source, target)
         return await (self._propose(row) if review else self._merge_now(row))
 
     async def page(self, actor: Actor, *, state: str = "", limit: int = 50, cursor: str = "") -> Page[ProposalView]:
@@ -219,9 +220,9 @@ class Proposals:
 
     # -- who, what and where ----------------------------------------------------------------------------------------
 
-    def _review(self, actor: Actor, source: VolumeRef, target: VolumeRef) -> bool:
+    def _review(self, actor: Actor, skill_id: str, source: VolumeRef, target: VolumeRef) -> bool:
         """Tell whether the target's policy asks for a review; the source must be one that the actor may read."""
-        self._volumes.open(actor.principal, source)
+        _require_readable(self._volumes.open(actor.principal, source), skill_id)
         return self._volumes.open(PLATFORM, target).review_required
 
     async def _row(self, actor: Actor, proposal_id: str) -> ProposalRecord:
@@ -284,6 +285,20 @@ def _require_open(row: ProposalRecord) -> None:
 
 def _one_line(text: str) -> str:
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+
+
+def _require_readable(volume: GitVolume, skill_id: str) -> None:
+    """Raise unless a skill can be read as one: what is broken would break it for everybody.
+
+    Raises:
+        Invalid: `skill.unreadable`.
+        NotFound: `skill.unknown`.
+    """
+    skill = Skill.parse(skill_id, volume.read_skill(skill_id))
+    if skill.error is not None:
+        raise Invalid(
+            "skill.unreadable", f"The skill {skill_id!r} cannot be read: {skill.error}", hint="Mend it first."
+        )
 
 
 def _reason(text: str) -> str:

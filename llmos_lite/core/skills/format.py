@@ -10,7 +10,7 @@ import html
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -30,7 +30,7 @@ _STANDARD = ("name", "description", "license", "compatibility", "allowed-tools",
 _OURS = ("title", "category", "keywords")
 _EMPTY = frozenset({"", "~", "null", "Null", "NULL"})
 _HEADING = re.compile(r"^#{1,6}[ \t]+(.+?)[ \t#]*$", re.MULTILINE)
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 _TOOLS = re.compile(r"[^\s,()]+(?:\([^()]*\))?")
 
 
@@ -141,9 +141,15 @@ class Skill:
         _check_length(self.compatibility, COMPATIBILITY_LENGTH, "compatibility")
         if len(self.body) > LARGEST_FILE:
             raise Invalid("skill.too_large", "A skill may be 1 MiB long.", hint="Move material to files beside it.")
-        if "\0" in self.body or _has_surrogate(self.body):
+        if any(_is_no_text(text) for text in (self.body, *self._front_matter())):
             raise Invalid("skill.bad_text", "The skill holds characters that are no text.", hint="Save it as UTF-8.")
         return self
+
+    def _front_matter(self) -> Iterator[str]:
+        yield from (self.name, self.category, self.description, *self.keywords)
+        yield from (self.license, self.compatibility, self.allowed_tools)
+        for key, value in self._metadata().items():
+            yield from (key, value)
 
     def render(self) -> str:
         """Return the SKILL.md that the standard's validator accepts; the body follows unchanged.
@@ -195,8 +201,8 @@ def _decoded(text: str | bytes) -> tuple[str, str]:
     return text.removeprefix("\ufeff"), ""
 
 
-def _has_surrogate(text: str) -> bool:
-    return _SURROGATE.search(text) is not None
+def _is_no_text(text: str) -> bool:
+    return _NO_TEXT.search(text) is not None
 
 
 def _check_length(text: str, longest: int, noun: str) -> None:

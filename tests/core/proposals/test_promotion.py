@@ -104,6 +104,16 @@ async def test_a_promotion_needs_a_reason(house: House, reason: str) -> None:
         await house.proposals.promote(await house.actor("alice"), "my-skill", SRE, reason)
 
 
+async def test_what_cannot_be_read_is_not_brought_to_others(house: House) -> None:
+    await house.promote()
+    alices = house.volumes.open(PLATFORM, VolumeRef.user("alice"), write=True)
+    alices.store.commit({"skills/my-skill/SKILL.md": b"\xff\0 no text"}, "Break it", author_of("alice"))
+    with pytest.raises(Invalid) as refused:
+        await house.promote()
+    assert refused.value.code == "skill.unreadable"
+    assert house.volume(SRE).read_skill("my-skill") == SKILL
+
+
 async def test_an_unknown_skill_leaves_no_branch_behind(house: House) -> None:
     house.ask_for_reviews()
     with pytest.raises(NotFound) as refused:

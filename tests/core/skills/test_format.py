@@ -157,7 +157,16 @@ def test_a_byte_order_mark_and_windows_lines_are_read() -> None:
     assert (skill.name, skill.description, skill.body) == ("X", "d: e", "body\r\n")
 
 
-FIELD = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
+@pytest.mark.parametrize("field", ["name", "category", "description", "license", "body"])
+@pytest.mark.parametrize("text", ["half \ud83d", "a\0b"])
+def test_no_field_is_written_with_what_is_no_text(field: str, text: str) -> None:
+    given = {"description": "Does x.", field: text}
+    with pytest.raises(Invalid) as raised:
+        Skill(skill_id="x", **{"name": "x", **given}).render()  # type: ignore[arg-type]
+    assert raised.value.code == "skill.bad_text"
+
+
+FIELD = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=60)
 WORD = st.text("abcdefghij-:#'\"é中", min_size=1, max_size=12)
 
 

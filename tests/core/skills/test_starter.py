@@ -41,7 +41,7 @@ def test_each_says_when_to_use_it_and_how(skill_id: str) -> None:
     assert HEAD.sub("", text).lstrip().startswith("# ")
     assert "\n## When to use\n" in text
     assert re.search(r"\n## Approach\n\n1\. ", text)
-    assert len(text.splitlines()) < 100
+    assert len(text.splitlines()) < 130
 
 
 @pytest.mark.parametrize("skill_id", SKILLS)
