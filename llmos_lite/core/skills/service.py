@@ -34,8 +34,12 @@ class Directory(Protocol):
     async def all_teams(self) -> list[str]:
         """Return the id of every team."""
 
-    async def everybody(self) -> list[str]:
-        """Return the id of every person."""
+    async def named(self, user_id: str) -> object:
+        """Find a person by id, or make them where the settings allow it.
+
+        Raises:
+            NotFound: `user.unknown`.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,9 +327,10 @@ class SkillService:
         return PLATFORM
 
     async def _check_known(self, ref: VolumeRef) -> None:
-        known = {VolumeKind.TEAM: self._directory.all_teams, VolumeKind.USER: self._directory.everybody}
-        if ref.kind in known and ref.id not in await known[ref.kind]():
-            raise NotFound("volume.unknown", f"There is no volume {ref}.", hint="Create the team or the user first.")
+        if ref.kind is VolumeKind.USER:
+            await self._directory.named(ref.id)
+        elif ref.kind is VolumeKind.TEAM and ref.id not in await self._directory.all_teams():
+            raise NotFound("volume.unknown", f"There is no volume {ref}.", hint="Create the team first.")
 
     async def _seen(self, actor: Actor, skill_id: str, team_id: str | None = None) -> VolumeRef:
         """Return the volume whose skill the actor sees under this id; a broken one only when there is no other.

@@ -11,6 +11,7 @@ from llmos_lite.core.accounts.permissions import EVERYTHING, Actor, Role
 from llmos_lite.core.skills.manager import SkillsManager
 from llmos_lite.core.skills.service import SkillService
 from llmos_lite.engines.signing import Signer
+from llmos_lite.errors import NotFound
 from llmos_lite.volumes.access import PLATFORM, SYSTEM, VolumeRef
 from llmos_lite.volumes.git_volume import GitVolume
 from llmos_lite.volumes.manager import VolumeManager
@@ -34,8 +35,10 @@ class People:
     async def all_teams(self) -> list[str]:
         return ["sre", "data"]
 
-    async def everybody(self) -> list[str]:
-        return ["admin", "alice", "bob"]
+    async def named(self, user_id: str) -> str:
+        if user_id not in {"admin", "alice", "bob"}:
+            raise NotFound("user.unknown", "There is nobody of that name.")
+        return user_id
 
 
 @pytest.fixture
