@@ -215,6 +215,7 @@ class LocalJournal:
         self._volumes: dict[str, dict[int, None]] = {}
         self._traces: dict[str, list[int]] = {}
         self._batches: dict[str, tuple[int, _Fixed, Place]] = {}
+        self._leaving: set[int] = set()  # in Git already, and perhaps zeros here: nobody may read them any more
         self._finishing = threading.Lock()
         self._seqs = itertools.count(self._recover() + 1)
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
@@ -257,7 +258,7 @@ class LocalJournal:
     def get(self, trace_id: str) -> list[Entry]:
         """Return the events of one trace; see `Journal`."""
         with self._lock:
-            return [self._entry(seq) for seq in self._traces.get(trace_id, ())]
+            return [self._entry(seq) for seq in self._traces.get(trace_id, ()) if seq not in self._leaving]
 
     def pending(self, volume: str | None = None, *, after: int = 0, limit: int | None = None) -> list[Entry]:
         """Return events, oldest first; see `Journal`."""
@@ -287,10 +288,12 @@ class LocalJournal:
         """Forget a batch; see `Journal`."""
         with self._finishing:
             with self._lock:
-                places = [self._slots[entry.seq].place for entry in batch.entries if entry.seq in self._slots]
                 fixed = self._batches.get(batch.volume)
                 if fixed is not None and fixed[0] != batch.seq:
                     fixed = None  # this batch was finished before, and the next one is under way
+                seqs = fixed[1].seqs if fixed is not None else [entry.seq for entry in batch.entries]
+                places = [self._slots[seq].place for seq in seqs if seq in self._slots]
+                self._leaving.update(seqs)
             with _stored("empty the journal"):
                 self._log.finish(places)
                 if fixed is not None:  # after its events: without it, they would be folded again under other names
@@ -298,8 +301,9 @@ class LocalJournal:
             with self._lock:
                 if fixed is not None:
                     del self._batches[batch.volume]
-                for entry in batch.entries:
-                    self._forget(entry.seq)
+                for seq in seqs:
+                    self._forget(seq)
+                self._leaving.difference_update(seqs)
             with contextlib.suppress(LlmosError, OSError):  # what could not be freed now is freed by the next batch
                 self._carry()
                 self._log.collect()
@@ -326,7 +330,7 @@ class LocalJournal:
         entries = []
         for seq in seqs:
             with self._lock:  # for each one alone, so that the writer never waits for a whole batch
-                if seq in self._slots:
+                if seq in self._slots and seq not in self._leaving:
                     entries.append(self._entry(seq))
         return entries
 
