@@ -41,7 +41,8 @@ async def test_what_git_complains_about_is_kept(tmp_path: Path) -> None:
 async def test_git_that_waits_for_more_ends_all_the_same(gitdir: Path) -> None:
     async with running(Serving(gitdir, "git-upload-pack", protocol="version=2")) as child:
         assert await child.feed(b"0014command=ls-refs\n")
-    assert await child.failed() == "git ended with -9"
+    # killed, unless git was faster in seeing that its input had ended
+    assert await child.failed() in {"git ended with -9", "fatal: the remote end hung up unexpectedly"}
 
 
 def test_the_environment_holds_nothing_of_ours(gitdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
