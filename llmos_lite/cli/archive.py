@@ -59,7 +59,7 @@ def tar_stream(files: Iterable[Member]) -> Iterator[bytes]:
     """
     for member in files:
         info = tarfile.TarInfo(member.name)
-        info.size, info.mode = member.size, 0o644
+        info.size, info.mode = member.size, 0o755 if member.path.stat().st_mode & stat.S_IXUSR else 0o644
         yield info.tobuf(tarfile.PAX_FORMAT)
         yield from _content(member)
         yield bytes(-member.size % RECORD)

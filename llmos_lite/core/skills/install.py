@@ -16,7 +16,7 @@ from typing import IO, Literal
 
 from llmos_lite.core.skills.format import LARGEST_FILE, Skill
 from llmos_lite.core.skills.scan import Scanner, scan
-from llmos_lite.engines.git_objects import Author, Change, check_path
+from llmos_lite.engines.git_objects import Author, Change, File, check_path
 from llmos_lite.errors import Conflict, Invalid, LlmosError, NotFound, TooLarge
 from llmos_lite.volumes.access import ID_LENGTH, check_id
 from llmos_lite.volumes.git_volume import GitVolume
@@ -43,14 +43,14 @@ class Package:
     Args:
         name: of its folder or file, without `.md`.
         content: its Markdown.
-        files: further files by their path in the folder.
+        files: further files by their path in the folder; plain bytes are no program.
         is_folder: whether it came in the standard's form.
         problem: why it cannot be taken; empty when it can.
     """
 
     name: str
     content: bytes
-    files: Mapping[str, bytes] = field(default_factory=dict)
+    files: Mapping[str, bytes | File] = field(default_factory=dict)
     is_folder: bool = True
     problem: str = ""
 
@@ -83,7 +83,7 @@ def unpack(stream: IO[bytes]) -> list[Package]:
         Invalid: `install.not_an_archive`, `install.bad_path`.
         TooLarge: as `gather`.
     """
-    budget, files = _Budget(), {}
+    budget, files = _Budget(), dict[str, bytes | File]()
     try:
         with tarfile.open(fileobj=stream, mode="r|*") as archive:
             for member in archive:
@@ -93,24 +93,24 @@ def unpack(stream: IO[bytes]) -> list[Package]:
                 budget.take(member.size)
                 reader = archive.extractfile(member)
                 if reader and not LEFT_OUT & set(PurePosixPath(name).parts):
-                    files[name] = reader.read()
+                    files[name] = File(reader.read(), bool(member.mode & stat.S_IXUSR))
     except (tarfile.TarError, EOFError, OSError) as error:
         raise Invalid("install.not_an_archive", f"That is no tar archive: {error}.", hint="Send a .tar.") from error
     return packages_of(files)
 
 
-def packages_of(files: Mapping[str, bytes]) -> list[Package]:
+def packages_of(files: Mapping[str, bytes | File]) -> list[Package]:
     """Return the skills among files, by path: a folder with a SKILL.md, and Markdown files in no such folder."""
-    paths = {PurePosixPath(name): data for name, data in files.items()}
+    paths = {PurePosixPath(name): _as_file(content) for name, content in files.items()}
     roots = {path.parent for path in paths if path.name in {FILE, FILE.lower()}}
-    inside: dict[PurePosixPath, dict[str, bytes]] = {root: {} for root in roots}
+    inside: dict[PurePosixPath, dict[str, File]] = {root: {} for root in roots}
     flat: list[Package] = []
-    for path, data in paths.items():
+    for path, file in paths.items():
         root = next((parent for parent in path.parents if parent in roots), None)
         if root is not None:
-            inside[root][str(path.relative_to(root))] = data
+            inside[root][str(path.relative_to(root))] = file
         elif path.suffix.lower() == ".md" and not _NO_SKILLS.match(path.stem):
-            flat.append(Package(path.stem, data, is_folder=False))
+            flat.append(Package(path.stem, file.data, is_folder=False))
     folders = [_folder(root, inner) for root, inner in sorted(inside.items())]
     return [*folders, *flat]
 
@@ -163,7 +163,7 @@ class _Batch:
         if skill.skill_id in self._seen:
             raise Conflict("skill.exists", "Another skill of this batch has the same id.")
         findings = scan(self._scanners, skill)
-        files = {**package.files, FILE: content}
+        files = {name: _as_file(content) for name, content in package.files.items()} | {FILE: File(content)}
         for name in files:
             check_path(f"{folder_path(skill.skill_id)}/{name}")
         status = self._status(skill.skill_id, files)
@@ -171,15 +171,18 @@ class _Batch:
         if status in {"created", "updated"}:
             folder = folder_path(skill.skill_id)
             self.changes |= {folder: None, flat_path(skill.skill_id): None} if status == "updated" else {}
-            self.changes |= {f"{folder}/{name}": data for name, data in files.items()}
+            self.changes |= {f"{folder}/{name}": file for name, file in files.items()}
         return Installed(skill.skill_id, status, "; ".join(finding.message for finding in findings))
 
-    def _status(self, skill_id: str, files: Mapping[str, bytes]) -> Status:
+    def _status(self, skill_id: str, files: Mapping[str, File]) -> Status:
         entry = self._volume.skill_entry(skill_id)
         if entry is None:
             return "created"
         lead = len(folder_path(skill_id)) + 1
-        there = {file.path[lead:]: self._volume.store.blob(file.oid) for file in self._volume.skill_files(skill_id)}
+        there = {
+            file.path[lead:]: File(self._volume.store.blob(file.oid), file.executable)
+            for file in self._volume.skill_files(skill_id)
+        }
         if entry.is_folder and there == files:
             return "unchanged"
         if not self._replace:
@@ -207,9 +210,13 @@ def _id_of(name: str) -> str:
     return check_id(_NOT_ID.sub("-", name.casefold()).strip("-")[:ID_LENGTH].strip("-"), "skill")
 
 
-def _folder(root: PurePosixPath, files: dict[str, bytes]) -> Package:
+def _as_file(content: bytes | File) -> File:
+    return content if isinstance(content, File) else File(content)
+
+
+def _folder(root: PurePosixPath, files: dict[str, File]) -> Package:
     main = FILE if FILE in files else FILE.lower()
-    content = files.pop(main)
+    content = files.pop(main).data
     name = root.name or _named(content)
     return Package(name, content, files, problem=_too_much(files, content))
 
@@ -219,22 +226,21 @@ def _named(content: bytes) -> str:
     return Skill.parse("", content).name
 
 
-def _too_much(files: Mapping[str, bytes], content: bytes) -> str:
+def _too_much(files: Mapping[str, File], content: bytes) -> str:
     if len(content) > LARGEST_FILE:
         return "Its SKILL.md is larger than 1 MiB."
     if len(files) >= MOST_SKILL_FILES:
         return f"It has more than {MOST_SKILL_FILES} files."
-    if sum(map(len, files.values())) > MOST_SKILL_BYTES:
+    if sum(len(file.data) for file in files.values()) > MOST_SKILL_BYTES:
         return f"It is larger than {MOST_SKILL_BYTES >> 20} MiB."
     folded = [name.casefold() for name in files]
     return "Two of its files differ only in upper and lower case." if len(set(folded)) < len(folded) else ""
 
 
-def _files_at(path: Path, budget: _Budget) -> dict[str, bytes]:
+def _files_at(path: Path, budget: _Budget) -> dict[str, bytes | File]:
     if path.is_file():
-        budget.take(path.stat().st_size)
         skill = path.name in {FILE, FILE.lower()}
-        return {str(Path(path.resolve().parent.name, path.name)) if skill else path.name: path.read_bytes()}
+        return {str(Path(path.resolve().parent.name, path.name)) if skill else path.name: _read(path, budget)}
     if not path.is_dir():
         raise NotFound("path.missing", f"There is no file or folder {path}.", hint="Correct the path.")
     root = path.resolve()
@@ -244,9 +250,10 @@ def _files_at(path: Path, budget: _Budget) -> dict[str, bytes]:
     }
 
 
-def _read(path: Path, budget: _Budget) -> bytes:
-    budget.take(path.lstat().st_size)
-    return path.read_bytes()
+def _read(path: Path, budget: _Budget) -> File:
+    found = path.stat()
+    budget.take(found.st_size)
+    return File(path.read_bytes(), bool(found.st_mode & stat.S_IXUSR))
 
 
 def _walk(root: Path) -> Iterator[Path]:

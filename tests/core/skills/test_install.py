@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 from conftest import ALICE, skill_text
 
+from llmos_lite.cli.archive import members, tar_stream
 from llmos_lite.core.skills import install as install_module
 from llmos_lite.core.skills.install import Package, gather, install, packages_of, unpack
 from llmos_lite.core.skills.scan import Finding, Severity
 from llmos_lite.core.skills.service import SkillService
+from llmos_lite.engines.git import File
 from llmos_lite.errors import Invalid, NotFound, TooLarge
 from llmos_lite.volumes.git_volume import GitVolume, author_of
 
@@ -183,7 +185,10 @@ def test_a_huge_text_and_bad_bytes_are_refused(own: GitVolume) -> None:
 def test_an_archive_is_read_in_memory() -> None:
     files = {"lib/tea/SKILL.md": TEA, "lib/tea/x.txt": b"x", "lib/mate-tea.md": FLAT, "lib/.git/SKILL.md": TEA}
     packages = unpack(archive(files))
-    assert [(package.name, dict(package.files)) for package in packages] == [("tea", {"x.txt": b"x"}), ("mate-tea", {})]
+    assert [(package.name, dict(package.files)) for package in packages] == [
+        ("tea", {"x.txt": File(b"x")}),
+        ("mate-tea", {}),
+    ]
 
 
 def test_a_skill_packed_without_its_folder_is_named_by_its_text() -> None:
@@ -235,6 +240,16 @@ def test_scanners_refuse_one_skill_and_let_the_others_in(own: GitVolume) -> None
         ("refused", "The skill bad was refused: Looked at it."),
         ("created", "Looked at it."),
     ]
+
+
+def test_a_script_stays_one_that_runs(own: GitVolume, tmp_path: Path) -> None:
+    library = tree(tmp_path)
+    (library / "tea/scripts/boil.sh").chmod(0o755)
+    (tea,) = unpack(io.BytesIO(b"".join(tar_stream(members([library / "tea"])))))
+    assert gather([library / "tea"]) == [tea]
+    install(own, [tea], AUTHOR)
+    runs = {entry.path: entry.executable for entry in own.skill_files("tea")}
+    assert runs == {"skills/tea/SKILL.md": False, "skills/tea/scripts/boil.sh": True}
 
 
 async def test_the_service_installs_for_whoever_may(service: SkillService) -> None:
