@@ -1,13 +1,14 @@
 """The rows: accounts, which are the only copy, and a catalog of what Git holds, which can be rebuilt.
 
 `traces`, `trace_skills`, `trace_events`, `skills`, `patterns` and `pattern_members` are rebuilt by `llmos reindex`;
-`proposals` from the branches `pr/*`; `users`, `teams`, `members` are not. `runs` is the log of long work.
+`proposals` from the branches `pr/*`; `users`, `identities`, `api_keys`, `teams`, `members`, `invitations` are not. `runs` is the log of long work.
+`audit` only grows; `usage` and `budgets` say what was used, and what may be.
 Times are integers: milliseconds since the epoch, UTC.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Float, ForeignKey, Index, Integer, MetaData, String, Text
+from sqlalchemy import DDL, BigInteger, Boolean, Float, ForeignKey, Index, Integer, MetaData, String, Text, event
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 ID = String(64)
@@ -40,15 +41,50 @@ class UserRow(Table):
     share: Mapped[str] = mapped_column(String(10), default="digest")
     active: Mapped[bool] = mapped_column(Boolean, default=True)
     created: Mapped[int] = mapped_column(BigInteger)
+    kind: Mapped[str] = mapped_column(String(10), default="person")
+    service_of: Mapped[str] = mapped_column(VOLUME, default="")
+    email: Mapped[str | None] = mapped_column(String(254), unique=True)
+
+
+class IdentityRow(Table):
+    """A name under which another system knows a person: `provider` is that system, `subject` the person's id there."""
+
+    __tablename__ = "identities"
+    provider: Mapped[str] = mapped_column(ID, primary_key=True)
+    subject: Mapped[str] = mapped_column(String(255), primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.user_id", ondelete="CASCADE"), index=True)
+
+
+class ApiKeyRow(Table):
+    """An API key; of the key itself only its SHA-256 is kept, in hex.
+
+    `key_id` is the part of the key that may be shown; `scopes` and `teams` are separated by spaces, `teams` being NULL
+    for all of the owner's; `parent` is the key that made this one; `expires`, `revoked` and `last_used` are 0 for never.
+    """
+
+    __tablename__ = "api_keys"
+    key_id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.user_id", ondelete="CASCADE"), index=True)
+    name: Mapped[str] = mapped_column(String(200), default="")
+    digest: Mapped[str] = mapped_column(String(64))
+    scopes: Mapped[str] = mapped_column(Text)
+    teams: Mapped[str | None] = mapped_column(Text)
+    parent: Mapped[str] = mapped_column(String(16), default="", index=True)
+    created: Mapped[int] = mapped_column(BigInteger)
+    created_by: Mapped[str] = mapped_column(ID)
+    expires: Mapped[int] = mapped_column(BigInteger, default=0)
+    revoked: Mapped[int] = mapped_column(BigInteger, default=0)
+    last_used: Mapped[int] = mapped_column(BigInteger, default=0)
 
 
 class TeamRow(Table):
-    """A team."""
+    """A team; `archived` is 0, or when it was deleted: its id and its volume stay."""
 
     __tablename__ = "teams"
     team_id: Mapped[str] = mapped_column(ID, primary_key=True)
     name: Mapped[str] = mapped_column(String(200), default="")
     created: Mapped[int] = mapped_column(BigInteger)
+    archived: Mapped[int] = mapped_column(BigInteger, default=0)
 
 
 class MemberRow(Table):
@@ -59,6 +95,26 @@ class MemberRow(Table):
     user_id: Mapped[str] = mapped_column(ForeignKey("users.user_id", ondelete="CASCADE"), primary_key=True, index=True)
     role: Mapped[str] = mapped_column(String(20), default="user")
     created: Mapped[int] = mapped_column(BigInteger)
+
+
+class InvitationRow(Table):
+    """An invitation by link, of which only the SHA-256 is kept; `team_id` is NULL for one to the instance alone.
+
+    `accepted`, `revoked` and `expires` are times; the first two are 0 as long as that did not happen.
+    """
+
+    __tablename__ = "invitations"
+    invitation_id: Mapped[str] = mapped_column(ULID, primary_key=True)
+    digest: Mapped[str] = mapped_column(String(64), unique=True)
+    team_id: Mapped[str | None] = mapped_column(ForeignKey("teams.team_id", ondelete="CASCADE"), index=True)
+    role: Mapped[str] = mapped_column(String(20), default="user")
+    name: Mapped[str] = mapped_column(String(200), default="")
+    created: Mapped[int] = mapped_column(BigInteger)
+    created_by: Mapped[str] = mapped_column(ID)
+    expires: Mapped[int] = mapped_column(BigInteger)
+    accepted: Mapped[int] = mapped_column(BigInteger, default=0)
+    accepted_by: Mapped[str] = mapped_column(ID, default="")
+    revoked: Mapped[int] = mapped_column(BigInteger, default=0)
 
 
 class TraceRow(Table):
@@ -208,3 +264,82 @@ class ProposalRow(Table):
     created: Mapped[int] = mapped_column(BigInteger)
     decided: Mapped[int] = mapped_column(BigInteger, default=0)
     decided_by: Mapped[str] = mapped_column(ID, default="")
+
+
+class AuditRow(Table):
+    """Who did what to what; `hash` covers the row and, by `prev`, every row before it. The database refuses changes.
+
+    `about` is the volume that it concerns, or nothing; `detail` is a JSON object of strings.
+    """
+
+    __tablename__ = "audit"
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    time: Mapped[int] = mapped_column(BigInteger)
+    actor: Mapped[str] = mapped_column(ID)
+    owner: Mapped[str] = mapped_column(ID)
+    credential: Mapped[str] = mapped_column(String(120))
+    client: Mapped[str] = mapped_column(String(64))
+    request_id: Mapped[str] = mapped_column(String(64))
+    action: Mapped[str] = mapped_column(String(64))
+    target: Mapped[str] = mapped_column(String(200))
+    about: Mapped[str] = mapped_column(VOLUME)
+    result: Mapped[str] = mapped_column(String(10))
+    code: Mapped[str] = mapped_column(String(64))
+    detail: Mapped[str] = mapped_column(Text)
+    prev: Mapped[str] = mapped_column(String(64))
+    hash: Mapped[str] = mapped_column(String(64))
+
+    __table_args__ = (
+        Index("ix_audit_actor_seq", "actor", "seq"),
+        Index("ix_audit_about_seq", "about", "seq"),
+        Index("ix_audit_action_seq", "action", "seq"),
+    )
+
+
+APPEND_ONLY = {
+    "sqlite": tuple(
+        f"CREATE TRIGGER audit_no_{verb.lower()} BEFORE {verb} ON audit "
+        "BEGIN SELECT RAISE(ABORT, 'the audit log only grows'); END"
+        for verb in ("UPDATE", "DELETE")
+    ),
+    "postgresql": (
+        "CREATE FUNCTION audit_only_grows() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'the audit log only grows'; END $$",
+        "CREATE TRIGGER audit_no_change BEFORE UPDATE OR DELETE ON audit "
+        "FOR EACH ROW EXECUTE FUNCTION audit_only_grows()",
+        "CREATE TRIGGER audit_no_truncate BEFORE TRUNCATE ON audit EXECUTE FUNCTION audit_only_grows()",
+    ),
+}
+"""What makes a database refuse to change or delete rows of `audit`, by dialect."""
+
+for _dialect, _statements in APPEND_ONLY.items():
+    for _statement in _statements:
+        event.listen(Table.metadata.tables["audit"], "after_create", DDL(_statement).execute_if(dialect=_dialect))
+
+
+class UsageRow(Table):
+    """What a subject (`user:alice`, `team:sre`, `key:llmos_0a1b`) used of models in a month (`2026-11`, UTC).
+
+    `micros` is money in millionths of the unit that the prices are in.
+    """
+
+    __tablename__ = "usage"
+    subject: Mapped[str] = mapped_column(VOLUME, primary_key=True)
+    month: Mapped[str] = mapped_column(String(7), primary_key=True)
+    requests: Mapped[int] = mapped_column(BigInteger)
+    tokens_in: Mapped[int] = mapped_column(BigInteger)
+    tokens_out: Mapped[int] = mapped_column(BigInteger)
+    micros: Mapped[int] = mapped_column(BigInteger)
+
+
+class BudgetRow(Table):
+    """What a subject may use, where it differs from the settings; null takes the setting, 0 is no limit."""
+
+    __tablename__ = "budgets"
+    subject: Mapped[str] = mapped_column(VOLUME, primary_key=True)
+    requests: Mapped[int | None] = mapped_column(Integer)
+    streams: Mapped[int | None] = mapped_column(Integer)
+    tokens: Mapped[int | None] = mapped_column(BigInteger)
+    micros: Mapped[int | None] = mapped_column(BigInteger)
+    changed: Mapped[int] = mapped_column(BigInteger)
+    changed_by: Mapped[str] = mapped_column(ID)

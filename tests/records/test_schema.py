@@ -23,13 +23,16 @@ def database(path: Path) -> Database:
 
 
 def dump(connection: Connection) -> list[tuple[str, str, str, list[tuple[object, ...]]]]:
-    """Return every table and index with its columns, in an order that no way of making them decides."""
+    """Return every table and index with its columns, in an order that no way of making them decides; and triggers."""
     names = connection.execute(text("SELECT type, name, tbl_name FROM sqlite_master ORDER BY type, name")).all()
+    triggers = connection.execute(text("SELECT sql, name, tbl_name FROM sqlite_master WHERE type = 'trigger'")).all()
     pragma = {"table": "table_info", "index": "index_info"}
-    return [
+    columns = [
         (kind, name, table, sorted(tuple(row) for row in connection.execute(text(f"PRAGMA {pragma[kind]}('{name}')"))))
         for kind, name, table in names
+        if kind in pragma
     ]
+    return columns + [(sql, name, table, []) for sql, name, table in sorted(triggers)]
 
 
 async def test_both_ways_end_in_the_same_tables(tmp_path: Path) -> None:

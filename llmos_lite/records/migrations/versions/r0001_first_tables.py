@@ -5,12 +5,62 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from llmos_lite.records.tables import APPEND_ONLY
+
 revision = "0001"
 down_revision = None
 
 
 def upgrade() -> None:
     """Go to this revision."""
+    op.create_table(
+        "audit",
+        sa.Column("seq", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("time", sa.BigInteger(), nullable=False),
+        sa.Column("actor", sa.String(length=64), nullable=False),
+        sa.Column("owner", sa.String(length=64), nullable=False),
+        sa.Column("credential", sa.String(length=120), nullable=False),
+        sa.Column("client", sa.String(length=64), nullable=False),
+        sa.Column("request_id", sa.String(length=64), nullable=False),
+        sa.Column("action", sa.String(length=64), nullable=False),
+        sa.Column("target", sa.String(length=200), nullable=False),
+        sa.Column("about", sa.String(length=80), nullable=False),
+        sa.Column("result", sa.String(length=10), nullable=False),
+        sa.Column("code", sa.String(length=64), nullable=False),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.Column("prev", sa.String(length=64), nullable=False),
+        sa.Column("hash", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("seq", name=op.f("pk_audit")),
+    )
+    with op.batch_alter_table("audit", schema=None) as batch_op:
+        batch_op.create_index("ix_audit_about_seq", ["about", "seq"], unique=False)
+        batch_op.create_index("ix_audit_action_seq", ["action", "seq"], unique=False)
+        batch_op.create_index("ix_audit_actor_seq", ["actor", "seq"], unique=False)
+
+    for statement in APPEND_ONLY.get(op.get_bind().dialect.name, ()):
+        op.execute(statement)
+
+    op.create_table(
+        "budgets",
+        sa.Column("subject", sa.String(length=80), nullable=False),
+        sa.Column("requests", sa.Integer(), nullable=True),
+        sa.Column("streams", sa.Integer(), nullable=True),
+        sa.Column("tokens", sa.BigInteger(), nullable=True),
+        sa.Column("micros", sa.BigInteger(), nullable=True),
+        sa.Column("changed", sa.BigInteger(), nullable=False),
+        sa.Column("changed_by", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("subject", name=op.f("pk_budgets")),
+    )
+    op.create_table(
+        "usage",
+        sa.Column("subject", sa.String(length=80), nullable=False),
+        sa.Column("month", sa.String(length=7), nullable=False),
+        sa.Column("requests", sa.BigInteger(), nullable=False),
+        sa.Column("tokens_in", sa.BigInteger(), nullable=False),
+        sa.Column("tokens_out", sa.BigInteger(), nullable=False),
+        sa.Column("micros", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("subject", "month", name=op.f("pk_usage")),
+    )
     op.create_table(
         "patterns",
         sa.Column("pattern_id", sa.String(length=64), nullable=False),
@@ -83,6 +133,7 @@ def upgrade() -> None:
         sa.Column("team_id", sa.String(length=64), nullable=False),
         sa.Column("name", sa.String(length=200), nullable=False),
         sa.Column("created", sa.BigInteger(), nullable=False),
+        sa.Column("archived", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("team_id", name=op.f("pk_teams")),
     )
     op.create_table(
@@ -140,8 +191,70 @@ def upgrade() -> None:
         sa.Column("share", sa.String(length=10), nullable=False),
         sa.Column("active", sa.Boolean(), nullable=False),
         sa.Column("created", sa.BigInteger(), nullable=False),
+        sa.Column("kind", sa.String(length=10), nullable=False),
+        sa.Column("service_of", sa.String(length=80), nullable=False),
+        sa.Column("email", sa.String(length=254), nullable=True),
         sa.PrimaryKeyConstraint("user_id", name=op.f("pk_users")),
+        sa.UniqueConstraint("email", name=op.f("uq_users_email")),
     )
+    op.create_table(
+        "identities",
+        sa.Column("provider", sa.String(length=64), nullable=False),
+        sa.Column("subject", sa.String(length=255), nullable=False),
+        sa.Column("user_id", sa.String(length=64), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["users.user_id"], name=op.f("fk_identities_user_id_users"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("provider", "subject", name=op.f("pk_identities")),
+    )
+    with op.batch_alter_table("identities", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_identities_user_id"), ["user_id"], unique=False)
+
+    op.create_table(
+        "api_keys",
+        sa.Column("key_id", sa.String(length=16), nullable=False),
+        sa.Column("user_id", sa.String(length=64), nullable=False),
+        sa.Column("name", sa.String(length=200), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("scopes", sa.Text(), nullable=False),
+        sa.Column("teams", sa.Text(), nullable=True),
+        sa.Column("parent", sa.String(length=16), nullable=False),
+        sa.Column("created", sa.BigInteger(), nullable=False),
+        sa.Column("created_by", sa.String(length=64), nullable=False),
+        sa.Column("expires", sa.BigInteger(), nullable=False),
+        sa.Column("revoked", sa.BigInteger(), nullable=False),
+        sa.Column("last_used", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["users.user_id"], name=op.f("fk_api_keys_user_id_users"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("key_id", name=op.f("pk_api_keys")),
+    )
+    with op.batch_alter_table("api_keys", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_api_keys_parent"), ["parent"], unique=False)
+        batch_op.create_index(batch_op.f("ix_api_keys_user_id"), ["user_id"], unique=False)
+
+    op.create_table(
+        "invitations",
+        sa.Column("invitation_id", sa.String(length=26), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("team_id", sa.String(length=64), nullable=True),
+        sa.Column("role", sa.String(length=20), nullable=False),
+        sa.Column("name", sa.String(length=200), nullable=False),
+        sa.Column("created", sa.BigInteger(), nullable=False),
+        sa.Column("created_by", sa.String(length=64), nullable=False),
+        sa.Column("expires", sa.BigInteger(), nullable=False),
+        sa.Column("accepted", sa.BigInteger(), nullable=False),
+        sa.Column("accepted_by", sa.String(length=64), nullable=False),
+        sa.Column("revoked", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["team_id"], ["teams.team_id"], name=op.f("fk_invitations_team_id_teams"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("invitation_id", name=op.f("pk_invitations")),
+        sa.UniqueConstraint("digest", name=op.f("uq_invitations_digest")),
+    )
+    with op.batch_alter_table("invitations", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_invitations_team_id"), ["team_id"], unique=False)
+
     op.create_table(
         "members",
         sa.Column("team_id", sa.String(length=64), nullable=False),
@@ -207,6 +320,19 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_members_user_id"))
 
     op.drop_table("members")
+    with op.batch_alter_table("invitations", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_invitations_team_id"))
+
+    op.drop_table("invitations")
+    with op.batch_alter_table("api_keys", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_api_keys_user_id"))
+        batch_op.drop_index(batch_op.f("ix_api_keys_parent"))
+
+    op.drop_table("api_keys")
+    with op.batch_alter_table("identities", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_identities_user_id"))
+
+    op.drop_table("identities")
     op.drop_table("users")
     with op.batch_alter_table("traces", schema=None) as batch_op:
         batch_op.drop_index("ix_traces_volume_trace_id")
@@ -235,3 +361,11 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_patterns_volume"))
 
     op.drop_table("patterns")
+    op.drop_table("usage")
+    op.drop_table("budgets")
+    with op.batch_alter_table("audit", schema=None) as batch_op:
+        batch_op.drop_index("ix_audit_actor_seq")
+        batch_op.drop_index("ix_audit_action_seq")
+        batch_op.drop_index("ix_audit_about_seq")
+
+    op.drop_table("audit")
