@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import itertools
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -118,12 +119,21 @@ class LocalGitStore(VolumeInterface):
         """Paths of the work tree that the last full comparison did not adopt, and why."""
         self._counted: tuple[str, int] = ("", 0)
 
+    def namespace(self, name: str) -> LocalGitStore:
+        """Return this repository, under the same lock, with the refs `refs/<name>/` for branches.
+
+        Stock git neither clones nor shows them, and nobody pushes to them.
+        """
+        found = copy.copy(self)
+        found._refs, found.work_tree = Refs(self.gitdir, f"refs/{check_branch(name)}/"), None  # noqa: SLF001 - our own copy
+        return found
+
     # Reading
 
     def head(self, branch: str = MAIN) -> str | None:  # noqa: D102 - the protocol says it
         return self._refs.read(branch)
 
-    def tree(self, prefix: str = "", *, at: str | None = None) -> list[Entry]:  # noqa: D102
+    def tree(self, prefix: str = "", *, at: str | None = None) -> Sequence[Entry]:  # noqa: D102
         root = self._root(at)
         return self._objects.entries(root, prefix) if root else []
 

@@ -21,6 +21,7 @@ from llmos_lite.errors import Conflict, Invalid, Unavailable
 
 OID = re.compile(r"[0-9a-f]{40}")
 _BRANCH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(?:/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
+HEADS = "refs/heads/"
 _RACY = 50_000_000
 """Nanoseconds: a file changed this recently may change again without a new time, so its content is not remembered."""
 
@@ -56,11 +57,12 @@ class Refs:
 
     Args:
         gitdir: the repository's own folder.
+        namespace: where they are; `refs/heads/` are those that stock git calls branches.
     """
 
-    def __init__(self, gitdir: Path) -> None:
-        self._gitdir = gitdir
-        self._heads = f"{gitdir}/refs/heads/"
+    def __init__(self, gitdir: Path, namespace: str = HEADS) -> None:
+        self._gitdir, self._namespace = gitdir, namespace
+        self._heads = f"{gitdir}/{namespace}"
         self._seen: dict[str, tuple[tuple[int, int, int], str]] = {}
         self._packed: tuple[tuple[int, int, int], dict[str, str]] | None = None
 
@@ -186,7 +188,7 @@ class Refs:
             stat = os.stat(path)  # noqa: PTH116 - as in read
             stamp = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
             if self._packed is None or self._packed[0] != stamp:
-                self._packed = (stamp, _parse_packed(Path(path).read_text()))
+                self._packed = (stamp, _parse_packed(Path(path).read_text(), self._namespace))
         except FileNotFoundError:
             return {}
         return self._packed[1]
@@ -197,7 +199,7 @@ class Refs:
         path = self._gitdir / "packed-refs"
         with self._locked(path) as lock:
             lines = path.read_text().splitlines(keepends=True)
-            kept = [line for line in lines if not line.rstrip().endswith(f" refs/heads/{name}")]
+            kept = [line for line in lines if not line.rstrip().endswith(f" {self._namespace}{name}")]
             with os.fdopen(lock.handle, "w", closefd=False) as file:
                 file.writelines(kept)
             os.fsync(lock.handle)
@@ -205,9 +207,8 @@ class Refs:
         self._packed = None
 
 
-def _parse_packed(text: str) -> dict[str, str]:
+def _parse_packed(text: str, prefix: str) -> dict[str, str]:
     lines = (line.split(" ", 1) for line in text.splitlines() if line and line[0] not in "#^")
-    prefix = "refs/heads/"
     return {name.removeprefix(prefix): oid for oid, name in lines if name.startswith(prefix)}
 
 

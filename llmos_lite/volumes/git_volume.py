@@ -72,6 +72,7 @@ class GitVolume:
         ref: its name.
         store: keeps skills, memory and metadata; read-only when the handle is.
         traces: keeps the segments of traces, a branch for each month.
+        notes: keeps what is noted about the volume beside its files, as the events of proposals.
         writable: whether this handle may write.
         files: adopts edits by hand; None where nobody can make any.
     """
@@ -82,10 +83,11 @@ class GitVolume:
         store: VolumeInterface,
         traces: VolumeInterface,
         *,
+        notes: VolumeInterface,
         writable: bool,
         files: EditedByHand | None = None,
     ) -> None:
-        self.ref, self.store, self.traces, self.writable = ref, store, traces, writable
+        self.ref, self.store, self.traces, self.notes, self.writable = ref, store, traces, notes, writable
         self._files = files if writable else None
         self._listed: tuple[str, list[SkillEntry]] = ("", [])
 

@@ -38,6 +38,8 @@ _OPEN_VOLUMES = 256
 
 _FOLDERS = {VolumeKind.SYSTEM: "system", VolumeKind.TEAM: "teams", VolumeKind.USER: "users"}
 _TRACES = "traces.git"
+_NOTES = "llmos"
+"""Folder of `refs/` with what is noted about a volume; no client of Git sees it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,12 +255,13 @@ class VolumeManager:
         author = author_of(ref.id) if ref.kind is VolumeKind.USER else LOCAL_FILES
         store = LocalGitStore(folder, signer=self._signer, hand_edits=HandEdits(author, describe_edits))
         traces = LocalGitStore(folder / _TRACES, signer=self._signer, bare=True)
+        notes = store.namespace(_NOTES)
         reading = ReadOnlyStore(store, str(ref)), ReadOnlyStore(traces, str(ref))
         return _Opened(
             store,
             traces,
-            GitVolume(ref, *reading, writable=False),
-            GitVolume(ref, store, traces, writable=True, files=store),
+            GitVolume(ref, *reading, notes=ReadOnlyStore(notes, str(ref)), writable=False),
+            GitVolume(ref, store, traces, notes=notes, writable=True, files=store),
         )
 
     def _create(self, ref: VolumeRef) -> None:

@@ -337,3 +337,23 @@ def test_a_killed_writer_loses_nothing_and_blocks_nobody(tmp_path: Path, *, bare
 @pytest.mark.parametrize("bare", [False, True], ids=["tree", "bare"])
 def test_a_hundred_kills(tmp_path: Path, *, bare: bool) -> None:
     kill_rounds(tmp_path, 100, bare=bare)
+
+
+def test_notes_lie_in_the_same_repository_and_nobody_clones_them(bare: LocalGitStore, tmp_path: Path) -> None:
+    main = bare.commit({"a": b"1"}, "One", ALICE)
+    notes = bare.namespace("llmos")
+    with bare.lock():
+        made = notes.commit({"x": b"noted"}, "Note", ALICE, branch="events")
+    assert (notes.branches(), bare.branches()) == ({"events": made.oid}, {"main": main.oid})
+    assert (notes.read("x", at="events"), bare.head("events")) == (b"noted", None)
+    assert git(bare, "for-each-ref", "--format=%(refname)").split() == ["refs/heads/main", "refs/llmos/events"]
+    git(bare, "pack-refs", "--all")
+    assert notes.head("events") == made.oid
+    again = notes.commit({"x": b"noted again"}, "Note", ALICE, branch="events")
+    assert again.parents == (made.oid,)
+    git(bare, "clone", "-q", "--no-local", str(bare.path), str(tmp_path / "clone"))
+    with pytest.raises(subprocess.CalledProcessError):
+        git(bare, "--git-dir", str(tmp_path / "clone/.git"), "cat-file", "-e", made.oid)
+    notes.delete_branch("events")
+    assert notes.branches() == {}
+    fsck(bare)
