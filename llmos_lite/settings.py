@@ -52,6 +52,15 @@ class Settings:
     max_import: int = _setting("LLMOS_MAX_IMPORT", "Largest file sent to the importer, in bytes.", default=1 << 30)
     max_push: int = _setting("LLMOS_MAX_PUSH", "Largest push with git, in bytes.", default=256 << 20)
 
+    allow_private_urls: bool = _setting(
+        "LLMOS_ALLOW_PRIVATE_URLS",
+        "Let people name addresses inside this server's own network, and `http://`, for remotes.",
+        default=False,
+    )
+    remote_folder: str = _setting(
+        "LLMOS_REMOTE_FOLDER", "Folder that `file://` remotes may lie in, as a mounted disk; empty is none.", default=""
+    )
+
     fold_events: int = _setting(
         "LLMOS_FOLD_EVENTS", "Fold a volume's journal into Git at this many events ...", default=256
     )

@@ -343,3 +343,47 @@ class BudgetRow(Table):
     micros: Mapped[int | None] = mapped_column(BigInteger)
     changed: Mapped[int] = mapped_column(BigInteger)
     changed_by: Mapped[str] = mapped_column(ID)
+
+
+class RemoteRow(Table):
+    """Another repository that a volume's skills, or its traces, are mirrored to or pulled from; and how that goes.
+
+    `secret` is sealed. `head` is our commit at the last look, `theirs` the one there, `proposed` the last one of theirs
+    that became a proposal. `sent` is JSON: by month, the commits that a mirror of traces may hold. `erasing` is the time
+    since when it has to be told of an erasure. `removed` keeps the name of a place that traces were sent to.
+    """
+
+    __tablename__ = "remotes"
+    remote_id: Mapped[str] = mapped_column(ULID, primary_key=True)
+    volume: Mapped[str] = mapped_column(VOLUME)
+    name: Mapped[str] = mapped_column(ID)
+    url: Mapped[str] = mapped_column(String(1000))
+    branch: Mapped[str] = mapped_column(String(200), default="main")
+    traces: Mapped[bool] = mapped_column(Boolean, default=False)
+    direction: Mapped[str] = mapped_column(String(10))
+    timing: Mapped[str] = mapped_column(String(10))
+    cron: Mapped[str] = mapped_column(String(100), default="")
+    trust: Mapped[bool] = mapped_column(Boolean, default=False)
+    active: Mapped[bool] = mapped_column(Boolean, default=True)
+    credential: Mapped[str] = mapped_column(String(10), default="")
+    username: Mapped[str] = mapped_column(String(200), default="")
+    secret: Mapped[str] = mapped_column(Text, default="")
+    public_key: Mapped[str] = mapped_column(Text, default="")
+    created: Mapped[int] = mapped_column(BigInteger)
+    created_by: Mapped[str] = mapped_column(ID)
+    removed: Mapped[int] = mapped_column(BigInteger, default=0)
+    state: Mapped[str] = mapped_column(String(10), default="new")
+    problem: Mapped[str] = mapped_column(Text, default="")
+    ahead: Mapped[int] = mapped_column(Integer, default=0)
+    behind: Mapped[int] = mapped_column(Integer, default=0)
+    tried: Mapped[int] = mapped_column(BigInteger, default=0)
+    succeeded: Mapped[int] = mapped_column(BigInteger, default=0)
+    failures: Mapped[int] = mapped_column(Integer, default=0)
+    next_try: Mapped[int] = mapped_column(BigInteger, default=0)
+    head: Mapped[str] = mapped_column(OID, default="")
+    theirs: Mapped[str] = mapped_column(OID, default="")
+    proposed: Mapped[str] = mapped_column(OID, default="")
+    sent: Mapped[str] = mapped_column(Text, default="{}")
+    erasing: Mapped[int] = mapped_column(BigInteger, default=0)
+
+    __table_args__ = (Index("ix_remotes_volume_name", "volume", "name"),)

@@ -98,6 +98,44 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_proposals_target"), ["target"], unique=False)
 
     op.create_table(
+        "remotes",
+        sa.Column("remote_id", sa.String(length=26), nullable=False),
+        sa.Column("volume", sa.String(length=80), nullable=False),
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("url", sa.String(length=1000), nullable=False),
+        sa.Column("branch", sa.String(length=200), nullable=False),
+        sa.Column("traces", sa.Boolean(), nullable=False),
+        sa.Column("direction", sa.String(length=10), nullable=False),
+        sa.Column("timing", sa.String(length=10), nullable=False),
+        sa.Column("cron", sa.String(length=100), nullable=False),
+        sa.Column("trust", sa.Boolean(), nullable=False),
+        sa.Column("active", sa.Boolean(), nullable=False),
+        sa.Column("credential", sa.String(length=10), nullable=False),
+        sa.Column("username", sa.String(length=200), nullable=False),
+        sa.Column("secret", sa.Text(), nullable=False),
+        sa.Column("public_key", sa.Text(), nullable=False),
+        sa.Column("created", sa.BigInteger(), nullable=False),
+        sa.Column("created_by", sa.String(length=64), nullable=False),
+        sa.Column("removed", sa.BigInteger(), nullable=False),
+        sa.Column("state", sa.String(length=10), nullable=False),
+        sa.Column("problem", sa.Text(), nullable=False),
+        sa.Column("ahead", sa.Integer(), nullable=False),
+        sa.Column("behind", sa.Integer(), nullable=False),
+        sa.Column("tried", sa.BigInteger(), nullable=False),
+        sa.Column("succeeded", sa.BigInteger(), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("next_try", sa.BigInteger(), nullable=False),
+        sa.Column("head", sa.String(length=64), nullable=False),
+        sa.Column("theirs", sa.String(length=64), nullable=False),
+        sa.Column("proposed", sa.String(length=64), nullable=False),
+        sa.Column("sent", sa.Text(), nullable=False),
+        sa.Column("erasing", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("remote_id", name=op.f("pk_remotes")),
+    )
+    with op.batch_alter_table("remotes", schema=None) as batch_op:
+        batch_op.create_index("ix_remotes_volume_name", ["volume", "name"], unique=False)
+
+    op.create_table(
         "runs",
         sa.Column("run_id", sa.String(length=26), nullable=False),
         sa.Column("kind", sa.String(length=20), nullable=False),
@@ -353,6 +391,10 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_runs_actor"))
 
     op.drop_table("runs")
+    with op.batch_alter_table("remotes", schema=None) as batch_op:
+        batch_op.drop_index("ix_remotes_volume_name")
+
+    op.drop_table("remotes")
     with op.batch_alter_table("proposals", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_proposals_target"))
 
