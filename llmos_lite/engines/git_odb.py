@@ -18,18 +18,17 @@ from typing import TypeVar
 import pygit2
 from pygit2.enums import SortMode
 
+from llmos_lite.engines.git_level import Level
 from llmos_lite.engines.git_objects import (
     BLOB,
     COMMIT,
     FOLDER_MODE,
-    PROGRAM_MODE,
-    SERVED_MODES,
     TREE,
     Commit,
-    Entry,
     Item,
     Lines,
     NewObject,
+    ParsedTree,
     check_path,
     parse_commit,
     parse_tree,
@@ -53,10 +52,6 @@ _LARGEST_KEPT = 1 << 20
 
 _LINES_KEPT = 40_000
 """Lines of parsed trees that are kept: about 12 MB of a very large repository, next to nothing of a usual one."""
-
-
-_make_entry: Callable[[tuple[str, str, bool, bool]], Entry] = partial(tuple.__new__, Entry)
-"""Makes an entry at a third of the cost; it counts when a folder has 10,000."""
 
 
 class LongWalk(Exception):
@@ -229,15 +224,15 @@ class Objects:
             found = Item(*line)
         return found
 
-    def entries(self, root: bytes, prefix: str) -> list[Entry]:
+    def entries(self, root: bytes, prefix: str) -> Level:
         """Return one level of a tree, without links and submodules."""
-        oid = root
-        if prefix:
-            item = self.item(root, prefix)
-            if item is None or item.mode != FOLDER_MODE:
-                return []
-            oid = item.oid
-        return _entries_of(self.tree(oid), f"{prefix}/" if prefix else "")
+        item = self.item(root, prefix) if prefix else Item(FOLDER_MODE, root)
+        if item is None or item.mode != FOLDER_MODE:
+            return Level("", [], [], [])
+        with self._mutex:
+            kept = self._trees.get(item.oid)
+        raw = kept.raw if isinstance(kept, ParsedTree) else self.raw(item.oid.hex())
+        return Level.of(raw, f"{prefix}/" if prefix else "")
 
     def files(self, root: bytes, prefix: str = "") -> Iterator[tuple[str, Item]]:
         """Walk all files below a path, links and submodules too."""
@@ -348,20 +343,6 @@ class Objects:
             self._trees[oid] = lines
             while self._kept > _LINES_KEPT and len(self._trees) > 1:
                 self._kept -= len(self._trees.popitem(last=False)[1])
-
-
-def _entries_of(tree: Lines, lead: str) -> list[Entry]:
-    """Return what is served of a tree. Column by column: for 10,000 lines that costs half of one by one."""
-    modes = {mode for mode, _ in tree.values()}
-    if not modes <= SERVED_MODES:
-        tree = {name: line for name, line in tree.items() if line[0] in SERVED_MODES}
-    if not tree:
-        return []
-    paths = [lead + name for name in b"\0".join(tree).decode("utf-8", "surrogateescape").split("\0")]
-    oids = [oid.hex() for _, oid in tree.values()]
-    kinds = [mode == FOLDER_MODE for mode, _ in tree.values()]
-    programs = [mode == PROGRAM_MODE for mode, _ in tree.values()] if PROGRAM_MODE in modes else [False] * len(tree)
-    return list(map(_make_entry, zip(paths, oids, kinds, programs, strict=True)))
 
 
 def _read(oid: str, repo: pygit2.Repository) -> tuple[int, bytes]:

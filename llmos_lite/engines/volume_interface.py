@@ -30,7 +30,7 @@ class VolumeInterface(Protocol):
     def head(self, branch: str = MAIN) -> str | None:
         """Return the commit of a branch, None when there is none yet. Cheap: it is asked on every request."""
 
-    def tree(self, prefix: str = "", *, at: str | None = None) -> list[Entry]:
+    def tree(self, prefix: str = "", *, at: str | None = None) -> Sequence[Entry]:
         """Return one level of files and folders, in Git's order; empty where there is no folder.
 
         Raises:

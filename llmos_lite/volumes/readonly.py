@@ -37,7 +37,7 @@ class ReadOnlyStore(VolumeInterface):
     def head(self, branch: str = MAIN) -> str | None:  # noqa: D102 - the protocol says it
         return self._store.head(branch)
 
-    def tree(self, prefix: str = "", *, at: str | None = None) -> list[Entry]:  # noqa: D102
+    def tree(self, prefix: str = "", *, at: str | None = None) -> Sequence[Entry]:  # noqa: D102
         return self._store.tree(prefix, at=at)
 
     def entry(self, path: str, *, at: str | None = None) -> Entry | None:  # noqa: D102

@@ -9,6 +9,8 @@ from functools import partial
 from typing import NamedTuple
 
 from llmos_lite.engines.git import Entry
+from llmos_lite.engines.git_level import Level
+from llmos_lite.engines.git_objects import FOLDER_MODE
 from llmos_lite.volumes.access import ID, ID_LENGTH, check_id
 
 FOLDER = "skills"
@@ -69,21 +71,29 @@ def skill_entries(entries: Collection[Entry]) -> list[SkillEntry]:
     A name that is no id (`README.md`, `Notes`) is no skill. A folder without a `SKILL.md` is listed: whoever reads it
     learns what is missing.
     """
-    folders = [entry for entry in entries if entry.is_tree]
-    names = [entry.path[_LEAD:] for entry in folders]
-    flat = [entry for entry in entries if not entry.is_tree and entry.path.endswith(_FLAT)]
-    if flat:
-        known = set(names)
-        flat = [entry for entry in flat if entry.path[_LEAD : -len(_FLAT)] not in known]
-    found = _made(folders, names, _FILE_END) + _made(flat, [entry.path[_LEAD : -len(_FLAT)] for entry in flat], "")
+    level = entries if isinstance(entries, Level) else _level(entries)
+    folders, files = level.folders(), level.files()
+    found = _made(level.lead, folders.names, folders.oids, _FILE_END)
+    if files:
+        known = set(folders.names)
+        flat = files.where([name.endswith(_FLAT) and name[: -len(_FLAT)] not in known for name in files.names])
+        found += _made(level.lead, [name[: -len(_FLAT)] for name in flat.names], flat.oids, _FLAT)
     found.sort()
     return found
 
 
-def _made(entries: list[Entry], names: list[str], end: str) -> list[SkillEntry]:
-    """Return the skills among entries of one form. Column by column: 10,000 cost half of one by one."""
-    oids, paths = [entry.oid for entry in entries], [entry.path + end for entry in entries]
-    found = map(_make, zip(names, oids, paths, itertools.repeat(bool(end)), strict=False))
+def _level(entries: Collection[Entry]) -> Level:
+    """Return entries of `skills/` by columns."""
+    modes = [FOLDER_MODE.decode() if entry.is_tree else "" for entry in entries]
+    return Level(f"{FOLDER}/", [entry.path[_LEAD:] for entry in entries], [entry.oid for entry in entries], modes)
+
+
+def _made(lead: str, names: list[str], oids: list[str], end: str) -> list[SkillEntry]:
+    """Return the skills of one form. Column by column: 10,000 cost half of one by one."""
+    if not names:
+        return []
+    paths = (lead + f"{end}\0{lead}".join(names) + end).split("\0")
+    found = map(_make, zip(names, oids, paths, itertools.repeat(end == _FILE_END), strict=False))
     if _are_ids(names):
         return list(found)
     return [skill for skill in found if len(skill.skill_id) <= ID_LENGTH and ID.fullmatch(skill.skill_id)]
