@@ -6,7 +6,8 @@
 | Team   | R        | R/W           | R/W             |
 | System | R        | R             | R/W             |
 
-This is one of two locks (the other is `core.accounts.permissions`); either alone refuses a stranger.
+The admins of a team write it, and system admins everything: then the platform writes, with them as authors. This is one
+of two locks (the other is `core.accounts.permissions`); either alone refuses a stranger.
 """
 
 from __future__ import annotations
@@ -92,6 +93,8 @@ class PrincipalKind(StrEnum):
     """Who opens a volume."""
 
     USER = "user"
+    TEAM_ADMIN = "team-admin"
+    SYSTEM_ADMIN = "system-admin"
     TEAM_CRON = "team-cron"
     SYSTEM_CRON = "system-cron"
     PLATFORM = "platform"
@@ -113,7 +116,7 @@ class Principal:
     Args:
         kind: column of the table.
         id: the user's or the team's id; empty for the system cron and the platform.
-        teams: the teams of a user, or of the members that a team cron may read (ids).
+        teams: the ids of a user's teams; for a team's admin, of the teams that this one administers.
         users: for a team cron: the ids of the team's members.
     """
 
@@ -128,25 +131,34 @@ SYSTEM_CRON = Principal(PrincipalKind.SYSTEM_CRON)
 
 TABLE: dict[tuple[VolumeKind, PrincipalKind], Access] = {
     (VolumeKind.USER, PrincipalKind.USER): Access.WRITE,
+    (VolumeKind.USER, PrincipalKind.TEAM_ADMIN): Access.NONE,
+    (VolumeKind.USER, PrincipalKind.SYSTEM_ADMIN): Access.WRITE,
     (VolumeKind.USER, PrincipalKind.TEAM_CRON): Access.READ,
     (VolumeKind.USER, PrincipalKind.SYSTEM_CRON): Access.WRITE,
     (VolumeKind.USER, PrincipalKind.PLATFORM): Access.WRITE,
     (VolumeKind.TEAM, PrincipalKind.USER): Access.READ,
+    (VolumeKind.TEAM, PrincipalKind.TEAM_ADMIN): Access.WRITE,
+    (VolumeKind.TEAM, PrincipalKind.SYSTEM_ADMIN): Access.WRITE,
     (VolumeKind.TEAM, PrincipalKind.TEAM_CRON): Access.WRITE,
     (VolumeKind.TEAM, PrincipalKind.SYSTEM_CRON): Access.WRITE,
     (VolumeKind.TEAM, PrincipalKind.PLATFORM): Access.WRITE,
     (VolumeKind.SYSTEM, PrincipalKind.USER): Access.READ,
+    (VolumeKind.SYSTEM, PrincipalKind.TEAM_ADMIN): Access.READ,
+    (VolumeKind.SYSTEM, PrincipalKind.SYSTEM_ADMIN): Access.WRITE,
     (VolumeKind.SYSTEM, PrincipalKind.TEAM_CRON): Access.READ,
     (VolumeKind.SYSTEM, PrincipalKind.SYSTEM_CRON): Access.WRITE,
     (VolumeKind.SYSTEM, PrincipalKind.PLATFORM): Access.WRITE,
 }
 
 
+_EVERYWHERE = frozenset({PrincipalKind.SYSTEM_ADMIN, PrincipalKind.SYSTEM_CRON, PrincipalKind.PLATFORM})
+
+
 def _concerns(principal: Principal, ref: VolumeRef) -> bool:
     """Tell whether a volume is one that this principal has anything to do with."""
-    if ref.kind is VolumeKind.SYSTEM or principal.kind in {PrincipalKind.SYSTEM_CRON, PrincipalKind.PLATFORM}:
+    if ref.kind is VolumeKind.SYSTEM or principal.kind in _EVERYWHERE:
         return True
-    if principal.kind is PrincipalKind.USER:
+    if principal.kind in {PrincipalKind.USER, PrincipalKind.TEAM_ADMIN}:
         return ref.id == principal.id if ref.kind is VolumeKind.USER else ref.id in principal.teams
     return ref.id in principal.users if ref.kind is VolumeKind.USER else ref.id == principal.id
 

@@ -26,6 +26,8 @@ from llmos_lite.volumes.access import (
 
 ALICE = Principal(PrincipalKind.USER, "alice", teams=frozenset({"sre"}))
 SRE_CRON = Principal(PrincipalKind.TEAM_CRON, "sre", users=frozenset({"alice"}))
+SRE_ADMIN = Principal(PrincipalKind.TEAM_ADMIN, "alice", teams=frozenset({"sre"}))
+SYSTEM_ADMIN = Principal(PrincipalKind.SYSTEM_ADMIN, "root")
 OWN, TEAM = VolumeRef.user("alice"), VolumeRef.team("sre")
 OTHER, OTHER_TEAM = VolumeRef.user("bob"), VolumeRef.team("hr")
 NOBODY = Principal(PrincipalKind.USER, "")
@@ -34,6 +36,8 @@ VOLUMES = (OWN, TEAM, SYSTEM, OTHER, OTHER_TEAM)
 ROWS = {
     ALICE: ("rw", "r", "r", "", ""),
     SRE_CRON: ("r", "rw", "r", "", ""),
+    SRE_ADMIN: ("", "rw", "r", "", ""),
+    SYSTEM_ADMIN: ("rw", "rw", "rw", "rw", "rw"),
     SYSTEM_CRON: ("rw", "rw", "rw", "rw", "rw"),
     PLATFORM: ("rw", "rw", "rw", "rw", "rw"),
     NOBODY: ("", "", "r", "", ""),
