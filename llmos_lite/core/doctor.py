@@ -24,7 +24,7 @@ State: TypeAlias = Literal["ok", "repaired", "warning", "broken"]
 
 GIB = 1 << 30
 OTHERS = 0o077
-PUBLIC = frozenset({"allowed_signers"})
+PUBLIC = frozenset({"allowed_signers", "git-config"})
 """Files at the top of the data folder that others may read."""
 
 

@@ -6,35 +6,44 @@ Format: PROTOCOL.sshsig of OpenSSH. Measured: 0.1 ms a signature, against 20-50 
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import os
 import re
 import struct
+import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from llmos_lite.errors import Unavailable, storage_error
+from llmos_lite.engines.signing_keys import Held, Key, KeyFolder, public_blob, public_line
+from llmos_lite.errors import LlmosError, Unavailable
 
 PRINCIPAL = "llmos@localhost"
 """Who signs: the platform. The author of a commit is the person."""
 
+SSH = "-----BEGIN SSH SIGNATURE-----"
 _KEY_TYPE = b"ssh-ed25519"
 _NAMESPACE = b"git"
 _HASH = b"sha512"
-_CURRENT = "signing_ed25519"
+
+
+class Checked(NamedTuple):
+    """What a signature turned out to be: of which key of the platform (None: of nobody here), and whether it holds."""
+
+    key: Key | None
+    holds: bool
+
+
+STRANGE = Checked(None, holds=False)
+"""A signature that names no key of the platform."""
 
 
 def _string(data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + data
-
-
-def _public_blob(key: Ed25519PublicKey) -> bytes:
-    raw = key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
-    return _string(_KEY_TYPE) + _string(raw)
 
 
 def _signed_data(payload: bytes) -> bytes:
@@ -45,43 +54,89 @@ def _signed_data(payload: bytes) -> bytes:
 class Signer:
     """The platform's signing key, and the public halves of the keys before it.
 
+    When the key in the folder is changed, by whatever process, the next signature is the new key's.
+
     Args:
         key: signs from now on.
-        public_lines: every public key that ever signed, as `ssh-ed25519 AAAA...`, the current one first.
+        folder: where keys lie and change; None for a key that only memory holds.
+        held: what is in the folder.
     """
 
-    def __init__(self, key: Ed25519PrivateKey, public_lines: tuple[str, ...] = ()) -> None:
-        self._key = key
-        self._public = _public_blob(key.public_key())
-        current = f"ssh-ed25519 {base64.b64encode(self._public).decode()}"
-        self.public_lines = (current, *(line for line in public_lines if line != current))
+    def __init__(self, key: Ed25519PrivateKey, folder: KeyFolder | None = None, held: Held | None = None) -> None:
+        self._folder = folder
+        self._hold(held or Held(key, (Key(public_line(key.public_key())),)))
 
     @classmethod
     def open(cls, keys_dir: Path) -> Self:
         """Read the key of this folder, or make it (mode 0600) at the first start.
 
         Raises:
-            Unavailable: `signing.broken_key`, when the file is no key.
+            Unavailable: `signing.broken_key`, `signing.broken_ledger`.
             StorageFailed: the folder cannot be read or written.
         """
-        path = keys_dir / _CURRENT
-        try:
-            if not path.exists():
-                _create_key(keys_dir, path)
-            key = serialization.load_ssh_private_key(path.read_bytes(), password=None)
-            lines = tuple(file.read_text().strip() for file in sorted(keys_dir.glob("*.pub")))
-        except OSError as error:
-            raise storage_error(error, "open the signing key") from error
-        except ValueError as error:
-            raise _broken(path) from error
-        if not isinstance(key, Ed25519PrivateKey):
-            raise _broken(path)
-        return cls(key, tuple(" ".join(line.split()[:2]) for line in lines))
+        folder = KeyFolder(keys_dir)
+        held = folder.open()
+        return cls(held.private, folder, held)
+
+    def known(self) -> Sequence[Key]:
+        """Return every key that ever signed, the current one first."""
+        self._look()
+        return self._held.keys
+
+    @property
+    def public_lines(self) -> tuple[str, ...]:
+        """Return the public keys as `ssh-ed25519 AAAA...`, the current one first."""
+        return tuple(key.public for key in self.known())
+
+    def rotate(self, newest: int = 0) -> Key:
+        """Sign with a new key from now on, and return it; the old private key is removed.
+
+        Args:
+            newest: time of the newest commit (seconds): a clock that was ahead must not make it look forged.
+
+        Raises:
+            StorageFailed: nothing changed.
+            Unavailable: `signing.in_memory`, when there is no folder.
+        """
+        now = int(time.time())
+        self._hold(self._changeable().rotate(now, max(now, newest)))
+        return self._held.keys[0]
+
+    def revoke(self, fingerprint: str, at: int | None = None) -> Key:
+        """Note that what a retired key signed after a time (seconds; None: now) counts as forged.
+
+        Raises:
+            NotFound: `signing.unknown_key`.
+            Conflict: `signing.current_key`.
+        """
+        found = self._changeable().revoke(fingerprint, int(time.time()) if at is None else at)
+        self._look()
+        return found
+
+    def _changeable(self) -> KeyFolder:
+        if self._folder is None:
+            raise Unavailable("signing.in_memory", "This key is in no folder, so it cannot be changed.")
+        return self._folder
+
+    def _hold(self, held: Held) -> None:
+        self._held = held
+        self._by_line = {key.public: key for key in held.keys}
+
+    def _look(self) -> None:
+        """Take over a key that another process changed."""
+        if self._folder is None or self._folder.stamp() == self._held.stamp:
+            return
+        with contextlib.suppress(LlmosError, OSError):  # a key that cannot be read is no reason to stop
+            held = self._folder.read()
+            if held is not None:
+                self._hold(held)
 
     def sign(self, payload: bytes) -> str:
         """Return the armoured signature of `payload`, as Git keeps it in `gpgsig`."""
-        signature = _string(_KEY_TYPE) + _string(self._key.sign(_signed_data(payload)))
-        parts = (self._public, _NAMESPACE, b"", _HASH, signature)
+        self._look()
+        held = self._held  # both halves of one key, whatever another thread does
+        signature = _string(_KEY_TYPE) + _string(held.private.sign(_signed_data(payload)))
+        parts = (public_blob(held.private.public_key()), _NAMESPACE, b"", _HASH, signature)
         blob = b"SSHSIG" + struct.pack(">I", 1) + b"".join(map(_string, parts))
         text = base64.b64encode(blob).decode()
         lines = "\n".join(re.findall(".{1,70}", text))
@@ -89,19 +144,32 @@ class Signer:
 
     def verify(self, payload: bytes, signature: str) -> bool:
         """Tell whether this or an earlier key of the platform signed `payload`."""
+        return self.check(payload, signature).holds
+
+    def check(self, payload: bytes, signature: str) -> Checked:
+        """Tell which key of the platform made a signature, and whether it is one of `payload`."""
+        self._look()
         try:
             blob = base64.b64decode("".join(signature.strip().split("\n")[1:-1]), validate=True)
             public, raw = _parse(blob)
-            if f"ssh-ed25519 {base64.b64encode(public).decode()}" not in self.public_lines:
-                return False
+        except (ValueError, struct.error):
+            return STRANGE
+        key = self._by_line.get(f"ssh-ed25519 {base64.b64encode(public).decode()}")
+        if key is None:
+            return STRANGE
+        try:
             Ed25519PublicKey.from_public_bytes(public[-32:]).verify(raw, _signed_data(payload))
-        except (ValueError, struct.error, InvalidSignature):
-            return False
-        return True
+        except (ValueError, InvalidSignature):
+            return Checked(key, holds=False)
+        return Checked(key, holds=True)
 
     def allowed_signers(self) -> str:
-        """Return the file that `gpg.ssh.allowedSignersFile` names: one line for each key."""
-        return "".join(f'{PRINCIPAL} namespaces="git" {line}\n' for line in self.public_lines)
+        """Return the file that `gpg.ssh.allowedSignersFile` names: one line for each key.
+
+        Those with a time stand last: an OpenSSH before 9.1 does not read them, and then reads no further.
+        """
+        keys = sorted((key for key in self.known() if not key.public.startswith("openpgp ")), key=_is_revoked)
+        return "".join(key.line(PRINCIPAL) for key in keys)
 
     def write_allowed_signers(self, path: Path) -> None:
         """Write that file, unless it already says so."""
@@ -137,32 +205,5 @@ def _strings(data: bytes) -> list[bytes]:
     return found
 
 
-def _create_key(keys_dir: Path, path: Path) -> None:
-    """Make a key; when two processes start at once, the first one's stays."""
-    keys_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    key = Ed25519PrivateKey.generate()
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
-    )
-    fresh = keys_dir / f".{_CURRENT}.{os.urandom(6).hex()}"
-    try:
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(private)
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(fresh, path)
-        except FileExistsError:
-            return
-    finally:
-        fresh.unlink(missing_ok=True)
-    public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
-    path.with_suffix(".pub").write_bytes(public + b"\n")
-
-
-def _broken(path: Path) -> Unavailable:
-    return Unavailable(
-        "signing.broken_key",
-        f"{path} is not an ed25519 key in OpenSSH's format.",
-        hint="Restore it from a backup; without it, new commits cannot be signed.",
-    )
+def _is_revoked(key: Key) -> bool:
+    return key.revoked > 0

@@ -21,6 +21,7 @@ from llmos_lite.engines.git import (
     HandEdits,
     LocalGitStore,
 )
+from llmos_lite.engines.git_config import include, write_shared
 from llmos_lite.engines.git_history import History
 from llmos_lite.engines.git_lock import RepositoryLock
 from llmos_lite.engines.git_pack import sync_folder
@@ -38,6 +39,8 @@ _OPEN_VOLUMES = 256
 
 _FOLDERS = {VolumeKind.SYSTEM: "system", VolumeKind.TEAM: "teams", VolumeKind.USER: "users"}
 _TRACES = "traces.git"
+_GIT_CONFIG = "git-config"
+"""File of the data folder that every repository's configuration includes."""
 _NOTES = "llmos"
 """Folder of `refs/` with what is noted about a volume; no client of Git sees it."""
 
@@ -70,12 +73,30 @@ class VolumeManager:
         self._signer = signer
         try:
             self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
-            signer.write_allowed_signers(data_dir / "allowed_signers")
         except OSError as error:
             raise storage_error(error, "open the volumes") from error
+        self.publish_keys()
         self._creating = RepositoryLock(self._root)
         self._mutex = threading.Lock()
         self._opened: OrderedDict[VolumeRef, _Opened] = OrderedDict()
+
+    @property
+    def signer(self) -> Signer:
+        """Return who signs every commit."""
+        return self._signer
+
+    def publish_keys(self) -> None:
+        """Write the list of keys that may sign, which stock git reads: at the start, and when a key has changed.
+
+        Raises:
+            StorageFailed: it cannot be written.
+        """
+        data = self._root.parent
+        try:
+            self._signer.write_allowed_signers(data / "allowed_signers")
+            write_shared(data / _GIT_CONFIG, data / "allowed_signers")
+        except OSError as error:
+            raise storage_error(error, "publish the signing keys") from error
 
     def folder(self, ref: VolumeRef) -> Path:
         """Return the work tree of a volume."""
@@ -245,6 +266,8 @@ class VolumeManager:
         fresh = self._stores(ref, self.folder(ref))
         if fresh.store.head() is None:
             raise broken(fresh.store.gitdir, "main has no commit")
+        for store in (fresh.store, fresh.traces):
+            include(store.gitdir, self._root.parent / _GIT_CONFIG)
         with self._mutex:
             opened = self._opened.setdefault(ref, fresh)
             while len(self._opened) > _OPEN_VOLUMES:
