@@ -17,6 +17,8 @@ from typing import NamedTuple
 from llmos_lite.core.accounts.accounts import ADMIN, Accounts
 from llmos_lite.core.accounts.keys import make_key
 from llmos_lite.core.accounts.permissions import Actor
+from llmos_lite.core.audit import Audit
+from llmos_lite.core.audit.checkpoints import Checkpoints
 from llmos_lite.core.chat.service import ChatService
 from llmos_lite.core.dispatch import SCHEDULES, Dispatch
 from llmos_lite.core.evolution.service import Evolution
@@ -50,6 +52,7 @@ from llmos_lite.engines.worker_pool import WorkerPool
 from llmos_lite.errors import LlmosError, Unavailable
 from llmos_lite.observability import Metrics, configure_logging
 from llmos_lite.records.accounts import AccountStore
+from llmos_lite.records.audit import AuditRows
 from llmos_lite.records.catalog import Catalog
 from llmos_lite.records.proposals import ProposalRows
 from llmos_lite.records.schema import prepare
@@ -95,6 +98,7 @@ class Services:
     volumes: VolumeManager
     journal: Journal | None
     accounts: Accounts
+    audit: Audit
     skills: SkillService
     origins: SkillOrigins
     traces: TraceLog
@@ -130,6 +134,7 @@ class Services:
         self.traces.start()
         self.edits.start()
         self.maintenance.start()
+        self.audit.start()
 
     async def start_jobs(self) -> None:
         """Start jobs and schedules, which are slow to load, and take up what an earlier process left unfinished."""
@@ -146,6 +151,7 @@ class Services:
         await self.jobs.stop()
         await self.keeping.stop()
         await self.traces.stop()
+        await self.audit.stop()
 
     async def start_run(self, actor: Actor, kind: str, request: Mapping[str, object]) -> str:
         """Start long work and return the id of its run."""
@@ -209,7 +215,8 @@ async def open_services(settings: Settings, *, serve: bool, lock: bool = True) -
 async def _opened(settings: Settings, stack: AsyncExitStack, *, owner: bool, serve: bool) -> Services:
     data = settings.data
     key = read_or_make(data / "admin.key", make_key)
-    volumes = VolumeManager(data, Signer.open(data / "keys"))
+    signer = Signer.open(data / "keys")
+    volumes = VolumeManager(data, signer)
     stack.callback(volumes.close)
     database = Database(f"sqlite+aiosqlite:///{data / 'llmos.db'}")
     stack.push_async_callback(database.close)
@@ -220,7 +227,7 @@ async def _opened(settings: Settings, stack: AsyncExitStack, *, owner: bool, ser
         await asyncio.to_thread(ensure_starter, volumes)
     model = open_model(settings)
     stack.push_async_callback(model.close)
-    return _wired(settings, _Engines(volumes, database, journal, model), key, serve=serve)
+    return _wired(settings, _Engines(volumes, database, journal, model, signer), key, serve=serve)
 
 
 class _Engines(NamedTuple):
@@ -228,10 +235,11 @@ class _Engines(NamedTuple):
     database: Database
     journal: Journal | None
     model: LanguageModel
+    signer: Signer
 
 
 def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> Services:
-    volumes, database, journal, model = engines
+    volumes, database, journal, model, signer = engines
     catalog, metrics = Catalog(database), Metrics()
     accounts = Accounts(AccountStore(database), settings, key)
     manager = SkillsManager(volumes, budget_tokens=settings.skill_tokens)
@@ -262,6 +270,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
         volumes=volumes,
         journal=journal,
         accounts=accounts,
+        audit=Audit(AuditRows(database), Checkpoints(volumes, signer)),
         skills=SkillService(volumes, manager, accounts, scanners),
         origins=SkillOrigins(volumes, catalog),
         traces=traces,

@@ -10,12 +10,14 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, TypeAlias, cast
 
+from llmos_lite.api.audited import Auditing, record_refusal
 from llmos_lite.api.chat import ChatEndpoint
 from llmos_lite.api.errors import Asgi, MethodNotAllowed, Receive, Scope, Send
 from llmos_lite.api.git_http import PREFIX, GitEndpoint
 from llmos_lite.api.health import Health, Metrics, Ready
 from llmos_lite.api.middleware import Edge, wrap
 from llmos_lite.bootstrap import Services
+from llmos_lite.errors import Forbidden, Unauthenticated
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -44,7 +46,8 @@ class App:
             ("GET", "/ready"): Ready(services),
             ("GET", "/metrics"): Metrics(services),
         }
-        self._git = GitEndpoint(services)
+        self._git = Auditing(GitEndpoint(services), services)
+        self._audited = Auditing(self._crud, services)
         self._paths = {path for _, path in self._hot}
         self._routes: FastAPI | None = None
         self._loading = asyncio.Lock()
@@ -83,8 +86,16 @@ class App:
         if answer is None and scope["path"] in self._paths:
             raise MethodNotAllowed(scope["method"], {method for method, path in self._hot if path == scope["path"]})
         if answer is None:
-            answer = cast("Asgi", await self.routes())
-        await answer(scope, receive, send)
+            await self._audited(scope, receive, send)
+            return
+        try:
+            await answer(scope, receive, send)
+        except (Unauthenticated, Forbidden) as error:
+            await record_refusal(self.services.audit, scope, error)
+            raise
+
+    async def _crud(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await cast("Asgi", await self.routes())(scope, receive, send)
 
     async def start(self) -> None:
         """Start what runs by itself, and load the CRUD routes; the hot ones answer already."""

@@ -28,7 +28,9 @@ async def actor_of(accounts: Accounts, scope: Scope) -> Actor:
     key, user, session = _credentials(scope)
     if session and not key:
         check_same_site(scope)
-    return await accounts.authenticate(key, user, session=session)
+    actor = await accounts.authenticate(key, user, session=session)
+    scope.setdefault("state", {})["actor"] = actor
+    return actor
 
 
 def session_of(scope: Scope) -> str:

@@ -129,6 +129,7 @@ class GitEndpoint:
     async def _call(self, scope: Scope) -> _Call:
         """Find out who wants what; whoever is nobody learns nothing of what there is."""
         actor = await _actor(self._services.accounts, scope)
+        scope.setdefault("state", {})["actor"] = actor
         found = _PATH.fullmatch(scope["path"])
         if found is None:
             raise NotFound("route.unknown", "There is no such repository that you may see.")

@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute, Match
 import llmos_lite
 from llmos_lite.api import (
     accounts,
+    audit,
     erasure,
     evolution,
     home,
@@ -33,7 +34,7 @@ from llmos_lite.api.openapi import document
 from llmos_lite.bootstrap import Services
 from llmos_lite.errors import Invalid, LlmosError, NotFound
 
-MODULES = (skills, proposals, evolution, imports, traces, erasure, volumes, accounts, runs, upkeep, maintenance)
+MODULES = (skills, proposals, evolution, imports, traces, erasure, volumes, accounts, audit, runs, upkeep, maintenance)
 
 NOT_JSON = Invalid("request.not_json", "The body of the request is not JSON.", hint="Send a JSON object.")
 

@@ -12,7 +12,7 @@ import sys
 import typer
 
 from llmos_lite import __version__
-from llmos_lite.cli import admin, chat, evolve, import_, people, promote, serve, skills, stats, traces
+from llmos_lite.cli import admin, audit, chat, evolve, import_, people, promote, serve, skills, stats, traces
 from llmos_lite.cli.output import report
 from llmos_lite.errors import Invalid, LlmosError, storage_error
 
@@ -28,7 +28,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for noun in (serve, chat, skills, traces, evolve, promote, import_, people, stats, admin):
+for noun in (serve, chat, skills, traces, evolve, promote, import_, people, stats, audit, admin):
     noun.add(app)
 
 

@@ -1,7 +1,7 @@
 """The rows: accounts, which are the only copy, and a catalog of what Git holds, which can be rebuilt.
 
 `traces`, `trace_skills`, `trace_events`, `skills`, `patterns` and `pattern_members` are rebuilt by `llmos reindex`;
-`proposals` from the branches `pr/*`; `users`, `identities`, `api_keys`, `teams`, `members`, `invitations` are not. `runs` is the log of long work.
+`proposals` from their events; `users`, `identities`, `api_keys`, `teams`, `members`, `invitations` are not. `runs` is the log of long work.
 `audit` only grows; `usage` and `budgets` say what was used, and what may be.
 Times are integers: milliseconds since the epoch, UTC.
 """
@@ -250,7 +250,11 @@ class RunRow(Table):
 
 
 class ProposalRow(Table):
-    """A proposed change to a volume; the branch `pr/<user>/<skill>` there holds the change itself."""
+    """A proposed change to a volume; the branch `pr/<user>/<skill>` there holds the change itself.
+
+    All of it is what the events in the volume's `refs/llmos/proposals` come to, `events` of them. `head` and `digest`
+    are the branch and what it proposed at the last one that moved it; `review` is what reviewers said of that.
+    """
 
     __tablename__ = "proposals"
     proposal_id: Mapped[str] = mapped_column(ULID, primary_key=True)
@@ -264,6 +268,14 @@ class ProposalRow(Table):
     created: Mapped[int] = mapped_column(BigInteger)
     decided: Mapped[int] = mapped_column(BigInteger, default=0)
     decided_by: Mapped[str] = mapped_column(ID, default="")
+    decision: Mapped[str] = mapped_column(Text, default="")
+    commit: Mapped[str] = mapped_column(OID, default="")
+    head: Mapped[str] = mapped_column(OID, default="")
+    digest: Mapped[str] = mapped_column(OID, default="")
+    review: Mapped[str] = mapped_column(String(20), default="")
+    comments: Mapped[int] = mapped_column(Integer, default=0)
+    events: Mapped[int] = mapped_column(Integer, default=0)
+    updated: Mapped[int] = mapped_column(BigInteger, default=0)
 
 
 class AuditRow(Table):
@@ -296,18 +308,17 @@ class AuditRow(Table):
     )
 
 
+_REFUSAL = "BEGIN SELECT RAISE(ABORT, 'the audit log only grows'); END"
+_FUNCTION = "AS $$ BEGIN RAISE EXCEPTION 'the audit log only grows'; END $$"
 APPEND_ONLY = {
-    "sqlite": tuple(
-        f"CREATE TRIGGER audit_no_{verb.lower()} BEFORE {verb} ON audit "
-        "BEGIN SELECT RAISE(ABORT, 'the audit log only grows'); END"
-        for verb in ("UPDATE", "DELETE")
+    "sqlite": (
+        f"CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit {_REFUSAL}",
+        f"CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit {_REFUSAL}",
     ),
     "postgresql": (
-        "CREATE FUNCTION audit_only_grows() RETURNS trigger LANGUAGE plpgsql AS "
-        "$$ BEGIN RAISE EXCEPTION 'the audit log only grows'; END $$",
-        "CREATE TRIGGER audit_no_change BEFORE UPDATE OR DELETE ON audit "
-        "FOR EACH ROW EXECUTE FUNCTION audit_only_grows()",
-        "CREATE TRIGGER audit_no_truncate BEFORE TRUNCATE ON audit EXECUTE FUNCTION audit_only_grows()",
+        f"CREATE FUNCTION audit_only_grows() RETURNS trigger LANGUAGE plpgsql {_FUNCTION}",
+        "CREATE TRIGGER audit_rows BEFORE UPDATE OR DELETE ON audit FOR EACH ROW EXECUTE FUNCTION audit_only_grows()",
+        "CREATE TRIGGER audit_all BEFORE TRUNCATE ON audit EXECUTE FUNCTION audit_only_grows()",
     ),
 }
 """What makes a database refuse to change or delete rows of `audit`, by dialect."""

@@ -1,0 +1,283 @@
+"""Which routes are recorded in the audit log, as data, and the one place that records them.
+
+`Auditing` stands around every route but the hot ones. It hears what the route answers, and writes the row before the
+answer goes out; so a route itself knows nothing of it. A test fails when a route that changes something, or that only
+admins may use, is missing here. Chats are not recorded one by one: their traces do that.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
+from urllib.parse import parse_qs
+
+import msgspec
+
+from llmos_lite.api.errors import Asgi, Message, Receive, Scope, Send, explain
+from llmos_lite.core.accounts.permissions import Actor
+from llmos_lite.core.audit import Audit, Caller
+from llmos_lite.core.audit.log import FAILED, OK, REFUSED
+from llmos_lite.errors import LlmosError
+
+log = logging.getLogger("llmos.audit")
+
+LARGEST = 1 << 18
+"""Bytes of a body, asked or answered, that are looked at for names."""
+LATER = frozenset({401, 403, 404, 409, 429})
+"""Statuses of a refusal that is recorded; what cannot be meant (400) did nothing and says nothing."""
+BROKEN = 500
+_FIELD = re.compile(r"\{(\w+)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What a route does.
+
+    Args:
+        name: dotted, as in `key.create`.
+        target: what to, with names of the path, the query, the body or the answer in braces; `{volume}` is the actor's
+            own when nothing names one.
+        facts: further names that go into the detail. Only these are ever taken, so a secret is never.
+        about: the volume that it concerns, when the target does not begin with it.
+        quiet: only refusals are recorded, as for what merely reads.
+    """
+
+    name: str
+    target: str = ""
+    facts: tuple[str, ...] = ()
+    about: str = ""
+    quiet: bool = False
+
+
+ACTIONS: dict[str, Action] = {
+    "POST /skills": Action("skill.create", "{volume}/{skill_id}", ("version",)),
+    "PUT /skills/{skill_id}": Action("skill.update", "{volume}/{skill_id}", ("version",)),
+    "PATCH /skills/{skill_id}": Action("skill.update", "{volume}/{skill_id}", ("version",)),
+    "DELETE /skills/{skill_id}": Action("skill.delete", "{volume}/{skill_id}", ("commit",)),
+    "POST /skills/promote": Action("skill.promote", "{skill_id}", ("team_id", "to", "from", "reason", "status")),
+    "POST /skills/install": Action("skill.install", "{volume}", ("total", "replace")),
+    "POST /proposals/{proposal_id}/merge": Action(
+        "proposal.merge", "proposal:{proposal_id}", ("target", "skill_id", "author"), "{target}"
+    ),
+    "POST /proposals/{proposal_id}/close": Action(
+        "proposal.close", "proposal:{proposal_id}", ("target", "skill_id", "author"), "{target}"
+    ),
+    "POST /evolve": Action("evolution.run", "{scope}", ("team_id", "run_id", "state")),
+    "POST /traces/import": Action("trace.import", "{user}", ("format", "run_id")),
+    "DELETE /traces/{trace_id}": Action("trace.erase", "{volume}/{trace_id}", ("reason", "erasure_id", "traces")),
+    "DELETE /users/{user_id}/traces": Action("user.forget", "user:{user_id}", ("reason", "erasure_id", "traces")),
+    "POST /traces/{trace_id}/feedback": Action("trace.feedback", "{volume}/{trace_id}", ("rating",)),
+    "POST /traces/{trace_id}/outcome": Action("trace.outcome", "{volume}/{trace_id}", ("outcome",)),
+    "POST /archives": Action("archive.create", "{volume}", ("month", "traces")),
+    "POST /archives/restore": Action("archive.restore", "{volume}", ("month", "traces")),
+    "PUT /volumes/policy": Action("volume.policy", "{volume}", ("review", "retention_days")),
+    "PATCH /me": Action("user.change", "{volume}", ("name", "record", "share")),
+    "GET /users": Action("user.list", quiet=True),
+    "POST /users": Action("user.create", "user:{user_id}", ("role",)),
+    "PATCH /users/{user_id}": Action("user.change", "user:{user_id}", ("name", "record", "share", "role", "active")),
+    "POST /teams": Action("team.create", "team:{team_id}", ("name",)),
+    "POST /teams/{team_id}/members": Action("member.set", "team:{team_id}", ("user_id", "role")),
+    "DELETE /teams/{team_id}/members/{user_id}": Action("member.remove", "team:{team_id}", ("user_id",)),
+    "GET /backup": Action("instance.backup", "system"),
+    "POST /reindex": Action("instance.reindex", "system", ("run_id",)),
+    "POST /admin/maintain": Action("instance.maintain", "{volume}"),
+    "GET /audit": Action("audit.read", quiet=True),
+    "GET /audit/export": Action("audit.export", "system"),
+    "GET /audit/verify": Action("audit.verify", "system", ("ok", "first_wrong", "problem")),
+    "POST /sign-in": Action("sign_in.key"),
+    "POST /sign-out": Action("sign_in.end"),
+    "POST /try": Action("chat.try", quiet=True),
+}
+"""By method and path of the route."""
+UNDECLARED = Action("request", "", quiet=True)
+GIT = re.compile(r"/git/(?:(system)|(users|teams)/([a-z0-9-]{1,64}))(\.git|/traces\.git)/(git-receive-pack|info/refs)")
+
+
+class Services(Protocol):
+    """What is needed of an instance."""
+
+    @property
+    def audit(self) -> Audit:
+        """Where rows go."""
+
+
+class Auditing:
+    """Stands around an app and records what it answers.
+
+    Args:
+        app: the app.
+        services: of the instance.
+    """
+
+    def __init__(self, app: Asgi, services: Services) -> None:
+        self._app, self._services = app, services
+        self._routes = {method: list(_compiled(method)) for method in {name.partition(" ")[0] for name in ACTIONS}}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; its row is durable before the first byte goes out."""
+        action, path = self._find(scope)
+        deed = _Deed(action, path, scope, self._services.audit)
+        try:
+            await self._app(scope, deed.heard(receive), deed.sending(send))
+        except Exception as error:
+            await deed.broke(error)
+            raise
+
+    def _find(self, scope: Scope) -> tuple[Action, Mapping[str, str]]:
+        if found := GIT.fullmatch(scope["path"]):
+            return _git(found, scope)
+        for pattern, action in self._routes.get(scope["method"], ()):
+            if match := pattern.fullmatch(scope["path"]):
+                return action, match.groupdict()
+        return UNDECLARED, {}
+
+
+async def record_refusal(audit: Audit, scope: Scope, error: LlmosError) -> None:
+    """Record that a request to one of the hot routes was refused for want of a right."""
+    if error.status in {401, 403} and error.code != "credential.missing":
+        await _Deed(UNDECLARED, {}, scope, audit).record(error.status, error.code)
+
+
+@dataclass(slots=True)
+class _Deed:
+    """One request, as far as the log cares."""
+
+    action: Action
+    path: Mapping[str, str]
+    scope: Scope
+    audit: Audit
+    asked: bytearray = field(default_factory=bytearray)
+    start: Message | None = None
+    done: bool = False
+
+    def heard(self, receive: Receive) -> Receive:
+        """Return what hands the body on, and keeps the beginning of it where names are needed."""
+        if self.action is UNDECLARED or not _is_json(self.scope["headers"]):
+            return receive
+
+        async def hearing() -> Message:
+            message = await receive()
+            if len(self.asked) <= LARGEST:
+                self.asked += message.get("body", b"")
+            return message
+
+        return hearing
+
+    def sending(self, send: Send) -> Send:
+        """Return what holds the beginning of the answer back until the row is written."""
+
+        async def sending(message: Message) -> None:
+            if self.done:
+                await send(message)
+            elif message["type"] == "http.response.start":
+                self.start = message
+            elif self.start is not None:
+                self.done = True
+                await self._answered(self.start, cast("bytes", message.get("body", b"")))
+                await send(self.start)
+                await send(message)
+
+        return sending
+
+    async def broke(self, error: Exception) -> None:
+        """Record that the route raised, unless it has answered."""
+        if not self.done:
+            self.done = True
+            said = explain(error)
+            await self.record(said.status, said.code)
+
+    async def _answered(self, start: Message, body: bytes) -> None:
+        status = cast("int", start["status"])
+        answer = _parsed(body) if _is_json(start.get("headers", ())) else {}
+        await self.record(status, str(answer.get("code", "")), answer)
+
+    async def record(self, status: int, code: str, answer: Mapping[str, Any] | None = None) -> None:
+        """Record what came of it, if that is recorded."""
+        result = OK if status < 400 else FAILED if status >= BROKEN else REFUSED  # noqa: PLR2004
+        if not self._counts(status, result, code):
+            return
+        actor = cast("Actor | None", self.scope.get("state", {}).get("actor"))
+        names = self._names(answer or {}, actor)
+        await self._append(actor, names, result, code or (f"http.{status}" if result != OK else ""))
+
+    def _counts(self, status: int, result: str, code: str) -> bool:
+        if self.action is UNDECLARED:
+            return status in {401, 403} and code != "credential.missing"
+        if result == REFUSED:
+            return status in LATER
+        return not (self.action.quiet and result == OK)
+
+    async def _append(self, actor: Actor | None, names: Mapping[str, str], result: str, code: str) -> None:
+        action = self.action
+        target = _filled(action.target, names) or f"{self.scope['method']} {self.scope['path']}"
+        try:
+            await self.audit.record(
+                actor,
+                action.name,
+                target,
+                result=result,
+                code=code,
+                detail={name: names[name] for name in action.facts if names.get(name)},
+                about=_filled(action.about, names) if action.about else "",
+                caller=_caller(self.scope),
+            )
+        except LlmosError as error:
+            log.error("%s of %s is not in the audit log: %s", action.name, target, error.message)  # noqa: TRY400
+            if result == OK:
+                raise
+
+    def _names(self, answer: Mapping[str, Any], actor: Actor | None) -> dict[str, str]:
+        """Return what has a name: the path's parts win over the query, the body and the answer."""
+        query = parse_qs(cast("bytes", self.scope.get("query_string", b"")).decode("latin-1"), max_num_fields=100)
+        asked = _parsed(bytes(self.asked)) if len(self.asked) <= LARGEST else {}
+        found = {**answer, **asked, **{name: values[0] for name, values in query.items()}, **self.path}
+        names = {name: str(value) for name, value in found.items() if isinstance(value, (str, int, bool))}
+        own = f"user:{actor.user_id}" if actor else ""
+        return names | {"volume": names.get("volume") or own}
+
+
+def _compiled(method: str) -> list[tuple[re.Pattern[str], Action]]:
+    """Return the routes of a method, those without a name in their path first."""
+    paths = [(name.partition(" ")[2], action) for name, action in ACTIONS.items() if name.startswith(f"{method} ")]
+    ordered = sorted(paths, key=lambda one: "{" in one[0])
+    return [
+        (re.compile(_FIELD.sub(r"(?P<\1>[^/]+)", re.escape(path).replace(r"\{", "{").replace(r"\}", "}"))), action)
+        for path, action in ordered
+    ]
+
+
+def _git(found: re.Match[str], scope: Scope) -> tuple[Action, Mapping[str, str]]:
+    """Return what git does: a push is recorded, or that one is refused; a clone, or fetch, of traces too."""
+    volume = found[1] or f"{found[2][:-1]}:{found[3]}"
+    traces = found[4] != ".git"
+    pushes = found[5] == "git-receive-pack"
+    if not pushes and b"service=git-receive-pack" in scope["query_string"]:
+        return Action("git.push", volume, quiet=True), {}
+    if pushes:
+        return Action("git.push", volume), {}
+    return Action("git.fetch_traces" if traces else "git.fetch", volume, quiet=not traces), {}
+
+
+def _caller(scope: Scope) -> Caller:
+    client = scope.get("client")
+    return Caller(client[0] if client else "", str(scope.get("state", {}).get("request_id", "")))
+
+
+def _filled(template: str, names: Mapping[str, str]) -> str:
+    return _FIELD.sub(lambda match: names.get(match[1], ""), template).rstrip("/")
+
+
+def _is_json(headers: object) -> bool:
+    given = cast("list[tuple[bytes, bytes]]", headers)
+    return any(name.lower() == b"content-type" and b"json" in value for name, value in given)
+
+
+def _parsed(body: bytes) -> dict[str, Any]:
+    try:
+        found = msgspec.json.decode(body) if body else {}
+    except (msgspec.DecodeError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
