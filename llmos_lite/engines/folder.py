@@ -9,12 +9,16 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from llmos_lite.errors import Unavailable, storage_error
+
+PATIENCE = 2.0
+"""Seconds to wait when the owner died: a child that it was starting holds the lock until it runs its own program."""
 
 FORMAT = 1
 """Version of the layout that this program reads and writes."""
@@ -75,10 +79,28 @@ def locked(data: Path, url: str) -> Iterator[None]:
 
 
 def _take(fd: int, data: Path) -> None:
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            by = _read_holder(fd)
+            if _lives(by.pid) or time.monotonic() > until:
+                raise held(data, by) from None
+            time.sleep(0.005)
+        else:
+            return
+
+
+def _lives(pid: int) -> bool:
+    """Tell whether a process is there; one that nobody names has ended, or is about to write its name."""
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise held(data, _read_holder(fd)) from None
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return pid > 0
 
 
 def held(data: Path, by: Holder) -> Unavailable:

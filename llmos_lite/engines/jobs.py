@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import CancelledError as FutureCancelledError
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -251,7 +252,8 @@ class _Engine:
         """Start DBOS, which takes up its unfinished jobs, and set the schedules."""
         self._dbos.launch()
         for path in self._data.glob("jobs.sqlite*"):
-            path.chmod(0o600)
+            with suppress(FileNotFoundError):  # SQLite's own, which come and go
+                path.chmod(0o600)
         wanted = {one.name: one for one in schedules if one.cron != OFF}
         for old in self._dbos.list_schedules():
             if old["schedule_name"] not in wanted:

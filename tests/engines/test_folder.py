@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -56,6 +57,26 @@ def test_the_lock_goes_with_its_process_however_that_ends(tmp_path: Path) -> Non
     assert holder(tmp_path) is None
     with locked(tmp_path, ""):
         assert json.loads((tmp_path / "lock").read_text())["pid"] == os.getpid()
+
+
+def test_a_child_that_an_owner_was_starting_when_it_died_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until it runs its own program, a child has the files of its parent, and the lock."""
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    (tmp_path / "lock").write_text(json.dumps({"pid": gone.pid, "url": "http://x"}))
+    child = os.open(tmp_path / "lock", os.O_RDONLY)
+    fcntl.flock(child, fcntl.LOCK_EX)
+    monkeypatch.setattr(folder.time, "sleep", lambda _: os.close(child))
+    with locked(tmp_path, "http://y"):
+        assert json.loads((tmp_path / "lock").read_text())["url"] == "http://y"
+    child = os.open(tmp_path / "lock", os.O_RDONLY)
+    fcntl.flock(child, fcntl.LOCK_EX)
+    monkeypatch.setattr(folder, "PATIENCE", 0.0)
+    with pytest.raises(Unavailable), locked(tmp_path, "http://z"):
+        pass
+    os.close(child)
 
 
 def test_nobody_owns_a_folder_that_is_not_there(tmp_path: Path) -> None:
