@@ -6,25 +6,36 @@ asks no database.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
+from dataclasses import replace
 
-from llmos_lite.core.accounts.keys import KeyDigest
-from llmos_lite.core.accounts.permissions import EVERYTHING, PERSONAL, Actor, Role, require_admin
+from llmos_lite.core.accounts.actors import actor_of_account, actor_of_key, check_active, delegate_of_key
+from llmos_lite.core.accounts.delegates import MOST_NAMED, Delegates
+from llmos_lite.core.accounts.identities import FrontEndUser
+from llmos_lite.core.accounts.keys import ApiKeys, KeyDigest, check_scopes, unknown_credential
+from llmos_lite.core.accounts.people import ADMIN, Tokens, clean_name
+from llmos_lite.core.accounts.permissions import (
+    EVERYTHING,
+    SERVICE,
+    Actor,
+    Role,
+    Scope,
+    Verb,
+    permit,
+    require,
+)
+from llmos_lite.core.accounts.service_accounts import check_personal
 from llmos_lite.core.accounts.sign_in import SignIn
-from llmos_lite.core.page import Page
-from llmos_lite.core.traces.trace import Share, now_ms
-from llmos_lite.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
-from llmos_lite.records.accounts import Account, AccountStore, Member, Team
+from llmos_lite.core.accounts.teams import Teams, require_member, unknown_team
+from llmos_lite.errors import Forbidden, Invalid, NotFound, Unauthenticated
+from llmos_lite.records.accounts import PERSON, Account, AccountStore
+from llmos_lite.records.keys import ApiKey
 from llmos_lite.settings import Settings
-from llmos_lite.volumes.access import VolumeKind, VolumeRef, check_id
+from llmos_lite.volumes.access import check_id
 
-ADMIN = "admin"
-"""Id of the user that a bare admin key acts as."""
-NAME_LENGTH = 200
+__all__ = ["ADMIN", "Accounts", "require_member", "unknown_team"]
 
 
-class Accounts:
+class Accounts(Teams):
     """People, teams and credentials.
 
     Args:
@@ -32,42 +43,112 @@ class Accounts:
         settings: `create_users` says whether a name that is used for the first time makes a user.
         admin_key: the text of `<data>/admin.key`.
         sign_in: links and sessions of the browser.
+        keys: API keys; without them only the admin key opens anything.
+        tokens: access tokens.
     """
 
-    def __init__(self, store: AccountStore, settings: Settings, admin_key: str, sign_in: SignIn | None = None) -> None:
-        self._store, self._settings = store, settings
+    def __init__(
+        self,
+        store: AccountStore,
+        settings: Settings,
+        admin_key: str,
+        sign_in: SignIn | None = None,
+        *,
+        keys: ApiKeys | None = None,
+        tokens: Tokens | None = None,
+    ) -> None:
+        super().__init__(store, settings, sign_in, keys=keys, tokens=tokens)
         self._key = KeyDigest(admin_key)
-        self.sign_in = sign_in or SignIn()
-        self._known: dict[str, Account] = {}
-        self._creating = asyncio.Lock()
-        self._changes = 0
+        self._delegates = Delegates(self, store, settings)
+        self._of_keys: dict[str, tuple[ApiKey, Account, Actor]] = {}
+
+    def forget(self, user_id: str) -> None:
+        """Let go of what is in memory of somebody who has changed."""
+        super().forget(user_id)
+        self._delegates.forget()
 
     # -- who acts ---------------------------------------------------------------------------------------------------
 
-    async def authenticate(self, credential: str, user_header: str = "", *, session: str = "") -> Actor:
+    async def authenticate(
+        self,
+        credential: str,
+        user_header: str = "",
+        *,
+        session: str = "",
+        front: FrontEndUser | None = None,
+        client: str = "",
+    ) -> Actor:
         """Return the actor that a request's credential stands for: the one place that knows credentials.
 
         Args:
             credential: what `Authorization: Bearer` or `X-API-Key` carried; empty for none.
-            user_header: what `X-LLMOS-User` carried; the admin key may name a user by it.
+            user_header: what `X-LLMOS-User` carried; the admin key, and keys with `act-as`, may name a user by it.
             session: what the browser's cookie carried; looked at only without a credential.
+            front: whom a front end's own headers name; looked at only with a key that has `act-as`.
+            client: address that the request came from.
 
         Raises:
-            Unauthenticated: `credential.missing` or `credential.invalid`.
-            Forbidden: `user.inactive`.
+            Unauthenticated: `credential.missing`, `credential.invalid`, `credential.revoked`, `credential.expired`.
+            Forbidden: `user.inactive`; `scope.missing`, for naming somebody without the right to; `delegate.refused`.
             Invalid: `user.invalid_id`.
             NotFound: `user.unknown`, when users are not created on first use.
         """
-        if credential:
-            if not self._key.matches(credential):
-                raise Unauthenticated("credential.invalid", "This key is not known here.", hint=_WHERE)
+        actor = await self._actor(credential, user_header, session, front)
+        return replace(actor, client=client) if client != actor.client else actor
+
+    async def _actor(self, credential: str, user_header: str, session: str, front: FrontEndUser | None) -> Actor:
+        if not credential:
+            return await self._of_session(session)
+        if self._key.matches(credential):
             return await self._act_as(user_header) if user_header else await self._admin(self._key.name)
-        if session:
-            user_id = self.sign_in.user(session)
-            if user_id is None:
-                raise Unauthenticated("session.ended", "This session has ended.", hint="Sign in again.")
-            return await self._admin("session") if user_id == ADMIN else await self.actor(user_id)
-        raise Unauthenticated("credential.missing", "This needs a credential.", hint=_WHERE)
+        if self.tokens is not None and credential.count(".") == 2:  # noqa: PLR2004 - header, claims, signature
+            return _only_oneself(await self._of_token(self.tokens, credential), user_header)
+        if self.keys is None:
+            raise unknown_credential()
+        key = await self.keys.check(credential)
+        owner = await self._of_key(key)
+        if Scope.ACT_AS in owner.scopes and (user_header or front):
+            account = await self._delegates.find(user_header, front)
+            return delegate_of_key(check_active(account), key)
+        return _only_oneself(owner, user_header) if user_header else owner
+
+    async def _of_session(self, session: str) -> Actor:
+        if not session:
+            raise Unauthenticated("credential.missing", "This needs a credential.", hint=_WHERE)
+        user_id = self.sign_in.user(session)
+        if user_id is None:
+            raise Unauthenticated("session.ended", "This session has ended.", hint="Sign in again.")
+        return await self._admin("session") if user_id == ADMIN else await self._person(user_id, "session")
+
+    async def _of_token(self, tokens: Tokens, token: str) -> Actor:
+        subject = await tokens.subject(token)
+        if subject is None:
+            raise unknown_credential()
+        actor = await self._person(subject.user_id, f"token:{subject.jti}")
+        return replace(actor, scopes=actor.scopes & subject.scopes)
+
+    async def _of_key(self, key: ApiKey) -> Actor:
+        account = self._known.get(key.user_id) or await self._owner(key)
+        kept = self._of_keys.get(key.key_id)
+        if kept is not None and kept[0] is key and kept[1] is account:
+            return kept[2]
+        actor = actor_of_key(check_active(account), key)
+        if len(self._of_keys) >= MOST_NAMED:
+            self._of_keys.clear()
+        self._of_keys[key.key_id] = key, account, actor
+        return actor
+
+    async def _owner(self, key: ApiKey) -> Account:
+        try:
+            return await self.account(key.user_id)
+        except NotFound:
+            raise unknown_credential() from None
+
+    async def _person(self, user_id: str, credential: str) -> Actor:
+        account = check_active(await self.account(user_id))
+        if account.kind != PERSON:
+            raise Unauthenticated("credential.invalid", "A service account cannot sign in.", hint=_WHERE)
+        return replace(actor_of_account(account), credential=credential)
 
     async def actor(self, user_id: str) -> Actor:
         """Return somebody as an actor with all the rights of that person, and no more.
@@ -76,231 +157,100 @@ class Accounts:
             NotFound: `user.unknown`.
             Forbidden: `user.inactive`.
         """
-        account = await self.account(user_id)
-        if not account.active:
-            raise Forbidden("user.inactive", f"The user {user_id!r} is deactivated.", hint="Ask a system admin.")
-        role = Role(account.role)
-        return Actor(
-            user_id=account.user_id,
-            role=role,
-            teams={team: Role(member) for team, member in account.teams.items()},
-            scopes=EVERYTHING if role is Role.SYSTEM_ADMIN else PERSONAL,
-            credential=f"user:{user_id}",
-        )
+        return actor_of_account(check_active(await self.account(user_id)))
 
     async def _admin(self, credential: str) -> Actor:
-        teams = (await self.ensure(ADMIN, role=Role.SYSTEM_ADMIN)).teams
-        return Actor(
-            user_id=ADMIN,
-            role=Role.SYSTEM_ADMIN,
-            teams={team: Role(role) for team, role in teams.items()},
-            scopes=EVERYTHING,
-            credential=credential,
-        )
+        account = await self.ensure(ADMIN)
+        return replace(actor_of_account(account), role=Role.SYSTEM_ADMIN, scopes=EVERYTHING, credential=credential)
 
     async def _act_as(self, user_id: str) -> Actor:
         if user_id not in self._known:
-            check_id(user_id, "user")
+            check_personal(check_id(user_id, "user"))
             if self._settings.create_users:
                 await self.ensure(user_id)
         return await self.actor(user_id)
 
-    # -- people -----------------------------------------------------------------------------------------------------
+    # -- keys -------------------------------------------------------------------------------------------------------
 
-    async def account(self, user_id: str) -> Account:
-        """Return the settings and memberships of a person.
+    async def create_key(
+        self,
+        actor: Actor,
+        name: str,
+        scopes: list[str],
+        *,
+        teams: list[str] | None = None,
+        days: int | None = None,
+        user_id: str = "",
+    ) -> tuple[str, ApiKey]:
+        """Make a key for oneself with at most one's own scopes and teams; for a service account as a system admin.
 
-        Raises:
-            Invalid: `user.invalid_id`.
-            NotFound: `user.unknown`.
-        """
-        known = self._known.get(user_id)
-        if known is not None:
-            return known
-        changes = self._changes
-        found = await self._store.user(check_id(user_id, "user"))
-        if found is None:
-            raise NotFound("user.unknown", f"There is no user {user_id!r}.")
-        if changes == self._changes:  # what was read before somebody else's change is not kept
-            self._known[user_id] = found
-        return found
+        Args:
+            actor: who makes it; a key makes keys with at most what it has itself.
+            name: for people.
+            scopes: what it may be used for.
+            teams: the only teams that it knows; None for all of one's own, though a key with `act-as` has to list them.
+            days: how long it holds; None for ever.
+            user_id: the service account; empty for oneself.
 
-    def _forget(self, user_id: str) -> None:
-        self._changes += 1
-        self._known.pop(user_id, None)
-
-    async def ensure(self, user_id: str, *, role: Role = Role.USER) -> Account:
-        """Return a person, made now when there was none."""
-        if user_id not in self._known:
-            check_id(user_id, "user")
-            async with self._creating:
-                if await self._store.user(user_id) is None:
-                    await self._store.add_user(Account(user_id=user_id, name=user_id, role=role, created=now_ms()))
-        return await self.account(user_id)
-
-    async def named(self, user_id: str) -> Account:
-        """Return a person whom somebody with the right to names; made now where the settings allow it.
+        Returns:
+            The key, which is shown once, and what is kept of it.
 
         Raises:
-            Invalid: `user.invalid_id`.
-            NotFound: `user.unknown`.
+            Invalid: `key.scopes`, `key.name`.
+            Forbidden: `key.too_much`, `key.not_yours`, `delegate.refused`.
+            NotFound: `team.unknown`.
         """
-        return await (self.ensure(user_id) if self._settings.create_users else self.account(user_id))
+        if self.keys is None:
+            raise NotFound("key.none", "This instance keeps no keys.")
+        service = None if user_id in {"", actor.user_id} else await self._service(actor, user_id)
+        if service is None:
+            permit(actor, Verb.MANAGE_KEYS, actor.volume)
+        wanted = check_scopes(scopes, SERVICE & actor.scopes if service else actor.scopes)
+        teams = await self._listed_teams(actor, teams, act_as=Scope.ACT_AS in wanted)
+        if not clean_name(name):
+            raise Invalid("key.name", "A key needs a name.", hint="Say what it is for.")
+        return await self.keys.create(actor, service or actor.user_id, clean_name(name), wanted, teams=teams, days=days)
 
-    async def users(self, actor: Actor, *, limit: int = 50, cursor: str = "") -> Page[Account]:
-        """List everybody, for a system admin."""
-        require_admin(actor)
-        items = await self._store.users(limit=limit + 1, after=cursor)
-        more = items[limit - 1].user_id if len(items) > limit else None
-        return Page(items[:limit], more, await self._store.count_users())
+    async def _service(self, actor: Actor, user_id: str) -> str:
+        permit(actor, Verb.OVERSEE)
+        account = await self.account(user_id)
+        if account.kind == PERSON:
+            raise Forbidden("key.not_yours", "People make their keys themselves.", hint="Name a service account.")
+        return check_active(account).user_id
 
-    async def create_user(self, actor: Actor, user_id: str, *, name: str = "", role: Role = Role.USER) -> Account:
-        """Add a person.
+    async def _listed_teams(self, actor: Actor, wanted: list[str] | None, *, act_as: bool) -> list[str] | None:
+        """Return the teams of a new key: within those of the key that makes it, and else within one's own.
 
-        Raises:
-            Conflict: `user.exists`.
-            Forbidden: for anybody but a system admin.
+        For a front end a system admin may list any team.
         """
-        require_admin(actor)
-        check_id(user_id, "user")
-        if role is Role.TEAM_ADMIN:
-            raise Invalid("role.invalid", "A person is team_admin in a team, not in the whole instance.")
-        account = Account(user_id=user_id, name=_name(name) or user_id, role=role, created=now_ms())
-        if not await self._store.add_user(account):
-            raise Conflict("user.exists", f"There is a user {user_id!r} already.")
-        return await self.account(user_id)
+        parent = await self.keys.get(actor.key_id) if self.keys is not None and actor.key_id else None
+        bound = None if parent is None else parent.teams
+        if wanted is None:
+            return [] if act_as else None if bound is None else list(bound)
+        for team in wanted:
+            known = check_id(team, "team") in actor.teams if bound is None else team in bound
+            if not known and not (
+                bound is None and act_as and actor.is_admin and await self._store.team(team) is not None
+            ):
+                raise unknown_team(team)
+        return wanted
 
-    async def change_user(self, actor: Actor, user_id: str, changes: Mapping[str, str | bool]) -> Account:
-        """Change `name`, `record` or `share` of a person; `role` and `active` only as a system admin.
-
-        Raises:
-            Forbidden: `role.missing`, for somebody else's settings or for one's own rights.
-            NotFound: `user.unknown`.
-        """
-        if user_id != actor.user_id or changes.keys() & {"role", "active"}:
-            require_admin(actor)
-        await self.account(user_id)
-        if user_id == ADMIN and changes.keys() & {"role", "active"}:
-            raise Invalid("user.admin", "The user admin stands for the admin key and keeps its rights.")
-        if "share" in changes:
-            Share(str(changes["share"]))
-        clean = {
-            key: _name(value) if key == "name" and isinstance(value, str) else value for key, value in changes.items()
-        }
-        changed = await self._store.change_user(user_id, clean)
-        self._forget(user_id)
-        return changed or await self.account(user_id)
-
-    # -- teams ------------------------------------------------------------------------------------------------------
-
-    async def teams(self, actor: Actor, *, limit: int = 50, cursor: str = "") -> Page[Team]:
-        """List the actor's teams; all of them for a system admin."""
-        only = None if actor.is_admin else sorted(actor.teams)
-        items = await self._store.teams(limit=limit + 1, after=cursor, only=only)
-        more = items[limit - 1].team_id if len(items) > limit else None
-        return Page(items[:limit], more, await self._store.count_teams() if only is None else len(only))
-
-    async def team(self, actor: Actor, team_id: str) -> Team:
-        """Return a team that the actor is in (or any, for a system admin).
-
-        Raises:
-            NotFound: `team.unknown`; a team of others looks like none.
-        """
-        check_id(team_id, "team")
-        found = await self._store.team(team_id) if actor.is_admin or team_id in actor.teams else None
-        if found is None:
-            raise unknown_team(team_id)
-        return found
-
-    async def create_team(self, actor: Actor, team_id: str, name: str = "") -> Team:
-        """Add a team.
-
-        Raises:
-            Conflict: `team.exists`.
-            Forbidden: for anybody but a system admin.
-        """
-        require_admin(actor)
-        team = Team(team_id=check_id(team_id, "team"), name=_name(name) or team_id, created=now_ms())
-        if not await self._store.add_team(team):
-            raise Conflict("team.exists", f"There is a team {team_id!r} already.")
-        return team
-
-    async def members(self, actor: Actor, team_id: str, *, limit: int = 50, cursor: str = "") -> Page[Member]:
-        """List everybody in a team."""
-        await self.team(actor, team_id)
-        everybody = await self._store.members(team_id)
-        rest = [member for member in everybody if member.user_id > cursor]
-        more = rest[limit - 1].user_id if len(rest) > limit else None
-        return Page(rest[:limit], more, len(everybody))
-
-    async def member_ids(self, team_id: str) -> frozenset[str]:
-        """Return the ids of a team's members, for the crons."""
-        return frozenset(member.user_id for member in await self._store.members(team_id))
-
-    async def set_member(self, actor: Actor, team_id: str, user_id: str, role: Role = Role.USER) -> Member:
-        """Put somebody into a team or change the role there, as an admin of the team.
-
-        Raises:
-            Forbidden: `role.missing`.
-            Invalid: `role.invalid`, for a role that a team does not have.
-            NotFound: `team.unknown`, or `user.unknown` when users are not created on first use.
-        """
-        await self._administered(actor, team_id)
-        if role is Role.SYSTEM_ADMIN:
-            raise Invalid("role.invalid", "A member is a user or a team_admin.", hint="Use user or team_admin.")
-        account = await self.named(user_id)
-        await self._store.set_member(team_id, user_id, role, now_ms())
-        self._forget(user_id)
-        return next(member for member in await self._store.members(team_id) if member.user_id == account.user_id)
-
-    async def remove_member(self, actor: Actor, team_id: str, user_id: str) -> None:
-        """Take somebody out of a team, as an admin of it or as that person.
-
-        Raises:
-            NotFound: `team.unknown`, or `member.unknown`.
-        """
-        if user_id != actor.user_id:
-            await self._administered(actor, team_id)
-        await self.team(actor, team_id)
-        removed = await self._store.remove_member(team_id, check_id(user_id, "user"))
-        self._forget(user_id)
-        if not removed:
-            raise NotFound("member.unknown", f"{user_id!r} is not in the team {team_id!r}.")
-
-    async def everybody(self) -> list[str]:
-        """Return the ids of all active people, for the crons."""
-        return await self._store.user_ids()
-
-    async def all_teams(self) -> list[str]:
-        """Return the ids of all teams, for the crons."""
-        return [team.team_id for team in await self._store.teams(limit=1 << 20)]
-
-    async def _administered(self, actor: Actor, team_id: str) -> None:
-        await self.team(actor, team_id)
-        if not actor.is_admin and actor.teams.get(team_id) is not Role.TEAM_ADMIN:
-            raise Forbidden("role.missing", f"Only an admin of the team {team_id!r} may do this.")
+    async def close(self) -> None:
+        """Wait for what is written beside requests."""
+        if self.keys is not None:
+            await self.keys.close()
 
 
-_WHERE = "Send the key of <data>/admin.key as Authorization: Bearer KEY or X-API-Key: KEY."
+_WHERE = "Send a key as Authorization: Bearer KEY or X-API-Key: KEY; that of the admin is in <data>/admin.key."
 
 
-def unknown_team(team_id: str) -> NotFound:
-    """Return the error for a team that is missing, or that the actor is not in: both look alike."""
-    return NotFound("team.unknown", f"There is no team {team_id!r} that you are in.")
-
-
-def require_member(actor: Actor, ref: VolumeRef) -> None:
-    """Raise unless a team's volume is of a team that the actor is in.
+def _only_oneself(actor: Actor, named: str) -> Actor:
+    """Return an actor who named nobody, or oneself.
 
     Raises:
-        NotFound: `team.unknown`.
+        Forbidden: `scope.missing`.
     """
-    if ref.kind is VolumeKind.TEAM and ref.id not in actor.teams:
-        raise unknown_team(ref.id)
-
-
-def _name(text: str) -> str:
-    clean = " ".join("".join(char if char.isprintable() else " " for char in text).split())
-    if len(clean) > NAME_LENGTH:
-        raise Invalid("name.too_long", f"A name has at most {NAME_LENGTH} characters.")
-    return clean
+    if named and named != actor.user_id:
+        require(actor, Scope.ACT_AS)
+        raise Forbidden("delegate.refused", "This credential speaks for its owner alone.")
+    return actor

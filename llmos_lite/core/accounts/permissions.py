@@ -38,7 +38,7 @@ class Scope(StrEnum):
 
 EVERYTHING = frozenset(Scope)
 PERSONAL = EVERYTHING - {Scope.ADMIN, Scope.ACT_AS}
-SERVICE = PERSONAL - {Scope.CHAT}
+SERVICE = PERSONAL - {Scope.CHAT} | {Scope.ACT_AS}
 """What a key of a service account may be used for at most."""
 
 
@@ -188,7 +188,7 @@ git_traces      git,traces:read        own,sys  mem,adm,cron,sys  any           
 read_team       -                      -        mem,adm,cron,sys  -              -
 manage_members  admin                  -        adm,sys           -              sys
 change_self     chat                   own      -                 -              -
-manage_keys     -                      own      cron              cron           sys
+manage_keys     -                      own      -                 -              sys
 oversee         admin                  -        -                 -              sys
 """
 """`own`: of this user's volume; `mem` and `adm`: in this team; `cron`: the service account of this team, or for the

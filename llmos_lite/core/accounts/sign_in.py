@@ -64,6 +64,12 @@ class SignIn:
         """Sign out."""
         self._sessions.pop(_digest(session), None)
 
+    def end_all(self, user_id: str) -> None:
+        """End every session and link of a person."""
+        for kept in (self._links, self._sessions):
+            for digest in [digest for digest, (owner, _) in kept.items() if owner == user_id]:
+                del kept[digest]
+
     def _issue(self, kept: dict[bytes, tuple[str, float]], user_id: str, seconds: float) -> str:
         now = self._clock()
         for old in [key for key, (_, until) in kept.items() if until <= now]:
