@@ -49,6 +49,12 @@ class Incoming:
         """Return the best common ancestor of two commits."""
         return self._objects.merge_base(one, other)
 
+    def ahead_behind(self, one: str, other: str) -> tuple[int, int]:
+        """Count the commits that one has and the other has not, and the other way round."""
+        with self._objects.repository() as repo:
+            ahead, behind = repo.ahead_behind(one, other)
+        return ahead, behind
+
     def new_commits(self, new: str, known: str) -> Iterator[Commit]:
         """Yield the commits that a push brought, the newest first."""
         with self._objects.repository() as repo:

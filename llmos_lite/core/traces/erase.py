@@ -86,6 +86,9 @@ class ErasureReport(msgspec.Struct, frozen=True, kw_only=True):
 class Mirror(Protocol):
     """Somewhere else that traces were sent to."""
 
+    async def begin(self, volume: VolumeRef) -> None:
+        """Note, durably, that months of a volume are about to be rewritten."""
+
     async def erase(self, volume: VolumeRef, branches: Sequence[str]) -> list[str]:
         """Bring a volume's months there to what they are here; return the names of places that were not reached."""
 
@@ -312,6 +315,8 @@ class Eraser:
         )
 
     async def _volume(self, work: _Work, ref: VolumeRef) -> None:
+        for mirror in self._mirrors:
+            await mirror.begin(ref)
         try:
             async with self._traces.quiet(ref):
                 done = await self._erase_in(work, ref)

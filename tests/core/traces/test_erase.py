@@ -274,6 +274,9 @@ async def test_a_volume_that_is_broken_is_reported_and_finished_later(instance: 
 
 
 class _Unreachable:
+    async def begin(self, volume: VolumeRef) -> None:
+        assert volume == MINE
+
     async def erase(self, volume: VolumeRef, branches: object) -> list[str]:
         if volume == SRE:
             raise Unavailable("remote.gone", "Nobody answers at mirror.example.")

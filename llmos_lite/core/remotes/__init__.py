@@ -1,0 +1,1 @@
+"""Remotes: other repositories that a volume is mirrored to and pulled from."""

@@ -1,0 +1,79 @@
+"""Which addresses this server calls when a person names them: none in the network that it stands in.
+
+A name is resolved here, every address that it has is looked at, and the caller connects to exactly these: a name that
+means another machine a moment later (DNS rebinding) gains nothing. Whoever calls must not follow redirects.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+
+from llmos_lite.errors import Invalid, UpstreamFailed
+
+PATIENCE = 10.0
+"""Seconds that a name server has."""
+_NAT64 = ip_network("64:ff9b::/96")
+"""IPv4 addresses behind a translator, RFC 6052; the low 32 bits are the address."""
+
+
+def resolve(host: str, port: int, *, private: bool) -> tuple[str, ...]:
+    """Return the addresses of a host, as numbers.
+
+    Args:
+        host: a name, or an address without brackets.
+        port: of the service.
+        private: whether addresses that are not public may be called.
+
+    Raises:
+        Invalid: `address.private`, when any of them is not public.
+        UpstreamFailed: `address.unknown`, when there is none.
+    """
+    found = _look_up(host, port)
+    if not private and not all(map(is_public, found)):
+        raise Invalid(
+            "address.private",
+            f"{host[:200]} is not an address on the public internet.",
+            hint="An operator may allow it with LLMOS_ALLOW_PRIVATE_URLS=on.",
+        )
+    return found
+
+
+def is_public(address: str) -> bool:
+    """Tell whether an address is one of the public internet, whatever it is wrapped into."""
+    try:
+        found = ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    return all(one.is_global and not one.is_multicast for one in (found, *_inside(found)))
+
+
+def _inside(address: IPv4Address | IPv6Address) -> list[IPv4Address]:
+    """Return the IPv4 addresses that an IPv6 address leads to."""
+    if isinstance(address, IPv4Address):
+        return []
+    teredo = address.teredo or ()
+    nat64 = [IPv4Address(int(address) & 0xFFFFFFFF)] if address in _NAT64 else []
+    return [one for one in (address.ipv4_mapped, address.sixtofour, *teredo, *nat64) if one is not None]
+
+
+def _look_up(host: str, port: int) -> tuple[str, ...]:
+    """Ask the system, in a thread that nobody waits for at the end: a name server may be silent for a minute."""
+    found, problem = list[str](), list[OSError | UnicodeError]()
+
+    def ask() -> None:
+        try:
+            answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            problem.append(error)
+        else:
+            found.extend(dict.fromkeys(str(answer[4][0]) for answer in answers))
+
+    thread = threading.Thread(target=ask, name="resolve", daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    if not found:
+        why = "there is no such name" if problem else "no name server answers"
+        raise UpstreamFailed("address.unknown", f"{host[:200]} was not found: {why}.")
+    return tuple(found)
