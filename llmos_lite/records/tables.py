@@ -278,6 +278,37 @@ class ProposalRow(Table):
     updated: Mapped[int] = mapped_column(BigInteger, default=0)
 
 
+class PasswordRow(Table):
+    """The hash of a person's password."""
+
+    __tablename__ = "passwords"
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.user_id", ondelete="CASCADE"), primary_key=True)
+    hash: Mapped[str] = mapped_column(Text)
+    changed: Mapped[int] = mapped_column(BigInteger)
+
+
+class SessionRow(Table):
+    """A sign-in that lasts: of a browser (`web`), or of a client with tokens (`token`).
+
+    `digest` is the SHA-256 of the secret that continues it, in hex; `turns` counts how often that was exchanged.
+    `method` is how it began: `password`, `oidc`, `link` or `key`.
+    """
+
+    __tablename__ = "sessions"
+    session_id: Mapped[str] = mapped_column(ULID, primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.user_id", ondelete="CASCADE"), index=True)
+    kind: Mapped[str] = mapped_column(String(10))
+    method: Mapped[str] = mapped_column(String(10))
+    digest: Mapped[str] = mapped_column(String(64))
+    scopes: Mapped[str] = mapped_column(Text)
+    client: Mapped[str] = mapped_column(String(64))
+    agent: Mapped[str] = mapped_column(String(200))
+    turns: Mapped[int] = mapped_column(Integer)
+    created: Mapped[int] = mapped_column(BigInteger)
+    used: Mapped[int] = mapped_column(BigInteger)
+    expires: Mapped[int] = mapped_column(BigInteger, index=True)
+
+
 class AuditRow(Table):
     """Who did what to what; `hash` covers the row and, by `prev`, every row before it. The database refuses changes.
 
@@ -360,8 +391,8 @@ class RemoteRow(Table):
     """Another repository that a volume's skills, or its traces, are mirrored to or pulled from; and how that goes.
 
     `secret` is sealed. `head` is our commit at the last look, `theirs` the one there, `proposed` the last one of theirs
-    that became a proposal. `sent` is JSON: by month, the commits that a mirror of traces may hold. `erasing` is the time
-    since when it has to be told of an erasure. `removed` keeps the name of a place that traces were sent to.
+    that became a proposal. `sent` is JSON: by month, the commits that a mirror of traces may hold. `erasing` is since
+    when it has to be told of an erasure. `removed` keeps the name of a place that traces were sent to.
     """
 
     __tablename__ = "remotes"

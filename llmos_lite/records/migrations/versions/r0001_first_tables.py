@@ -92,6 +92,14 @@ def upgrade() -> None:
         sa.Column("created", sa.BigInteger(), nullable=False),
         sa.Column("decided", sa.BigInteger(), nullable=False),
         sa.Column("decided_by", sa.String(length=64), nullable=False),
+        sa.Column("decision", sa.Text(), nullable=False),
+        sa.Column("commit", sa.String(length=64), nullable=False),
+        sa.Column("head", sa.String(length=64), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("review", sa.String(length=20), nullable=False),
+        sa.Column("comments", sa.Integer(), nullable=False),
+        sa.Column("events", sa.Integer(), nullable=False),
+        sa.Column("updated", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("proposal_id", name=op.f("pk_proposals")),
     )
     with op.batch_alter_table("proposals", schema=None) as batch_op:
@@ -272,6 +280,39 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_api_keys_user_id"), ["user_id"], unique=False)
 
     op.create_table(
+        "passwords",
+        sa.Column("user_id", sa.String(length=64), nullable=False),
+        sa.Column("hash", sa.Text(), nullable=False),
+        sa.Column("changed", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["users.user_id"], name=op.f("fk_passwords_user_id_users"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("user_id", name=op.f("pk_passwords")),
+    )
+    op.create_table(
+        "sessions",
+        sa.Column("session_id", sa.String(length=26), nullable=False),
+        sa.Column("user_id", sa.String(length=64), nullable=False),
+        sa.Column("kind", sa.String(length=10), nullable=False),
+        sa.Column("method", sa.String(length=10), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("scopes", sa.Text(), nullable=False),
+        sa.Column("client", sa.String(length=64), nullable=False),
+        sa.Column("agent", sa.String(length=200), nullable=False),
+        sa.Column("turns", sa.Integer(), nullable=False),
+        sa.Column("created", sa.BigInteger(), nullable=False),
+        sa.Column("used", sa.BigInteger(), nullable=False),
+        sa.Column("expires", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["users.user_id"], name=op.f("fk_sessions_user_id_users"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("session_id", name=op.f("pk_sessions")),
+    )
+    with op.batch_alter_table("sessions", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_sessions_expires"), ["expires"], unique=False)
+        batch_op.create_index(batch_op.f("ix_sessions_user_id"), ["user_id"], unique=False)
+
+    op.create_table(
         "invitations",
         sa.Column("invitation_id", sa.String(length=26), nullable=False),
         sa.Column("digest", sa.String(length=64), nullable=False),
@@ -362,6 +403,12 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_invitations_team_id"))
 
     op.drop_table("invitations")
+    with op.batch_alter_table("sessions", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_sessions_user_id"))
+        batch_op.drop_index(batch_op.f("ix_sessions_expires"))
+
+    op.drop_table("sessions")
+    op.drop_table("passwords")
     with op.batch_alter_table("api_keys", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_api_keys_user_id"))
         batch_op.drop_index(batch_op.f("ix_api_keys_parent"))
