@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import itertools
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import pygit2
 from pygit2.enums import RepositoryInitFlag
 
+from llmos_lite.engines.git_graph import GRAPH_ERRORS, DamagedGraph, OpenGraph
 from llmos_lite.engines.git_lock import RepositoryLock
-from llmos_lite.engines.git_log import GitFailed, PathLog
+from llmos_lite.engines.git_log import History
 from llmos_lite.engines.git_objects import (
     COMMIT,
     FOLDER_MODE,
@@ -35,13 +35,13 @@ from llmos_lite.engines.git_objects import (
     new_object,
     now_seconds,
 )
-from llmos_lite.engines.git_odb import LongWalk, Objects
+from llmos_lite.engines.git_odb import Objects
 from llmos_lite.engines.git_refs import OID, Refs, broken, check_branch
-from llmos_lite.engines.git_upkeep import Upkeep, graph_size, is_due, maintain
+from llmos_lite.engines.git_upkeep import Upkeep, is_due, maintain
 from llmos_lite.engines.git_worktree import METADATA, Comparison, WorkTree, describe_plainly
 from llmos_lite.engines.signing import Signer
 from llmos_lite.engines.volume_interface import LOCAL_FILES, MAIN, PLATFORM, VolumeInterface
-from llmos_lite.errors import Conflict, NotFound, storage_error
+from llmos_lite.errors import Conflict, NotFound, Unavailable, storage_error
 
 __all__ = [
     "LOCAL_FILES",
@@ -61,11 +61,7 @@ __all__ = [
 ]
 
 
-_LARGE_GRAPH = 1 << 20
-"""Bytes of the graph of some 15,000 commits: the walk will be long."""
-
-_LONG_WALK = 32
-"""Commits after which stock git, 5 ms to start, is quicker than libgit2, which reads two trees for each."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,24 +157,23 @@ class LocalGitStore(VolumeInterface):
         path: str | Sequence[str] | None = None,
         branch: str = MAIN,
     ) -> list[Commit]:
-        start = branch if OID.fullmatch(branch) else self._refs.read(check_branch(branch))
+        start = self._objects.commit(branch).oid if OID.fullmatch(branch) else self._refs.read(check_branch(branch))
         if start is None:
             return []
         paths = (path,) if isinstance(path, str) else tuple(path or ())
-        graph = graph_size(self.gitdir)
-        most = 0 if paths and graph > _LARGE_GRAPH else _LONG_WALK if graph else None
-        try:
-            return self._page(self._objects.walk(start, paths, most=most), limit, before)
-        except LongWalk:
-            with contextlib.suppress(GitFailed):
-                page = PathLog(self.gitdir, start, paths, partial(self._objects.touches, paths)).page(limit, before)
-                return [self._objects.commit(oid) for oid in page]
-        return self._page(self._objects.walk(start, paths), limit, before)
+        return self._history(start, paths, lambda history: self._commits(history.page(limit, before)))
 
-    def _page(self, commits: Iterator[Commit], limit: int, before: str | None) -> list[Commit]:
-        if before is not None and all(commit.oid != before for commit in commits):
-            raise NotFound("commit.unknown", f"There is no commit {before[:40]!r} in this history.")
-        return list(itertools.islice(commits, limit))
+    def _commits(self, oids: Sequence[str]) -> list[Commit]:
+        try:
+            return [self._objects.commit(oid) for oid in oids]
+        except NotFound as error:
+            raise DamagedGraph(error.message) from error
+
+    def _history(self, start: str, paths: Sequence[str], asked: Callable[[History], T]) -> T:
+        """Ask a history, by the commit-graph where there is one that holds."""
+        with contextlib.suppress(*GRAPH_ERRORS, Unavailable), OpenGraph(self.gitdir) as graph:
+            return asked(History(self._objects, start, paths, graph))
+        return asked(History(self._objects, start, paths))
 
     def branches(self) -> dict[str, str]:  # noqa: D102
         return self._refs.all()

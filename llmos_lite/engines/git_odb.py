@@ -6,7 +6,6 @@ object is not in the ones it knows.
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +18,7 @@ import pygit2
 from pygit2.enums import SortMode
 
 from llmos_lite.engines.git_level import Level
+from llmos_lite.engines.git_log import History
 from llmos_lite.engines.git_objects import (
     BLOB,
     COMMIT,
@@ -52,10 +52,6 @@ _LARGEST_KEPT = 1 << 20
 
 _LINES_KEPT = 40_000
 """Lines of parsed trees that are kept: about 12 MB of a very large repository, next to nothing of a usual one."""
-
-
-class LongWalk(Exception):
-    """A history is longer than it may be."""
 
 
 class Objects:
@@ -269,62 +265,13 @@ class Objects:
         base = self._ask(lambda repo: repo.merge_base(one, other))
         return None if base is None else str(base)
 
-    def walk(self, start: str, paths: Sequence[str] = (), *, most: int | None = None) -> Iterator[Commit]:
-        """Walk the history of a commit, newest first; parents never before their children.
+    def walk(self, start: str, paths: Sequence[str] = ()) -> Iterator[Commit]:
+        """Walk the history of a commit without its graph; see `git_log.History`."""
+        return map(self.commit, History(self, start, paths))
 
-        Args:
-            start: the newest commit.
-            paths: only commits in which one of these entries differs from what every parent has.
-            most: commits to look at.
-
-        Raises:
-            LongWalk: there are more than `most`, or one of them is a merge.
-        """
-        known: dict[str, tuple[str, ...]] = {}
-        oid, done = start, 0
-        while oid:
-            commit, parents = self._ask(partial(_step, oid, paths, known))
-            if done == most or (most is not None and len(parents) > 1):
-                raise LongWalk
-            if len(parents) > 1:
-                yield from self._walk_branches(oid, paths)
-                return
-            if commit is not None:
-                yield commit
-            oid, done = "".join(parents), done + 1
-
-    def touches(self, paths: Sequence[str], oid: str) -> bool:
-        """Tell whether a merge differs at one of the entries from every parent; other commits are taken as they are."""
-        if not paths or len(self.commit(oid).parents) < 2:  # noqa: PLR2004 - a merge has two
-            return True
-        return self._ask(lambda repo: _touches(repo[oid].peel(pygit2.Commit), paths, {}))
-
-    def _walk_branches(self, start: str, paths: Sequence[str]) -> Iterator[Commit]:
-        """Walk a history with merges: libgit2 reads all of it before the first commit comes, to order it."""
-        known: dict[str, tuple[str, ...]] = {}
-        walker, done, again = self._walker(start, 0), 0, -1
-        while True:
-            commit = None
-            try:
-                with self.repository():
-                    found = next(walker, None)
-                    if found is None:
-                        return
-                    if not paths or _touches(found, paths, known):
-                        commit = parse_commit(str(found.id), found.read_raw())
-            except Unavailable:
-                if again == done:
-                    raise
-                self.reopen()
-                walker, again = self._walker(start, done), done
-                continue
-            done += 1
-            if commit is not None:
-                yield commit
-
-    def _walker(self, start: str, skip: int) -> Iterator[pygit2.Commit]:
-        with self.repository() as repo:
-            return itertools.islice(repo.walk(start, SortMode.TOPOLOGICAL | SortMode.TIME), skip, None)
+    def standing(self, tree: str, paths: Sequence[str]) -> tuple[str, ...]:
+        """Return mode and id at each path of a root tree, empty for nothing; no tree is kept, since few come again."""
+        return self._ask(partial(_standing, tree, paths))
 
     def count(self, start: str, hide: str | None = None) -> int:
         """Count the commits of a history, without those of another."""
@@ -353,31 +300,23 @@ def _read(oid: str, repo: pygit2.Repository) -> tuple[int, bytes]:
     return int(kind), bytes(data)
 
 
-def _step(
-    oid: str, paths: Sequence[str], known: dict[str, tuple[str, ...]], repo: pygit2.Repository
-) -> tuple[Commit | None, list[str]]:
-    """Return a commit, or None when it changed none of the paths; and its parents."""
-    found = repo[oid].peel(pygit2.Commit)
-    wanted = not paths or _touches(found, paths, known)
-    return parse_commit(oid, found.read_raw()) if wanted else None, [str(parent) for parent in found.parent_ids]
+def _standing(tree: str, paths: Sequence[str], repo: pygit2.Repository) -> tuple[str, ...]:
+    folders: dict[str, pygit2.Object | None] = {"": repo[tree]}
+    return tuple(_stands(folders, path) for path in paths)
 
 
-def _touches(commit: pygit2.Commit, paths: Sequence[str], known: dict[str, tuple[str, ...]]) -> bool:
-    """Tell whether one of the entries differs from what every parent has there."""
-    mine = _entries_at(commit, paths, known)
-    if not commit.parents:
-        return any(mine)
-    theirs = [_entries_at(parent, paths, known) for parent in commit.parents]
-    return any(all(one[i] != mine[i] for one in theirs) for i in range(len(paths)))
+def _stands(folders: dict[str, pygit2.Object | None], path: str) -> str:
+    found = _child(folders, path)
+    return f"{found.filemode:o} {found.id}" if found is not None else ""
 
 
-def _entries_at(commit: pygit2.Commit, paths: Sequence[str], known: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """Return mode and id at each path, empty where there is nothing; `known` holds a tree until its child was seen."""
-    tree = str(commit.tree_id)
-    if tree not in known:
-        if len(known) > _TREES_REMEMBERED:
-            known.clear()
-        root = commit.tree
-        found = (root[path] if path in root else None for path in paths)  # noqa: SIM401 - a tree has no `get`
-        known[tree] = tuple(f"{item.filemode:o} {item.id}" if item is not None else "" for item in found)
-    return known[tree]
+def _child(folders: dict[str, pygit2.Object | None], path: str) -> pygit2.Object | None:
+    """Return what stands at a path; each folder is looked up once."""
+    above, _, name = path.rpartition("/")
+    if above not in folders:
+        folders[above] = _child(folders, above)
+    folder = folders[above]
+    try:
+        return folder[name] if isinstance(folder, pygit2.Tree) else None
+    except KeyError:
+        return None

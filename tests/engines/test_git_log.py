@@ -1,24 +1,25 @@
-"""History by stock git and by libgit2: the same, page by page."""
+"""History by the commit-graph and without it: the same as stock git's, page by page."""
 
 from __future__ import annotations
 
 import random
-from functools import partial
+import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from llmos_lite.engines import git as engine
 from llmos_lite.engines.git import Author, LocalGitStore
-from llmos_lite.engines.git_log import GitFailed, PathLog
-from llmos_lite.engines.git_odb import LongWalk
+from llmos_lite.engines.git_graph import DamagedGraph, OpenGraph, graph_files, murmur3
+from llmos_lite.engines.git_log import History
 from llmos_lite.engines.git_upkeep import has_graph
 from llmos_lite.engines.signing import Signer
 from llmos_lite.errors import NotFound
 
 ALICE = Author("alice", "alice@localhost")
 FOLDER, FLAT = "skills/a", "skills/a.md"
-PATHS = [(), (FOLDER,), (FLAT,), (FOLDER, FLAT), (FLAT, FOLDER), ("skills/never", "skills/never.md"), ("skills/*",)]
+PATHS = [(), (FOLDER,), (FLAT,), (FOLDER, FLAT), (FLAT, FOLDER), ("skills/never", "skills/never.md"), ("skills/é",)]
 
 
 @pytest.fixture
@@ -26,10 +27,10 @@ def store(tmp_path: Path) -> LocalGitStore:
     return LocalGitStore(tmp_path / "r", signer=Signer.open(tmp_path / "keys"), bare=True)
 
 
-def grow(store: LocalGitStore, seed: int, *, merges: bool) -> None:
+def grow(store: LocalGitStore, seed: int, *, merges: bool, upkeep: tuple[int, ...] = (25, 44)) -> None:
     """Make sixty commits, a second apart, about two forms of one skill and others; with branches that come together."""
     choose = random.Random(seed)  # noqa: S311 - a test that can be repeated
-    files = {f"{FOLDER}/SKILL.md": 4, FLAT: 2, "skills/b.md": 4, f"{FOLDER}/x/y": 1, "skills/a-b/SKILL.md": 1}
+    files = {f"{FOLDER}/SKILL.md": 4, FLAT: 2, "skills/b.md": 4, f"{FOLDER}/x/y": 1, "skills/é": 1, "skills/o.md": 9}
     for turn in range(60):
         branch = choose.choice(["main", "side"]) if merges and turn else "main"
         path = choose.choices(list(files), list(files.values()))[0]
@@ -41,49 +42,115 @@ def grow(store: LocalGitStore, seed: int, *, merges: bool) -> None:
         data = None if choose.random() < 0.15 and store.entry(path, at=store.head(branch)) else b"%d" % turn
         at = (1_700_000_000 + turn) * 1000
         store.commit({path: data}, f"{turn}", ALICE, branch=branch, at=at, merges=join)
-    assert store.upkeep(always=True)
-    assert has_graph(store.gitdir)
+        if turn in upkeep:
+            store.upkeep(always=True)
 
 
-def path_log(store: LocalGitStore, paths: tuple[str, ...], start: str = "") -> PathLog:
-    return PathLog(store.gitdir, start or store.head() or "", paths, partial(store._objects.touches, paths))
+def by_git(store: LocalGitStore, paths: tuple[str, ...]) -> list[str]:
+    """Return the history that stock git tells: every commit that differs at a path from all of its parents."""
+    words = ["git", "-C", str(store.gitdir), "-c", "core.commitGraph=false", "rev-list", "--full-history"]
+    found = subprocess.run([*words, "--date-order", "main"], check=True, capture_output=True, text=True)
+    return [oid for oid in found.stdout.split() if not paths or changed(store, oid, paths)]
+
+
+def changed(store: LocalGitStore, oid: str, paths: tuple[str, ...]) -> bool:
+    mine = [store.entry(path, at=oid) for path in paths]
+    parents = store.log(limit=1, branch=oid)[0].parents
+    theirs = [[store.entry(path, at=parent) for path in paths] for parent in parents]
+    return any(all(one[i] != mine[i] for one in theirs) and (parents or mine[i]) for i in range(len(paths)))
 
 
 @pytest.mark.parametrize("merges", [False, True], ids=["line", "merges"])
-@pytest.mark.parametrize("seed", range(2))
-def test_both_give_the_same_pages(
-    store: LocalGitStore, monkeypatch: pytest.MonkeyPatch, seed: int, *, merges: bool
-) -> None:
+@pytest.mark.parametrize("seed", range(3))
+def test_every_page_is_the_one_of_stock_git(store: LocalGitStore, seed: int, *, merges: bool) -> None:
+    """A part of the history is in no graph yet, another in the second layer of one."""
     grow(store, seed, merges=merges)
+    assert len(graph_files(store.gitdir)) in {1, 2}
     for paths in PATHS:
-        whole = [commit.oid for commit in store._objects.walk(store.head() or "", paths)]
-        asked = path_log(store, paths)
-        for limit in (1, 4, 100):
-            assert asked.page(limit) == whole[:limit]
+        whole = by_git(store, paths)
+        assert list(History(store._objects, store.head() or "", paths)) == whole
+        assert [commit.oid for commit in store.log(limit=99, path=paths or None)] == whole
+        for limit in (1, 4):
             for place in range(0, len(whole), 9):
-                assert asked.page(limit, whole[place]) == whole[place + 1 : place + 1 + limit]
+                page = store.log(limit=limit, path=paths or None, before=whole[place])
+                assert [commit.oid for commit in page] == whole[place + 1 : place + 1 + limit]
         with pytest.raises(NotFound):
-            asked.page(3, "0" * 40)
-        monkeypatch.setattr(engine, "_LONG_WALK", 1)
-        assert [commit.oid for commit in store.log(limit=9, path=paths or None)] == whole[:9]
-    assert store.log(limit=2, branch=store.log()[3].oid)[0] == store.log()[3]
+            store.log(path=paths or None, before="0" * 40)
+    others = set(by_git(store, ())) - set(by_git(store, (FOLDER,)))
+    with pytest.raises(NotFound):
+        store.log(path=FOLDER, before=others.pop())
 
 
-def test_a_walk_says_when_it_gets_long(store: LocalGitStore) -> None:
+def test_a_commit_is_asked_for_its_own_history(store: LocalGitStore) -> None:
+    grow(store, 1, merges=True)
+    middle = store.log()[30]
+    assert store.log(limit=2, branch=middle.oid)[0] == middle
+    with pytest.raises(NotFound):
+        store.log(branch="1" * 40)
+    with pytest.raises(NotFound):
+        store.log(branch=store._objects.root(middle.oid).hex())
+
+
+def test_times_that_run_backwards_put_no_parent_before_its_child(store: LocalGitStore) -> None:
+    for turn in range(12):
+        at = (1_700_000_000 - turn * 86_400) * 1000
+        join = [store.head("side") or ""] if turn % 4 == 3 else []
+        store.commit({"skills/a.md": b"%d" % turn}, "x", ALICE, at=at, merges=join)
+        if turn % 4 == 1:
+            store.create_branch("side") if turn == 1 else None
+            store.commit({f"skills/b{turn}.md": b"%d" % turn}, "y", ALICE, branch="side", at=at + 5000)
+        if turn == 6:
+            store.upkeep(always=True)
+    found = [commit.oid for commit in store.log(limit=99)]
+    assert len(found) == len(set(found)) == store.count()
+    parents = {commit.oid: commit.parents for commit in store.log(limit=99)}
+    assert all(found.index(oid) < found.index(parent) for oid in found for parent in parents[oid])
+    assert found == list(History(store._objects, store.head() or ""))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_damaged_graph_never_breaks_a_history(store: LocalGitStore, seed: int) -> None:
+    """Whatever bytes it holds: the answer comes, or comes without it."""
+    grow(store, seed, merges=seed % 2 == 0, upkeep=(50,))
+    whole = by_git(store, ())
+    [path] = graph_files(store.gitdir)
+    data, choose = path.read_bytes(), random.Random(seed)  # noqa: S311 - a test that can be repeated
+    path.chmod(0o600)
+    for _ in range(60):
+        torn = bytearray(data[: choose.choice([len(data), len(data) // 2, 20, 0])])
+        for _ in range(choose.choice([1, 4, 30])):
+            if torn:
+                torn[choose.randrange(len(torn))] = choose.randrange(256)
+        path.write_bytes(torn)
+        for paths in ((), (FOLDER, FLAT)):
+            assert len(store.log(limit=5, path=paths or None)) <= 5
+    path.write_bytes(data[: len(data) // 2])
+    assert [commit.oid for commit in store.log(limit=99)] == whole
+
+
+def test_a_graph_that_is_not_there_or_not_to_be_used_is_none(store: LocalGitStore) -> None:
+    with OpenGraph(store.gitdir) as graph:
+        assert graph is None
     grow(store, 1, merges=False)
-    walk = store._objects.walk(store.head() or "", most=5)
-    assert [next(walk).subject for _ in range(5)] == ["59", "58", "57", "56", "55"]
-    with pytest.raises(LongWalk):
-        next(walk)
-    assert len(list(store._objects.walk(store.head() or "", most=60))) == 60
+    assert has_graph(store.gitdir)
+    with OpenGraph(store.gitdir) as graph:
+        assert graph is not None
+        assert graph.find(b"\0" * 20) is None
+        assert graph.find(b"\xff" * 20) is None
+        for place in (-1, 1 << 20):
+            with pytest.raises(DamagedGraph):
+                graph.oid(place)
+    (store.gitdir / "shallow").touch()
+    assert graph_files(store.gitdir) == []
 
 
-def test_without_git_the_walk_is_long_and_right(store: LocalGitStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    grow(store, 2, merges=True)
-    whole = [commit.oid for commit in store._objects.walk(store.head() or "", (FOLDER, FLAT))]
-    with pytest.raises(GitFailed):
-        path_log(store, (FOLDER,), "1" * 40).page(5)
-    monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(GitFailed):
-        path_log(store, (FOLDER,)).page(5)
-    assert [commit.oid for commit in store.log(path=(FOLDER, FLAT))] == whole
+@given(st.binary(max_size=20))
+def test_the_hash_spreads(data: bytes) -> None:
+    assert 0 <= murmur3(data, 7) < 1 << 32
+
+
+def test_the_hash_is_that_of_gits_own_tests() -> None:
+    """t/t0095-bloom.sh of git."""
+    assert murmur3(b"", 0) == 0
+    assert murmur3(b"Hello world!", 0) == 0x627B0C2C
+    assert murmur3(b"The quick brown fox jumps over the lazy dog", 0) == 0x2E4FF723
