@@ -84,6 +84,8 @@ ACTIONS: dict[str, Action] = {
     "GET /backup": Action("instance.backup", "system"),
     "POST /reindex": Action("instance.reindex", "system", ("run_id",)),
     "POST /admin/maintain": Action("instance.maintain", "{volume}"),
+    "POST /signing/rotate": Action("signing.rotate", "system"),
+    "POST /signing/revoke": Action("signing.revoke", "system", ("fingerprint", "at")),
     "GET /audit": Action("audit.read", quiet=True),
     "GET /audit/export": Action("audit.export", "system"),
     "GET /audit/verify": Action("audit.verify", "system", ("ok", "first_wrong", "problem")),
