@@ -27,10 +27,14 @@ from llmos_lite.core.git.repositories import Repositories
 from llmos_lite.core.imports import Imports
 from llmos_lite.core.maintenance import Maintenance
 from llmos_lite.core.proposals.service import Proposals
+from llmos_lite.core.remotes.dialing import Dialer, Reach
+from llmos_lite.core.remotes.mirrors import Mirrors
+from llmos_lite.core.remotes.service import Remotes
+from llmos_lite.core.remotes.sync import Sync
 from llmos_lite.core.runs import Runs
 from llmos_lite.core.skills.manager import SkillsManager
 from llmos_lite.core.skills.origins import SkillOrigins
-from llmos_lite.core.skills.scan import scanners_from
+from llmos_lite.core.skills.scan import Scanner, scanners_from
 from llmos_lite.core.skills.seeding import ensure_starter
 from llmos_lite.core.skills.service import SkillService
 from llmos_lite.core.traces.archive import Archives
@@ -42,11 +46,13 @@ from llmos_lite.core.volumes import Volumes
 from llmos_lite.engines import plugins
 from llmos_lite.engines.database import Database
 from llmos_lite.engines.folder import check_format, locked, read_or_make
+from llmos_lite.engines.git_children import Children
 from llmos_lite.engines.jobs import DbosJobs, Jobs, LocalJobs
 from llmos_lite.engines.journal import Journal, LocalJournal
 from llmos_lite.engines.llm import LanguageModel
 from llmos_lite.engines.llm_auto import open_model
 from llmos_lite.engines.objects import StoredObjects
+from llmos_lite.engines.sealing import Seals
 from llmos_lite.engines.signing import Signer
 from llmos_lite.engines.worker_pool import WorkerPool
 from llmos_lite.errors import LlmosError, Unavailable
@@ -55,6 +61,7 @@ from llmos_lite.records.accounts import AccountStore
 from llmos_lite.records.audit import AuditRows
 from llmos_lite.records.catalog import Catalog
 from llmos_lite.records.proposals import ProposalRows
+from llmos_lite.records.remotes import RemoteRows
 from llmos_lite.records.schema import prepare
 from llmos_lite.settings import Settings
 from llmos_lite.volumes.access import VolumeRef
@@ -114,6 +121,8 @@ class Services:
     proposals: Proposals
     repositories: Repositories
     pushes: Pushes
+    remotes: Remotes
+    mirrors: Mirrors
     views: Volumes
     edits: HandEdits
     maintenance: Maintenance
@@ -134,6 +143,7 @@ class Services:
         self.traces.start()
         self.edits.start()
         self.maintenance.start()
+        self.mirrors.start()
         self.audit.start()
 
     async def start_jobs(self) -> None:
@@ -146,6 +156,7 @@ class Services:
     async def stop(self) -> None:
         """Stop it, with everything that was recorded folded into Git; doing so again does nothing."""
         await self.chat.close()
+        await self.mirrors.stop()
         await self.edits.stop()
         await self.maintenance.stop()
         await self.jobs.stop()
@@ -262,7 +273,9 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
 
     jobs = _jobs(settings, Dispatch(runs, traces, _workers(settings)), here, serve=serve) if journal else NoJobs()
     archives = _archives(settings, volumes, catalog, traces)
-    eraser = Eraser(settings.data, volumes, catalog, traces, archives)
+    remote_rows = RemoteRows(database)
+    mirrors = _mirrors(settings, remote_rows, volumes, proposals, scanners)
+    eraser = Eraser(settings.data, volumes, catalog, traces, archives, mirrors=[mirrors])
     services = Services(
         settings=settings,
         database=database,
@@ -294,6 +307,8 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
         proposals=proposals,
         repositories=Repositories(volumes),
         pushes=Pushes(volumes, proposals, scanners),
+        remotes=Remotes(remote_rows, volumes, mirrors),
+        mirrors=mirrors,
         views=Volumes(volumes, catalog),
         edits=HandEdits(volumes, _proposing(proposals)),
         maintenance=Maintenance(volumes),
@@ -305,6 +320,18 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
 def _archives(settings: Settings, volumes: VolumeManager, catalog: Catalog, traces: TraceLog) -> Archives:
     objects = StoredObjects(settings.archive_url or str(settings.data / "archive"))
     return Archives(volumes, catalog, traces, objects, settings.data / "tmp")
+
+
+def _mirrors(
+    settings: Settings,
+    rows: RemoteRows,
+    volumes: VolumeManager,
+    proposals: Proposals,
+    scanners: Mapping[str, Scanner],
+) -> Mirrors:
+    reach = Reach(settings.data, settings.allow_private_urls, settings.remote_folder)
+    dialer = Dialer(reach, Seals(settings.data / "keys"), Children(), lambda name: os.environ.get(name, ""))
+    return Mirrors(rows, volumes, proposals, dialer, Sync(volumes, scanners, settings.max_push))
 
 
 def _workers(settings: Settings) -> WorkerPool:

@@ -21,6 +21,7 @@ from llmos_lite.api import (
     imports,
     maintenance,
     proposals,
+    remotes,
     runs,
     skills,
     traces,
@@ -34,7 +35,21 @@ from llmos_lite.api.openapi import document
 from llmos_lite.bootstrap import Services
 from llmos_lite.errors import Invalid, LlmosError, NotFound
 
-MODULES = (skills, proposals, evolution, imports, traces, erasure, volumes, accounts, audit, runs, upkeep, maintenance)
+MODULES = (
+    skills,
+    proposals,
+    evolution,
+    imports,
+    traces,
+    erasure,
+    volumes,
+    remotes,
+    accounts,
+    audit,
+    runs,
+    upkeep,
+    maintenance,
+)
 
 NOT_JSON = Invalid("request.not_json", "The body of the request is not JSON.", hint="Send a JSON object.")
 

@@ -12,7 +12,21 @@ import sys
 import typer
 
 from llmos_lite import __version__
-from llmos_lite.cli import admin, audit, chat, evolve, import_, people, promote, serve, skills, stats, traces
+from llmos_lite.cli import (
+    admin,
+    audit,
+    chat,
+    evolve,
+    import_,
+    remotes,
+    people,
+    promote,
+    remotes,
+    serve,
+    skills,
+    stats,
+    traces,
+)
 from llmos_lite.cli.output import report
 from llmos_lite.errors import Invalid, LlmosError, storage_error
 
