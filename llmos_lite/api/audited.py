@@ -74,6 +74,14 @@ ACTIONS: dict[str, Action] = {
     "POST /archives": Action("archive.create", "{volume}", ("month", "traces")),
     "POST /archives/restore": Action("archive.restore", "{volume}", ("month", "traces")),
     "PUT /volumes/policy": Action("volume.policy", "{volume}", ("review", "retention_days")),
+    "POST /volumes/{volume}/remotes": Action(
+        "remote.create", "{volume}/{name}", ("url", "direction", "when", "traces", "trust")
+    ),
+    "PATCH /volumes/{volume}/remotes/{name}": Action(
+        "remote.change", "{volume}/{name}", ("url", "direction", "when", "traces", "trust", "active")
+    ),
+    "DELETE /volumes/{volume}/remotes/{name}": Action("remote.remove", "{volume}/{name}"),
+    "POST /volumes/{volume}/remotes/{name}/sync": Action("remote.sync", "{volume}/{name}", ("state",)),
     "PATCH /me": Action("user.change", "{volume}", ("name", "record", "share")),
     "GET /users": Action("user.list", quiet=True),
     "POST /users": Action("user.create", "user:{user_id}", ("role",)),
