@@ -263,7 +263,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
         fold_seconds=settings.fold_seconds,
     )
     scanners = scanners_from(plugins.load(plugins.SCANNERS))
-    proposals, runs = Proposals(ProposalRows(database), volumes), Runs(catalog.runs)
+    proposals, runs = Proposals(ProposalRows(database), volumes, scanners), Runs(catalog.runs)
 
     async def here(kind: str, run_id: str) -> None:
         from llmos_lite.core.work import perform  # noqa: PLC0415 - a server leaves it to its workers

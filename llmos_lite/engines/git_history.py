@@ -19,7 +19,7 @@ from llmos_lite.engines.git_lock import RepositoryLock, temporary_files
 from llmos_lite.engines.git_objects import BLOB, COMMIT, FOLDER_MODE, TREE, Lines, NewObject, new_object
 from llmos_lite.engines.git_odb import Objects
 from llmos_lite.engines.git_pack import sync_folder, write_pack
-from llmos_lite.engines.git_refs import Refs, check_branch
+from llmos_lite.engines.git_refs import HEADS, Refs, check_branch
 from llmos_lite.engines.signing import Signer
 from llmos_lite.errors import NotFound, StorageFailed, Unavailable, storage_error
 
@@ -68,13 +68,14 @@ class History:
     Args:
         gitdir: the repository.
         signer: signs the new commits.
+        namespace: where its branches are; see `Refs`.
     """
 
-    def __init__(self, gitdir: Path, signer: Signer) -> None:
+    def __init__(self, gitdir: Path, signer: Signer, namespace: str = HEADS) -> None:
         self.gitdir = gitdir
         self._signer = signer
         self._objects = Objects(gitdir, None)
-        self._refs = Refs(gitdir)
+        self._refs = Refs(gitdir, namespace)
         self._lock = RepositoryLock(gitdir)
 
     def lock(self) -> AbstractContextManager[object]:

@@ -1,19 +1,27 @@
-"""The rows of proposals; the branch `pr/<user>/<skill>` of the target holds what is proposed."""
+"""The rows of proposals: what their events in Git come to. `llmos reindex` makes them anew."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import msgspec
-from sqlalchemy import Table, desc, func, or_, select, update
+from sqlalchemy import ColumnElement, Table, and_, delete, desc, func, or_, select
 
 from llmos_lite.engines.database import Database
 from llmos_lite.records.cursor import Rows, decode_cursor, encode_cursor
 from llmos_lite.records.tables import ProposalRow
 
+CHUNK = 500
+"""Ids in one statement."""
+
 
 class ProposalRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A proposed change; `state` is `open`, `merged` or `closed`, times are ms since the epoch; see `ProposalRow`."""
+    """A proposed change; `state` is `open`, `merged` or `closed`, times are ms since the epoch; see `ProposalRow`.
+
+    `review` is empty, `approved` or `changes_requested`; `commit` is what it was merged as, `decision` why it was
+    closed, `comments` and `events` are numbers.
+    """
 
     proposal_id: str
     target: str
@@ -26,6 +34,42 @@ class ProposalRecord(msgspec.Struct, frozen=True, kw_only=True):
     created: int
     decided: int = 0
     decided_by: str = ""
+    decision: str = ""
+    commit: str = ""
+    head: str = ""
+    digest: str = ""
+    review: str = ""
+    comments: int = 0
+    events: int = 0
+    updated: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which proposals a list shows.
+
+    Args:
+        seen: to these volumes; None means all.
+        own: or by this person to one of `own_targets`.
+        own_targets: see `own`.
+        state: in this state; empty means any.
+        target: to this volume only.
+        author: by this person only.
+    """
+
+    seen: Sequence[str] | None = None
+    own: str = ""
+    own_targets: Sequence[str] = ()
+    state: str = ""
+    target: str = ""
+    author: str = ""
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """Return these as conditions of a query."""
+        own = and_(TABLE.c.author == self.own, TABLE.c.target.in_(self.own_targets))
+        found = [] if self.seen is None else [or_(TABLE.c.target.in_(self.seen), own)]
+        given = (("state", self.state), ("target", self.target), ("author", self.author))
+        return [*found, *(TABLE.c[name] == value for name, value in given if value)]
 
 
 TABLE: Table = ProposalRow.metadata.tables[ProposalRow.__tablename__]
@@ -38,11 +82,14 @@ class ProposalRows:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def put(self, proposal: ProposalRecord) -> None:
-        """Insert or update one proposal."""
+    async def put(self, proposal: ProposalRecord, *, rebuild: bool = False) -> None:
+        """Insert or update one proposal; a row that knows of more events stays as it is, unless this is a rebuild."""
+        known = select(TABLE.c.events).where(TABLE.c.proposal_id == proposal.proposal_id).with_for_update()
         async with self._database.session() as session:
-            statement = self._database.upsert(TABLE, ["proposal_id"])
-            await session.execute(statement, [msgspec.structs.asdict(proposal)])
+            events = (await session.execute(known)).scalar_one_or_none()
+            if rebuild or events is None or events <= proposal.events:
+                statement = self._database.upsert(TABLE, ["proposal_id"])
+                await session.execute(statement, [msgspec.structs.asdict(proposal)])
 
     async def get(self, proposal_id: str) -> ProposalRecord | None:
         """Return one proposal."""
@@ -57,30 +104,35 @@ class ProposalRows:
             row = (await session.execute(query.order_by(desc(TABLE.c.proposal_id)))).first()
         return ProposalRecord(**row._asdict()) if row else None
 
-    async def decide(self, proposal_id: str, state: str, *, at: int, by: str) -> bool:
-        """Turn an open proposal into a merged or closed one; False when it was not open."""
-        statement = update(TABLE).where(TABLE.c.proposal_id == proposal_id, TABLE.c.state == "open")
-        changes = statement.values(state=state, decided=at, decided_by=by).returning(TABLE.c.proposal_id)
-        async with self._database.session() as session:
-            return (await session.execute(changes)).first() is not None
+    async def ids(self, target: str) -> set[str]:
+        """Return the ids of all proposals to a volume."""
+        async with self._database.reader() as session:
+            return set((await session.execute(select(TABLE.c.proposal_id).where(TABLE.c.target == target))).scalars())
 
-    async def page(
-        self, targets: Sequence[str] | None, author: str, *, state: str, limit: int, cursor: str
-    ) -> Rows[ProposalRecord]:
+    async def targets(self) -> set[str]:
+        """Return every volume that something was proposed to."""
+        async with self._database.reader() as session:
+            return set((await session.execute(select(TABLE.c.target).distinct())).scalars())
+
+    async def remove(self, proposal_ids: Collection[str]) -> None:
+        """Remove rows that Git knows nothing of."""
+        ids = sorted(proposal_ids)
+        for start in range(0, len(ids), CHUNK):
+            async with self._database.session() as session:
+                await session.execute(delete(TABLE).where(TABLE.c.proposal_id.in_(ids[start : start + CHUNK])))
+
+    async def page(self, wanted: Wanted, *, limit: int, cursor: str = "") -> Rows[ProposalRecord]:
         """Return proposals, newest first.
 
         Args:
-            targets: to these volumes, or by `author`; None means all.
-            author: see `targets`.
-            state: in this state; empty means any.
+            wanted: which.
             limit: most rows.
             cursor: of the page before, or empty.
 
         Raises:
             Invalid: `cursor.invalid`.
         """
-        conditions = [] if targets is None else [or_(TABLE.c.target.in_(targets), TABLE.c.author == author)]
-        conditions += [TABLE.c.state == state] if state else []
+        conditions = wanted.conditions()
         after = [TABLE.c.proposal_id < decode_cursor(cursor, str)[0]] if cursor else []
         query = select(*COLUMNS).where(*conditions, *after).order_by(desc(TABLE.c.proposal_id)).limit(limit + 1)
         async with self._database.reader() as session:

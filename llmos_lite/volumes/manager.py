@@ -205,6 +205,15 @@ class VolumeManager:
         self._open(ref)
         return History(self.folder(ref) / _TRACES, self._signer)
 
+    def notes_history(self, ref: VolumeRef) -> History:
+        """Return the history of what is noted about a volume, to rewrite; the caller closes it, then calls `forget`."""
+        self._open(ref)
+        return History(self.folder(ref) / ".git", self._signer, f"refs/{_NOTES}/")
+
+    def forget(self, ref: VolumeRef) -> None:
+        """Let go of what is in memory of a volume's files and notes; the next use reads them anew."""
+        self._open(ref).store.close()
+
     def draft_history(self, folder: Path) -> History:
         """Return the history of a new bare repository in an empty folder, as to rewrite an archive there."""
         LocalGitStore(folder, signer=self._signer, bare=True).close()

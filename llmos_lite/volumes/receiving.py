@@ -12,7 +12,7 @@ from llmos_lite.engines.git import MAIN, LocalGitStore, VolumeInterface
 from llmos_lite.engines.git_incoming import Incoming
 from llmos_lite.engines.git_pack import sync_folder
 from llmos_lite.engines.git_refs import Refs
-from llmos_lite.errors import storage_error
+from llmos_lite.errors import Conflict, storage_error
 from llmos_lite.volumes.access import PLATFORM, VolumeRef
 from llmos_lite.volumes.manager import VolumeManager
 
@@ -66,6 +66,9 @@ def move_branch(volumes: VolumeManager, ref: VolumeRef, branch: str, new: str) -
 
 
 def _move(gitdir: Path, branch: str, new: str, old: str | None) -> None:
+    with Incoming(gitdir, None) as objects:
+        if not objects.is_commit(new):  # it lay here without a branch when an erasure removed what no branch leads to
+            raise Conflict("volume.moved", "What was pushed is not there any more.", hint="Push again.")
     try:
         sync_folder(gitdir / "objects" / "pack")
         Refs(gitdir).update(branch, new, old)

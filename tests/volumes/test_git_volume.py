@@ -268,7 +268,7 @@ def test_counts(volume: GitVolume) -> None:
     assert int(stats["bytes"]) > int(before["bytes"])
 
 
-def test_a_branch_is_merged_skill_by_skill(volume: GitVolume, files: Path) -> None:
+def test_a_branch_is_merged_file_by_file(volume: GitVolume, files: Path) -> None:
     (files / "skills/flat.md").write_text("1")
     volume.commit_changes()
     volume.write_skill("a", "1")
@@ -311,7 +311,7 @@ def test_a_skill_that_both_changed_is_a_conflict(volume: GitVolume, files: Path,
         (files / "skills/a.md").write_text("ours")
     with pytest.raises(Conflict) as caught:
         volume.merge_branch("x", "Merge", ALICE)
-    assert (caught.value.code, caught.value.detail["paths"]) == ("proposal.conflict", ["skills/a"])
+    assert (caught.value.code, caught.value.detail["paths"]) == ("proposal.conflict", ["skills/a/SKILL.md"])
 
 
 def test_both_sides_doing_the_same_is_no_conflict(volume: GitVolume) -> None:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 from llmos_lite.core.evolution.drafts import SkillDraft
 from llmos_lite.core.evolution.report import Action
+from llmos_lite.core.proposals.events import Event, Kind
+from llmos_lite.core.proposals.promoting import note_branch
 from llmos_lite.core.skills.format import Skill
-from llmos_lite.core.traces.trace import make_ulid, now_ms
+from llmos_lite.core.traces.trace import now_ms
 from llmos_lite.engines.git import MAIN, Author, Commit
 from llmos_lite.errors import LlmosError
 from llmos_lite.records.catalog import Catalog
@@ -137,16 +139,16 @@ class Publisher:
     async def _propose(self, change: _Change) -> None:
         branch = branch_of(change.skill_id)
 
-        def write() -> Commit:
+        def write() -> ProposalRecord:
             self.volume.create_branch(branch, MAIN)
-            return self.volume.write_skill(
+            self.volume.write_skill(
                 change.skill_id, change.text, change.message, AUTHOR, trailers=change.trailers, branch=branch
             )
+            return proposal(self.volume.ref, self.volume, change.skill_id, change.message)
 
-        commit = await asyncio.to_thread(write)
+        row = await asyncio.to_thread(write)
         self._branches.add(branch)
-        ref = self.volume.ref
-        await self._proposals.put(proposal(ref, ref, change.skill_id, change.message, commit))
+        await self._proposals.put(row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,19 +190,20 @@ def publish_promotion(volumes: VolumeManager, usage: SkillUsage, target: GitVolu
     return volumes.promote_skill(usage.skill_id, source, target.ref, AUTHOR, reason, branch=branch, trailers=trailers)
 
 
-def proposal(source: VolumeRef, target: VolumeRef, skill_id: str, reason: str, commit: Commit) -> ProposalRecord:
-    """Return the row of a proposal that evolution made."""
-    branch = branch_of(skill_id)
-    return ProposalRecord(
-        proposal_id=make_ulid(commit.time, f"{target} {branch}"),
-        target=str(target),
+def proposal(source: VolumeRef, target: GitVolume, skill_id: str, reason: str) -> ProposalRecord:
+    """Note that evolution wrote the branch of a proposal, and return its row."""
+    opened = Event(
+        kind=Kind.OPENED,
+        at=now_ms(),
+        by=EVOLUTION,
+        target=str(target.ref),
         source=str(source),
         skill_id=skill_id,
-        branch=branch,
+        branch=branch_of(skill_id),
         author=EVOLUTION,
         reason=reason,
-        created=now_ms(),
     )
+    return note_branch(target, opened)
 
 
 def rendered(skill_id: str, draft: SkillDraft) -> str:

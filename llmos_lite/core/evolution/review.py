@@ -10,7 +10,7 @@ from llmos_lite.core.evolution.report import Action, Detail, EvolutionReport, Te
 from llmos_lite.errors import LlmosError
 from llmos_lite.records.catalog import Catalog
 from llmos_lite.records.catalog_skills import SkillUsage
-from llmos_lite.records.proposals import ProposalRows
+from llmos_lite.records.proposals import ProposalRows, Wanted
 from llmos_lite.settings import Settings
 from llmos_lite.volumes.access import SYSTEM, SYSTEM_CRON, VolumeRef
 from llmos_lite.volumes.git_volume import GitVolume
@@ -61,7 +61,7 @@ async def review_team_skills(
 
 async def _refused(proposals: ProposalRows) -> dict[tuple[str, str], int]:
     """Return when proposals of evolution to the system were closed, by (source, skill), in milliseconds."""
-    rows = await proposals.page([], EVOLUTION, state="closed", limit=MOST_CLOSED, cursor="")
+    rows = await proposals.page(Wanted(author=EVOLUTION, state="closed"), limit=MOST_CLOSED)
     return {(row.source, row.skill_id): row.decided for row in reversed(rows.items) if row.target == str(SYSTEM)}
 
 
@@ -99,10 +99,10 @@ class _Review:
         if obstacle:
             return Action.SKIPPED, obstacle
         reason = f"used {usage.uses} times by {usage.users} people of {source}"
-        commit = await asyncio.to_thread(publish_promotion, self._volumes, usage, target, reason)
+        await asyncio.to_thread(publish_promotion, self._volumes, usage, target, reason)
         if not target.review_required:
             return Action.PROMOTED, reason
-        await self._proposals.put(proposal(source, SYSTEM, usage.skill_id, reason, commit))
+        await self._proposals.put(await asyncio.to_thread(proposal, source, target, usage.skill_id, reason))
         return Action.PROPOSED, reason
 
     def _obstacle(self, usage: SkillUsage, source: VolumeRef, target: GitVolume) -> str:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from llmos_lite.engines.git import Commit, Entry, VolumeInterface
 from llmos_lite.errors import Conflict
-from llmos_lite.volumes.skill_paths import folder_path, skill_of
+from llmos_lite.volumes.merging import Collision, Pair, changed, plan_merge
 
 PREFIX = "pr/"
 LONGEST_DIFF = 200_000
 """Characters of a diff that are shown."""
-
-Pair: TypeAlias = tuple[Entry | None, Entry | None]
+LONGEST_TEXT = 50_000
+"""Characters of each side of a conflict that are shown."""
+MOST_CONFLICTS = 50
+"""Conflicts that are shown with their text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +26,54 @@ class Branch:
 
     Args:
         head: its newest commit.
+        main: the commit of main that it is compared with.
+        base: where the two parted.
         changes: by path, the file before (where it left main) and after.
-        conflicts: skills (and files) that main has changed since, in another way.
+        collisions: files that main has changed since, in another way.
     """
 
     head: Commit
+    main: str
+    base: str | None
     changes: Mapping[str, Pair]
-    conflicts: tuple[str, ...]
+    collisions: tuple[Collision, ...]
+
+    @property
+    def digest(self) -> str:
+        """Return what names exactly the blobs that are proposed, before and after; approvals are bound to it."""
+        return digest_of(self.changes)
+
+    @property
+    def contained(self) -> bool:
+        """Tell whether main has every commit of it already."""
+        return self.base == self.head.oid
+
+    @property
+    def conflicts(self) -> tuple[str, ...]:
+        """Return the paths of the files that somebody has to decide about."""
+        return tuple(one.path for one in self.collisions)
+
+    @property
+    def seen(self) -> str:
+        """Return what names exactly the conflicts, all three sides of each; empty for none."""
+        if not self.collisions:
+            return ""
+        return _hash((path, *sides) for one in self.collisions for path, *sides in _rows(one))
+
+
+@dataclass(frozen=True, slots=True)
+class ConflictText:
+    """A file that both sides changed; each text is None where there is no file, or nothing that is text.
+
+    `cut` says that some of it is left out.
+    """
+
+    path: str
+    base: str | None
+    ours: str | None
+    theirs: str | None
+    binary: bool = False
+    cut: bool = False
 
 
 def read(store: VolumeInterface, name: str) -> Branch:
@@ -39,64 +82,87 @@ def read(store: VolumeInterface, name: str) -> Branch:
     Raises:
         Conflict: `proposal.gone`, when somebody deleted the branch.
     """
-    if name not in store.branches():
+    tip, main = store.head(name), store.head()
+    if tip is None or main is None:
         raise Conflict("proposal.gone", f"The branch {name} is no longer there.", hint="Close the proposal.")
-    head, main = store.log(limit=1, branch=name)[0], store.head()
-    base = store.merge_base(main, head.oid) if main else None
-    changes = dict(_changed(store, "", base, head.oid))
-    units = sorted({_unit(path) for path in changes})
-    return Branch(head, changes, tuple(unit for unit in units if _collides(store, unit, base, head.oid)))
+    plan = plan_merge(store, main, tip)
+    return Branch(store.log(limit=1, branch=tip)[0], main, plan.base, plan.changed, plan.collisions)
 
 
-def diff(store: VolumeInterface, branch: Branch) -> str:
-    """Return what a branch proposes as a unified diff."""
+def digest_of(changes: Mapping[str, Pair]) -> str:
+    """Return the digest of changes: of the sorted paths, each with the blob (and mode) before and after."""
+    return _hash((path, *pair) for path, pair in sorted(changes.items()))
+
+
+def diff(store: VolumeInterface, changes: Mapping[str, Pair]) -> str:
+    """Return changes as a unified diff."""
     parts, size = [], 0
-    for path in sorted(branch.changes):
-        parts.append(_file_diff(store, path, *branch.changes[path]))
+    for path in sorted(changes):
+        parts.append(_file_diff(store, path, *changes[path]))
         size += len(parts[-1])
         if size > LONGEST_DIFF:
             return "".join(parts)[:LONGEST_DIFF] + "\n… the rest is left out\n"
     return "".join(parts)
 
 
-def _changed(store: VolumeInterface, prefix: str, one: str | None, other: str) -> Iterator[tuple[str, Pair]]:
-    """Yield every file that differs between two commits; only folders that differ are looked into."""
-    before = {entry.path: entry for entry in store.tree(prefix, at=one)} if one else {}
-    after = {entry.path: entry for entry in store.tree(prefix, at=other)}
-    for path in sorted(before.keys() | after.keys()):
-        old, new = before.get(path), after.get(path)
-        if _oid(old) == _oid(new):
-            continue
-        if (old and old.is_tree) or (new and new.is_tree):
-            yield from _changed(store, path, one, other)
-        if (old and not old.is_tree) or (new and not new.is_tree):
-            yield path, (old if old and not old.is_tree else None, new if new and not new.is_tree else None)
+def brought(store: VolumeInterface, commit: str) -> Mapping[str, Pair]:
+    """Return what a commit of main changed there."""
+    parents = store.log(limit=1, branch=commit)[0].parents
+    return dict(changed(store, parents[0] if parents else None, commit))
 
 
-def _unit(path: str) -> str:
-    """Return what is merged as one: a skill in both of its forms, or a file."""
-    skill_id = skill_of(path)
-    return folder_path(skill_id) if skill_id else path
+def conflict_texts(store: VolumeInterface, branch: Branch) -> list[ConflictText]:
+    """Return the three sides of every conflict, up to a bound."""
+    return [_texts(store, one) for one in branch.collisions[:MOST_CONFLICTS]]
 
 
-def _collides(store: VolumeInterface, unit: str, base: str | None, head: str) -> bool:
-    """Tell whether main has changed something since `base`, in another way than `head`."""
-    now, before, after = (
-        [_oid(store.entry(path, at=at)) for path in (unit, f"{unit}.md")] if at else ["", ""]
-        for at in (store.head(), base, head)
-    )
-    return now not in (before, after)
+def lines_of(store: VolumeInterface, pair: Pair) -> int:
+    """Return the number of lines of the longer side of a change."""
+    return max(store.blob(entry.oid).count(b"\n") + 1 for entry in pair if entry is not None)
 
 
-def _oid(entry: Entry | None) -> str:
-    return entry.oid if entry else ""
+def _texts(store: VolumeInterface, one: Collision) -> ConflictText:
+    sides = (one.base, one.ours, one.theirs)
+    found = [next((store.blob(entry.oid) for entry in side if entry is not None), None) for side in sides]
+    binary = any(b"\0" in data for data in found if data is not None)
+    texts = [None if data is None or b"\0" in data else data.decode("utf-8", "replace") for data in found]
+    cut = any(len(text) > LONGEST_TEXT for text in texts if text is not None)
+    base, ours, theirs = (None if text is None else text[:LONGEST_TEXT] for text in texts)
+    return ConflictText(one.path, base, ours, theirs, binary=binary, cut=cut)
+
+
+def _rows(one: Collision) -> Iterable[tuple[str, Entry | None, Entry | None, Entry | None]]:
+    return zip(one.paths, one.base, one.ours, one.theirs, strict=True)
+
+
+def _hash(rows: Iterable[Iterable[str | Entry | None]]) -> str:
+    lines = ("\0".join(item if isinstance(item, str) else _version(item) for item in row) for row in rows)
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _version(entry: Entry | None) -> str:
+    return f"{entry.oid}{'*' if entry.executable else ''}" if entry else "-"
 
 
 def _file_diff(store: VolumeInterface, path: str, before: Entry | None, after: Entry | None) -> str:
     old, new = (store.blob(entry.oid) if entry else b"" for entry in (before, after))
+    mode = _mode_diff(path, before, after)
     if b"\0" in old + new:
-        return f"Binary files a/{path} and b/{path} differ\n"
+        return f"{mode}Binary files a/{path} and b/{path} differ\n"
     names = (f"a/{path}" if before else "/dev/null", f"b/{path}" if after else "/dev/null")
     lines = [text.decode("utf-8", "replace").splitlines(keepends=True) for text in (old, new)]
     found = difflib.unified_diff(lines[0], lines[1], names[0], names[1])
-    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in found)
+    return mode + "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in found)
+
+
+def _mode_diff(path: str, before: Entry | None, after: Entry | None) -> str:
+    """Return what git says of a file that may be run now, or may not any more."""
+    old, new = before is not None and before.executable, after is not None and after.executable
+    if after is None or old == new:
+        return ""
+    head = f"diff --git a/{path} b/{path}\n"
+    return f"{head}old mode {_mode(old)}\nnew mode {_mode(new)}\n" if before else f"{head}new file mode {_mode(new)}\n"
+
+
+def _mode(executable: bool) -> str:  # noqa: FBT001 - a mode has two values here
+    return "100755" if executable else "100644"

@@ -1,38 +1,51 @@
-"""Promotion: a skill travels user -> team -> system, at once or by review, as the target's policy says.
+"""Promotion and review: a skill travels user -> team -> system, at once or by review, as the target's policy says.
 
-The platform writes, with the person as author. A proposal is a branch `pr/<user>/<skill>` of the target with one
-commit on top of the main it was made from; when main's copy of the skill has changed since, merging is a conflict.
+The platform writes, with the person as author. A proposal is a branch `pr/<user>/<skill>` of the target; what happens
+to it are events in the target's repository (`log`), and its row is what they come to (`events`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
-from dataclasses import dataclass
-
-from msgspec import structs
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 
 from llmos_lite.core.accounts.accounts import require_member
-from llmos_lite.core.accounts.permissions import Actor, may_administer
+from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.page import Page
-from llmos_lite.core.proposals import branches
-from llmos_lite.core.proposals.branches import PREFIX
+from llmos_lite.core.proposals import branches, promoting, resolving, reviewing
+from llmos_lite.core.proposals.branches import PREFIX, ConflictText
+from llmos_lite.core.proposals.events import Event, Kind, Review
+from llmos_lite.core.proposals.forgetting import forget_comments
+from llmos_lite.core.proposals.log import ProposalLog, is_id
+from llmos_lite.core.proposals.promoting import REASON_LENGTH
+from llmos_lite.core.proposals.resolving import Resolution
+from llmos_lite.core.proposals.reviewing import TEXT_LENGTH, Standing
+from llmos_lite.core.proposals.rights import require_party, seen_by, sees
 from llmos_lite.core.skills.format import Skill
-from llmos_lite.core.traces.trace import make_ulid, now_ms
-from llmos_lite.engines.git import MAIN, Commit, VolumeInterface
-from llmos_lite.errors import Conflict, Forbidden, Invalid, NotFound
+from llmos_lite.core.skills.scan import Scanner
+from llmos_lite.core.traces.trace import now_ms
+from llmos_lite.errors import Invalid, LlmosError, NotFound
 from llmos_lite.records.proposals import ProposalRecord, ProposalRows
-from llmos_lite.volumes.access import PLATFORM, SYSTEM, VolumeKind, VolumeRef, check_id
-from llmos_lite.volumes.git_volume import GitVolume, author_of
+from llmos_lite.volumes.access import PLATFORM, VolumeKind, VolumeRef, check_id
+from llmos_lite.volumes.git_volume import GitVolume
 from llmos_lite.volumes.manager import VolumeManager
 
 UPWARD = {VolumeKind.USER: 0, VolumeKind.TEAM: 1, VolumeKind.SYSTEM: 2}
-REASON_LENGTH = 2000
+UNCHANGED = "unchanged"
 
 
 @dataclass(frozen=True, slots=True)
 class Promoted:
-    """What came of a promotion: `merged` (with the commit) or `open` (a proposal waits)."""
+    """What came of a promotion.
+
+    Args:
+        status: `merged`, `open` (a proposal waits), or `unchanged` (the target has exactly this already).
+        proposal_id: of the proposal; empty when nothing changed.
+        commit: on main, or on the proposal's branch.
+    """
 
     status: str
     proposal_id: str
@@ -41,18 +54,51 @@ class Promoted:
 
 @dataclass(frozen=True, slots=True)
 class ProposalView:
-    """A proposal, and what it would change as a unified diff; lists leave the diff out."""
+    """A proposal; lists leave out all but the row.
+
+    Args:
+        proposal: its row.
+        digest: names exactly what is proposed; a review or a merge may be bound to it.
+        diff: what it would change, or has changed, as a unified diff.
+        conflicts: files that main has changed since, in another way.
+        seen: names exactly these conflicts; a resolution may be bound to it.
+        events: what happened, oldest first.
+        reviews: the last one of everybody.
+        mergeable: whether the actor may merge it now.
+        obstacles: why not, as sentences.
+        may: what the actor may do: `comment`, `review`, `merge`, `resolve`, `close`.
+    """
 
     proposal: ProposalRecord
+    digest: str = ""
     diff: str = ""
-    conflict: bool = False
+    conflicts: Sequence[ConflictText] = ()
+    seen: str = ""
+    events: Sequence[Event] = ()
+    reviews: Sequence[Review] = ()
+    mergeable: bool = False
+    obstacles: Sequence[str] = ()
+    may: Sequence[str] = field(default_factory=tuple)
+
+    @property
+    def conflict(self) -> bool:
+        """Tell whether somebody has to decide about a file."""
+        return bool(self.seen)
 
 
 class Proposals:
-    """Promotes skills and keeps the proposals that wait for a review."""
+    """Promotes skills and keeps the proposals that wait for a review.
 
-    def __init__(self, rows: ProposalRows, volumes: VolumeManager) -> None:
-        self._rows, self._volumes = rows, volumes
+    Args:
+        rows: the rows.
+        volumes: where everything else is.
+        scanners: look at what resolves a conflict.
+    """
+
+    def __init__(
+        self, rows: ProposalRows, volumes: VolumeManager, scanners: Mapping[str, Scanner] | None = None
+    ) -> None:
+        self._rows, self._volumes, self._scanners = rows, volumes, dict(scanners or {})
 
     async def promote(
         self, actor: Actor, skill_id: str, target: VolumeRef, reason: str, *, source: VolumeRef | None = None
@@ -80,211 +126,241 @@ class Proposals:
                 f"A skill is promoted upwards, not from {source} to {target}.",
                 hint="From a user to a team or the system, or from a team to the system.",
             )
-        row = ProposalRecord(
-            proposal_id=make_ulid(now_ms()),
+        wanted = Event(
+            kind=Kind.OPENED,
+            at=now_ms(),
+            by=actor.user_id,
             target=str(target),
             source=str(source),
             skill_id=skill_id,
             branch=f"{PREFIX}{actor.user_id}/{skill_id}",
             author=actor.user_id,
             reason=reason,
-            created=now_ms(),
         )
-        review = await asyncio.to_thread(self._review, actor, skill_id, source, target)
-        return await (self._propose(row) if review else self._merge_now(row))
+        row, commit = await asyncio.to_thread(self._promote, actor, wanted, source, target)
+        if row is None:
+            return Promoted(UNCHANGED, "", commit)
+        await self._rows.put(row)
+        return Promoted(row.state, row.proposal_id, commit)
 
-    async def page(self, actor: Actor, *, state: str = "", limit: int = 50, cursor: str = "") -> Page[ProposalView]:
-        """List the actor's proposals and those to volumes that the actor may read; all for a system admin."""
-        targets = None if actor.is_admin else [str(SYSTEM), *(str(VolumeRef.team(team)) for team in actor.teams)]
-        rows = await self._rows.page(targets, actor.user_id, state=state, limit=limit, cursor=cursor)
+    async def page(
+        self, actor: Actor, *, state: str = "", target: str = "", author: str = "", limit: int = 50, cursor: str = ""
+    ) -> Page[ProposalView]:
+        """List the proposals that the actor sees, newest first; `rights` says which these are."""
+        wanted = seen_by(actor, state=state, target=target, author=author)
+        rows = await self._rows.page(wanted, limit=limit, cursor=cursor)
         return Page([ProposalView(row) for row in rows.items], rows.next_cursor, rows.total)
 
     async def get(self, actor: Actor, proposal_id: str) -> ProposalView:
-        """Return a proposal with what it would change.
+        """Return a proposal with all that there is to say about it.
 
         Raises:
             NotFound: `proposal.unknown`.
         """
         row = await self._row(actor, proposal_id)
-        if row.state != "open":
-            return ProposalView(row)
-        return await asyncio.to_thread(self._view, row)
+        view = await asyncio.to_thread(self._view, actor, row)
+        if view.proposal != row:  # an event whose row was cut short
+            await self._rows.put(view.proposal)
+        return view
 
-    async def merge(self, actor: Actor, proposal_id: str) -> ProposalView:
-        """Merge a proposal of somebody else, as an admin of its target.
+    async def comment(
+        self, actor: Actor, proposal_id: str, text: str, *, path: str = "", line: int = 0
+    ) -> ProposalView:
+        """Comment on a proposal, or on a file (and line) that it changes.
 
         Raises:
-            Forbidden: `role.missing`, or `proposal.own`.
-            Conflict: `proposal.conflict`, `proposal.decided`.
+            NotFound: `proposal.unknown`.
+            Invalid: `comment.empty`, `comment.too_long`, `comment.path`, `comment.line`.
+            Conflict: `proposal.full`.
         """
         row = await self._row(actor, proposal_id)
-        if not may_administer(actor, VolumeRef.parse(row.target)):
-            raise Forbidden("role.missing", f"Only an admin of {row.target} may merge this.")
-        if row.author == actor.user_id and row.target != str(actor.volume):
-            raise Forbidden("proposal.own", "Somebody else than the author has to merge a proposal.")
-        _require_open(row)
-        await asyncio.to_thread(self._merge_branch, row, actor)
-        return await self._decided(row, "merged", actor)
+        said = _text(text, needed=True)
+        return await self._do(actor, row, partial(reviewing.add_comment, text=said, path=path, line=line))
 
-    async def close(self, actor: Actor, proposal_id: str) -> ProposalView:
+    async def review(
+        self, actor: Actor, proposal_id: str, verdict: str, text: str = "", *, digest: str = ""
+    ) -> ProposalView:
+        """Approve a proposal, or request changes, as an admin of its target who did not write it.
+
+        Args:
+            actor: who.
+            proposal_id: the proposal.
+            verdict: `approved` or `changes_requested`.
+            text: what to say; needed for a request.
+            digest: what the actor looked at; refused when something else is proposed by now.
+
+        Raises:
+            NotFound: `proposal.unknown`.
+            Forbidden: `role.missing`, `proposal.own`.
+            Conflict: `proposal.decided`, `proposal.gone`, `proposal.changed`, `proposal.full`.
+        """
+        row = await self._row(actor, proposal_id)
+        kind = Kind(verdict)
+        said = _text(text, needed=kind is Kind.CHANGES_REQUESTED)
+        return await self._do(actor, row, partial(reviewing.add_review, verdict=kind, text=said, digest=digest))
+
+    async def merge(self, actor: Actor, proposal_id: str, *, digest: str = "") -> ProposalView:
+        """Merge a proposal, as an admin of its target; that approves what nobody else approved yet.
+
+        Raises:
+            NotFound: `proposal.unknown`.
+            Forbidden: `role.missing`, or `proposal.own`.
+            Conflict: `proposal.conflict`, `proposal.decided`, `proposal.gone`, `proposal.changed`, `proposal.empty`,
+                `proposal.changes_requested`, `proposal.approval_fallen`.
+        """
+        row = await self._row(actor, proposal_id)
+        return await self._do(actor, row, partial(reviewing.merge, digest=digest, known=row.digest))
+
+    async def close(self, actor: Actor, proposal_id: str, reason: str = "") -> ProposalView:
         """Close a proposal without merging it, as its author or an admin of its target.
 
         Raises:
+            NotFound: `proposal.unknown`.
             Forbidden: `role.missing`.
             Conflict: `proposal.decided`.
         """
         row = await self._row(actor, proposal_id)
-        if row.author != actor.user_id and not may_administer(actor, VolumeRef.parse(row.target)):
-            raise Forbidden("role.missing", f"Only its author or an admin of {row.target} may close this.")
-        _require_open(row)
-        await asyncio.to_thread(self._delete_branch, row)
-        return await self._decided(row, "closed", actor)
+        require_party(actor, row, "close")
+        return await self._do(actor, row, partial(reviewing.close, reason=_text(reason, needed=False)))
+
+    async def resolve(
+        self, actor: Actor, proposal_id: str, chosen: Sequence[Resolution], *, seen: str = ""
+    ) -> ProposalView:
+        """Decide about the conflicts of a proposal, as its author or an admin of its target; see `resolving.resolve`.
+
+        Raises:
+            NotFound: `proposal.unknown`.
+            Forbidden: `role.missing`.
+        """
+        row = await self._row(actor, proposal_id)
+        require_party(actor, row, "resolve")
+        return await self._do(actor, row, partial(resolving.resolve, chosen=chosen, seen=seen, scanners=self._scanners))
+
+    # -- rows ---------------------------------------------------------------------------------------------------------
 
     async def reindex(self) -> int:
-        """Make rows for branches `pr/*` that have none, and return how many; part of `llmos reindex`."""
-        return sum([await self.notice(ref) for ref in await asyncio.to_thread(self._volumes.refs)])
+        """Make every row anew from Git, and return how many there are; part of `llmos reindex`.
+
+        The rows of a volume that cannot be read stay as they are.
+        """
+        refs = await asyncio.to_thread(self._volumes.refs)
+        for gone in await self._rows.targets() - {str(ref) for ref in refs}:
+            await self._rows.remove(await self._rows.ids(gone))
+        return sum([await self._reindex(ref) for ref in refs])
+
+    async def _reindex(self, ref: VolumeRef) -> int:
+        known = await self._rows.ids(str(ref))
+        try:
+            found = await asyncio.to_thread(self._records, ref)
+        except LlmosError:
+            return 0
+        for row in found:
+            await self._rows.put(row, rebuild=True)
+        await self._rows.remove(known - {row.proposal_id for row in found})
+        return len(found)
+
+    def _records(self, ref: VolumeRef) -> list[ProposalRecord]:
+        volume = self._target(ref)
+        promoting.notice_all(volume)
+        log = ProposalLog(volume)
+        return [row for proposal_id in log.ids() if (row := log.record(proposal_id)) is not None]
 
     async def notice(self, ref: VolumeRef) -> int:
-        """Make rows for those of one volume: edits by hand that main moved away from are proposed like that."""
+        """Bring branches and rows of one volume together: edits by hand that main moved away from are proposals.
+
+        Returns how many rows were made or changed.
+        """
         count = 0
-        for row in await asyncio.to_thread(self._branches, ref):
-            if await self._rows.open_on(row.target, row.branch) is None:
+        for row in await asyncio.to_thread(lambda: promoting.notice_all(self._target(ref))):
+            if await self._rows.get(row.proposal_id) != row:
                 await self._rows.put(row)
                 count += 1
         return count
 
     async def pushed(self, ref: VolumeRef, branch: str) -> ProposalRecord:
-        """Return the proposal of a branch that somebody pushed with git; one that is open already is renewed."""
-        found = await asyncio.to_thread(lambda: _row_of(ref, branch, self._volumes.open(PLATFORM, ref).store))
-        if found is None:
+        """Return the proposal of a branch that somebody pushed with git; one that is open already is renewed.
+
+        Raises:
+            Invalid: `proposal.branch`.
+        """
+        row = await asyncio.to_thread(lambda: promoting.notice_branch(self._target(ref), branch))
+        if row is None:
             raise Invalid("proposal.branch", f"{branch[:80]!r} is no branch of a proposal.")
-        known = await self._rows.open_on(found.target, branch)
-        if known is not None:
-            found = structs.replace(found, proposal_id=known.proposal_id, created=known.created)
-        await self._rows.put(found)
-        return found
-
-    # -- the ways of a promotion ------------------------------------------------------------------------------------
-
-    async def _merge_now(self, row: ProposalRecord) -> Promoted:
-        commit = await asyncio.to_thread(self._write, row, MAIN)
-        await self._rows.put(structs.replace(row, branch="", state="merged", decided=now_ms(), decided_by="policy"))
-        return Promoted("merged", row.proposal_id, commit.oid)
-
-    async def _propose(self, row: ProposalRecord) -> Promoted:
-        """Put the skill on a branch of its own; a proposal that is open already is renewed."""
-        known = await self._rows.open_on(row.target, row.branch)
-        commit = await asyncio.to_thread(self._write_branch, row)
-        proposal_id = known.proposal_id if known else _id_of(row.target, row.branch, commit)
-        row = structs.replace(row, proposal_id=proposal_id, created=known.created if known else commit.time)
         await self._rows.put(row)
-        return Promoted("open", row.proposal_id, commit.oid)
+        return row
 
-    def _write_branch(self, row: ProposalRecord) -> Commit:
-        store = self._open(row).store
-        with store.lock():
-            if row.branch in store.branches():
-                store.delete_branch(row.branch)
-            store.create_branch(row.branch)
-            try:
-                return self._write(row, row.branch)
-            except BaseException:
-                store.delete_branch(row.branch)
-                raise
+    async def forget(self, user_id: str) -> int:
+        """Take the text of everything that somebody said about proposals out of all histories; return how much it was.
 
-    def _write(self, row: ProposalRecord, branch: str) -> Commit:
-        source, target = VolumeRef.parse(row.source), VolumeRef.parse(row.target)
-        return self._volumes.promote_skill(
-            row.skill_id, source, target, author_of(row.author), row.reason, branch=branch
-        )
+        That somebody commented, reviewed or proposed, and why they proposed it, stays.
 
-    def _merge_branch(self, row: ProposalRecord, actor: Actor) -> None:
-        volume = self._open(row)
-        trailers = {"Proposal": row.proposal_id, "Merged-By": actor.user_id}
+        Raises:
+            Invalid: `user.invalid_id`.
+        """
+        check_id(user_id, "user")
+        count = 0
+        for ref in await asyncio.to_thread(self._volumes.refs):
+            changed = await asyncio.to_thread(forget_comments, self._volumes, ref, user_id)
+            for row in changed.rows:
+                await self._rows.put(row, rebuild=True)
+            count += changed.events
+        return count
+
+    # -- below --------------------------------------------------------------------------------------------------------
+
+    def _promote(
+        self, actor: Actor, wanted: Event, source: VolumeRef, target: VolumeRef
+    ) -> tuple[ProposalRecord | None, str]:
+        """Write a promotion; the source must be one that the actor may read."""
+        _require_readable(self._volumes.open(actor.principal, source), wanted.skill_id)
+        volume = self._target(target)
+        way = promoting.promote_by_review if volume.review_required else promoting.promote_now
+        return way(self._volumes, wanted, volume)
+
+    async def _do(self, actor: Actor, row: ProposalRecord, what: Callable[..., list[Event]]) -> ProposalView:
+        """Write an event, then the row; return the proposal as it is now."""
+
+        def work() -> ProposalView:
+            volume = self._target(VolumeRef.parse(row.target))
+            what(volume, actor, row)
+            return self._view(actor, row)
+
+        view = await asyncio.to_thread(work)
+        await self._rows.put(view.proposal)
+        return view
+
+    def _view(self, actor: Actor, row: ProposalRecord) -> ProposalView:
+        volume = self._target(VolumeRef.parse(row.target))
         with volume.store.lock():
-            branches.read(volume.store, row.branch)
-            volume.merge_branch(
-                row.branch, f"Merge {row.branch}: {row.reason}", author_of(row.author), trailers=trailers
-            )
-            volume.delete_branch(row.branch)
-
-    def _delete_branch(self, row: ProposalRecord) -> None:
-        store = self._open(row).store
-        if row.branch in store.branches():
-            store.delete_branch(row.branch)
-
-    def _view(self, row: ProposalRecord) -> ProposalView:
-        store = self._open(row).store
-        branch = branches.read(store, row.branch)
-        return ProposalView(row, branches.diff(store, branch), bool(branch.conflicts))
-
-    # -- who, what and where ----------------------------------------------------------------------------------------
-
-    def _review(self, actor: Actor, skill_id: str, source: VolumeRef, target: VolumeRef) -> bool:
-        """Tell whether the target's policy asks for a review; the source must be one that the actor may read."""
-        _require_readable(self._volumes.open(actor.principal, source), skill_id)
-        return self._volumes.open(PLATFORM, target).review_required
+            found = reviewing.standing(volume, row)
+        return _view_of(actor, volume, found)
 
     async def _row(self, actor: Actor, proposal_id: str) -> ProposalRecord:
-        row = await self._rows.get(proposal_id)
-        visible = row is not None and (
-            actor.is_admin
-            or row.author == actor.user_id
-            or row.target == str(SYSTEM)
-            or row.target.removeprefix("team:") in actor.teams
-        )
-        if row is None or not visible:
+        row = await self._rows.get(proposal_id) if is_id(proposal_id) else None
+        if row is None or not sees(actor, row):
             raise NotFound("proposal.unknown", "There is no such proposal that you may see.")
         return row
 
-    async def _decided(self, row: ProposalRecord, state: str, actor: Actor) -> ProposalView:
-        at = now_ms()
-        await self._rows.decide(row.proposal_id, state, at=at, by=actor.user_id)
-        return ProposalView(structs.replace(row, state=state, decided=at, decided_by=actor.user_id))
-
-    def _open(self, row: ProposalRecord) -> GitVolume:
-        return self._volumes.open(PLATFORM, VolumeRef.parse(row.target), write=True)
-
-    def _branches(self, ref: VolumeRef) -> list[ProposalRecord]:
-        store = self._volumes.open(PLATFORM, ref).store
-        rows = (_row_of(ref, branch, store) for branch in store.branches())
-        return [row for row in rows if row is not None]
+    def _target(self, ref: VolumeRef) -> GitVolume:
+        return self._volumes.open(PLATFORM, ref, write=True)
 
 
-_SUBJECT = re.compile(r"Promote '[^']*' from (\S+) - Reason: (.*)", re.DOTALL)
-
-
-def _row_of(ref: VolumeRef, branch: str, store: VolumeInterface) -> ProposalRecord | None:
-    """Read a proposal back from its branch."""
-    parts = branch.removeprefix(PREFIX).split("/")
-    if not branch.startswith(PREFIX) or len(parts) != 2:  # noqa: PLR2004 - user and skill
-        return None
-    commit = store.log(limit=1, branch=branch)[0]
-    said = _SUBJECT.match(commit.subject)
-    return ProposalRecord(
-        proposal_id=_id_of(str(ref), branch, commit),
-        target=str(ref),
-        source=said.group(1) if said else f"user:{parts[0]}",
-        skill_id=parts[1],
-        branch=branch,
-        author=parts[0],
-        reason=said.group(2) if said else _one_line(commit.subject)[:REASON_LENGTH],
-        created=commit.time,
+def _view_of(actor: Actor, volume: GitVolume, found: Standing) -> ProposalView:
+    row, branch = found.row, found.branch
+    problems = reviewing.obstacles(actor, found, looked=True)
+    changes = branch.changes if branch else branches.brought(volume.store, row.commit) if row.commit else {}
+    return ProposalView(
+        row,
+        digest=found.digest,
+        diff=branches.diff(volume.store, changes),
+        conflicts=branches.conflict_texts(volume.store, branch) if branch else (),
+        seen=branch.seen if branch else "",
+        events=found.events,
+        reviews=found.reviews,
+        mergeable=not problems,
+        obstacles=[problem.message for problem in problems],
+        may=reviewing.may(actor, found),
     )
-
-
-def _id_of(target: str, branch: str, commit: Commit) -> str:
-    """Return the id of a proposal: the same whenever it is read from Git."""
-    return make_ulid(commit.time, f"{target} {branch}")
-
-
-def _require_open(row: ProposalRecord) -> None:
-    if row.state != "open":
-        raise Conflict("proposal.decided", f"This proposal is {row.state} already.")
-
-
-def _one_line(text: str) -> str:
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
 def _require_readable(volume: GitVolume, skill_id: str) -> None:
@@ -303,9 +379,32 @@ def _require_readable(volume: GitVolume, skill_id: str) -> None:
 
 def _reason(text: str) -> str:
     """Return a reason as one line of a commit."""
-    clean = _one_line(text)
+    clean = promoting.one_line(text)
     if not clean:
         raise Invalid("promotion.reason", "A promotion needs a reason.", hint="Say why others should have the skill.")
     if len(clean) > REASON_LENGTH:
         raise Invalid("promotion.reason", f"A reason has at most {REASON_LENGTH} characters.")
     return clean
+
+
+def _text(text: str, *, needed: bool) -> str:
+    """Return what somebody says without what would steer a terminal; lines and tabs stay.
+
+    Raises:
+        Invalid: `comment.empty`, `comment.too_long`.
+    """
+    lines = text.replace("\r\n", "\n").replace("\r", "\n")
+    clean = "".join(char for char in lines if char in "\n\t" or not _steers(char)).strip()
+    if needed and not clean:
+        raise Invalid("comment.empty", "There is no text.", hint="Say what you think.")
+    if len(clean) > TEXT_LENGTH:
+        raise Invalid("comment.too_long", f"A comment has at most {TEXT_LENGTH:,} characters.")
+    return clean
+
+
+def _steers(char: str) -> bool:
+    """Tell whether a character is none of a text: a control character, one that turns the direction, half of one."""
+    return unicodedata.category(char) in {"Cc", "Cs"} or unicodedata.bidirectional(char) in _TURNS
+
+
+_TURNS = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})

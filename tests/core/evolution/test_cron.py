@@ -287,7 +287,8 @@ async def test_a_skill_that_a_team_uses_much_is_proposed_to_the_system(world: Wo
     again = await world.cron.run_system_evolution()
     assert (again.proposed, again.details[0].reason) == (0, "its proposal waits for a review")
     world.volume("system").delete_branch("pr/evolution/csv")
-    await world.cron.proposals.decide(row.proposal_id, "closed", at=row.created + 1, by="admin")
+    closed = msgspec.structs.replace(row, state="closed", decided=row.created + 1, decided_by="admin")
+    await world.cron.proposals.put(closed)
     refused = await world.cron.run_system_evolution()
     assert refused.details[0].reason == "its proposal was refused, and it has not changed since"
 

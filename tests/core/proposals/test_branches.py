@@ -35,7 +35,7 @@ def test_a_diff_shows_what_is_new_changed_gone_and_binary(store: LocalGitStore) 
     branch = branches.read(store, BRANCH)
     assert set(branch.changes) == set(changes)
     assert branch.conflicts == ()
-    shown = branches.diff(store, branch)
+    shown = branches.diff(store, branch.changes)
     assert "-two\n+three\n\\ No newline at end of file\n" in shown
     assert "+++ /dev/null" in shown
     assert "Binary files a/skills/z/data.bin and b/skills/z/data.bin differ" in shown
@@ -51,7 +51,7 @@ def test_a_file_that_becomes_a_folder_is_both_gone_and_new(store: LocalGitStore)
 def test_a_very_long_diff_is_cut(store: LocalGitStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(branches, "LONGEST_DIFF", 100)
     store.commit({"skills/x.md": b"line\n" * 1000}, "Long", ALICE, branch=BRANCH)
-    shown = branches.diff(store, branches.read(store, BRANCH))
+    shown = branches.diff(store, branches.read(store, BRANCH).changes)
     assert len(shown) < 150
     assert "left out" in shown
 
@@ -59,8 +59,8 @@ def test_a_very_long_diff_is_cut(store: LocalGitStore, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("meanwhile", "conflicts"),
     [
-        ({"skills/x.md": b"other\n"}, ("skills/x",)),
-        ({"skills/x/SKILL.md": b"moved\n", "skills/x.md": None}, ("skills/x",)),
+        ({"skills/x.md": b"other\n"}, ("skills/x.md",)),
+        ({"skills/x/SKILL.md": b"moved\n", "skills/x.md": None}, ("skills/x/SKILL.md",)),
         ({"skills/y/SKILL.md": b"y2"}, ()),
         ({"memory/notes.md": b"other\n"}, ()),
         ({"skills/x.md": b"proposed\n"}, ()),

@@ -72,12 +72,18 @@ async def test_without_a_review_the_platform_commits_with_the_person_as_author(h
     assert (commit.author, commit.committer) == ("alice", "llmos-lite")
     assert house.volume(SRE).read_skill("my-skill") == SKILL
     row = await house.proposals.get(await house.actor("bob"), promoted.proposal_id)
-    assert (row.proposal.state, row.diff) == ("merged", "")
+    assert (row.proposal.state, row.proposal.decided_by) == ("merged", "policy")
+    assert "+# My skill" in row.diff
 
 
 async def test_promoting_again_changes_nothing(house: House) -> None:
     first, second = await house.promote(), await house.promote()
-    assert first.commit == second.commit
+    assert (second.status, second.proposal_id, second.commit) == ("unchanged", "", first.commit)
+    assert (await house.proposals.page(await house.actor())).total == 1
+    house.ask_for_reviews()
+    head = house.volume(SRE).store.head()
+    assert await house.promote() == Promoted("unchanged", "", head or "")
+    assert list(house.volume(SRE).branches()) == ["main"]
 
 
 async def test_promotion_to_a_team_asks_for_membership(house: House) -> None:
@@ -227,7 +233,8 @@ async def test_proposals_are_seen_by_the_team_and_by_nobody_else(house: House) -
 
 
 async def test_proposals_come_in_pages(house: House) -> None:
-    for _ in range(3):
+    for number in range(3):
+        house.write(VolumeRef.user("alice"), f"{SKILL}{number}\n")
         await house.promote()
     bob = await house.actor("bob")
     first = await house.proposals.page(bob, limit=2)
@@ -241,7 +248,7 @@ async def test_the_rows_of_open_proposals_come_back_from_git_alone(house: House)
     async with house.database.session() as session:
         await session.execute(TABLE.delete())
     assert await house.proposals.reindex() == 1
-    assert await house.proposals.reindex() == 0
+    assert await house.proposals.reindex() == 1
     view = (await house.proposals.page(await house.actor("bob"))).items[0].proposal
     assert (view.proposal_id, view.author, view.source) == (promoted.proposal_id, "alice", "user:alice")
     assert (view.reason, view.state, view.skill_id) == ("Useful for team", "open", "my-skill")

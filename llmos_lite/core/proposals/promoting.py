@@ -1,0 +1,166 @@
+"""How proposals come to be: by promotion, by a push, by evolution, by an edit that main moved away from.
+
+Everything here blocks, and holds the lock of the target's repository while it compares and writes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+
+from msgspec import structs
+
+from llmos_lite.core.proposals import branches
+from llmos_lite.core.proposals.branches import PREFIX
+from llmos_lite.core.proposals.events import Event, Kind, record_of
+from llmos_lite.core.proposals.log import ProposalLog
+from llmos_lite.core.traces.trace import make_ulid, now_ms
+from llmos_lite.engines.git import LOCAL_FILES, MAIN, Commit
+from llmos_lite.errors import Conflict
+from llmos_lite.records.proposals import ProposalRecord
+from llmos_lite.volumes.access import VolumeRef
+from llmos_lite.volumes.git_volume import GitVolume, author_of
+from llmos_lite.volumes.manager import VolumeManager
+from llmos_lite.volumes.receiving import move_branch
+
+REASON_LENGTH = 2000
+_DRAFT = ".next"
+"""End of the name of a branch that is being written; no skill and no topic has a dot."""
+_SUBJECT = re.compile(r"Promote '[^']*' from (\S+) - Reason: (.*)", re.DOTALL)
+
+
+def promote_now(volumes: VolumeManager, wanted: Event, target: GitVolume) -> tuple[ProposalRecord | None, str]:
+    """Bring a skill to main; return its row (None when main has it already) and the commit."""
+    with target.store.lock():
+        before = target.store.head()
+        commit = _copy(volumes, wanted, MAIN)
+        if commit.oid == before or commit.committer == LOCAL_FILES.name:
+            return None, commit.oid
+        proposal_id = make_ulid(wanted.at)
+        event = structs.replace(wanted, kind=Kind.PROMOTED, branch="", commit=commit.oid)
+        return record_of(proposal_id, ProposalLog(target).append(proposal_id, [event])), commit.oid
+
+
+def promote_by_review(volumes: VolumeManager, wanted: Event, target: GitVolume) -> tuple[ProposalRecord | None, str]:
+    """Put a skill on a branch of its own, and open a proposal, or renew the one that is open.
+
+    Returns:
+        The row, and the commit of the branch; None and the commit of main when main has it already.
+    """
+    with target.store.lock(), _draft(target, wanted.branch) as draft:
+        commit = _copy(volumes, wanted, draft)
+        fresh = branches.read(target.store, draft)
+        if not fresh.changes:
+            return None, fresh.main
+        known = ProposalLog(target).on(wanted.branch)
+        if known is not None and known.state == "open" and _is_same(target, known, fresh.digest, wanted.reason):
+            return known, known.head
+        move_branch(volumes, target.ref, wanted.branch, commit.oid)
+        row = note_branch(target, structs.replace(wanted, head=commit.oid, digest=fresh.digest))
+        return row, commit.oid
+
+
+def _is_same(target: GitVolume, known: ProposalRecord, digest: str, reason: str) -> bool:
+    """Tell whether the branch holds exactly this already."""
+    return (known.digest, known.reason) == (digest, reason) and target.store.head(known.branch) == known.head
+
+
+@contextlib.contextmanager
+def _draft(target: GitVolume, branch: str) -> Iterator[str]:
+    """Lend a branch to write on, at main: the proposal's own moves at once, when all is written."""
+    name = branch + _DRAFT
+    if target.store.head(name):
+        target.store.delete_branch(name)
+    target.store.create_branch(name)
+    try:
+        yield name
+    finally:
+        target.store.delete_branch(name)
+
+
+def _copy(volumes: VolumeManager, wanted: Event, branch: str) -> Commit:
+    source, target = VolumeRef.parse(wanted.source), VolumeRef.parse(wanted.target)
+    return volumes.promote_skill(
+        wanted.skill_id, source, target, author_of(wanted.author), wanted.reason, branch=branch
+    )
+
+
+def note_branch(target: GitVolume, wanted: Event) -> ProposalRecord:
+    """Note that a branch was written: it is a proposal from now on, or renews the one that is open.
+
+    Args:
+        target: the volume; opened for writing.
+        wanted: an `opened` event; `head` and `digest` are read from the branch when they are empty.
+    """
+    with target.store.lock():
+        log, known = ProposalLog(target), ProposalLog(target).on(wanted.branch)
+        if not wanted.head:
+            found = branches.read(target.store, wanted.branch)
+            wanted = structs.replace(wanted, head=found.head.oid, digest=found.digest)
+        if known is None or known.state != "open":
+            proposal_id = make_ulid(wanted.at)
+            return record_of(proposal_id, log.append(proposal_id, [wanted], branch=wanted.branch))
+        if (known.head, known.reason) == (wanted.head, wanted.reason):
+            return known
+        renewed = Event(
+            kind=Kind.RENEWED,
+            at=wanted.at,
+            by=wanted.by,
+            reason=wanted.reason,
+            head=wanted.head,
+            digest=wanted.digest,
+        )
+        return record_of(known.proposal_id, log.append(known.proposal_id, [renewed]))
+
+
+def notice_branch(target: GitVolume, branch: str) -> ProposalRecord | None:
+    """Bring a branch and its events together, whoever wrote it and whatever was cut short.
+
+    Returns:
+        The proposal; None for a branch that is none.
+    """
+    parts = branch.removeprefix(PREFIX).split("/")
+    if not branch.startswith(PREFIX) or len(parts) != 2 or "." in parts[1]:  # noqa: PLR2004 - user and skill
+        return None
+    with target.store.lock():
+        head = target.store.head(branch)
+        known = ProposalLog(target).on(branch)
+        if head is None:
+            return known
+        if known is not None and known.head == head:
+            if known.state != "open":  # decided, and then killed before the branch was gone
+                target.store.delete_branch(branch)
+            return known
+        commit = target.store.log(limit=1, branch=head)[0]
+        said = _SUBJECT.match(commit.subject)
+        wanted = Event(
+            kind=Kind.OPENED,
+            at=now_ms(),
+            by=parts[0],
+            target=str(target.ref),
+            source=said.group(1) if said else f"user:{parts[0]}",
+            skill_id=parts[1],
+            branch=branch,
+            author=parts[0],
+            reason=said.group(2) if said else one_line(commit.subject)[:REASON_LENGTH],
+        )
+        return note_branch(target, wanted)
+
+
+def notice_all(target: GitVolume) -> list[ProposalRecord]:
+    """Bring all branches of a volume and their events together."""
+    names = [name for name in target.branches() if name.startswith(PREFIX)]
+    return [row for name in names if (row := notice_branch(target, name)) is not None]
+
+
+def one_line(text: str) -> str:
+    """Return a text as one line without control characters."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+
+
+def close_branch(target: GitVolume, branch: str) -> None:
+    """Remove the branch of a proposal that is decided."""
+    if branch and target.store.head(branch):
+        with contextlib.suppress(Conflict):
+            target.store.delete_branch(branch)
