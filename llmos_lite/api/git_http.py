@@ -36,6 +36,7 @@ from llmos_lite.engines.git_hooks import HookPipes, install_hooks
 from llmos_lite.engines.git_incoming import clear_abandoned, clear_quarantine
 from llmos_lite.engines.git_serve import PIECE, GitProcess, Service, Serving, running
 from llmos_lite.errors import Invalid, LlmosError, NotFound, TooLarge, Unauthenticated, Unavailable
+from llmos_lite.engines.git_wants import beyond, wants
 from llmos_lite.settings import Settings
 
 log = logging.getLogger("llmos.git")
@@ -55,6 +56,9 @@ _TALK = 4 << 20
 _PATH = re.compile(r"/git/(?P<address>[a-z0-9/.-]{1,200})/(?P<what>info/refs|git-upload-pack|git-receive-pack)")
 _PROTOCOL = re.compile(r"version=[0-9]")
 _KEY_ITSELF = frozenset({"", "x", ADMIN})
+_NEWEST = "version=2"
+_LONGEST_FETCH = 8 << 20
+"""Bytes of a fetch by somebody who sees only some refs: 160,000 objects by their ids."""
 """User names that name nobody: git asks for one, though the key says it all."""
 
 
@@ -125,10 +129,20 @@ class GitEndpoint:
         else:
             async with running(self._serving(call, scope)) as child:
                 await transfer.run(child, call)
+        elif (denied := await self._denied(call, scope, transfer)) is not None:
+            await transfer.refuse(call, denied)
 
     async def _call(self, scope: Scope) -> _Call:
         """Find out who wants what; whoever is nobody learns nothing of what there is."""
         actor = await _actor(self._services.accounts, scope)
+    async def _denied(self, call: _Call, scope: Scope, transfer: _Transfer) -> str | None:
+        """Return what a fetch may not have; git itself tells that of every protocol but the newest."""
+        everything = call.repository.shown == ("refs/heads",)
+        if call.advertise or everything or _protocol(scope) != _NEWEST:
+            return None
+        wanted = wants(await transfer.ahead(_LONGEST_FETCH))
+        return await asyncio.to_thread(beyond, call.repository.gitdir, wanted, call.repository.shown)
+
         scope.setdefault("state", {})["actor"] = actor
         found = _PATH.fullmatch(scope["path"])
         if found is None:
@@ -195,6 +209,7 @@ class _Transfer:
 
     async def run(self, child: GitProcess, call: _Call) -> None:
         """Feed the child and hand its answer on; ends with the answer, or when the client goes away."""
+        self._kept = list[Message]()
         self._alive()
         feeding = asyncio.create_task(self._feed(child))
         answering = asyncio.create_task(self._answer(child, call))
@@ -212,9 +227,32 @@ class _Transfer:
     async def _feed(self, child: GitProcess) -> None:
         """Pass the body on; returns when the client is gone."""
         read, listening = _decoder(self._scope), True
-        size, more = 0, True
+    async def ahead(self, most: int) -> bytes:
+        """Return the whole body, which is passed on afterwards as it came."""
+        read, body, size, more = _decoder(self._scope), b"", 0, True
         while more:
             message = await self._receive()
+            self._kept.append(message)
+            more, size = message.get("more_body", False), size + len(message.get("body", b""))
+            for piece in read(message.get("body", b""), last=not more):
+                body += piece
+                if max(size, len(body)) > most:
+                    raise TooLarge("git.too_large", f"A fetch has at most {most:,} bytes here.")
+        self._kept.reverse()
+        return body
+
+    async def refuse(self, call: _Call, oid: str) -> None:
+        """Say as git does that there is no such object."""
+        line = f"ERR upload-pack: not our ref {oid}"
+        await self._send({"type": "http.response.start", "status": 200, "headers": _headers(call)})
+        await self._send({"type": "http.response.body", "body": f"{len(line) + 4:04x}{line}".encode()})
+
+    async def _next(self) -> Message:
+        return self._kept.pop() if self._kept else await self._receive()
+
+        size, more = 0, True
+        while more:
+            message = await self._next()
             if message["type"] == "http.disconnect":
                 return
             more = message.get("more_body", False)

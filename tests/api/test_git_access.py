@@ -336,3 +336,26 @@ def test_hooks_and_configuration_of_a_repository_run_nothing(host: Host, git: Gi
     git(clone, "push", "-q")
     git(git.home, "clone", "-q", host.url("users/henry.git", "henry"), "again")
     assert not ran.exists()
+
+
+@pytest.mark.parametrize("version", ["0", "1", "2"])
+def test_what_a_hidden_branch_holds_is_fetched_by_nobody_who_does_not_see_it(
+    host: Host, git: Git, version: str
+) -> None:
+    """Protocol version 2 would give every object away whose id somebody knows."""
+    chief, member = git.clone(host.url("teams/sre.git", "chief"), "chief"), host.url("teams/sre.git", "member")
+    git.commit(chief, {"memory/plan.md": f"secret {version}\n"})
+    git(chief, "push", "-q", "origin", "HEAD:refs/for/main")
+    head, blob = (git(chief, "rev-parse", name) for name in ("HEAD", "HEAD:memory/plan.md"))
+    seen = git(chief, "rev-parse", "origin/main~0:metadata.json")
+    clone = git.clone(member, "clone", "-c", f"protocol.version={version}")
+    for oid in (head, blob, f"{head}:"):
+        want = oid.rstrip(":") if not oid.endswith(":") else git(chief, "rev-parse", f"{head}^{{tree}}")
+        said = git.fails(clone, "-c", f"protocol.version={version}", "fetch", "-q", "origin", want)
+        assert "not our ref" in said or "Server does not allow request for unadvertised object" in said
+        assert git.run(clone, "cat-file", "-e", want).returncode != 0
+    git(chief, "fetch", "-q", "origin", head)
+    if version == "2":
+        partial = git.clone(member, "partial", "--filter=blob:none", "--no-checkout")
+        assert "policy" in git(partial, "cat-file", "-p", seen)
+        assert git.run(partial, "cat-file", "-p", blob).returncode != 0
