@@ -2,16 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
+from typing import NamedTuple, TypeVar, cast
 from urllib.parse import urlsplit
 
 from llmos_lite.api.errors import Scope
 from llmos_lite.core.accounts.accounts import Accounts
-from llmos_lite.core.accounts.permissions import Actor
+from llmos_lite.core.accounts.identities import OPEN_WEBUI, FrontEndUser
+from llmos_lite.core.accounts.permissions import Actor, refused_delegate, require, require_admin
+from llmos_lite.core.accounts.permissions import Scope as Right
 from llmos_lite.errors import Forbidden, Invalid
 
 COOKIE = "llmos_session"
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+F = TypeVar("F", bound=Callable[..., object])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What a route asks of whoever makes the request; a route that declares none fails a test.
+
+    Args:
+        scope: the scope that the credential has to have; None for any.
+        admin: whether only a system admin may.
+        delegates: whether somebody may whom a front end names.
+        open: whether it answers without any credential.
+    """
+
+    scope: Right | None = None
+    admin: bool = False
+    delegates: bool = False
+    open: bool = False
+
+    def check(self, actor: Actor) -> Actor:
+        """Return the actor, who may.
+
+        Raises:
+            Forbidden: `scope.missing`, `role.missing`, `delegate.refused`.
+        """
+        if actor.delegated and not self.delegates:
+            raise refused_delegate()
+        if self.scope is not None:
+            require(actor, self.scope)
+        if self.admin:
+            require_admin(actor)
+        return actor
+
+
+def declares(needs: Needs) -> Callable[[F], F]:
+    """Declare what a route asks for that is a plain function."""
+
+    def declared(endpoint: F) -> F:
+        endpoint.needs = needs  # type: ignore[attr-defined]  # how the test finds it
+        return endpoint
+
+    return declared
 
 
 async def actor_of(accounts: Accounts, scope: Scope) -> Actor:
@@ -25,17 +72,23 @@ async def actor_of(accounts: Accounts, scope: Scope) -> Actor:
         Unauthenticated: without a credential that holds.
         Forbidden: `request.cross_site`, for a browser's session used from another site.
     """
-    key, user, session = _credentials(scope)
+    key, user, session, front = given_by(scope)
     if session and not key:
         check_same_site(scope)
-    actor = await accounts.authenticate(key, user, session=session)
+    actor = await accounts.authenticate(key, user, session=session, front=front, client=client_of(scope))
     scope.setdefault("state", {})["actor"] = actor
     return actor
 
 
+def client_of(scope: Scope) -> str:
+    """Return the address that a request came from."""
+    client = scope.get("client")
+    return cast("str", client[0]) if client else ""
+
+
 def session_of(scope: Scope) -> str:
     """Return the session that the browser's cookie carries, or nothing."""
-    return _credentials(scope)[2]
+    return given_by(scope).session
 
 
 def check_same_site(scope: Scope) -> None:
@@ -53,26 +106,65 @@ def check_same_site(scope: Scope) -> None:
         raise Forbidden("request.cross_site", "A browser's session works only from the pages of this server.")
 
 
-def _credentials(scope: Scope) -> tuple[str, str, str]:
+_AUTHORIZATION, _KEY, _USER, _COOKIE = range(4)
+_KINDS = {
+    b"authorization": _AUTHORIZATION,
+    b"x-api-key": _KEY,
+    b"x-llmos-user": _USER,
+    b"cookie": _COOKIE,
+}
+_FRONT = b"x-openwebui-user-"
+
+
+class Given(NamedTuple):
+    """What the headers of a request say about who makes it; nothing of it was checked."""
+
+    key: str = ""
+    user: str = ""
+    session: str = ""
+    front: FrontEndUser | None = None
+
+
+def given_by(scope: Scope) -> Given:
+    """Read the headers of a request.
+
+    Raises:
+        Invalid: `user.invalid_id`, for an empty or a second `X-LLMOS-User`.
+    """
     key = user = session = ""
+    front: dict[bytes, bytes] = {}
     for name, value in scope["headers"]:
-        if name == b"authorization":
-            kind, _, rest = value.decode("latin-1").partition(" ")
-            key = rest.strip() if kind.lower() == "bearer" else key
-        elif name == b"x-api-key":
+        kind = _KINDS.get(name)
+        if kind is None:
+            if name.startswith(_FRONT):
+                front[name[len(_FRONT) :]] = value
+        elif kind == _AUTHORIZATION:
+            word, _, rest = value.decode("latin-1").partition(" ")
+            key = rest.strip() if word.lower() == "bearer" else key
+        elif kind == _KEY:
             key = key or value.decode("latin-1").strip()
-        elif name == b"x-llmos-user":
-            user = _user(value)
-        elif name == b"cookie" and COOKIE.encode() in value:
+        elif kind == _USER:
+            user = _user(value, user)
+        elif COOKIE.encode() in value:
             session = _session(value.decode("latin-1"))
-    return key, user, session
+    return Given(key, user, session, _front_end_user(front) if b"id" in front else None)
 
 
-def _user(value: bytes) -> str:
+def _user(value: bytes, before: str) -> str:
     user = value.decode("latin-1").strip()
-    if not user:
-        raise Invalid("user.invalid_id", "The header X-LLMOS-User is empty.", hint="Name a user, or leave it out.")
+    if not user or before:
+        raise Invalid(
+            "user.invalid_id",
+            "The header X-LLMOS-User is empty, or there twice.",
+            hint="Name a user, or leave it out.",
+        )
     return user
+
+
+def _front_end_user(front: dict[bytes, bytes]) -> FrontEndUser:
+    """Return whom Open WebUI names; see ENABLE_FORWARD_USER_INFO_HEADERS there. Its roles are none of ours."""
+    text = {name: value.decode("latin-1").strip() for name, value in front.items()}
+    return FrontEndUser(OPEN_WEBUI, text[b"id"], text.get(b"email", ""), text.get(b"name", ""))
 
 
 def _session(text: str) -> str:

@@ -11,11 +11,12 @@ from typing import Annotated, Protocol, Self, cast
 
 import msgspec
 
-from llmos_lite.api.auth import actor_of
+from llmos_lite.api.auth import Needs, actor_of
 from llmos_lite.api.chat_openapi import OPENAPI
 from llmos_lite.api.errors import Message, Receive, Scope, Send, explain, problem_body, send_problem
 from llmos_lite.api.sse import EventStream
 from llmos_lite.core.accounts.accounts import Accounts
+from llmos_lite.core.accounts.permissions import Scope as Right
 from llmos_lite.core.chat.messages import (
     MOST_SKILLS,
     ChatDelta,
@@ -66,12 +67,14 @@ class ChatEndpoint:
         services: of the instance.
     """
 
+    needs = Needs(scope=Right.CHAT, delegates=True)
+
     def __init__(self, services: Services) -> None:
         self._accounts, self._chat = services.accounts, services.chat
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; what is refused before the first byte is raised, for the edge to answer."""
-        actor = await actor_of(self._accounts, scope)
+        actor = self.needs.check(await actor_of(self._accounts, scope))
         record, wants_events = _steering(scope)
         body = _parsed(await _read(receive))
         given = ChatInput(

@@ -8,29 +8,42 @@ from fastapi import Depends, Query, Request
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict
 
-from llmos_lite.api.auth import actor_of
+from llmos_lite.api.auth import Needs, actor_of, given_by
 from llmos_lite.bootstrap import Services
-from llmos_lite.core.accounts.permissions import Actor, Scope, require
+from llmos_lite.core.accounts.permissions import Actor, Scope
 
 T = TypeVar("T")
 
 
 class Permission:
-    """Lets a request in when its credential holds and has a scope.
+    """Lets a request in when its credential holds and is for this.
 
     Args:
         scope: the scope; None lets every credential in.
+        admin: whether only a system admin may.
+        delegates: whether somebody may whom a front end names by a key with `act-as`.
     """
 
-    def __init__(self, scope: Scope | None) -> None:
+    def __init__(self, scope: Scope | None, *, admin: bool = False, delegates: bool = False) -> None:
+        self.needs = Needs(scope=scope, admin=admin, delegates=delegates)
         self.scope = scope
 
     async def __call__(self, request: Request) -> Actor:
         """Return whoever acts."""
-        actor = await actor_of(services_of(request).accounts, request.scope)
-        if self.scope is not None:
-            require(actor, self.scope)
-        return actor
+        return self.needs.check(await actor_of(services_of(request).accounts, request.scope))
+
+
+class Guest:
+    """Lets everybody in, and says who it is when there is a credential that holds."""
+
+    needs = Needs(open=True)
+
+    async def __call__(self, request: Request) -> Actor | None:
+        """Return whoever acts, or None without a credential."""
+        given = given_by(request.scope)
+        if not (given.key or given.session):
+            return None
+        return await actor_of(services_of(request).accounts, request.scope)
 
 
 def services_of(request: Request) -> Services:
@@ -49,7 +62,14 @@ SkillReader: TypeAlias = Annotated[Actor, Depends(Permission(Scope.SKILLS_READ))
 SkillWriter: TypeAlias = Annotated[Actor, Depends(Permission(Scope.SKILLS_WRITE))]
 TraceReader: TypeAlias = Annotated[Actor, Depends(Permission(Scope.TRACES_READ))]
 Evolver: TypeAlias = Annotated[Actor, Depends(Permission(Scope.EVOLVE))]
-Admin: TypeAlias = Annotated[Actor, Depends(Permission(Scope.ADMIN))]
+Admin: TypeAlias = Annotated[Actor, Depends(Permission(Scope.ADMIN, admin=True))]
+"""A system admin."""
+Steward: TypeAlias = Annotated[Actor, Depends(Permission(Scope.ADMIN))]
+"""Whoever looks after a team or the instance; `core` knows which."""
+Named: TypeAlias = Annotated[Actor, Depends(Permission(None, delegates=True))]
+"""Anyone, also somebody whom a front end names."""
+Visitor: TypeAlias = Annotated[Actor | None, Depends(Guest())]
+"""Everybody; None without a credential."""
 
 Limit: TypeAlias = Annotated[int, Query(ge=1, le=500, description="Most items in one answer.")]
 Cursor: TypeAlias = Annotated[str, Query(max_length=512, description="`next_cursor` of the answer before.")]

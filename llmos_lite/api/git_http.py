@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol, cast
 from urllib.parse import parse_qs
 
-from llmos_lite.api.auth import actor_of
+from llmos_lite.api.auth import Needs, actor_of, client_of
 from llmos_lite.api.errors import (
     Message,
     MethodNotAllowed,
@@ -30,13 +30,14 @@ from llmos_lite.api.errors import (
 )
 from llmos_lite.core.accounts.accounts import ADMIN, Accounts
 from llmos_lite.core.accounts.permissions import Actor
+from llmos_lite.core.accounts.permissions import Scope as Right
 from llmos_lite.core.git.pushing import TO_REVIEW, Pushes
 from llmos_lite.core.git.repositories import Repositories, Repository
 from llmos_lite.engines.git_hooks import HookPipes, install_hooks
 from llmos_lite.engines.git_incoming import clear_abandoned, clear_quarantine
 from llmos_lite.engines.git_serve import PIECE, GitProcess, Service, Serving, running
-from llmos_lite.errors import Invalid, LlmosError, NotFound, TooLarge, Unauthenticated, Unavailable
 from llmos_lite.engines.git_wants import beyond, wants
+from llmos_lite.errors import Invalid, LlmosError, NotFound, TooLarge, Unauthenticated, Unavailable
 from llmos_lite.settings import Settings
 
 log = logging.getLogger("llmos.git")
@@ -55,10 +56,10 @@ _TALK = 4 << 20
 
 _PATH = re.compile(r"/git/(?P<address>[a-z0-9/.-]{1,200})/(?P<what>info/refs|git-upload-pack|git-receive-pack)")
 _PROTOCOL = re.compile(r"version=[0-9]")
-_KEY_ITSELF = frozenset({"", "x", ADMIN})
 _NEWEST = "version=2"
 _LONGEST_FETCH = 8 << 20
 """Bytes of a fetch by somebody who sees only some refs: 160,000 objects by their ids."""
+_KEY_ITSELF = frozenset({"", "x", ADMIN})
 """User names that name nobody: git asks for one, though the key says it all."""
 
 
@@ -96,6 +97,8 @@ class GitEndpoint:
         services: of the instance.
     """
 
+    needs = Needs(scope=Right.GIT)
+
     def __init__(self, services: Services) -> None:
         self._services = services
         self._hooks: Path | None = None
@@ -126,15 +129,12 @@ class GitEndpoint:
     async def _transfer(self, call: _Call, scope: Scope, transfer: _Transfer) -> None:
         if call.service == "git-receive-pack" and not call.advertise:
             await self._take(call, scope, transfer)
+        elif (denied := await self._denied(call, scope, transfer)) is not None:
+            await transfer.refuse(call, denied)
         else:
             async with running(self._serving(call, scope)) as child:
                 await transfer.run(child, call)
-        elif (denied := await self._denied(call, scope, transfer)) is not None:
-            await transfer.refuse(call, denied)
 
-    async def _call(self, scope: Scope) -> _Call:
-        """Find out who wants what; whoever is nobody learns nothing of what there is."""
-        actor = await _actor(self._services.accounts, scope)
     async def _denied(self, call: _Call, scope: Scope, transfer: _Transfer) -> str | None:
         """Return what a fetch may not have; git itself tells that of every protocol but the newest."""
         everything = call.repository.shown == ("refs/heads",)
@@ -143,6 +143,9 @@ class GitEndpoint:
         wanted = wants(await transfer.ahead(_LONGEST_FETCH))
         return await asyncio.to_thread(beyond, call.repository.gitdir, wanted, call.repository.shown)
 
+    async def _call(self, scope: Scope) -> _Call:
+        """Find out who wants what; whoever is nobody learns nothing of what there is."""
+        actor = await _actor(self._services.accounts, scope)
         scope.setdefault("state", {})["actor"] = actor
         found = _PATH.fullmatch(scope["path"])
         if found is None:
@@ -206,10 +209,10 @@ class _Transfer:
         self._scope, self._receive, self._send = scope, receive, send
         self._limit, self._most = limit, most
         self._until = asyncio.get_running_loop().time() + LONGEST
+        self._kept = list[Message]()
 
     async def run(self, child: GitProcess, call: _Call) -> None:
         """Feed the child and hand its answer on; ends with the answer, or when the client goes away."""
-        self._kept = list[Message]()
         self._alive()
         feeding = asyncio.create_task(self._feed(child))
         answering = asyncio.create_task(self._answer(child, call))
@@ -224,9 +227,6 @@ class _Transfer:
                 task.cancel()
             await asyncio.gather(feeding, answering, return_exceptions=True)
 
-    async def _feed(self, child: GitProcess) -> None:
-        """Pass the body on; returns when the client is gone."""
-        read, listening = _decoder(self._scope), True
     async def ahead(self, most: int) -> bytes:
         """Return the whole body, which is passed on afterwards as it came."""
         read, body, size, more = _decoder(self._scope), b"", 0, True
@@ -250,6 +250,9 @@ class _Transfer:
     async def _next(self) -> Message:
         return self._kept.pop() if self._kept else await self._receive()
 
+    async def _feed(self, child: GitProcess) -> None:
+        """Pass the body on; returns when the client is gone."""
+        read, listening = _decoder(self._scope), True
         size, more = 0, True
         while more:
             message = await self._next()
@@ -312,14 +315,17 @@ class _Started:
 async def _actor(accounts: Accounts, scope: Scope) -> Actor:
     """Return who asks: HTTP Basic with the key as the password, or a key in the headers that the API takes.
 
-    The user name names the acting user, for a key that may act as others.
+    The user name names the acting user for the admin key alone; git asks everybody for one.
     """
     headers = [(name, value) for name, value in scope["headers"] if name != b"cookie"]
     basic = next((_basic(value) for name, value in headers if name == b"authorization"), None)
     if basic is None:
         return await actor_of(accounts, {**scope, "headers": headers})
     user, key = basic
-    return await accounts.authenticate(key, "" if user in _KEY_ITSELF else user)
+    named = "" if user in _KEY_ITSELF or not accounts.is_admin_key(key) else user
+    actor = await accounts.authenticate(key, named, client=client_of(scope))
+    scope.setdefault("state", {})["actor"] = actor
+    return actor
 
 
 def _basic(value: bytes) -> tuple[str, str] | None:

@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 
 import llmos_lite
-from llmos_lite.api.auth import actor_of
+from llmos_lite.api.auth import Needs, actor_of
 from llmos_lite.api.errors import Receive, Scope, Send
 from llmos_lite.api.openapi import problem
 from llmos_lite.bootstrap import Services
-from llmos_lite.core.accounts.permissions import require_admin
+from llmos_lite.core.accounts.permissions import Scope as Right
 from llmos_lite.engines.folder import is_demo
 from llmos_lite.errors import LlmosError
 
@@ -21,6 +21,8 @@ TEXT = b"text/plain; version=0.0.4; charset=utf-8"
 
 class Health:
     """`GET /health`: 200 as soon as, and as long as, requests are served."""
+
+    needs = Needs(open=True)
 
     def __init__(self) -> None:
         self._body = msgspec.json.encode({"status": "ok", "version": llmos_lite.__version__})
@@ -36,6 +38,8 @@ class Ready:
 
     Somebody without an admin's credential learns how many volumes have a problem, not which.
     """
+
+    needs = Needs(open=True)
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -64,13 +68,15 @@ class Ready:
 class Metrics:
     """`GET /metrics`: figures in the Prometheus text format, for a system admin."""
 
+    needs = Needs(scope=Right.ADMIN, admin=True)
+
     def __init__(self, services: Services) -> None:
         self._services = services
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer."""
         del receive
-        require_admin(await actor_of(self._services.accounts, scope))
+        self.needs.check(await actor_of(self._services.accounts, scope))
         await send_bytes(send, 200, self._services.metrics.render_metrics(), TEXT)
 
 

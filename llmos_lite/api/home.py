@@ -15,9 +15,9 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 import llmos_lite
-from llmos_lite.api.auth import COOKIE, actor_of, check_same_site, session_of
+from llmos_lite.api.auth import COOKIE, Needs, actor_of, check_same_site, declares, session_of
 from llmos_lite.bootstrap import Services
-from llmos_lite.core.accounts.permissions import Actor
+from llmos_lite.core.accounts.permissions import Actor, Scope
 from llmos_lite.core.accounts.sign_in import SESSION_SECONDS
 from llmos_lite.core.chat.messages import ChatInput
 from llmos_lite.core.traces.log import TraceSummary
@@ -31,8 +31,10 @@ CSP = (
     f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 LATEST = 10
+_CHAT = Needs(scope=Scope.CHAT)
 
 
+@declares(Needs(open=True))
 async def show_home(request: Request) -> Response:
     """`GET /`: who you are and what there is; or how to sign in."""
     services: Services = request.app.state.services
@@ -43,6 +45,7 @@ async def show_home(request: Request) -> Response:
     return page(services, await _overview(services, actor), _nav(actor))
 
 
+@declares(Needs(open=True))
 async def sign_in(request: Request) -> Response:
     """`GET /sign-in?token=…`: spend the link that the server printed."""
     services: Services = request.app.state.services
@@ -55,17 +58,19 @@ async def sign_in(request: Request) -> Response:
     return _signed_in(request, session)
 
 
+@declares(Needs(open=True))
 async def sign_in_with_key(request: Request) -> Response:
     """`POST /sign-in`: a form with the key; answers with a session of whoever it belongs to."""
     services: Services = request.app.state.services
     check_same_site(request.scope)
     try:
-        actor = await services.accounts.authenticate(await _field(request, "key"))
+        actor = _whole(await services.accounts.authenticate(await _field(request, "key")))
     except Unauthenticated as error:
         return page(services, _error(error) + _SIGN_IN, status=401)
     return _signed_in(request, services.accounts.sign_in.session(actor.user_id))
 
 
+@declares(Needs(open=True))
 async def sign_out(request: Request) -> Response:
     """`POST /sign-out`: end the session."""
     services: Services = request.app.state.services
@@ -76,10 +81,11 @@ async def sign_out(request: Request) -> Response:
     return answer
 
 
+@declares(_CHAT)
 async def try_chat(request: Request) -> Response:
     """`POST /try`: one chat by form."""
     services: Services = request.app.state.services
-    actor = await actor_of(services.accounts, request.scope)
+    actor = _CHAT.check(await actor_of(services.accounts, request.scope))
     message = await _field(request, "message")
     try:
         result = await services.chat.chat(actor, ChatInput(message=message))
@@ -142,6 +148,13 @@ def _nav(actor: Actor) -> str:
         f'<a href="/openapi.json">API</a><span class="soft">{escape(actor.user_id)}</span>'
         '<form method="post" action="/sign-out"><button>Sign out</button></form>'
     )
+
+
+def _whole(actor: Actor) -> Actor:
+    """Return whoever may have a session, which has all the rights of its person, and would outlive an API key."""
+    if actor.key_id:
+        raise Unauthenticated("sign_in.api_key", "An API key is for programs and signs nobody in.")
+    return actor
 
 
 def _error(error: LlmosError) -> str:

@@ -112,6 +112,10 @@ class Accounts(Teams):
             return delegate_of_key(check_active(account), key)
         return _only_oneself(owner, user_header) if user_header else owner
 
+    def is_admin_key(self, credential: str) -> bool:
+        """Tell whether this is the key of `<data>/admin.key`."""
+        return self._key.matches(credential)
+
     async def _of_session(self, session: str) -> Actor:
         if not session:
             raise Unauthenticated("credential.missing", "This needs a credential.", hint=_WHERE)
@@ -121,7 +125,7 @@ class Accounts(Teams):
         return await self._admin("session") if user_id == ADMIN else await self._person(user_id, "session")
 
     async def _of_token(self, tokens: Tokens, token: str) -> Actor:
-        subject = await tokens.subject(token)
+        subject = tokens.subject(token)
         if subject is None:
             raise unknown_credential()
         actor = await self._person(subject.user_id, f"token:{subject.jti}")

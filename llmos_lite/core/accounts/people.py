@@ -27,19 +27,24 @@ NAME_LENGTH = 200
 class Subject(Protocol):
     """Whom an access token stands for."""
 
-    user_id: str
-    scopes: frozenset[Scope]
-    jti: str
+    @property
+    def user_id(self) -> str:
+        """Return the person."""
+
+    @property
+    def scopes(self) -> frozenset[Scope]:
+        """Return what the token may be used for at most."""
+
+    @property
+    def jti(self) -> str:
+        """Return the id of the token."""
 
 
 class Tokens(Protocol):
     """Knows access tokens."""
 
-    async def subject(self, token: str) -> Subject | None:
+    def subject(self, token: str) -> Subject | None:
         """Return whom a token stands for; None when it does not hold."""
-
-    async def end(self, user_id: str) -> None:
-        """End every token of a person."""
 
 
 class People:
@@ -184,8 +189,6 @@ class People:
         self.sign_in.end_all(user_id)
         if self.keys is not None:
             self.keys.forget()
-        if self.tokens is not None:
-            await self.tokens.end(user_id)
 
     async def identities(self, actor: Actor, user_id: str) -> list[tuple[str, str]]:
         """Return by which names (system, id there) others know a person; one's own, or anybody's for a system admin."""
