@@ -42,6 +42,7 @@ from llmos_lite.core.traces.erase import Eraser
 from llmos_lite.core.traces.keeping import Keeping, Rules
 from llmos_lite.core.traces.log import TraceLog
 from llmos_lite.core.upkeep import HandEdits
+from llmos_lite.core.verify import Integrity
 from llmos_lite.core.volumes import Volumes
 from llmos_lite.engines import plugins
 from llmos_lite.engines.database import Database
@@ -126,6 +127,7 @@ class Services:
     views: Volumes
     edits: HandEdits
     maintenance: Maintenance
+    integrity: Integrity
     metrics: Metrics
 
     @property
@@ -312,6 +314,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
         views=Volumes(volumes, catalog),
         edits=HandEdits(volumes, _proposing(proposals)),
         maintenance=Maintenance(volumes),
+        integrity=Integrity(volumes),
         metrics=metrics,
     )
     return services

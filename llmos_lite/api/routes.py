@@ -23,6 +23,7 @@ from llmos_lite.api import (
     proposals,
     remotes,
     runs,
+    signing,
     skills,
     traces,
     upkeep,
@@ -49,6 +50,7 @@ MODULES = (
     runs,
     upkeep,
     maintenance,
+    signing,
 )
 
 NOT_JSON = Invalid("request.not_json", "The body of the request is not JSON.", hint="Send a JSON object.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from typing import Annotated
 
 import typer
 
@@ -18,7 +19,6 @@ from llmos_lite.cli import (
     chat,
     evolve,
     import_,
-    remotes,
     people,
     promote,
     remotes,
@@ -26,6 +26,7 @@ from llmos_lite.cli import (
     skills,
     stats,
     traces,
+    verify,
 )
 from llmos_lite.cli.output import report
 from llmos_lite.errors import Invalid, LlmosError, storage_error
@@ -42,7 +43,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for noun in (serve, chat, skills, traces, evolve, promote, import_, people, stats, audit, admin):
+for noun in (serve, chat, skills, traces, evolve, promote, import_, remotes, people, stats, verify, audit, admin):
     noun.add(app)
 
 
@@ -50,6 +51,22 @@ for noun in (serve, chat, skills, traces, evolve, promote, import_, people, stat
 def version() -> None:
     """Print the version."""
     sys.stdout.write(f"llmos-lite {__version__}\n")
+
+
+def _version(asked: bool) -> None:  # noqa: FBT001 - how typer calls it
+    if asked:
+        version()
+        raise typer.Exit
+
+
+@app.callback()
+def llmos(
+    *,
+    _shown: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the version.")
+    ] = False,
+) -> None:
+    """A team's know-how for language models, kept in Git."""
 
 
 def main(arguments: list[str] | None = None) -> None:
