@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from llmos_lite.engines.durable import sync_folder
 from llmos_lite.errors import Unavailable, storage_error
 
 PATIENCE = 2.0
@@ -194,5 +195,6 @@ def write_private(path: Path, text: str) -> None:
             file.flush()
             os.fsync(fd)
         draft.replace(path)
+        sync_folder(path.parent)
     except OSError as error:
         raise storage_error(error, f"write {path}") from error

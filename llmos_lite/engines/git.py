@@ -14,6 +14,7 @@ from typing import TypeVar
 import pygit2
 from pygit2.enums import RepositoryInitFlag
 
+from llmos_lite.engines.durable import make_folder, sync_folder, sync_tree
 from llmos_lite.engines.git_graph import GRAPH_ERRORS, DamagedGraph, OpenGraph
 from llmos_lite.engines.git_lock import RepositoryLock
 from llmos_lite.engines.git_log import History
@@ -135,7 +136,9 @@ class LocalGitStore(VolumeInterface):
 
     def entry(self, path: str, *, at: str | None = None) -> Entry | None:  # noqa: D102
         root = self._root(at)
-        item = self._objects.item(root, path) if root else None
+        once = at is not None and OID.fullmatch(at) and at != self._refs.read(MAIN)
+        find = self._objects.item_once if once else self._objects.item
+        item = find(root, path) if root else None
         if item is None or item.mode not in SERVED_MODES:
             return None
         return Entry(path, item.oid.hex(), item.mode == FOLDER_MODE, item.mode == PROGRAM_MODE)
@@ -413,7 +416,7 @@ def _make(path: Path, gitdir: Path, *, bare: bool) -> None:
         return
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise broken(gitdir, "the folder is not a Git repository")
-    path.mkdir(parents=True, exist_ok=True)
+    make_folder(path)
     flags = RepositoryInitFlag.MKPATH | RepositoryInitFlag.NO_REINIT
     try:
         pygit2.init_repository(str(path), bare=bare, flags=flags, initial_head=MAIN)
@@ -426,6 +429,9 @@ def _make(path: Path, gitdir: Path, *, bare: bool) -> None:
     if not bare:
         (gitdir / "info").mkdir(exist_ok=True)
         (gitdir / "info" / "exclude").write_text("/traces.git/\n.*.swp\n*~\n")
+    sync_tree(gitdir)  # libgit2 syncs nothing of it, and a repository whose HEAD is lost is none
+    if not bare:
+        sync_folder(path)
 
 
 def _unknown_branch(name: str) -> NotFound:

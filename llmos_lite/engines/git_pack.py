@@ -14,6 +14,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from llmos_lite.engines.durable import sync_folder as sync_folder  # noqa: PLC0414 - others know it from here
 from llmos_lite.engines.git_objects import TREE, NewObject
 
 _LEVEL = 1
@@ -26,15 +27,6 @@ class _Packed(NamedTuple):
     oid: bytes
     crc: int
     offset: int
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def write_pack(objects: Iterable[NewObject], folder: Path) -> str:

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from llmos_lite.engines.durable import make_folder, sync_folder
 from llmos_lite.engines.git_lock import abandoned
-from llmos_lite.engines.git_pack import sync_folder
 from llmos_lite.errors import Conflict, Invalid, Unavailable
 
 OID = re.compile(r"[0-9a-f]{40}")
@@ -155,7 +155,7 @@ class Refs:
                 handle = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644)
                 break
             except FileNotFoundError:
-                lock.parent.mkdir(parents=True, exist_ok=True)
+                make_folder(lock.parent)
             except FileExistsError:
                 self._blocked(lock, deadline)
             except NotADirectoryError:

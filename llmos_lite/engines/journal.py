@@ -24,6 +24,7 @@ from typing import IO, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
+from llmos_lite.engines.durable import make_folder
 from llmos_lite.engines.journal_disk import Disk, FolderDisk
 from llmos_lite.engines.journal_log import SEGMENT, Frame, Kind, Place, SegmentLog, span
 from llmos_lite.errors import Conflict, LlmosError, Unavailable, storage_error
@@ -503,7 +504,7 @@ def _stored(what: str) -> Iterator[None]:
 def _hold(folder: Path) -> IO[bytes]:
     """Take the folder for this process, until the file that is returned is closed."""
     with _stored("open the journal"):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder, 0o700)
         file = os.fdopen(os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o600), "r+b")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

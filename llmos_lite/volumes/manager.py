@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from llmos_lite.engines.durable import make_folder, sync_folder
 from llmos_lite.engines.git import (
     LOCAL_FILES,
     MAIN,
@@ -24,7 +25,6 @@ from llmos_lite.engines.git import (
 from llmos_lite.engines.git_config import include, write_shared
 from llmos_lite.engines.git_history import History
 from llmos_lite.engines.git_lock import RepositoryLock
-from llmos_lite.engines.git_pack import sync_folder
 from llmos_lite.engines.git_refs import broken
 from llmos_lite.engines.git_upkeep import Upkeep, is_due
 from llmos_lite.engines.signing import Signer
@@ -72,7 +72,7 @@ class VolumeManager:
         self._root = data_dir / "volumes"
         self._signer = signer
         try:
-            self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(self._root, 0o700)
         except OSError as error:
             raise storage_error(error, "open the volumes") from error
         self.publish_keys()
@@ -339,7 +339,8 @@ def _place(fresh: Path, folder: Path) -> None:
     """Move a new volume to its place, at once; into a folder with files of somebody, around them."""
     for name in ("skills", "memory"):
         (fresh / name).mkdir(exist_ok=True)
-    folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    sync_folder(fresh)
+    make_folder(folder.parent, 0o700)
     if folder.exists():
         # In this order: what a kill leaves undone after the first, the next opening does.
         for name in (".git", _TRACES, METADATA):
