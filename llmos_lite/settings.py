@@ -100,6 +100,50 @@ class Settings:
         "LLMOS_SCHEDULE_SYSTEM", "Cron of the system's; `off` stops it.", default="0 4 1 * *"
     )
 
+    limit_requests: int = _setting(
+        "LLMOS_LIMIT_REQUESTS", "Requests a minute of each person and each key; 0 is no limit.", default=0
+    )
+    limit_streams: int = _setting(
+        "LLMOS_LIMIT_STREAMS", "Chats at once of each person and each key; 0 is no limit.", default=0
+    )
+    limit_strangers: int = _setting(
+        "LLMOS_LIMIT_STRANGERS",
+        "Requests a minute from one address whose credential does not hold; 0 is no limit.",
+        default=600,
+    )
+    limit_user_tokens: int = _setting(
+        "LLMOS_LIMIT_USER_TOKENS", "Tokens of models a month, for each person; 0 is no limit.", default=0
+    )
+    limit_user_money: float = _setting(
+        "LLMOS_LIMIT_USER_MONEY",
+        "Money a month, for each person, in the unit of the prices; 0 is no limit.",
+        default=0.0,
+    )
+    limit_team_tokens: int = _setting(
+        "LLMOS_LIMIT_TEAM_TOKENS", "Tokens a month, for the chats in each team's context; 0 is no limit.", default=0
+    )
+    limit_team_money: float = _setting(
+        "LLMOS_LIMIT_TEAM_MONEY", "Money a month, for the chats in each team's context; 0 is no limit.", default=0.0
+    )
+    limit_answer: int = _setting(
+        "LLMOS_LIMIT_ANSWER", "Most tokens of an answer that counts in a budget of tokens or money.", default=4096
+    )
+    prices: str = _setting(
+        "LLMOS_PRICES",
+        'Prices of models by the million tokens: a TOML file, or JSON as `{"gpt-4o*": {"input": 2.5, "output": 10}}`.',
+        default="",
+    )
+    unknown_price: str = _setting(
+        "LLMOS_UNKNOWN_PRICE",
+        "`free` or `refuse`: what happens to a chat with a model that has no price.",
+        default="free",
+    )
+    trusted_proxies: str = _setting(
+        "LLMOS_TRUSTED_PROXIES",
+        "Addresses or networks, comma-separated, of proxies whose `X-Forwarded-For` names the client.",
+        default="",
+    )
+
     create_users: bool = _setting(
         "LLMOS_CREATE_USERS", "Create a user that the admin key names for the first time.", default=True
     )

@@ -16,6 +16,7 @@ from llmos_lite.api.errors import Asgi, MethodNotAllowed, Receive, Scope, Send
 from llmos_lite.api.git_http import PREFIX, GitEndpoint
 from llmos_lite.api.health import Health, Metrics, Ready
 from llmos_lite.api.middleware import Edge, wrap
+from llmos_lite.api.proxies import Proxies
 from llmos_lite.bootstrap import Services
 from llmos_lite.errors import Forbidden, Unauthenticated
 
@@ -56,7 +57,8 @@ class App:
         self.loaded = asyncio.Event()
         settings = services.settings
         inner = wrap(self._answer, settings.middleware)
-        self.edge = Edge(inner, max_body=settings.max_body, max_import=settings.max_import)
+        proxies = Proxies(settings.trusted_proxies)
+        self.edge = Edge(inner, max_body=settings.max_body, max_import=settings.max_import, proxies=proxies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection."""
@@ -91,7 +93,7 @@ class App:
         try:
             await answer(scope, receive, send)
         except (Unauthenticated, Forbidden) as error:
-            await record_refusal(self.services.audit, scope, error)
+            await record_refusal(self.services, scope, error)
             raise
 
     async def _crud(self, scope: Scope, receive: Receive, send: Send) -> None:

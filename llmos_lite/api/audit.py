@@ -125,7 +125,7 @@ async def list_audit(
 ) -> Listing[AuditOut]:
     """List what was done by you or to what is yours, newest first.
 
-    An admin of a team sees what was done to it, a system admin everything. A system admin also sees from where and with which credential others acted.
+    An admin of a team sees what was done to it, and a system admin everything, from where and with which credential.
     """
     wanted = AuditFilter(actor=user, action=action, target=target, result=result, after=after, before=before)
     page = await services.audit.page(actor, wanted, limit=limit, cursor=cursor)

@@ -16,11 +16,13 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from llmos_lite.api.errors import Asgi, Message, Receive, Scope, Send, explain
+from llmos_lite.api.auth import client_of
+from llmos_lite.api.errors import Asgi, Message, Receive, Scope, Send, explain, send_problem
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.audit import Audit, Caller
 from llmos_lite.core.audit.log import FAILED, OK, REFUSED
-from llmos_lite.errors import LlmosError
+from llmos_lite.core.limits import Limits
+from llmos_lite.errors import LlmosError, RateLimited
 
 log = logging.getLogger("llmos.audit")
 
@@ -28,7 +30,7 @@ LARGEST = 1 << 18
 """Bytes of a body, asked or answered, that are looked at for names."""
 LATER = frozenset({401, 403, 404, 409, 429})
 """Statuses of a refusal that is recorded; what cannot be meant (400) did nothing and says nothing."""
-BROKEN = 500
+NOBODY, BROKEN = 401, 500
 _FIELD = re.compile(r"\{(\w+)\}")
 
 
@@ -65,6 +67,15 @@ ACTIONS: dict[str, Action] = {
     "POST /proposals/{proposal_id}/close": Action(
         "proposal.close", "proposal:{proposal_id}", ("target", "skill_id", "author"), "{target}"
     ),
+    "POST /proposals/{proposal_id}/comments": Action(
+        "proposal.comment", "proposal:{proposal_id}", ("target", "skill_id", "author"), "{target}"
+    ),
+    "POST /proposals/{proposal_id}/reviews": Action(
+        "proposal.review", "proposal:{proposal_id}", ("target", "skill_id", "author", "verdict", "digest"), "{target}"
+    ),
+    "POST /proposals/{proposal_id}/resolve": Action(
+        "proposal.resolve", "proposal:{proposal_id}", ("target", "skill_id", "author"), "{target}"
+    ),
     "POST /evolve": Action("evolution.run", "{scope}", ("team_id", "run_id", "state")),
     "POST /traces/import": Action("trace.import", "{user}", ("format", "run_id")),
     "DELETE /traces/{trace_id}": Action("trace.erase", "{volume}/{trace_id}", ("reason", "erasure_id", "traces")),
@@ -97,6 +108,10 @@ ACTIONS: dict[str, Action] = {
     "GET /audit": Action("audit.read", quiet=True),
     "GET /audit/export": Action("audit.export", "system"),
     "GET /audit/verify": Action("audit.verify", "system", ("ok", "first_wrong", "problem")),
+    "GET /usage/all": Action("usage.list", quiet=True),
+    "GET /limits": Action("limit.list", quiet=True),
+    "PUT /limits/{subject}": Action("limit.set", "{subject}", ("requests", "streams", "tokens", "money")),
+    "DELETE /limits/{subject}": Action("limit.unset", "{subject}"),
     "POST /sign-in": Action("sign_in.key"),
     "POST /sign-out": Action("sign_in.end"),
     "POST /try": Action("chat.try", quiet=True),
@@ -112,6 +127,10 @@ class Services(Protocol):
     @property
     def audit(self) -> Audit:
         """Where rows go."""
+
+    @property
+    def limits(self) -> Limits:
+        """How often somebody may fail to say who they are."""
 
 
 class Auditing:
@@ -129,7 +148,7 @@ class Auditing:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; its row is durable before the first byte goes out."""
         action, path = self._find(scope)
-        deed = _Deed(action, path, scope, self._services.audit)
+        deed = _Deed(action, path, scope, self._services)
         try:
             await self._app(scope, deed.heard(receive), deed.sending(send))
         except Exception as error:
@@ -145,10 +164,15 @@ class Auditing:
         return UNDECLARED, {}
 
 
-async def record_refusal(audit: Audit, scope: Scope, error: LlmosError) -> None:
-    """Record that a request to one of the hot routes was refused for want of a right."""
-    if error.status in {401, 403} and error.code != "credential.missing":
-        await _Deed(UNDECLARED, {}, scope, audit).record(error.status, error.code)
+async def record_refusal(services: Services, scope: Scope, error: LlmosError) -> None:
+    """Record that a request to one of the hot routes was refused for want of a right.
+
+    Raises:
+        RateLimited: `limit.strangers`.
+    """
+    await _Deed(UNDECLARED, {}, scope, services).record(error.status, error.code)
+    if error.status == NOBODY:
+        await services.limits.stranger(client_of(scope))
 
 
 @dataclass(slots=True)
@@ -158,7 +182,7 @@ class _Deed:
     action: Action
     path: Mapping[str, str]
     scope: Scope
-    audit: Audit
+    services: Services
     asked: bytearray = field(default_factory=bytearray)
     start: Message | None = None
     done: bool = False
@@ -187,8 +211,9 @@ class _Deed:
             elif self.start is not None:
                 self.done = True
                 await self._answered(self.start, cast("bytes", message.get("body", b"")))
-                await send(self.start)
-                await send(message)
+                if not await self._limited(send):
+                    await send(self.start)
+                    await send(message)
 
         return sending
 
@@ -198,6 +223,17 @@ class _Deed:
             self.done = True
             said = explain(error)
             await self.record(said.status, said.code)
+
+    async def _limited(self, send: Send) -> bool:
+        """Answer otherwise when too many requests came from this address without a credential that holds."""
+        if self.start is None or self.start["status"] != NOBODY:
+            return False
+        try:
+            await self.services.limits.stranger(client_of(self.scope))
+        except RateLimited as error:
+            await send_problem(send, error, str(self.scope.get("state", {}).get("request_id", "")))
+            return True
+        return False
 
     async def _answered(self, start: Message, body: bytes) -> None:
         status = cast("int", start["status"])
@@ -224,7 +260,7 @@ class _Deed:
         action = self.action
         target = _filled(action.target, names) or f"{self.scope['method']} {self.scope['path']}"
         try:
-            await self.audit.record(
+            await self.services.audit.record(
                 actor,
                 action.name,
                 target,
@@ -272,8 +308,7 @@ def _git(found: re.Match[str], scope: Scope) -> tuple[Action, Mapping[str, str]]
 
 
 def _caller(scope: Scope) -> Caller:
-    client = scope.get("client")
-    return Caller(client[0] if client else "", str(scope.get("state", {}).get("request_id", "")))
+    return Caller(client_of(scope), str(scope.get("state", {}).get("request_id", "")))
 
 
 def _filled(template: str, names: Mapping[str, str]) -> str:

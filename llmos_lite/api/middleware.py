@@ -13,6 +13,7 @@ import secrets
 from typing import cast
 
 from llmos_lite.api.errors import Asgi, Message, Receive, Scope, Send, explain, log_unexpected, send_problem
+from llmos_lite.api.proxies import Proxies
 from llmos_lite.errors import Invalid, TooLarge, Unavailable
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -43,15 +44,18 @@ class Edge:
         app: what answers.
         max_body: largest body of a request, in bytes.
         max_import: largest body of an import, in bytes.
+        proxies: those that say who the client is; None for none.
     """
 
-    def __init__(self, app: Asgi, *, max_body: int, max_import: int) -> None:
-        self._app, self._max_body = app, max_body
+    def __init__(self, app: Asgi, *, max_body: int, max_import: int, proxies: Proxies | None = None) -> None:
+        self._app, self._max_body, self._proxies = app, max_body, proxies
         self._larger = {"/traces/import": max_import, "/skills/install": LARGE_SKILLS}
         self.stopping = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; whatever goes wrong becomes a problem document."""
+        if self._proxies:
+            self._proxies.place_client(scope)
         request = _Request(scope, receive, send)
         request.limit = self._larger.get(scope["path"], self._max_body)
         if scope["path"].startswith(OWN_BOUNDS):

@@ -26,6 +26,7 @@ from llmos_lite.cli import (
     skills,
     stats,
     traces,
+    usage,
     verify,
 )
 from llmos_lite.cli.output import report
@@ -43,7 +44,22 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for noun in (serve, chat, skills, traces, evolve, promote, import_, remotes, people, stats, verify, audit, admin):
+for noun in (
+    serve,
+    chat,
+    skills,
+    traces,
+    evolve,
+    promote,
+    import_,
+    remotes,
+    people,
+    stats,
+    usage,
+    verify,
+    audit,
+    admin,
+):
     noun.add(app)
 
 

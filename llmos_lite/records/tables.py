@@ -356,7 +356,8 @@ APPEND_ONLY = {
 
 for _dialect, _statements in APPEND_ONLY.items():
     for _statement in _statements:
-        event.listen(Table.metadata.tables["audit"], "after_create", DDL(_statement).execute_if(dialect=_dialect))
+        _ddl = DDL(_statement).execute_if(dialect=_dialect)  # type: ignore[no-untyped-call]  # the library's
+        event.listen(Table.metadata.tables["audit"], "after_create", _ddl)
 
 
 class UsageRow(Table):

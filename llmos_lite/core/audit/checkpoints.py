@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 from llmos_lite.engines.git import PLATFORM as LLMOS
 from llmos_lite.engines.git import compose_message
-from llmos_lite.engines.git_signatures import signed_commits
+from llmos_lite.engines.git_audit import SignedCommit, history
+from llmos_lite.engines.git_objects import parse_commit
 from llmos_lite.engines.signing import Signer
 from llmos_lite.volumes.access import PLATFORM, SYSTEM
 from llmos_lite.volumes.manager import VolumeManager
 
 BRANCH = "audit"
 FILE = "checkpoint.json"
-PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,24 +56,24 @@ class Checkpoints:
         notes.commit({FILE: json.dumps(told).encode() + b"\n"}, message, LLMOS, branch=BRANCH, at=checkpoint.time)
 
     def all(self) -> list[Checkpoint]:
-        """Return every checkpoint, oldest first; one whose commit says no number has `seq` 0."""
-        notes = self._volumes.open(PLATFORM, SYSTEM).notes
-        found, before = [], None
-        while page := notes.log(limit=PAGE, before=before, branch=BRANCH):
-            found += page
-            before = page[-1].oid
-        folder = self._volumes.folder(SYSTEM) / ".git"
-        signed = signed_commits(folder, [commit.oid for commit in found], self._signer)
-        return [
-            Checkpoint(
-                _number(commit.trailers.get("Audit-Seq", "")),
-                commit.trailers.get("Audit-Hash", ""),
-                _number(commit.trailers.get("Audit-Time", "")),
-                commit.oid,
-                commit.oid in signed,
-            )
-            for commit in reversed(found)
-        ]
+        """Return every checkpoint, oldest first; one whose commit says no number has `seq` 0.
+
+        Raises:
+            Missing: one cannot be read.
+        """
+        head = self._volumes.open(PLATFORM, SYSTEM).notes.head(BRANCH)
+        commits = history(self._volumes.folder(SYSTEM) / ".git", [head] if head else [])
+        return [self._read(commit) for commit in reversed(list(commits))]
+
+    def _read(self, commit: SignedCommit) -> Checkpoint:
+        said = parse_commit(commit.oid, commit.payload).trailers
+        return Checkpoint(
+            seq=_number(said.get("Audit-Seq", "")),
+            hash=said.get("Audit-Hash", ""),
+            time=_number(said.get("Audit-Time", "")),
+            commit=commit.oid,
+            signed=self._signer.verify(commit.payload, commit.signature),
+        )
 
 
 def _number(text: str) -> int:

@@ -39,7 +39,7 @@ class Floods:
     def take(self, draft: Draft) -> list[Draft]:
         """Return what is to be written now: this refusal, when it is the first of its kind, and counts that are due."""
         due = self.due()
-        key = (draft.client, draft.actor, draft.credential, draft.action, draft.code)
+        key: tuple[str, ...] = (draft.client, draft.actor, draft.credential, draft.action, draft.code)
         if key not in self._kinds and len(self._kinds) >= MOST:
             key, draft = ("others",), replace(draft, actor="", owner="", credential="", client="", target="", about="")
         kind = self._kinds.get(key)

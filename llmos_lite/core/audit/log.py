@@ -18,6 +18,7 @@ from llmos_lite.core.audit.checkpoints import Checkpoint, Checkpoints
 from llmos_lite.core.audit.floods import Floods
 from llmos_lite.core.page import Page
 from llmos_lite.core.traces.trace import now_ms
+from llmos_lite.engines.git_audit import Missing
 from llmos_lite.errors import LlmosError
 from llmos_lite.records.audit import AuditFilter, AuditRecord, AuditRows
 from llmos_lite.volumes.access import VolumeRef
@@ -152,7 +153,10 @@ class Audit:
     async def verify(self, actor: Actor) -> Report:
         """Compute the chain anew and compare it with every checkpoint, for a system admin."""
         require_admin(actor)
-        checkpoints = await asyncio.to_thread(self._checkpoints.all)
+        try:
+            checkpoints = await asyncio.to_thread(self._checkpoints.all)
+        except Missing as error:
+            return Report(problem=f"A checkpoint cannot be read: {error}.")
         return await check(self._rows, checkpoints)
 
     # -- by itself --------------------------------------------------------------------------------------------------

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from llmos_lite.core.accounts.accounts import Accounts, unknown_team
@@ -24,6 +24,7 @@ from llmos_lite.core.chat.messages import (
     ChatStarted,
     Usage,
 )
+from llmos_lite.core.limits import Limits, Reservation
 from llmos_lite.core.skills.manager import SkillsManager
 from llmos_lite.core.traces.log import TraceLog
 from llmos_lite.core.traces.trace import Ended, Message, Share, Trace, make_ulid, now_ms
@@ -52,6 +53,7 @@ class _Turn:
     clock: float
     texts: list[str] = field(default_factory=list)
     completion: Completion | None = None
+    reservation: Reservation | None = None
 
     @property
     def text(self) -> str:
@@ -98,6 +100,7 @@ class ChatService:
         max_skills: most skills in a context that does not say otherwise.
         skill_tokens: most tokens of skills in one context.
         assignment: who gets a skill and who is control; by default everybody gets it.
+        limits: how much may be used; None for no limit.
     """
 
     def __init__(
@@ -111,9 +114,10 @@ class ChatService:
         max_skills: int = 3,
         skill_tokens: int = 4000,
         assignment: Assignment | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self._traces, self._accounts, self._model = traces, accounts, model
-        self._metrics = metrics or Metrics()
+        self._metrics, self._limits = metrics or Metrics(), limits
         self._max_skills = max_skills
         self._chooser = Chooser(skills, assignment or TreatAll(), budget_tokens=skill_tokens)
         self._busy: set[tuple[str, str]] = set()
@@ -148,7 +152,8 @@ class ChatService:
         require(actor, Scope.CHAT)
         _check(actor, given)
         conversation_id = make_ulid(now_ms()) if given.conversation_id is None else given.conversation_id
-        with self._held(actor, conversation_id):
+        counted = self._limits.request(actor) if self._limits else nullcontext()
+        async with counted, self._held(actor, conversation_id):
             turn = await self._begun(actor, given, await self._conversation(actor, conversation_id, given))
             try:
                 yield ChatStarted(
@@ -181,8 +186,8 @@ class ChatService:
             return Conversation(key)
         return Conversation.of(key, await self._traces.conversation(actor, key))
 
-    @contextmanager
-    def _held(self, actor: Actor, conversation_id: str) -> Iterator[None]:
+    @asynccontextmanager
+    async def _held(self, actor: Actor, conversation_id: str) -> AsyncIterator[None]:
         """Let one message at a time into a conversation, since each answer is part of the next question."""
         key = (actor.user_id, conversation_id)
         if key in self._busy:
@@ -202,7 +207,7 @@ class ChatService:
         account = await self._accounts.account(actor.user_id)
         limit = self._max_skills if given.max_skills is None else given.max_skills
         choice = await self._chooser.choose(actor, given.message, given.team_id, limit, talk)
-        return _Turn(
+        turn = _Turn(
             actor=actor,
             given=given,
             conversation=talk,
@@ -213,6 +218,10 @@ class ChatService:
             started=started,
             clock=clock,
         )
+        if self._limits:
+            tokens = _most_tokens(turn)
+            turn.reservation = await self._limits.reserve(actor, given.team_id, tokens, model=self._model.name)
+        return turn
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -229,6 +238,7 @@ class ChatService:
 
     async def _keep(self, turn: _Turn, ended: Ended, error: str = "") -> None:
         """Make the trace durable; a client that goes away meanwhile does not stop it."""
+        _settle(turn, ended)
         if turn.recorded:
             trace = _trace(turn, self._model.name, ended, error)
             task = asyncio.ensure_future(self._traces.record(trace))
@@ -260,7 +270,25 @@ def _request(turn: _Turn) -> ChatRequest:
     return ChatRequest(
         messages=[*turn.conversation.messages, {"role": "user", "content": turn.given.message}],
         system=turn.choice.system,
+        max_tokens=turn.reservation.answer if turn.reservation and turn.reservation.bounded else None,
     )
+
+
+def _most_tokens(turn: _Turn) -> int:
+    """Return more tokens than a question has: English has one for four bytes, and hardly any text one for two."""
+    texts = [turn.choice.system, turn.given.message, *(message["content"] for message in turn.conversation.messages)]
+    return sum((len(text) if text.isascii() else len(text.encode())) // 2 + 8 for text in texts)
+
+
+def _settle(turn: _Turn, ended: Ended) -> None:
+    """Count what was used: as the provider says, else by the length of the texts; a model that failed cost nothing."""
+    if turn.reservation is None:
+        return
+    done = turn.completion
+    used = done.tokens_in if done else 0, done.tokens_out if done else 0
+    if not any(used) and (turn.text or ended is Ended.ABORTED):
+        used = _most_tokens(turn) // 2, len(turn.text.encode()) // 4
+    turn.reservation.settle(*used, model=done.model if done else "")
 
 
 def _trace(turn: _Turn, model: str, ended: Ended, error: str) -> Trace:

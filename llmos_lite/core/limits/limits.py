@@ -1,0 +1,467 @@
+"""What somebody may use, and the refusals that say when to come back."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import msgspec
+
+from llmos_lite.core.accounts.permissions import Actor, Role, require_admin
+from llmos_lite.core.limits.attempts import Attempt, Attempts
+from llmos_lite.core.limits.ledger import Account, Ledger
+from llmos_lite.core.limits.prices import Price, Prices
+from llmos_lite.core.limits.rates import LocalRates, Rates
+from llmos_lite.core.page import Page
+from llmos_lite.core.traces.trace import now_ms
+from llmos_lite.errors import Invalid, NotFound, RateLimited
+from llmos_lite.records.usage import Budget, UsageRows, Used
+from llmos_lite.volumes.access import VolumeKind, VolumeRef
+
+_REMEMBERED = 50_000
+SOON = 1
+"""Seconds after which to come back when others have to end first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defaults:
+    """What everybody may use who has no budget of their own; 0 is no limit.
+
+    Args:
+        requests: a minute, of a person and of a key.
+        streams: chats at once, of a person and of a key.
+        strangers: requests a minute from an address whose credential does not hold.
+        user_tokens: a month, of a person.
+        user_micros: money a month, of a person, in millionths.
+        team_tokens: a month, of the chats in a team's context.
+        team_micros: money a month, of a team.
+        answer: tokens that an answer has at most where a budget applies; they are reserved before it begins.
+    """
+
+    requests: int = 0
+    streams: int = 0
+    strangers: int = 600
+    user_tokens: int = 0
+    user_micros: int = 0
+    team_tokens: int = 0
+    team_micros: int = 0
+    answer: int = 4096
+
+
+class _Cap(NamedTuple):
+    """What holds for one subject; 0 is no limit."""
+
+    requests: int
+    streams: int
+    tokens: int
+    micros: int
+
+
+class Limits:
+    """The limits of an instance.
+
+    Args:
+        rows: what was used, and budgets.
+        ledger: counts what is used.
+        defaults: from the settings.
+        prices: of models.
+        rates: counts requests.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        rows: UsageRows,
+        ledger: Ledger,
+        defaults: Defaults | None = None,
+        *,
+        prices: Prices | None = None,
+        rates: Rates | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._rows, self._ledger, self._clock = rows, ledger, clock
+        self.defaults, self._prices = defaults or Defaults(), prices or Prices({})
+        self._rates: Rates = rates or LocalRates()
+        self._attempts = Attempts()
+        self._budgets: dict[str, Budget] = {}
+        self._caps: dict[str, _Cap] = {}
+        self._streams: dict[str, int] = {}
+        self._loading = asyncio.Lock()
+        self._loaded = self._counting = False
+
+    # -- requests ---------------------------------------------------------------------------------------------------
+
+    async def hit(self, actor: Actor) -> None:
+        """Count a request.
+
+        Raises:
+            RateLimited: `limit.requests`.
+        """
+        if not self._loaded:
+            await self._load()
+        if not self._counting:
+            return
+        for subject in _callers(actor):
+            limit = (self._caps.get(subject) or self._cap(subject)).requests
+            if limit:
+                wait = await self._rates.hit(subject, limit)
+                if wait:
+                    raise _too_fast(subject, limit, wait)
+
+    def request(self, actor: Actor) -> _Chatting:
+        """Return what counts a chat as a request, and as one of those at once for as long as it is entered.
+
+        Raises:
+            RateLimited: `limit.requests` or `limit.streams`, when it is entered.
+        """
+        return _Chatting(self, actor)
+
+    async def stranger(self, client: str) -> None:
+        """Count a request without a credential that holds.
+
+        Raises:
+            RateLimited: `limit.strangers`.
+        """
+        limit = self.defaults.strangers
+        wait = await self._rates.hit(f"from {_network(client)}", limit) if limit else 0.0
+        if wait:
+            raise _too_fast("this address", limit, wait, "limit.strangers")
+
+    def attempts(self, key: str, client: str, *, known: bool = False) -> Attempt:
+        """Return a try to sign in, which counts as failed until `passed` is called; see `Attempts.begin`.
+
+        Raises:
+            RateLimited: `sign_in.too_many`.
+        """
+        return self._attempts.begin(key, _network(client), known=known)
+
+    async def _enter(self, actor: Actor) -> Sequence[str]:
+        await self.hit(actor)
+        if not self._counting:
+            return ()
+        subjects = [subject for subject in _callers(actor) if self._cap(subject).streams]
+        for subject in subjects:
+            limit = self._cap(subject).streams
+            if self._streams.get(subject, 0) >= limit:
+                raise _too_many(subject, limit)
+        for subject in subjects:
+            self._streams[subject] = self._streams.get(subject, 0) + 1
+        return subjects
+
+    def _leave(self, subjects: Sequence[str]) -> None:
+        for subject in subjects:
+            left = self._streams.get(subject, 1) - 1
+            if left:
+                self._streams[subject] = left
+            else:
+                del self._streams[subject]
+
+    # -- budgets ----------------------------------------------------------------------------------------------------
+
+    async def reserve(
+        self, actor: Actor, team_id: str | None, tokens_in: int, *, tokens_out: int = 0, model: str = ""
+    ) -> Reservation:
+        """Set aside what a chat may need, in every budget that it counts in; `settle` it in any case.
+
+        Args:
+            actor: who chats.
+            team_id: in which team's context.
+            tokens_in: tokens of the question, rather too many than too few.
+            tokens_out: most tokens of the answer; 0 takes the setting.
+            model: its name, for its price.
+
+        Raises:
+            RateLimited: `budget.tokens` or `budget.money`; `retry_after` is the time until the month ends.
+            Forbidden: `price.unknown`.
+        """
+        if not self._loaded:
+            await self._load()
+        price = self._prices.of(model)
+        subjects = [*_callers(actor), f"team:{team_id}"] if team_id else _callers(actor)
+        accounts = [await self._ledger.account(subject) for subject in subjects]
+        answer = tokens_out or self.defaults.answer
+        reservation = Reservation(self, accounts, price, tokens_in, answer)
+        for account in accounts:  # from here on nobody else's turn comes, so nobody can be given the same twice
+            reservation.bounded |= self._check(account, reservation)
+        reservation.hold()
+        return reservation
+
+    def _check(self, account: Account, wanted: Reservation) -> bool:
+        """Raise when a budget has too little left; tell whether there is one."""
+        subject, used = account.used.subject, account.used
+        cap = self._caps.get(subject) or self._cap(subject)
+        tokens, micros = cap.tokens, cap.micros
+        if tokens and used.tokens + account.tokens + wanted.tokens > tokens:
+            raise self._spent("tokens", subject, tokens, tokens - used.tokens - account.tokens)
+        if micros and used.micros + account.micros + wanted.micros > micros:
+            raise self._spent("money", subject, micros / 1e6, (micros - used.micros - account.micros) / 1e6)
+        return bool(tokens or micros)
+
+    def _spent(self, what: str, subject: str, limit: float, left: float) -> RateLimited:
+        ends = self._ledger.ends
+        return RateLimited(
+            f"budget.{what}",
+            f"What {subject} may use in {self._ledger.month} is not enough for this: {max(left, 0):,.6g} {what} left.",
+            hint="Wait for the next month, or ask a system admin for more.",
+            retry_after=max(1, ceil(ends - self._clock())),
+            subject=subject,
+            limit=limit,
+            remaining=max(left, 0),
+            reset=int(ends * 1000),
+        )
+
+    def settled(self, accounts: Sequence[Account]) -> None:
+        """Write down that accounts have changed."""
+        self._ledger.settle(accounts)
+
+    def price(self, model: str) -> Price | None:
+        """Return the price of the model that answered, if it has one."""
+        return self._prices.find(model)
+
+    # -- what there is ----------------------------------------------------------------------------------------------
+
+    async def usage(self, actor: Actor, subject: str = "", *, month: str = "") -> tuple[Used, Budget]:
+        """Return what a subject used in a month, and what it may: one's own, a team's as its admin, anybody's as admin.
+
+        Raises:
+            NotFound: `usage.unknown`, for what is not for the actor.
+            Invalid: `usage.invalid`.
+        """
+        subject = check_subject(subject or f"user:{actor.user_id}")
+        if not _may_see(actor, subject):
+            raise NotFound("usage.unknown", f"There is no usage of {subject} that you may see.")
+        await self._load()
+        if month in {"", self._ledger.month}:
+            return (await self._ledger.account(subject)).used, self.budget(subject)
+        return await self._rows.get(subject, check_month(month)), self.budget(subject)
+
+    async def everybody(self, actor: Actor, *, month: str = "", limit: int = 50, cursor: str = "") -> Page[Used]:
+        """List what everybody used in a month, the most first, for a system admin."""
+        require_admin(actor)
+        await self._ledger.open()
+        await self._ledger.flush()
+        rows = await self._rows.page(check_month(month or self._ledger.month), limit=limit, cursor=cursor)
+        return Page(rows.items, rows.next_cursor, rows.total)
+
+    async def budgets(self, actor: Actor) -> list[Budget]:
+        """List the budgets that differ from the settings, for a system admin."""
+        require_admin(actor)
+        await self._load()
+        return [self._budgets[subject] for subject in sorted(self._budgets)]
+
+    async def set_budget(self, actor: Actor, subject: str, wanted: Mapping[str, int | None]) -> Budget:
+        """Set what a subject may use, as a system admin; None takes the setting, 0 is no limit.
+
+        Raises:
+            Invalid: `usage.invalid`.
+        """
+        require_admin(actor)
+        await self._load()
+        fields = {name: wanted.get(name) for name in _Cap._fields}
+        row = Budget(subject=check_subject(subject), changed=now_ms(), changed_by=actor.user_id)
+        budget = msgspec.structs.replace(row, **fields)
+        await self._rows.set_budget(budget)
+        self._budgets[subject] = budget
+        self._look()
+        return self.budget(subject)
+
+    async def drop_budget(self, actor: Actor, subject: str) -> Budget:
+        """Let the settings hold for a subject again, as a system admin; return what they say."""
+        require_admin(actor)
+        await self._load()
+        await self._rows.drop_budget(check_subject(subject))
+        self._budgets.pop(subject, None)
+        self._look()
+        return self.budget(subject)
+
+    def budget(self, subject: str) -> Budget:
+        """Return what holds for a subject, 0 where there is no limit."""
+        row = self._budgets.get(subject, Budget(subject=subject))
+        return msgspec.structs.replace(row, **self._cap(subject)._asdict())
+
+    # -- by itself --------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Write down what is used, every few seconds."""
+        self._ledger.start()
+
+    async def stop(self) -> None:
+        """Write down all of it; doing so again does nothing."""
+        await self._ledger.stop()
+
+    async def _load(self) -> None:
+        async with self._loading:
+            if not self._loaded:
+                self._budgets = {budget.subject: budget for budget in await self._rows.budgets()}
+                self._look()
+                self._loaded = True
+
+    def _look(self) -> None:
+        """Find out anew what holds."""
+        self._caps.clear()
+        own = any(one.requests or one.streams for one in self._budgets.values())
+        self._counting = own or bool(self.defaults.requests or self.defaults.streams)
+
+    def _cap(self, subject: str) -> _Cap:
+        """Return what holds for a subject; from memory, since every chat asks."""
+        found = self._caps.get(subject)
+        if found is None:
+            if len(self._caps) >= _REMEMBERED:
+                self._caps.clear()
+            row, usual = self._budgets.get(subject), self._usual(subject.partition(":")[0])
+            own = [getattr(row, name) for name in _Cap._fields] if row else [None] * 4
+            found = _Cap(*(usual[place] if value is None else value for place, value in enumerate(own)))
+            self._caps[subject] = found
+        return found
+
+    def _usual(self, kind: str) -> _Cap:
+        said = self.defaults
+        if kind == "team":
+            return _Cap(0, 0, said.team_tokens, said.team_micros)
+        mine = (said.user_tokens, said.user_micros) if kind == "user" else (0, 0)
+        return _Cap(said.requests, said.streams, *mine)
+
+
+class _Chatting:
+    """Counts a chat while it goes on."""
+
+    __slots__ = ("_actor", "_limits", "_subjects")
+
+    def __init__(self, limits: Limits, actor: Actor) -> None:
+        self._limits, self._actor = limits, actor
+        self._subjects: Sequence[str] = ()
+
+    async def __aenter__(self) -> Self:
+        self._subjects = await self._limits._enter(self._actor)  # noqa: SLF001 - its other half
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._limits._leave(self._subjects)  # noqa: SLF001 - its other half
+
+
+class Reservation:
+    """What was set aside for a chat, until it is settled.
+
+    Attributes:
+        tokens: of the question and the answer.
+        answer: tokens that the answer may have at most, when it is `bounded`: when some budget applies.
+        micros: money, in millionths.
+    """
+
+    __slots__ = ("_accounts", "_held", "_limits", "_price", "answer", "bounded", "micros", "tokens")
+
+    def __init__(self, limits: Limits, accounts: Sequence[Account], price: Price, question: int, answer: int) -> None:
+        self._limits, self._accounts, self._price = limits, accounts, price
+        self.answer = answer
+        self.tokens, self.micros = question + answer, price.micros(question, answer)
+        self.bounded = self._held = False
+
+    def hold(self) -> None:
+        """Set it aside."""
+        self._held = True
+        for account in self._accounts:
+            account.tokens += self.tokens
+            account.micros += self.micros
+
+    def settle(self, tokens_in: int, tokens_out: int, model: str = "") -> int:
+        """Put what was used in its place; return what it cost in millionths. Doing so again does nothing.
+
+        Args:
+            tokens_in: tokens of the question.
+            tokens_out: tokens of the answer.
+            model: what answered, when that is not what was asked.
+        """
+        if not self._held:
+            return 0
+        self._held = False
+        price = (self._limits.price(model) if model else None) or self._price
+        cost = price.micros(tokens_in, tokens_out)
+        for account in self._accounts:
+            account.tokens -= self.tokens
+            account.micros -= self.micros
+            used = account.used
+            used.requests += 1
+            used.tokens_in += tokens_in
+            used.tokens_out += tokens_out
+            used.micros += cost
+        self._limits.settled(self._accounts)
+        return cost
+
+
+def check_subject(subject: str) -> str:
+    """Return whom a budget is for: `user:ID`, `team:ID` or `key:ID`.
+
+    Raises:
+        Invalid: `usage.invalid`, or `<noun>.invalid_id`.
+    """
+    kind, _, name = subject.partition(":")
+    if kind == "key" and name.isascii() and name.replace("_", "").isalnum() and len(name) <= 64:  # noqa: PLR2004
+        return subject
+    if kind in {VolumeKind.USER, VolumeKind.TEAM}:
+        return str(VolumeRef.parse(subject))
+    raise Invalid("usage.invalid", f"{subject[:80]!r} names nobody.", hint="Write user:ID, team:ID or key:ID.")
+
+
+def check_month(month: str) -> str:
+    """Return a month, as in 2026-11.
+
+    Raises:
+        Invalid: `usage.invalid_month`.
+    """
+    year, _, number = month.partition("-")
+    if len(month) == 7 and year.isdigit() and number.isdigit() and 1 <= int(number) <= 12 and month.isascii():  # noqa: PLR2004
+        return month
+    raise Invalid("usage.invalid_month", f"{month[:20]!r} is no month.", hint="Write it as in 2026-11.")
+
+
+def _callers(actor: Actor) -> list[str]:
+    key_id = getattr(actor, "key_id", "")
+    return [f"user:{actor.user_id}", f"key:{key_id}"] if key_id else [f"user:{actor.user_id}"]
+
+
+def _may_see(actor: Actor, subject: str) -> bool:
+    kind, _, name = subject.partition(":")
+    own = {"user": actor.user_id, "key": getattr(actor, "key_id", "")}.get(kind, "")
+    return (
+        actor.is_admin or (bool(own) and name == own) or (kind == "team" and actor.teams.get(name) is Role.TEAM_ADMIN)
+    )
+
+
+def _network(client: str) -> str:
+    """Return what is counted as one: an IPv4 address, and of IPv6 the first 64 bits, which one customer gets."""
+    if ":" not in client:
+        return client
+    head = client.partition("%")[0].split("::")[0].split(":")
+    return ":".join(head[:4])
+
+
+def _too_fast(subject: str, limit: int, wait: float, code: str = "limit.requests") -> RateLimited:
+    seconds = max(1, ceil(wait))
+    return RateLimited(
+        code,
+        f"More than {limit} requests a minute came from {subject}; the next one is possible in {seconds} s.",
+        hint="Wait, then go on more slowly.",
+        retry_after=seconds,
+        limit=limit,
+        remaining=0,
+        reset=now_ms() + round(wait * 1000),
+    )
+
+
+def _too_many(subject: str, limit: int) -> RateLimited:
+    return RateLimited(
+        "limit.streams",
+        f"{subject} has {limit} chats going on, which is as many as may be.",
+        hint="Wait until one of them ends.",
+        retry_after=SOON,
+        limit=limit,
+        remaining=0,
+        reset=now_ms() + SOON * 1000,
+    )
