@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from llmos_lite.core.accounts.accounts import ADMIN, Accounts
-from llmos_lite.core.accounts.keys import make_key
+from llmos_lite.core.accounts.invitations import Invitations
+from llmos_lite.core.accounts.keys import ApiKeys, make_key
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.audit import Audit
 from llmos_lite.core.audit.checkpoints import Checkpoints
@@ -25,9 +26,6 @@ from llmos_lite.core.evolution.service import Evolution
 from llmos_lite.core.git.pushing import Pushes
 from llmos_lite.core.git.repositories import Repositories
 from llmos_lite.core.imports import Imports
-from llmos_lite.core.limits import Defaults, Limits
-from llmos_lite.core.limits.ledger import Ledger
-from llmos_lite.core.limits.prices import Prices
 from llmos_lite.core.maintenance import Maintenance
 from llmos_lite.core.proposals.service import Proposals
 from llmos_lite.core.remotes.dialing import Dialer, Reach
@@ -64,10 +62,11 @@ from llmos_lite.observability import Metrics, configure_logging
 from llmos_lite.records.accounts import AccountStore
 from llmos_lite.records.audit import AuditRows
 from llmos_lite.records.catalog import Catalog
+from llmos_lite.records.invitations import InvitationStore
+from llmos_lite.records.keys import KeyStore
 from llmos_lite.records.proposals import ProposalRows
 from llmos_lite.records.remotes import RemoteRows
 from llmos_lite.records.schema import prepare
-from llmos_lite.records.usage import UsageRows
 from llmos_lite.settings import Settings
 from llmos_lite.volumes.access import VolumeRef
 from llmos_lite.volumes.manager import VolumeManager
@@ -110,8 +109,8 @@ class Services:
     volumes: VolumeManager
     journal: Journal | None
     accounts: Accounts
+    invitations: Invitations
     audit: Audit
-    limits: Limits
     skills: SkillService
     origins: SkillOrigins
     traces: TraceLog
@@ -152,7 +151,6 @@ class Services:
         self.maintenance.start()
         self.mirrors.start()
         self.audit.start()
-        self.limits.start()
 
     async def start_jobs(self) -> None:
         """Start jobs and schedules, which are slow to load, and take up what an earlier process left unfinished."""
@@ -170,8 +168,8 @@ class Services:
         await self.jobs.stop()
         await self.keeping.stop()
         await self.traces.stop()
-        await self.limits.stop()
         await self.audit.stop()
+        await self.accounts.close()
 
     async def start_run(self, actor: Actor, kind: str, request: Mapping[str, object]) -> str:
         """Start long work and return the id of its run."""
@@ -261,7 +259,7 @@ class _Engines(NamedTuple):
 def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> Services:
     volumes, database, journal, model, signer = engines
     catalog, metrics = Catalog(database), Metrics()
-    accounts = Accounts(AccountStore(database), settings, key)
+    accounts = Accounts(AccountStore(database), settings, key, keys=ApiKeys(KeyStore(database)))
     manager = SkillsManager(volumes, budget_tokens=settings.skill_tokens)
     traces = TraceLog(
         volumes,
@@ -282,7 +280,6 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
 
     jobs = _jobs(settings, Dispatch(runs, traces, _workers(settings)), here, serve=serve) if journal else NoJobs()
     archives = _archives(settings, volumes, catalog, traces)
-    limits = _limits(settings, UsageRows(database), owner=journal is not None)
     remote_rows = RemoteRows(database)
     mirrors = _mirrors(settings, remote_rows, volumes, proposals, scanners)
     eraser = Eraser(settings.data, volumes, catalog, traces, archives, mirrors=[mirrors])
@@ -293,7 +290,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
         volumes=volumes,
         journal=journal,
         accounts=accounts,
-        limits=limits,
+        invitations=Invitations(InvitationStore(database), accounts),
         audit=Audit(AuditRows(database), Checkpoints(volumes, signer)),
         skills=SkillService(volumes, manager, accounts, scanners),
         origins=SkillOrigins(volumes, catalog),
@@ -310,7 +307,6 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
             metrics=metrics,
             max_skills=settings.max_skills,
             skill_tokens=settings.skill_tokens,
-            limits=limits,
         ),
         runs=runs,
         jobs=jobs,
@@ -345,21 +341,6 @@ def _mirrors(
     reach = Reach(settings.data, settings.allow_private_urls, settings.remote_folder)
     dialer = Dialer(reach, Seals(settings.data / "keys"), Children(), lambda name: os.environ.get(name, ""))
     return Mirrors(rows, volumes, proposals, dialer, Sync(volumes, scanners, settings.max_push))
-
-
-def _limits(settings: Settings, rows: UsageRows, *, owner: bool) -> Limits:
-    defaults = Defaults(
-        requests=settings.limit_requests,
-        streams=settings.limit_streams,
-        strangers=settings.limit_strangers,
-        user_tokens=settings.limit_user_tokens,
-        user_micros=round(settings.limit_user_money * 1e6),
-        team_tokens=settings.limit_team_tokens,
-        team_micros=round(settings.limit_team_money * 1e6),
-        answer=settings.limit_answer,
-    )
-    prices = Prices.parse(settings.prices, unknown=settings.unknown_price)
-    return Limits(rows, Ledger(rows, settings.data if owner else None), defaults, prices=prices)
 
 
 def _workers(settings: Settings) -> WorkerPool:

@@ -9,11 +9,21 @@ from fastapi.routing import APIRoute
 from jsonschema import Draft202012Validator
 
 from llmos_lite.api.app import App
-from llmos_lite.api.deps import Permission
+from llmos_lite.api.auth import Needs
+from llmos_lite.api.chat import ChatEndpoint
+from llmos_lite.api.deps import Guest, Permission
+from llmos_lite.api.git_http import PREFIX, GitEndpoint
+from llmos_lite.api.health import Health, Metrics, Ready
 from llmos_lite.api.openapi import OPEN, render
 from llmos_lite.api.routes import all_routes, build
 from llmos_lite.core.accounts.permissions import Scope
 
+HOT = {
+    ("POST", "/chat"): ChatEndpoint,
+    ("GET", "/health"): Health,
+    ("GET", "/ready"): Ready,
+    ("GET", "/metrics"): Metrics,
+}
 METHODS = {"get", "put", "post", "delete", "patch"}
 SEED = {
     ("post", "/chat"),
@@ -41,20 +51,59 @@ def routes() -> list[APIRoute]:
     return [route for route in all_routes() if isinstance(route, APIRoute)]
 
 
-def permissions(route: APIRoute) -> list[Permission]:
-    return [each.call for each in route.dependant.dependencies if isinstance(each.call, Permission)]
+def permissions(route: APIRoute) -> list[Permission | Guest]:
+    return [each.call for each in route.dependant.dependencies if isinstance(each.call, (Permission, Guest))]
 
 
-@pytest.mark.parametrize("route", routes(), ids=lambda route: f"{sorted(route.methods)} {route.path}")
-def test_every_route_declares_one_permission(route: APIRoute) -> None:
-    assert len(permissions(route)) == 1
+def declared() -> list[tuple[str, str, list[Needs]]]:
+    """Return method, path and what is asked for, of every route there is: found by walking the app."""
+    crud = [
+        (method, route.path, [one.needs for one in permissions(route)])
+        for route in routes()
+        for method in sorted(route.methods)
+    ]
+    plain = [
+        (method, getattr(route, "path", "?"), [found] if (found := needs_of(getattr(route, "endpoint", None))) else [])
+        for route in all_routes()
+        if not isinstance(route, APIRoute)
+        for method in sorted(getattr(route, "methods", None) or {"?"})
+    ]
+    hot = [(method, path, [found] if (found := needs_of(kind)) else []) for (method, path), kind in HOT.items()]
+    return [*crud, *plain, *hot, ("*", PREFIX, [GitEndpoint.needs])]
+
+
+def needs_of(endpoint: object) -> Needs | None:
+    found = getattr(endpoint, "needs", None)
+    return found if isinstance(found, Needs) else None
+
+
+DECLARED = declared()
+WITHOUT_A_CREDENTIAL = {
+    ("GET", "/health"), ("GET", "/ready"), ("POST", "/invitations/accept"), ("GET", "/invitation"),
+    ("POST", "/invitation"), ("GET", "/"), ("GET", "/sign-in"), ("POST", "/sign-in"), ("POST", "/sign-out"),
+}  # fmt: skip
+FOR_FRONT_ENDS = {("POST", "/chat"), ("GET", "/me")}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "needs"), DECLARED, ids=[f"{method} {path}" for method, path, _ in DECLARED]
+)
+def test_every_route_declares_one_permission(method: str, path: str, needs: list[Needs]) -> None:
+    assert len(needs) == 1, "Ask for an actor of api/deps.py, or set `needs` on a plain route: see api/auth.py."
+    if method != "HEAD":
+        assert needs[0].open == ((method, path) in WITHOUT_A_CREDENTIAL)
+        assert needs[0].delegates == ((method, path) in FOR_FRONT_ENDS)
+
+
+async def test_the_hot_routes_are_the_ones_that_were_looked_at(app: App) -> None:
+    assert {name: type(endpoint) for name, endpoint in app._hot.items()} == HOT
 
 
 @pytest.mark.parametrize("path", ["/users", "/teams", "/backup", "/reindex"])
 def test_what_an_instance_hangs_on_is_for_admins(path: str) -> None:
     for route in routes():
         if route.path == path and not (path == "/teams" and route.methods == {"GET"}):
-            assert permissions(route)[0].scope is Scope.ADMIN
+            assert permissions(route)[0].needs == Needs(scope=Scope.ADMIN, admin=True)
 
 
 @pytest.mark.parametrize(("method", "path", "operation"), OPERATIONS, ids=NAMES)

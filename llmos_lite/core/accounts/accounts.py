@@ -26,6 +26,7 @@ from llmos_lite.core.accounts.permissions import (
 from llmos_lite.core.accounts.service_accounts import check_personal
 from llmos_lite.core.accounts.sign_in import SignIn
 from llmos_lite.core.accounts.teams import Teams, require_member, unknown_team
+from llmos_lite.core.page import Page
 from llmos_lite.errors import Forbidden, Invalid, NotFound, Unauthenticated
 from llmos_lite.records.accounts import PERSON, Account, AccountStore
 from llmos_lite.records.keys import ApiKey
@@ -204,8 +205,7 @@ class Accounts(Teams):
             Forbidden: `key.too_much`, `key.not_yours`, `delegate.refused`.
             NotFound: `team.unknown`.
         """
-        if self.keys is None:
-            raise NotFound("key.none", "This instance keeps no keys.")
+        keys = self._keys()
         service = None if user_id in {"", actor.user_id} else await self._service(actor, user_id)
         if service is None:
             permit(actor, Verb.MANAGE_KEYS, actor.volume)
@@ -213,7 +213,22 @@ class Accounts(Teams):
         teams = await self._listed_teams(actor, teams, act_as=Scope.ACT_AS in wanted)
         if not clean_name(name):
             raise Invalid("key.name", "A key needs a name.", hint="Say what it is for.")
-        return await self.keys.create(actor, service or actor.user_id, clean_name(name), wanted, teams=teams, days=days)
+        return await keys.create(actor, service or actor.user_id, clean_name(name), wanted, teams=teams, days=days)
+
+    async def list_keys(
+        self, actor: Actor, *, user_id: str | None = None, limit: int = 50, cursor: str = ""
+    ) -> Page[ApiKey]:
+        """List keys; see `ApiKeys.page`."""
+        return await self._keys().page(actor, user_id=user_id, limit=limit, cursor=cursor)
+
+    async def revoke_key(self, actor: Actor, key_id: str) -> list[str]:
+        """End a key and all that were made with it; see `ApiKeys.revoke`."""
+        return await self._keys().revoke(actor, key_id)
+
+    def _keys(self) -> ApiKeys:
+        if self.keys is None:
+            raise NotFound("key.none", "This instance keeps no keys.")
+        return self.keys
 
     async def _service(self, actor: Actor, user_id: str) -> str:
         permit(actor, Verb.OVERSEE)

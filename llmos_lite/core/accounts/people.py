@@ -136,6 +136,15 @@ class People:
         more = items[limit - 1].user_id if len(items) > limit else None
         return Page(items[:limit], more, await self._store.count_users(kind))
 
+    async def shown(self, actor: Actor, user_id: str) -> Account:
+        """Return somebody, for a system admin.
+
+        Raises:
+            NotFound: `user.unknown`.
+        """
+        permit(actor, Verb.OVERSEE)
+        return await self.account(user_id)
+
     async def create_user(
         self, actor: Actor, user_id: str, *, name: str = "", role: Role = Role.USER, email: str | None = None
     ) -> Account:

@@ -1,0 +1,133 @@
+"""API keys: made, listed and ended."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel, Field
+
+from llmos_lite.api.deps import Anyone, Body, Cursor, Has, Limit, Listing, Paragraph
+from llmos_lite.api.openapi import answers
+from llmos_lite.core.accounts.permissions import Scope
+from llmos_lite.records.keys import ApiKey
+
+router = APIRouter(route_class=Paragraph, tags=["keys"])
+
+_KEY = {
+    "key_id": "0123abcd",
+    "user_id": "alice",
+    "name": "Build server",
+    "scopes": ["git", "skills:read"],
+    "teams": None,
+    "made_with": "",
+    "created": 1764720000000,
+    "created_by": "alice",
+    "expires": 1767312000000,
+    "revoked": None,
+    "last_used": None,
+}
+_SECRET = "llmos_0123abcd_" + "5f" * 32
+KeyId = Annotated[str, Path(max_length=16, description="The part of a key that may be shown, as `0123abcd`.")]
+
+
+class KeyOut(BaseModel):
+    """A key without the key itself; times are in ms since the epoch, null for never.
+
+    `teams` are the only ones that it knows, null for all of its owner's; `made_with` is the key that made it.
+    """
+
+    key_id: str
+    user_id: str
+    name: str
+    scopes: list[str]
+    teams: list[str] | None
+    made_with: str
+    created: int
+    created_by: str
+    expires: int | None
+    revoked: int | None
+    last_used: int | None
+
+    @classmethod
+    def of(cls, key: ApiKey) -> KeyOut:
+        """Show a key."""
+        return cls.model_validate(_fields(key))
+
+
+class NewKeyOut(KeyOut):
+    """A key that was just made; `key` is shown this once."""
+
+    key: str
+
+    @classmethod
+    def made(cls, secret: str, key: ApiKey) -> NewKeyOut:
+        """Show a new key."""
+        return cls.model_validate(_fields(key) | {"key": secret})
+
+
+class NewKey(Body):
+    """A key to be made."""
+
+    model_config = Body.model_config | {
+        "json_schema_extra": {
+            "examples": [{"name": "Build server", "scopes": ["git", "skills:read"], "expires_days": 30}]
+        }
+    }
+    name: str = Field(min_length=1, max_length=200, description="What it is for.")
+    scopes: list[Scope] = Field(min_length=1, max_length=len(Scope), description="At most those that you have.")
+    teams: list[str] | None = Field(
+        None, max_length=200, description="The only teams that it knows; a key with `act-as` has to list them."
+    )
+    expires_days: int | None = Field(None, ge=1, le=3650, description="How long it holds; null for ever.")
+    user_id: str = Field("", max_length=64, description="A service account, as a system admin; yourself when empty.")
+
+
+@router.get("/keys", responses=answers({"items": [_KEY], "next_cursor": None, "total": 1}))
+async def list_keys(
+    actor: Anyone,
+    services: Has,
+    *,
+    user_id: Annotated[str, Query(max_length=64, description="Whose, as a system admin; `*` for everybody's.")] = "",
+    limit: Limit = 50,
+    cursor: Cursor = "",
+) -> Listing[KeyOut]:
+    """List your keys; with an API key, that one and what was made with it."""
+    page = await services.accounts.list_keys(actor, user_id=user_id or None, limit=limit, cursor=cursor)
+    return Listing(items=[KeyOut.of(item) for item in page.items], next_cursor=page.next_cursor, total=page.total)
+
+
+@router.post("/keys", status_code=201, responses=answers(_KEY | {"key": _SECRET}, 404, status=201))
+async def create_key(actor: Anyone, services: Has, body: NewKey) -> NewKeyOut:
+    """Make a key for yourself with at most your own scopes and teams; it is shown once."""
+    made = await services.accounts.create_key(
+        actor,
+        body.name,
+        [str(scope) for scope in body.scopes],
+        teams=body.teams,
+        days=body.expires_days,
+        user_id=body.user_id,
+    )
+    return NewKeyOut.made(*made)
+
+
+@router.delete("/keys/{key_id}", status_code=204, responses=answers(None, 404, status=204, description="It ended."))
+async def revoke_key(actor: Anyone, services: Has, key_id: KeyId) -> None:
+    """End a key of yours (anybody's, as a system admin), and what was made with it, from the next request on."""
+    await services.accounts.revoke_key(actor, key_id)
+
+
+def _fields(key: ApiKey) -> dict[str, object]:
+    return {
+        "key_id": key.key_id,
+        "user_id": key.user_id,
+        "name": key.name,
+        "scopes": list(key.scopes),
+        "teams": None if key.teams is None else list(key.teams),
+        "made_with": key.parent,
+        "created": key.created,
+        "created_by": key.created_by,
+        "expires": key.expires or None,
+        "revoked": key.revoked or None,
+        "last_used": key.last_used or None,
+    }
