@@ -96,7 +96,9 @@ ACTIONS: dict[str, Action] = {
     "PATCH /me": Action("user.change", "{volume}", ("name", "record", "share")),
     "GET /users": Action("user.list", quiet=True),
     "POST /users": Action("user.create", "user:{user_id}", ("role",)),
-    "PATCH /users/{user_id}": Action("user.change", "user:{user_id}", ("name", "record", "share", "role", "active", "email")),
+    "PATCH /users/{user_id}": Action(
+        "user.change", "user:{user_id}", ("name", "record", "share", "role", "active", "email")
+    ),
     "GET /users/{user_id}": Action("user.read", "user:{user_id}", quiet=True),
     "GET /users/{user_id}/identities": Action("user.read", "user:{user_id}", quiet=True),
     "POST /users/{user_id}/identities": Action("user.identify", "user:{user_id}", ("provider", "subject")),
