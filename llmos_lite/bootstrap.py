@@ -26,6 +26,9 @@ from llmos_lite.core.evolution.service import Evolution
 from llmos_lite.core.git.pushing import Pushes
 from llmos_lite.core.git.repositories import Repositories
 from llmos_lite.core.imports import Imports
+from llmos_lite.core.limits import Defaults, Limits
+from llmos_lite.core.limits.ledger import Ledger
+from llmos_lite.core.limits.prices import Prices
 from llmos_lite.core.maintenance import Maintenance
 from llmos_lite.core.proposals.service import Proposals
 from llmos_lite.core.remotes.dialing import Dialer, Reach
@@ -67,6 +70,7 @@ from llmos_lite.records.keys import KeyStore
 from llmos_lite.records.proposals import ProposalRows
 from llmos_lite.records.remotes import RemoteRows
 from llmos_lite.records.schema import prepare
+from llmos_lite.records.usage import UsageRows
 from llmos_lite.settings import Settings
 from llmos_lite.volumes.access import VolumeRef
 from llmos_lite.volumes.manager import VolumeManager
@@ -111,6 +115,7 @@ class Services:
     accounts: Accounts
     invitations: Invitations
     audit: Audit
+    limits: Limits
     skills: SkillService
     origins: SkillOrigins
     traces: TraceLog
@@ -151,6 +156,7 @@ class Services:
         self.maintenance.start()
         self.mirrors.start()
         self.audit.start()
+        self.limits.start()
 
     async def start_jobs(self) -> None:
         """Start jobs and schedules, which are slow to load, and take up what an earlier process left unfinished."""
@@ -168,6 +174,7 @@ class Services:
         await self.jobs.stop()
         await self.keeping.stop()
         await self.traces.stop()
+        await self.limits.stop()
         await self.audit.stop()
         await self.accounts.close()
 
@@ -280,6 +287,8 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
 
     jobs = _jobs(settings, Dispatch(runs, traces, _workers(settings)), here, serve=serve) if journal else NoJobs()
     archives = _archives(settings, volumes, catalog, traces)
+    limits = _limits(settings, UsageRows(database), owner=journal is not None)
+    audit = Audit(AuditRows(database), Checkpoints(volumes, signer))
     remote_rows = RemoteRows(database)
     mirrors = _mirrors(settings, remote_rows, volumes, proposals, scanners)
     eraser = Eraser(settings.data, volumes, catalog, traces, archives, mirrors=[mirrors])
@@ -291,7 +300,8 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
         journal=journal,
         accounts=accounts,
         invitations=Invitations(InvitationStore(database), accounts),
-        audit=Audit(AuditRows(database), Checkpoints(volumes, signer)),
+        limits=limits,
+        audit=audit,
         skills=SkillService(volumes, manager, accounts, scanners),
         origins=SkillOrigins(volumes, catalog),
         traces=traces,
@@ -307,6 +317,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
             metrics=metrics,
             max_skills=settings.max_skills,
             skill_tokens=settings.skill_tokens,
+            limits=limits,
         ),
         runs=runs,
         jobs=jobs,
@@ -314,7 +325,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
         imports=Imports(accounts, runs, jobs),
         proposals=proposals,
         repositories=Repositories(volumes),
-        pushes=Pushes(volumes, proposals, scanners),
+        pushes=Pushes(volumes, proposals, scanners, audit),
         remotes=Remotes(remote_rows, volumes, mirrors),
         mirrors=mirrors,
         views=Volumes(volumes, catalog),
@@ -341,6 +352,21 @@ def _mirrors(
     reach = Reach(settings.data, settings.allow_private_urls, settings.remote_folder)
     dialer = Dialer(reach, Seals(settings.data / "keys"), Children(), lambda name: os.environ.get(name, ""))
     return Mirrors(rows, volumes, proposals, dialer, Sync(volumes, scanners, settings.max_push))
+
+
+def _limits(settings: Settings, rows: UsageRows, *, owner: bool) -> Limits:
+    defaults = Defaults(
+        requests=settings.limit_requests,
+        streams=settings.limit_streams,
+        strangers=settings.limit_strangers,
+        user_tokens=settings.limit_user_tokens,
+        user_micros=round(settings.limit_user_money * 1e6),
+        team_tokens=settings.limit_team_tokens,
+        team_micros=round(settings.limit_team_money * 1e6),
+        answer=settings.limit_answer,
+    )
+    prices = Prices.parse(settings.prices, unknown=settings.unknown_price)
+    return Limits(rows, Ledger(rows, settings.data if owner else None), defaults, prices=prices)
 
 
 def _workers(settings: Settings) -> WorkerPool:

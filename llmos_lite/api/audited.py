@@ -316,8 +316,8 @@ def _git(found: re.Match[str], scope: Scope) -> tuple[Action, Mapping[str, str]]
     pushes = found[5] == "git-receive-pack"
     if not pushes and b"service=git-receive-pack" in scope["query_string"]:
         return Action("git.push", volume, quiet=True), {}
-    if pushes:
-        return Action("git.push", volume), {}
+    if pushes:  # what moved is recorded where it moves
+        return Action("git.push", volume, quiet=True), {}
     return Action("git.fetch_traces" if traces else "git.fetch", volume, quiet=not traces), {}
 
 
