@@ -30,7 +30,10 @@ class Permission:
 
     async def __call__(self, request: Request) -> Actor:
         """Return whoever acts."""
-        return self.needs.check(await actor_of(services_of(request).accounts, request.scope))
+        services = services_of(request)
+        actor = await actor_of(services.accounts, request.scope)
+        await services.limits.hit(actor)
+        return self.needs.check(actor)
 
 
 class Guest:

@@ -33,6 +33,7 @@ from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.accounts.permissions import Scope as Right
 from llmos_lite.core.git.pushing import TO_REVIEW, Pushes
 from llmos_lite.core.git.repositories import Repositories, Repository
+from llmos_lite.core.limits import Limits
 from llmos_lite.engines.git_hooks import HookPipes, install_hooks
 from llmos_lite.engines.git_incoming import clear_abandoned, clear_quarantine
 from llmos_lite.engines.git_serve import PIECE, GitProcess, Service, Serving, running
@@ -73,6 +74,10 @@ class Services(Protocol):
     @property
     def accounts(self) -> Accounts:
         """Know who asks."""
+
+    @property
+    def limits(self) -> Limits:
+        """Know how often."""
 
     @property
     def repositories(self) -> Repositories:
@@ -146,6 +151,7 @@ class GitEndpoint:
     async def _call(self, scope: Scope) -> _Call:
         """Find out who wants what; whoever is nobody learns nothing of what there is."""
         actor = await _actor(self._services.accounts, scope)
+        await self._services.limits.hit(actor)
         scope.setdefault("state", {})["actor"] = actor
         found = _PATH.fullmatch(scope["path"])
         if found is None:

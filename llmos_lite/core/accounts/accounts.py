@@ -173,7 +173,7 @@ class Accounts(Teams):
             check_personal(check_id(user_id, "user"))
             if self._settings.create_users:
                 await self.ensure(user_id)
-        return await self.actor(user_id)
+        return replace(await self.actor(user_id), owner=ADMIN)
 
     # -- keys -------------------------------------------------------------------------------------------------------
 

@@ -74,5 +74,6 @@ def delegate_of_key(account: Account, key: ApiKey) -> Actor:
         scopes=frozenset({Scope.CHAT}),
         credential=f"key:{key.key_id}",
         key_id=key.key_id,
+        owner=key.user_id,
         delegated=True,
     )

@@ -56,6 +56,7 @@ class Actor:
         client: address that the request came from; empty for jobs.
         service: for a service account: the volume that it works for; None for a person.
         delegated: whether a front end named this person; then little is allowed.
+        owner: whose credential it is, when that is somebody else.
     """
 
     user_id: str
@@ -67,6 +68,7 @@ class Actor:
     client: str = ""
     service: VolumeRef | None = None
     delegated: bool = False
+    owner: str = ""
 
     @property
     def is_admin(self) -> bool:

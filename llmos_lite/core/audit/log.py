@@ -93,7 +93,7 @@ class Audit:
         Raises:
             StorageFailed: the row could not be written; what was done stands.
         """
-        draft = _draft(actor, action, target, about, caller or Caller(getattr(actor, "client", "")))
+        draft = _draft(actor, action, target, about, caller or Caller(actor.client if actor else ""))
         draft = replace(draft, result=result, code=code, detail=detail)
         drafts = self._floods.take(draft) if result == REFUSED else [draft]
         if drafts:
@@ -216,7 +216,7 @@ def _draft(actor: Actor | None, action: str, target: str, about: str, caller: Ca
         target=target,
         about=volume if volume == "system" or volume.startswith(("user:", "team:")) else "",
         actor=actor.user_id if actor else "",
-        owner=getattr(actor, "owner", ""),
+        owner=actor.owner if actor else "",
         credential=actor.credential if actor else "",
         client=caller.client,
         request_id=caller.request_id,

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from llmos_lite.core.accounts.permissions import Actor
+from llmos_lite.core.audit import Audit
+from llmos_lite.core.audit.log import OK, REFUSED
 from llmos_lite.core.git.checks import Problem, PushCheck, plain, told
 from llmos_lite.core.git.repositories import Repository
 from llmos_lite.core.proposals.branches import PREFIX
@@ -41,10 +43,17 @@ class Pushes:
         volumes: where to.
         proposals: keeps those that wait for a review.
         scanners: look at every skill.
+        audit: hears of every ref that moved, and of refused pushes; None for nobody.
     """
 
-    def __init__(self, volumes: VolumeManager, proposals: Proposals, scanners: Mapping[str, Scanner]) -> None:
-        self.volumes, self.proposals, self.scanners = volumes, proposals, scanners
+    def __init__(
+        self,
+        volumes: VolumeManager,
+        proposals: Proposals,
+        scanners: Mapping[str, Scanner],
+        audit: Audit | None = None,
+    ) -> None:
+        self.volumes, self.proposals, self.scanners, self.audit = volumes, proposals, scanners, audit
         self.checking = asyncio.Semaphore(CHECKS)
 
     def by(self, actor: Actor, repository: Repository) -> Push:
@@ -70,6 +79,8 @@ class Push:
         except Exception:
             log.exception("a push to %s could not be checked", self._repository.ref)
             return ["The push could not be checked; the server's log says why."]
+        if problems:
+            await self._record(arrival.updates[0], REFUSED, "push.refused", problems[0].text)
         return told(problems)
 
     async def apply(self, arrival: Arrival) -> tuple[Sequence[Moved], Sequence[str]]:
@@ -78,14 +89,29 @@ class Push:
         for update in arrival.updates:
             try:
                 one, line = await (self._propose(update) if update.ref == TO_REVIEW else self._move(update))
+                await self._record(update, OK)
             except LlmosError as error:
                 one, line = Moved(update.ref, plain(error.message)), error.hint
+                await self._record(update, REFUSED, error.code)
             except Exception:
                 log.exception("a push to %s could not be stored", self._repository.ref)
                 one, line = Moved(update.ref, "the server's log says why"), ""
             moved.append(one)
             said += [plain(line)] if line else []
         return moved, said
+
+    async def _record(self, update: Update, result: str, code: str = "", why: str = "") -> None:
+        """Put a ref into the audit log; one that has moved has moved, whatever becomes of this."""
+        if self._pushes.audit is None:
+            return
+        detail = {"ref": update.ref, "old": update.old, "new": update.new, "why": why}
+        told = {name: text for name, text in detail.items() if text}
+        try:
+            await self._pushes.audit.record(
+                self._actor, "git.push", str(self._repository.ref), result=result, code=code, detail=told
+            )
+        except LlmosError as error:
+            log.error("a push to %s is not in the audit log: %s", self._repository.ref, error.message)  # noqa: TRY400
 
     # In quarantine
 

@@ -422,13 +422,12 @@ def check_month(month: str) -> str:
 
 
 def _callers(actor: Actor) -> list[str]:
-    key_id = getattr(actor, "key_id", "")
-    return [f"user:{actor.user_id}", f"key:{key_id}"] if key_id else [f"user:{actor.user_id}"]
+    return [f"user:{actor.user_id}", f"key:{actor.key_id}"] if actor.key_id else [f"user:{actor.user_id}"]
 
 
 def _may_see(actor: Actor, subject: str) -> bool:
     kind, _, name = subject.partition(":")
-    own = {"user": actor.user_id, "key": getattr(actor, "key_id", "")}.get(kind, "")
+    own = {"user": actor.user_id, "key": actor.key_id}.get(kind, "")
     return (
         actor.is_admin or (bool(own) and name == own) or (kind == "team" and actor.teams.get(name) is Role.TEAM_ADMIN)
     )
