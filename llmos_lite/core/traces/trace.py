@@ -115,6 +115,7 @@ class Feedback(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     rating: Rating | None = None
     note: str = ""
     kept: str = ""
+    redacted: dict[str, int] = {}
 
 
 class Trace(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
@@ -122,7 +123,7 @@ class Trace(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=T
 
     Times are milliseconds since the epoch (UTC), `latency_ms` milliseconds, tokens counts. `outcome_sources` names
     who said what came of it (`feedback`, `verifier`, ...). `commits` maps a volume to the commit it was read at.
-    `source` is `chat`, or `import:<format>`, or `digest`.
+    `source` is `chat`, or `import:<format>`, or `digest`. `redacted` counts, by kind, the values that were taken out.
     """
 
     id: str
@@ -148,6 +149,7 @@ class Trace(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=T
     source: str = "chat"
     team: str = ""
     share: Share = Share.NONE
+    redacted: dict[str, int] = {}
 
     @property
     def answer(self) -> str:

@@ -1,0 +1,76 @@
+"""A text as the patterns read it: the same letters without disguise, and the way back to the places they came from.
+
+Zero-width characters go; full-width forms, typographic quotes and dashes become the plain ones; `\\u0040`, `\\/` and
+`&quot;` of JSON and HTML become what they say. Whoever hides a key
+from a reader of patterns by them does so from nobody else.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from typing import NamedTuple
+
+_UNSEEN = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff"
+)
+_WIDER = "\uff01-\uff5e\ud800-\udfff\u0130"
+_ANY = re.compile(f"[{_UNSEEN}{_WIDER}]")
+_ENTITIES = {"&quot;": '"', "&#34;": '"', "&#39;": "'", "&apos;": "'", "&amp;": "&", "&lt;": "<", "&gt;": ">", "&#64;": "@", "&#x40;": "@"}
+_CLOSED = re.compile(rf"[{_UNSEEN}]+|\\/|\\u00[2-7][0-9a-fA-F]|" + "|".join(_ENTITIES))
+_SAME = {
+    "\u2018": "'", "\u2019": "'", "\u201a": "'", "\u201c": '"', "\u201d": '"', "\u201e": '"', "\u00ab": '"', "\u00bb": '"',
+    "\u2010": "-", "\u2011": "-", "\u2012": "-", "\u2013": "-", "\u2014": "-", "\u2212": "-", "\u00a0": " ", "\u2007": " ", "\u2009": " ", "\u202f": " ", "\u3000": " ", "\u2028": "\n", "\u2029": "\n", "\u300c": '"', "\u300d": '"', "\u3001": ",", "\u3002": ".",
+}  # fmt: skip
+_WIDE = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
+_WIDE |= dict.fromkeys(range(0xD800, 0xE000), ord("?"))
+_WIDE[0x130] = ord("I")  # the one letter whose small form has two characters
+
+
+class Plain(NamedTuple):
+    """A text without disguise; `cuts` holds (place in it, characters left out before that place), in order."""
+
+    text: str
+    cuts: tuple[tuple[int, int], ...] = ()
+
+    def place(self, index: int) -> int:
+        """Return where the character at `index` stands in the text as it was."""
+        if not self.cuts:
+            return index
+        at = bisect_right(self.cuts, (index, 1 << 62))
+        return index + (self.cuts[at - 1][1] if at else 0)
+
+
+def plain(text: str) -> Plain:
+    """Return a text without disguise."""
+    shown, cuts = text, ()
+    if not text.isascii() and _ANY.search(text):
+        shown = text.translate(_WIDE)
+    if shown is not text or "\\" in text or "&" in text:
+        shown, cuts = _open(shown)
+    if not shown.isascii():
+        for mark, same in _SAME.items():
+            if mark in shown:
+                shown = shown.replace(mark, same)
+    return Plain(shown, cuts)
+
+
+def _open(text: str) -> tuple[str, tuple[tuple[int, int], ...]]:
+    """Return a text without invisible characters and with escapes said plainly, and what was cut where."""
+    parts: list[str] = []
+    cuts: list[tuple[int, int]] = []
+    end = gone = 0
+    for match in _CLOSED.finditer(text):
+        said = _said(match[0])
+        parts += text[end : match.start()], said
+        end = match.end()
+        gone += len(match[0]) - len(said)
+        cuts.append((match.end() - gone, gone))
+    return "".join([*parts, text[end:]]), tuple(cuts)
+
+
+def _said(closed: str) -> str:
+    if closed.startswith("\\u"):
+        said = chr(int(closed[2:], 16))
+        return said if said.isprintable() else "?"
+    return _ENTITIES.get(closed, "/" if closed == "\\/" else "")
