@@ -193,9 +193,12 @@ class Promotion(Body):
 
 
 class Promoted(BaseModel):
-    """What came of a promotion: `merged`, or `open` until somebody merges the proposal."""
+    """What came of a promotion: `merged`, or `open` until somebody merges the proposal.
 
-    status: Literal["merged", "open"]
+    `unchanged` when the target has exactly this already; there is no proposal then.
+    """
+
+    status: Literal["merged", "open", "unchanged"]
     proposal_id: str
     commit: str
 

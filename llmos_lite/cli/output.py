@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 WIDE = 240
+_COLOURS = (("---", "\x1b[1m"), ("+++", "\x1b[1m"), ("@@", "\x1b[36m"), ("-", "\x1b[31m"), ("+", "\x1b[32m"))
+_PLAIN = "\x1b[0m"
 KIB = 1024
 
 Step = Callable[[int, int], None]
@@ -51,6 +54,13 @@ class Output:
         """Write a line about the work on the error stream, for people only."""
         if not self.as_json:
             sys.stderr.write(printable(line) + "\n")
+
+    def diff(self, text: str) -> None:
+        """Write a unified diff, in colours on a terminal."""
+        colours = _COLOURS if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else ()
+        for line in text.splitlines():
+            colour = next((code for start, code in colours if line.startswith(start)), "")
+            sys.stdout.write(f"{colour}{printable(line)}{_PLAIN if colour else ''}\n")
 
     def write(self, text: str) -> None:
         """Write a piece of a stream at once."""

@@ -29,8 +29,8 @@ def add(app: typer.Typer) -> None:
         session.out.show(
             answer,
             lambda: session.out.say(
-                f"{skill_id}: merged."
-                if answer.get("status") == "merged"
-                else f"{skill_id}: proposed as {answer.get('proposal_id')}; somebody has to review it."
+                f"{skill_id}: proposed as {answer.get('proposal_id')}; somebody has to review it."
+                if answer.get("status") == "open"
+                else f"{skill_id}: {answer.get('status')}."
             ),
         )

@@ -210,7 +210,7 @@ def test_a_second_push_of_the_same_skills_renews_the_proposal(host: Host, git: G
     done = git.run(clone, "push", "origin", "HEAD:refs/for/main")
     assert "(forced update)" in done.stderr
     (after,) = proposals(host, "dave")
-    assert after == before | {"reason": "Two good skills"}
+    assert after == before | {"reason": "Two good skills", "updated": after["updated"]}
     assert "Better." in host.ask("dave", "GET", f"/proposals/{after['proposal_id']}")[1]["diff"]
     again = git.run(clone, "push", "origin", "HEAD:refs/for/main")
     assert (again.returncode, "forced" in again.stderr) == (0, False)

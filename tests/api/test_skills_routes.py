@@ -227,6 +227,8 @@ async def test_a_review_waits_for_a_team_admin(alice: Client, client: Client) ->
     assert (await bob.post(f"{path}/close")).json()["code"] == "proposal.decided"
     assert "my-skill" in await ids(bob, "?volume=team:sre")
     assert (await client.acting_as("dave").get(path)).json()["code"] == "proposal.unknown"
+    assert (await alice.post("/skills/promote", body)).json()["status"] == "unchanged"
+    await alice.request("PATCH", "/skills/my-skill", json_body={"content": "# My Skill\n\nBetter.\n"})
     again = (await alice.post("/skills/promote", body)).json()
     assert (await alice.post(f"/proposals/{again['proposal_id']}/close")).json()["state"] == "closed"
 

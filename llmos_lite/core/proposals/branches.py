@@ -112,8 +112,9 @@ def brought(store: VolumeInterface, commit: str) -> Mapping[str, Pair]:
 
 
 def conflict_texts(store: VolumeInterface, branch: Branch) -> list[ConflictText]:
-    """Return the three sides of every conflict, up to a bound."""
-    return [_texts(store, one) for one in branch.collisions[:MOST_CONFLICTS]]
+    """Return every conflict, the first ones with the text of their three sides."""
+    shown = [_texts(store, one) for one in branch.collisions[:MOST_CONFLICTS]]
+    return shown + [ConflictText(path, None, None, None, cut=True) for path in branch.conflicts[MOST_CONFLICTS:]]
 
 
 def lines_of(store: VolumeInterface, pair: Pair) -> int:
