@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 from urllib.parse import parse_qs
@@ -42,9 +42,11 @@ class Action:
         name: dotted, as in `key.create`.
         target: what to, with names of the path, the query, the body or the answer in braces; `{volume}` is the actor's
             own when nothing names one.
-        facts: further names that go into the detail. Only these are ever taken, so a secret is never.
+        facts: what goes into the detail: names of what was asked, `>name` of what was answered, `name?` when only that
+            it was given matters, as with personal data. Nothing else is ever taken, so a secret is not.
         about: the volume that it concerns, when the target does not begin with it.
         quiet: only refusals are recorded, as for what merely reads.
+        foreign: recorded only when a volume is read that is neither the actor's own nor of one of the actor's teams.
     """
 
     name: str
@@ -52,38 +54,43 @@ class Action:
     facts: tuple[str, ...] = ()
     about: str = ""
     quiet: bool = False
+    foreign: bool = False
 
 
 ACTIONS: dict[str, Action] = {
-    "POST /skills": Action("skill.create", "{volume}/{skill_id}", ("version",)),
-    "PUT /skills/{skill_id}": Action("skill.update", "{volume}/{skill_id}", ("version",)),
-    "PATCH /skills/{skill_id}": Action("skill.update", "{volume}/{skill_id}", ("version",)),
-    "DELETE /skills/{skill_id}": Action("skill.delete", "{volume}/{skill_id}", ("commit",)),
-    "POST /skills/promote": Action("skill.promote", "{skill_id}", ("team_id", "to", "from", "reason", "status")),
-    "POST /skills/install": Action("skill.install", "{volume}", ("total", "replace")),
+    "POST /skills": Action("skill.create", "{volume}/{skill_id}", (">version",)),
+    "PUT /skills/{skill_id}": Action("skill.update", "{volume}/{skill_id}", (">version",)),
+    "PATCH /skills/{skill_id}": Action("skill.update", "{volume}/{skill_id}", (">version",)),
+    "DELETE /skills/{skill_id}": Action("skill.delete", "{volume}/{skill_id}", (">commit",)),
+    "POST /skills/promote": Action("skill.promote", "{skill_id}", ("team_id", "to", "from", "reason", ">status")),
+    "POST /skills/install": Action("skill.install", "{volume}", (">total", "replace")),
     "POST /proposals/{proposal_id}/merge": Action(
-        "proposal.merge", "proposal:{proposal_id}", ("target", "skill_id", "author"), "{target}"
+        "proposal.merge", "proposal:{proposal_id}", (">target", ">skill_id", ">author"), "{target}"
     ),
     "POST /proposals/{proposal_id}/close": Action(
-        "proposal.close", "proposal:{proposal_id}", ("target", "skill_id", "author"), "{target}"
+        "proposal.close", "proposal:{proposal_id}", (">target", ">skill_id", ">author"), "{target}"
     ),
     "POST /proposals/{proposal_id}/comments": Action(
-        "proposal.comment", "proposal:{proposal_id}", ("target", "skill_id", "author"), "{target}"
+        "proposal.comment", "proposal:{proposal_id}", (">target", ">skill_id", ">author"), "{target}"
     ),
     "POST /proposals/{proposal_id}/reviews": Action(
-        "proposal.review", "proposal:{proposal_id}", ("target", "skill_id", "author", "verdict", "digest"), "{target}"
+        "proposal.review",
+        "proposal:{proposal_id}",
+        (">target", ">skill_id", ">author", "verdict", "digest"),
+        "{target}",
     ),
     "POST /proposals/{proposal_id}/resolve": Action(
-        "proposal.resolve", "proposal:{proposal_id}", ("target", "skill_id", "author"), "{target}"
+        "proposal.resolve", "proposal:{proposal_id}", (">target", ">skill_id", ">author"), "{target}"
     ),
-    "POST /evolve": Action("evolution.run", "{scope}", ("team_id", "run_id", "state")),
-    "POST /traces/import": Action("trace.import", "{user}", ("format", "run_id")),
-    "DELETE /traces/{trace_id}": Action("trace.erase", "{volume}/{trace_id}", ("reason", "erasure_id", "traces")),
-    "DELETE /users/{user_id}/traces": Action("user.forget", "user:{user_id}", ("reason", "erasure_id", "traces")),
+    "POST /evolve": Action("evolution.run", "{scope}", ("team_id", ">run_id", ">state")),
+    "GET /traces": Action("trace.list", "{volume}", foreign=True),
+    "GET /traces/{trace_id}": Action("trace.read", "{volume}/{trace_id}", foreign=True),
+    "POST /traces/import": Action("trace.import", "{user}", ("format", ">run_id")),
+    "DELETE /traces/{trace_id}": Action("trace.erase", "{volume}/{trace_id}", ("reason", ">erasure_id", ">traces")),
+    "DELETE /users/{user_id}/traces": Action("user.forget", "user:{user_id}", ("reason", ">erasure_id", ">traces")),
     "POST /traces/{trace_id}/feedback": Action("trace.feedback", "{volume}/{trace_id}", ("rating",)),
-    "POST /traces/{trace_id}/outcome": Action("trace.outcome", "{volume}/{trace_id}", ("outcome",)),
-    "POST /archives": Action("archive.create", "{volume}", ("month", "traces")),
-    "POST /archives/restore": Action("archive.restore", "{volume}", ("month", "traces")),
+    "POST /archives": Action("archive.create", "{volume}", ("month", ">traces")),
+    "POST /archives/restore": Action("archive.restore", "{volume}", ("month", ">traces")),
     "PUT /volumes/policy": Action("volume.policy", "{volume}", ("review", "retention_days")),
     "POST /volumes/{volume}/remotes": Action(
         "remote.create", "{volume}/{name}", ("url", "direction", "when", "traces", "trust")
@@ -92,20 +99,22 @@ ACTIONS: dict[str, Action] = {
         "remote.change", "{volume}/{name}", ("url", "direction", "when", "traces", "trust", "active")
     ),
     "DELETE /volumes/{volume}/remotes/{name}": Action("remote.remove", "{volume}/{name}"),
-    "POST /volumes/{volume}/remotes/{name}/sync": Action("remote.sync", "{volume}/{name}", ("state",)),
-    "PATCH /me": Action("user.change", "{volume}", ("name", "record", "share")),
+    "POST /volumes/{volume}/remotes/{name}/sync": Action("remote.sync", "{volume}/{name}", (">state",)),
+    "PATCH /me": Action("user.change", "{volume}", ("name?", "record", "share")),
     "GET /users": Action("user.list", quiet=True),
     "POST /users": Action("user.create", "user:{user_id}", ("role",)),
     "PATCH /users/{user_id}": Action(
-        "user.change", "user:{user_id}", ("name", "record", "share", "role", "active", "email")
+        "user.change", "user:{user_id}", ("name?", "record", "share", "role", "active", "email?")
     ),
     "GET /users/{user_id}": Action("user.read", "user:{user_id}", quiet=True),
     "GET /users/{user_id}/identities": Action("user.read", "user:{user_id}", quiet=True),
     "POST /users/{user_id}/identities": Action("user.identify", "user:{user_id}", ("provider", "subject")),
     "DELETE /users/{user_id}/identities": Action("user.unidentify", "user:{user_id}", ("provider", "subject")),
-    "POST /keys": Action("key.create", "key:{key_id}", ("user_id", "name", "made_with", "expires")),
+    "POST /keys": Action(
+        "key.create", "key:{key_id}", (">user_id", "name", "scopes", "teams", ">made_with", ">expires")
+    ),
     "DELETE /keys/{key_id}": Action("key.revoke", "key:{key_id}"),
-    "POST /invitations": Action("invitation.create", "invitation:{invitation_id}", ("team_id", "role", "name")),
+    "POST /invitations": Action("invitation.create", "invitation:{invitation_id}", ("team_id", "role", "name?")),
     "DELETE /invitations/{invitation_id}": Action("invitation.revoke", "invitation:{invitation_id}"),
     "POST /invitations/accept": Action("invitation.accept", "user:{user_id}", ("team_id",)),
     "GET /invitations": Action("invitation.list", quiet=True),
@@ -115,13 +124,13 @@ ACTIONS: dict[str, Action] = {
     "POST /teams/{team_id}/members": Action("member.set", "team:{team_id}", ("user_id", "role")),
     "DELETE /teams/{team_id}/members/{user_id}": Action("member.remove", "team:{team_id}", ("user_id",)),
     "GET /backup": Action("instance.backup", "system"),
-    "POST /reindex": Action("instance.reindex", "system", ("run_id",)),
+    "POST /reindex": Action("instance.reindex", "system", (">run_id",)),
     "POST /admin/maintain": Action("instance.maintain", "{volume}"),
     "POST /signing/rotate": Action("signing.rotate", "system"),
     "POST /signing/revoke": Action("signing.revoke", "system", ("fingerprint", "at")),
     "GET /audit": Action("audit.read", quiet=True),
     "GET /audit/export": Action("audit.export", "system"),
-    "GET /audit/verify": Action("audit.verify", "system", ("ok", "first_wrong", "problem")),
+    "GET /audit/verify": Action("audit.verify", "system", (">ok", ">first_wrong", ">problem")),
     "GET /usage/all": Action("usage.list", quiet=True),
     "GET /limits": Action("limit.list", quiet=True),
     "PUT /limits/{subject}": Action("limit.set", "{subject}", ("requests", "streams", "tokens", "money")),
@@ -257,46 +266,51 @@ class _Deed:
     async def record(self, status: int, code: str, answer: Mapping[str, Any] | None = None) -> None:
         """Record what came of it, if that is recorded."""
         result = OK if status < 400 else FAILED if status >= BROKEN else REFUSED  # noqa: PLR2004
-        if not self._counts(status, result, code):
-            return
-        actor = cast("Actor | None", self.scope.get("state", {}).get("actor"))
-        names = self._names(answer or {}, actor)
-        await self._append(actor, names, result, code or (f"http.{status}" if result != OK else ""))
+        if self._counts(status, result, code):
+            asked = self._asked()
+            names = _texts({**(answer or {}), **asked})
+            actor = self._actor
+            names["volume"] = names.get("volume") or (str(actor.volume) if actor else "")
+            if not self.action.foreign or _is_foreign(actor, names["volume"]):
+                facts = _facts(self.action.facts, _texts(asked), _texts(answer or {}))
+                await self._append(names, facts, result, code or (f"http.{status}" if result != OK else ""))
+
+    @property
+    def _actor(self) -> Actor | None:
+        return cast("Actor | None", self.scope.get("state", {}).get("actor"))
 
     def _counts(self, status: int, result: str, code: str) -> bool:
         if self.action is UNDECLARED:
             return status in {401, 403} and code != "credential.missing"
+        if self.action.foreign:
+            return result == OK or status in {401, 403}
         if result == REFUSED:
             return status in LATER
         return not (self.action.quiet and result == OK)
 
-    async def _append(self, actor: Actor | None, names: Mapping[str, str], result: str, code: str) -> None:
+    async def _append(self, names: Mapping[str, str], facts: Mapping[str, str], result: str, code: str) -> None:
         action = self.action
         target = _filled(action.target, names) or f"{self.scope['method']} {self.scope['path']}"
+        about = _filled(action.about, names) if action.about else ""
+        caller = Caller(client_of(self.scope), str(self.scope.get("state", {}).get("request_id", "")))
         try:
             await self.services.audit.record(
-                actor,
-                action.name,
-                target,
-                result=result,
-                code=code,
-                detail={name: names[name] for name in action.facts if names.get(name)},
-                about=_filled(action.about, names) if action.about else "",
-                caller=_caller(self.scope),
+                self._actor, action.name, target, result=result, code=code, detail=facts, about=about, caller=caller
             )
         except LlmosError as error:
             log.error("%s of %s is not in the audit log: %s", action.name, target, error.message)  # noqa: TRY400
             if result == OK:
                 raise
 
-    def _names(self, answer: Mapping[str, Any], actor: Actor | None) -> dict[str, str]:
-        """Return what has a name: the path's parts win over the query, the body and the answer."""
-        query = parse_qs(cast("bytes", self.scope.get("query_string", b"")).decode("latin-1"), max_num_fields=100)
-        asked = _parsed(bytes(self.asked)) if len(self.asked) <= LARGEST else {}
-        found = {**answer, **asked, **{name: values[0] for name, values in query.items()}, **self.path}
-        names = {name: str(value) for name, value in found.items() if isinstance(value, (str, int, bool))}
-        own = f"user:{actor.user_id}" if actor else ""
-        return names | {"volume": names.get("volume") or own}
+    def _asked(self) -> dict[str, Any]:
+        """Return what was asked: the path's parts win over the query and the body."""
+        query = cast("bytes", self.scope.get("query_string", b"")).decode("latin-1")
+        try:
+            given = {name: values[0] for name, values in parse_qs(query, max_num_fields=100).items()}
+        except ValueError:
+            given = {}
+        body = _parsed(bytes(self.asked)) if len(self.asked) <= LARGEST else {}
+        return {**body, **given, **self.path}
 
 
 def _compiled(method: str) -> list[tuple[re.Pattern[str], Action]]:
@@ -321,8 +335,26 @@ def _git(found: re.Match[str], scope: Scope) -> tuple[Action, Mapping[str, str]]
     return Action("git.fetch_traces" if traces else "git.fetch", volume, quiet=not traces), {}
 
 
-def _caller(scope: Scope) -> Caller:
-    return Caller(client_of(scope), str(scope.get("state", {}).get("request_id", "")))
+def _texts(found: Mapping[str, Any]) -> dict[str, str]:
+    """Return what can be told in a few words; lists of words, too."""
+    plain = {name: value for name, value in found.items() if isinstance(value, (str, int, float, bool))}
+    lists = {name: " ".join(map(str, value[:20])) for name, value in found.items() if isinstance(value, list)}
+    return {name: str(value) for name, value in {**plain, **lists}.items()}
+
+
+def _facts(wanted: Sequence[str], asked: Mapping[str, str], answer: Mapping[str, str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for word in wanted:
+        name = word.strip(">?")
+        value = answer.get(name) if word.startswith(">") else asked.get(name)
+        if value:
+            found[name] = "given" if word.endswith("?") else value
+    return found
+
+
+def _is_foreign(actor: Actor | None, volume: str) -> bool:
+    kind, _, name = volume.partition(":")
+    return kind in {"user", "team"} and actor is not None and volume != str(actor.volume) and name not in actor.teams
 
 
 def _filled(template: str, names: Mapping[str, str]) -> str:

@@ -34,6 +34,8 @@ _LENGTHS = {
     "result": 10,
     "code": 64,
 }
+_SECRETS = re.compile(r"(?<=//)[^/@\s]+(?=@)|(?<=llmos_)([0-9a-f]{8})_[0-9a-zA-Z]+")
+"""Credentials in a URL, and keys of ours: nothing else gets here, and these do only when somebody misplaces them."""
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -71,8 +73,12 @@ def digest(record: AuditRecord) -> str:
 
 
 def clean(text: str, length: int) -> str:
-    """Return text as every database takes it, and no terminal is steered by it."""
-    return _UNPRINTABLE.sub("\ufffd", text[:length])
+    """Return text as every database takes it, without what steers a terminal or opens a door."""
+    return _SECRETS.sub(_hidden, _UNPRINTABLE.sub("\ufffd", text[: 4 * length]))[:length]
+
+
+def _hidden(found: re.Match[str]) -> str:
+    return f"{found[1]}_…" if found[1] else "…"
 
 
 def _packed(detail: Mapping[str, str]) -> str:
