@@ -14,8 +14,8 @@ from llmos_lite.errors import Invalid, UpstreamFailed
 
 PATIENCE = 10.0
 """Seconds that a name server has."""
-_NAT64 = ip_network("64:ff9b::/96")
-"""IPv4 addresses behind a translator, RFC 6052; the low 32 bits are the address."""
+_LOW = (ip_network("64:ff9b::/96"), ip_network("::/96"))
+"""Networks whose low 32 bits are an IPv4 address: behind a translator (RFC 6052), and as once thought of (RFC 4291)."""
 
 
 def resolve(host: str, port: int, *, private: bool) -> tuple[str, ...]:
@@ -54,8 +54,8 @@ def _inside(address: IPv4Address | IPv6Address) -> list[IPv4Address]:
     if isinstance(address, IPv4Address):
         return []
     teredo = address.teredo or ()
-    nat64 = [IPv4Address(int(address) & 0xFFFFFFFF)] if address in _NAT64 else []
-    return [one for one in (address.ipv4_mapped, address.sixtofour, *teredo, *nat64) if one is not None]
+    low = [IPv4Address(int(address) & 0xFFFFFFFF)] if any(address in network for network in _LOW) else []
+    return [one for one in (address.ipv4_mapped, address.sixtofour, *teredo, *low) if one is not None]
 
 
 def _look_up(host: str, port: int) -> tuple[str, ...]:

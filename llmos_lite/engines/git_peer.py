@@ -151,7 +151,12 @@ class Peer:
         quiet = ["-q", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-maintenance"]
         words = ["--git-dir", str(aside.gitdir), "fetch", *quiet]
         spec = f"+refs/heads/{check_branch(branch)}:{THEIRS}"
-        self._git([*words, "--", self.url.text, spec], patience, most=most)
+        try:
+            self._git([*words, "--", self.url.text, spec], patience, most=most)
+        except UpstreamFailed:
+            if aside.largest() < most:
+                raise
+            raise TooLarge("remote.too_large", f"The other side has more than {most:,} bytes that are new.") from None
         return aside.theirs()
 
     def push(
@@ -195,8 +200,6 @@ class Peer:
             command = ["sh", "-c", _LIMITED, "sh", *limits, "git", *words]
             done = self.children.run(command, env, patience, handles)
         if done.code and not refused:
-            if re.search(r"File size limit|SIGXFSZ|signal 25|File too large", done.said):
-                raise TooLarge("remote.too_large", f"The other side has more than {most:,} bytes that are new.")
             raise self._failed(done)
         return done
 
@@ -279,6 +282,10 @@ class Aside:
     def theirs(self) -> str:
         """Return the commit that was fetched."""
         return (self.gitdir / THEIRS).read_text().strip()
+
+    def largest(self) -> int:
+        """Return the bytes of the largest file that was fetched; one that ran into its bound is as large as that."""
+        return max((path.stat().st_size for path in self.objects.rglob("*") if path.is_file()), default=0)
 
     def accept(self) -> None:
         """Move what was fetched into the repository, durably; the caller holds its lock.
