@@ -56,6 +56,8 @@ class Commit:
     subject: str
     body: str = ""
     trailers: dict[str, str] = field(default_factory=dict)
+    signed: bool = False
+    """Whether it carries a signature; whose, and whether it holds, `llmos verify` tells."""
 
 
 class Entry(NamedTuple):
@@ -332,6 +334,7 @@ def parse_commit(oid: str, data: bytes) -> Commit:
         subject=subject,
         body=body,
         trailers=trailers,
+        signed="gpgsig" in fields,
     )
 
 

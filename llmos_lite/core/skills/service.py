@@ -17,12 +17,14 @@ from llmos_lite.core.skills.install import Installed, Package, install
 from llmos_lite.core.skills.manager import ScoredSkill, SkillsManager
 from llmos_lite.core.skills.paging import keyset_page, offset_page
 from llmos_lite.core.skills.scan import Finding, Scanner, scan
+from llmos_lite.core.skills.versions import current_version, find_version
 from llmos_lite.engines.git_objects import Commit
 from llmos_lite.errors import NotFound
 from llmos_lite.volumes import access
 from llmos_lite.volumes.access import PLATFORM, Principal, VolumeKind, VolumeRef, check_id
 from llmos_lite.volumes.git_volume import GitVolume, author_of
 from llmos_lite.volumes.manager import VolumeManager
+from llmos_lite.volumes.skill_paths import FILE
 
 MOST_RANKED = 1000
 """Hits of a query that can be paged through."""
@@ -107,7 +109,7 @@ class SkillService:
         directory: Directory,
         scanners: Mapping[str, Scanner] | None = None,
     ) -> None:
-        self._volumes, self.manager, self._directory = volumes, manager, directory
+        self.volumes, self.manager, self._directory = volumes, manager, directory
         self._scanners = dict(scanners or {})
 
     async def create(self, actor: Actor, draft: SkillDraft) -> SkillView:
@@ -120,17 +122,17 @@ class SkillService:
             NotFound: `volume.unknown`.
         """
         ref = draft.volume or actor.volume
-        principal = await self._writer(actor, ref)
+        principal = await self.writer(actor, ref)
         return await asyncio.to_thread(self._create, actor, principal, ref, draft)
 
     def _create(self, actor: Actor, principal: Principal, ref: VolumeRef, draft: SkillDraft) -> SkillView:
         skill = skill_of_draft(draft)
         findings = scan(self._scanners, skill)
-        volume = self._volumes.open(principal, ref, write=True)
+        volume = self.volumes.open(principal, ref, write=True)
         volume.write_skill(
             skill.skill_id, skill.render(), f"Create skill: {skill.name}", author_of(actor.user_id), expect=""
         )
-        return _view(volume, skill.skill_id, findings=findings)
+        return skill_view(volume, skill.skill_id, findings=findings)
 
     async def update(
         self,
@@ -155,9 +157,9 @@ class SkillService:
             NotFound: `skill.unknown`, `volume.unknown`.
             Invalid, Forbidden: as `create`.
         """
-        ref = volume or await self._seen(actor, skill_id)
-        principal = await self._writer(actor, ref)
-        handle = await asyncio.to_thread(self._volumes.open, principal, ref, write=True)
+        ref = volume or await self.seen(actor, skill_id)
+        principal = await self.writer(actor, ref)
+        handle = await asyncio.to_thread(self.volumes.open, principal, ref, write=True)
         return await asyncio.to_thread(self._update, actor, handle, skill_id, change, expect)
 
     def _update(
@@ -174,7 +176,7 @@ class SkillService:
                 author_of(actor.user_id),
                 expect=before.version if expect is None else expect,
             )
-        return _view(volume, skill_id, findings=findings)
+        return skill_view(volume, skill_id, findings=findings)
 
     async def delete(
         self, actor: Actor, skill_id: str, *, volume: VolumeRef | None = None, expect: str | None = None
@@ -184,12 +186,12 @@ class SkillService:
         Raises:
             Conflict, NotFound, Forbidden: as `update`.
         """
-        ref = volume or await self._seen(actor, skill_id)
-        principal = await self._writer(actor, ref)
+        ref = volume or await self.seen(actor, skill_id)
+        principal = await self.writer(actor, ref)
         return await asyncio.to_thread(self._delete, actor, principal, ref, skill_id, expect)
 
     def _delete(self, actor: Actor, principal: Principal, ref: VolumeRef, skill_id: str, expect: str | None) -> Commit:
-        volume = self._volumes.open(principal, ref, write=True)
+        volume = self.volumes.open(principal, ref, write=True)
         return volume.delete_skill(skill_id, None, author_of(actor.user_id), expect=expect)
 
     async def get(
@@ -217,29 +219,9 @@ class SkillService:
             Forbidden: `scope.missing`.
         """
         require(actor, Scope.SKILLS_READ)
-        ref = volume or await self._seen(actor, skill_id, team_id)
-        handle = await asyncio.to_thread(self._reading, actor, ref)
-        return await asyncio.to_thread(_view, handle, skill_id, version=version, history=history)
-
-    async def history(
-        self,
-        actor: Actor,
-        skill_id: str,
-        *,
-        volume: VolumeRef | None = None,
-        limit: int = 50,
-        before: str | None = None,
-    ) -> list[Commit]:
-        """Return the commits of a skill, newest first, also of one that was deleted when `volume` is given.
-
-        Raises:
-            NotFound: as `get`.
-        """
-        require(actor, Scope.SKILLS_READ)
-        check_id(skill_id, "skill")
-        ref = volume or await self._seen(actor, skill_id)
-        handle = await asyncio.to_thread(self._reading, actor, ref)
-        return await asyncio.to_thread(handle.get_git_log, limit, before=before, skill_id=skill_id)
+        ref = volume or await self.seen(actor, skill_id, team_id)
+        handle = await asyncio.to_thread(self.reading, actor, ref)
+        return await asyncio.to_thread(skill_view, handle, skill_id, version=version, history=history)
 
     async def load_skills_for_user(self, actor: Actor, team_id: str | None = None) -> list[Skill]:
         """Return every skill that the actor sees; see `SkillsManager.load_skills_for_user`."""
@@ -276,7 +258,7 @@ class SkillService:
         """
         require(actor, Scope.SKILLS_READ)
         wanted = _Listing(query, team_id, category, limit, cursor, explained)
-        handle = await asyncio.to_thread(self._reading, actor, volume) if volume else None
+        handle = await asyncio.to_thread(self.reading, actor, volume) if volume else None
         return await asyncio.to_thread(self._page, actor, handle, wanted)
 
     def _page(self, actor: Actor, handle: GitVolume | None, wanted: _Listing) -> Page[ListedSkill]:
@@ -303,16 +285,16 @@ class SkillService:
             Forbidden, NotFound: as `create`.
         """
         ref = volume or actor.volume
-        principal = await self._writer(actor, ref)
+        principal = await self.writer(actor, ref)
         return await asyncio.to_thread(self._install, actor, principal, ref, packages, replace=replace)
 
     def _install(
         self, actor: Actor, principal: Principal, ref: VolumeRef, packages: Sequence[Package], *, replace: bool
     ) -> list[Installed]:
-        volume = self._volumes.open(principal, ref, write=True)
+        volume = self.volumes.open(principal, ref, write=True)
         return install(volume, packages, author_of(actor.user_id), self._scanners, replace=replace)
 
-    async def _writer(self, actor: Actor, ref: VolumeRef) -> Principal:
+    async def writer(self, actor: Actor, ref: VolumeRef) -> Principal:
         """Return as whom the actor writes a volume: as oneself, or, for its admin, as the platform.
 
         Raises:
@@ -332,7 +314,7 @@ class SkillService:
         elif ref.kind is VolumeKind.TEAM and ref.id not in await self._directory.all_teams():
             raise NotFound("volume.unknown", f"There is no volume {ref}.", hint="Create the team first.")
 
-    async def _seen(self, actor: Actor, skill_id: str, team_id: str | None = None) -> VolumeRef:
+    async def seen(self, actor: Actor, skill_id: str, team_id: str | None = None) -> VolumeRef:
         """Return the volume whose skill the actor sees under this id; a broken one only when there is no other.
 
         Raises:
@@ -348,12 +330,17 @@ class SkillService:
             "skill.unknown", f"There is no skill {skill_id!r} that you may see.", hint="`llmos skills list` shows all."
         )
 
-    def _reading(self, actor: Actor, ref: VolumeRef) -> GitVolume:
+    def reading(self, actor: Actor, ref: VolumeRef) -> GitVolume:
+        """Open a volume for the actor to read; an admin of it reads it as the platform.
+
+        Raises:
+            NotFound: `volume.unknown`.
+        """
         principal = PLATFORM if may_administer(actor, ref) else actor.principal
         access.require(principal, ref, write=False)
-        if not self._volumes.exists(ref) and ref not in (actor.volume, access.SYSTEM) and ref.id not in actor.teams:
+        if not self.volumes.exists(ref) and ref not in (actor.volume, access.SYSTEM) and ref.id not in actor.teams:
             raise NotFound("volume.unknown", f"There is no volume {ref} that you may see.")
-        return self._volumes.open(principal, ref)
+        return self.volumes.open(principal, ref)
 
 
 def _lock(volume: GitVolume) -> AbstractContextManager[object]:
@@ -368,7 +355,7 @@ def _parsed(volume: GitVolume, skill_id: str) -> Skill:
     return Skill.parse(skill_id, content, volume=str(volume.ref), version=entry.version, path=entry.path)
 
 
-def _view(
+def skill_view(
     volume: GitVolume,
     skill_id: str,
     *,
@@ -376,25 +363,23 @@ def _view(
     history: int = 20,
     findings: Sequence[Finding] = (),
 ) -> SkillView:
-    entry = volume.skill_entry(skill_id)
-    if entry is None and version is None:
+    """Return a skill as it stands, or a version of it.
+
+    Raises:
+        NotFound: `skill.unknown`, `skill.no_file`, `skill.unknown_version`.
+    """
+    found = current_version(volume, skill_id) if version is None else find_version(volume, skill_id, version)
+    if not found.version:
         raise NotFound("skill.unknown", f"There is no skill {skill_id} in the volume {volume.ref}.")
-    try:
-        content = volume.read_skill(skill_id, version=version)
-    except NotFound as error:
-        if version is None:
-            raise
-        raise NotFound("skill.unknown_version", f"{skill_id} has no version {version[:40]!r}.") from error
-    current = entry.version if entry else ""
-    skill = Skill.parse(
-        skill_id, content, volume=str(volume.ref), version=version or current, path=entry.path if entry else ""
-    )
-    files = [] if entry is None or version not in {None, current} else volume.skill_files(skill_id)
-    lead = f"skills/{skill_id}/"
+    kept = found.files.get(FILE)
+    if kept is None:
+        raise NotFound("skill.no_file", f"The folder of {skill_id} has no SKILL.md.")
+    content = volume.store.blob(kept.oid).decode("utf-8", "replace")
+    skill = Skill.parse(skill_id, content, volume=str(volume.ref), version=found.version, path=found.path)
     return SkillView(
         skill=skill,
         content=content,
-        files=tuple(file.path.removeprefix(lead) for file in files if file.path != skill.path),
+        files=tuple(path for path in found.files if path != FILE),
         history=tuple(volume.get_git_log(history, skill_id=skill_id)) if history else (),
         findings=tuple(findings),
     )
