@@ -273,6 +273,26 @@ class LocalGitStore(VolumeInterface):
         tree = self.work_tree
         return tree is not None and (tree.touched() or self.head() != self._brought)
 
+    def follow(self, old: str) -> None:
+        """Bring the files along when `main` was rewritten; what somebody edited by hand stays their edit.
+
+        Args:
+            old: the commit that `main` was at, which need not lead to it.
+        """
+        with self._writing("bring the files in step"), self._lock:
+            self.close_objects()
+            tree, head = self.work_tree, self._refs.read(MAIN)
+            if tree is None or head is None or not tree.active():
+                return
+            before, after = self._objects.root(old), self._objects.root(head)
+            changed = list(self._objects.changed(before, after))
+            tree.bring([path for path in changed if tree.holds(path, self._objects.item(before, path))], after)
+            self._reach(tree, head)
+
+    def close_objects(self) -> None:
+        """Let go of what is in memory; the next use reads it anew."""
+        self._objects.close()
+
     def upkeep_due(self) -> bool:
         """Tell whether `upkeep` would do anything; cheap."""
         return is_due(self.gitdir)

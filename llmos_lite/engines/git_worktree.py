@@ -230,6 +230,14 @@ class WorkTree:
         finally:
             os.close(handle)
 
+    def holds(self, path: str, item: Item | None) -> bool:
+        """Tell whether a file is what a tree says."""
+        try:
+            file = self.read(path)
+        except LeftAlone:
+            return False
+        return file is None if item is None else file is not None and blob_id(file.data) == item.oid.hex()
+
     def bring(self, paths: Iterable[str], head: bytes) -> list[str]:
         """Make files what they are in HEAD, and Git's index with them.
 

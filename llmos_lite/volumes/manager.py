@@ -32,6 +32,7 @@ from llmos_lite.errors import LlmosError, storage_error
 from llmos_lite.volumes.access import ID, ID_LENGTH, SYSTEM, Principal, VolumeKind, VolumeRef, require
 from llmos_lite.volumes.git_volume import GitVolume, author_of, default_metadata, dump_metadata
 from llmos_lite.volumes.readonly import ReadOnlyStore
+from llmos_lite.volumes.scrubbing import resume
 from llmos_lite.volumes.skill_paths import FILE, describe_edits, folder_path
 
 _OPEN_VOLUMES = 256
@@ -275,6 +276,7 @@ class VolumeManager:
         fresh = self._stores(ref, self.folder(ref))
         if fresh.store.head() is None:
             raise broken(fresh.store.gitdir, "main has no commit")
+        resume(fresh.store, self._signer)
         for store in (fresh.store, fresh.traces):
             include(store.gitdir, self._root.parent / _GIT_CONFIG)
         with self._mutex:
