@@ -15,9 +15,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from llmos_lite.core.accounts.accounts import ADMIN, Accounts
+from llmos_lite.core.accounts.entrance import Entrance
 from llmos_lite.core.accounts.invitations import Invitations
 from llmos_lite.core.accounts.keys import ApiKeys, make_key
+from llmos_lite.core.accounts.newcomers import KnownPeople
+from llmos_lite.core.accounts.oidc import OidcSignIn, parse_teams
+from llmos_lite.core.accounts.oidc import Rules as OidcRules
 from llmos_lite.core.accounts.permissions import Actor
+from llmos_lite.core.accounts.sessions import Sessions
+from llmos_lite.core.accounts.sign_in import SignIn
+from llmos_lite.core.accounts.tokens import Tokens
 from llmos_lite.core.audit import Audit
 from llmos_lite.core.audit.checkpoints import Checkpoints
 from llmos_lite.core.chat.service import ChatService
@@ -57,8 +64,10 @@ from llmos_lite.engines.journal import Journal, LocalJournal
 from llmos_lite.engines.llm import LanguageModel
 from llmos_lite.engines.llm_auto import open_model
 from llmos_lite.engines.objects import StoredObjects
+from llmos_lite.engines.oidc import Client, OpenIdProvider
 from llmos_lite.engines.sealing import Seals
 from llmos_lite.engines.signing import Signer
+from llmos_lite.engines.token_keys import TokenKeys
 from llmos_lite.engines.worker_pool import WorkerPool
 from llmos_lite.errors import LlmosError, Unavailable
 from llmos_lite.observability import Metrics, configure_logging
@@ -70,6 +79,7 @@ from llmos_lite.records.keys import KeyStore
 from llmos_lite.records.proposals import ProposalRows
 from llmos_lite.records.remotes import RemoteRows
 from llmos_lite.records.schema import prepare
+from llmos_lite.records.sign_in import SignInStore
 from llmos_lite.records.usage import UsageRows
 from llmos_lite.settings import Settings
 from llmos_lite.volumes.access import VolumeRef
@@ -113,6 +123,7 @@ class Services:
     volumes: VolumeManager
     journal: Journal | None
     accounts: Accounts
+    entrance: Entrance
     invitations: Invitations
     audit: Audit
     limits: Limits
@@ -141,12 +152,12 @@ class Services:
 
     @property
     def url(self) -> str:
-        """Return the address that the settings name."""
-        return address(self.settings)
+        """Return the address by which people reach this instance."""
+        return public_address(self.settings)
 
     def sign_in_url(self) -> str:
         """Return a link that signs the admin in once, within 15 minutes."""
-        return f"{self.url}/sign-in?token={self.accounts.sign_in.link(ADMIN)}"
+        return f"{self.url}/sign-in?token={self.entrance.first_link(ADMIN)}"
 
     async def start(self) -> None:
         """Start what runs by itself and is quick to start."""
@@ -177,6 +188,7 @@ class Services:
         await self.limits.stop()
         await self.audit.stop()
         await self.accounts.close()
+        await self.entrance.close()
 
     async def start_run(self, actor: Actor, kind: str, request: Mapping[str, object]) -> str:
         """Start long work and return the id of its run."""
@@ -209,6 +221,11 @@ def address(settings: Settings) -> str:
     """Return the URL at which settings serve, as somebody on this machine writes it."""
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104 - shown, not bound
     return f"http://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{settings.port}"
+
+
+def public_address(settings: Settings) -> str:
+    """Return the URL by which people reach an instance: behind a proxy another one than where it serves."""
+    return settings.public_url.rstrip("/") or address(settings)
 
 
 @asynccontextmanager
@@ -266,7 +283,9 @@ class _Engines(NamedTuple):
 def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> Services:
     volumes, database, journal, model, signer = engines
     catalog, metrics = Catalog(database), Metrics()
-    accounts = Accounts(AccountStore(database), settings, key, keys=ApiKeys(KeyStore(database)))
+    people, tokens = AccountStore(database), _tokens(settings)
+    sign_in = SignIn(SignInStore(database), Sessions(SignInStore(database), tokens))
+    accounts = Accounts(people, settings, key, sign_in, keys=ApiKeys(KeyStore(database)), tokens=tokens)
     manager = SkillsManager(volumes, budget_tokens=settings.skill_tokens)
     traces = TraceLog(
         volumes,
@@ -299,6 +318,14 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
         volumes=volumes,
         journal=journal,
         accounts=accounts,
+        entrance=Entrance(
+            accounts,
+            people,
+            sign_in,
+            tokens,
+            attempts=limits.attempts,
+            oidc=_oidc(settings, accounts, people),
+        ),
         invitations=Invitations(InvitationStore(database), accounts),
         limits=limits,
         audit=audit,
@@ -352,6 +379,25 @@ def _mirrors(
     reach = Reach(settings.data, settings.allow_private_urls, settings.remote_folder)
     dialer = Dialer(reach, Seals(settings.data / "keys"), Children(), lambda name: os.environ.get(name, ""))
     return Mirrors(rows, volumes, proposals, dialer, Sync(volumes, scanners, settings.max_push))
+
+
+def _tokens(settings: Settings) -> Tokens:
+    return Tokens(TokenKeys(settings.data / "keys" / "tokens"), public_address(settings))
+
+
+def _oidc(settings: Settings, accounts: Accounts, people: AccountStore) -> OidcSignIn | None:
+    if not settings.oidc_issuer:
+        return None
+    client = Client(settings.oidc_issuer, settings.oidc_client_id, settings.oidc_client_secret, settings.oidc_scopes)
+    rules = OidcRules(
+        issuer=settings.oidc_issuer,
+        redirect_uri=f"{public_address(settings)}/sign-in/oidc/callback",
+        groups_claim=settings.oidc_groups_claim,
+        teams=parse_teams(settings.oidc_teams),
+        admin_group=settings.oidc_admin_group,
+        create_users=settings.oidc_create_users,
+    )
+    return OidcSignIn(OpenIdProvider(client), KnownPeople(accounts, people), Seals(settings.data / "keys"), rules)
 
 
 def _limits(settings: Settings, rows: UsageRows, *, owner: bool) -> Limits:

@@ -27,6 +27,38 @@ class Settings:
     host: str = _setting("LLMOS_HOST", "Address to listen on.", default="127.0.0.1")
     port: int = _setting("LLMOS_PORT", "Port to listen on.", default=8420)
 
+    public_url: str = _setting(
+        "LLMOS_PUBLIC_URL",
+        "Address by which people reach this instance, as in `https://llmos.example.org`; empty takes host and port.",
+        default="",
+    )
+
+    oidc_issuer: str = _setting(
+        "LLMOS_OIDC_ISSUER",
+        "Address of an OpenID provider to sign in through, exactly as it names itself; empty for none.",
+        default="",
+    )
+    oidc_name: str = _setting("LLMOS_OIDC_NAME", "What the sign-in page calls it.", default="your organisation")
+    oidc_client_id: str = _setting("LLMOS_OIDC_CLIENT_ID", "Id that the provider knows this instance by.", default="")
+    oidc_client_secret: str = _setting("LLMOS_OIDC_CLIENT_SECRET", "The secret that goes with it.", default="")
+    oidc_scopes: str = _setting("LLMOS_OIDC_SCOPES", "Scopes that are asked for.", default="openid profile email")
+    oidc_groups_claim: str = _setting(
+        "LLMOS_OIDC_GROUPS_CLAIM", "Claim that lists somebody's groups.", default="groups"
+    )
+    oidc_teams: str = _setting(
+        "LLMOS_OIDC_TEAMS",
+        "Teams by group, as in `engineering=sre, leads=sre:team_admin`; `*` takes groups that are called like a team.",
+        default="",
+    )
+    oidc_admin_group: str = _setting(
+        "LLMOS_OIDC_ADMIN_GROUP", "Group whose members are system admins; empty leaves that to us.", default=""
+    )
+    oidc_create_users: bool = _setting(
+        "LLMOS_OIDC_CREATE_USERS",
+        "Give somebody whom the provider knows and nobody has added an account.",
+        default=True,
+    )
+
     llm_url: str = _setting(
         "LLMOS_LLM_URL",
         "Base URL of the model's API, as in `http://127.0.0.1:9100/v1`; empty looks for Ollama.",

@@ -15,14 +15,17 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 import llmos_lite
-from llmos_lite.api.auth import COOKIE, Needs, actor_of, check_same_site, declares, session_of
+from llmos_lite.api.auth import COOKIE, Needs, actor_of, check_same_site, client_of, declares, session_of
+from llmos_lite.api.errors import Scope
 from llmos_lite.bootstrap import Services
-from llmos_lite.core.accounts.permissions import Actor, Scope
-from llmos_lite.core.accounts.sign_in import SESSION_SECONDS
+from llmos_lite.core.accounts.permissions import Actor
+from llmos_lite.core.accounts.permissions import Scope as Right
+from llmos_lite.core.accounts.sessions import WEB_SECONDS, Where
 from llmos_lite.core.chat.messages import ChatInput
 from llmos_lite.core.traces.log import TraceSummary
 from llmos_lite.engines.folder import is_demo
-from llmos_lite.errors import Invalid, LlmosError, Unauthenticated
+from llmos_lite.errors import Invalid, LlmosError, RateLimited, Unauthenticated
+from llmos_lite.records.accounts import Account
 
 _PAGE = Template(files("llmos_lite.api").joinpath("home.html").read_text(encoding="utf-8"))
 _STYLE = files("llmos_lite.api").joinpath("home.css").read_text(encoding="utf-8")
@@ -31,7 +34,7 @@ CSP = (
     f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 LATEST = 10
-_CHAT = Needs(scope=Scope.CHAT)
+_CHAT = Needs(scope=Right.CHAT)
 
 
 @declares(Needs(open=True))
@@ -41,7 +44,7 @@ async def show_home(request: Request) -> Response:
     try:
         actor = await actor_of(services.accounts, request.scope)
     except Unauthenticated:
-        return page(services, _SIGN_IN)
+        return page(services, sign_in_form(services))
     return page(services, await _overview(services, actor), _nav(actor))
 
 
@@ -52,22 +55,27 @@ async def sign_in(request: Request) -> Response:
     if "prefetch" in request.headers.get("sec-purpose", ""):
         return Response(status_code=503)  # a browser that looks ahead must not spend the link
     try:
-        session = services.accounts.sign_in.exchange(request.query_params.get("token", ""))
+        account = await services.entrance.by_link(request.query_params.get("token", ""))
     except Unauthenticated as error:
-        return page(services, _error(error) + _SIGN_IN, status=401)
-    return _signed_in(request, session)
+        return page(services, _error(error) + sign_in_form(services), status=401)
+    return await signed_in(request, account, "link")
 
 
 @declares(Needs(open=True))
-async def sign_in_with_key(request: Request) -> Response:
-    """`POST /sign-in`: a form with the key; answers with a session of whoever it belongs to."""
+async def sign_in_by_form(request: Request) -> Response:
+    """`POST /sign-in`: a form with a name and a password, or with the admin's key."""
     services: Services = request.app.state.services
     check_same_site(request.scope)
+    fields = await _fields(request)
     try:
-        actor = _whole(await services.accounts.authenticate(await _field(request, "key")))
-    except Unauthenticated as error:
-        return page(services, _error(error) + _SIGN_IN, status=401)
-    return _signed_in(request, services.accounts.sign_in.session(actor.user_id))
+        if fields.get("key"):
+            actor = _whole(await services.accounts.authenticate(fields["key"]))
+            return await signed_in(request, await services.accounts.account(actor.user_id), "key")
+        where = where_of(request.scope)
+        account = await services.entrance.by_password(fields.get("user", ""), fields.get("password", ""), where)
+    except (Unauthenticated, RateLimited) as error:
+        return page(services, _error(error) + sign_in_form(services), status=error.status)
+    return await signed_in(request, account, "password")
 
 
 @declares(Needs(open=True))
@@ -75,7 +83,7 @@ async def sign_out(request: Request) -> Response:
     """`POST /sign-out`: end the session."""
     services: Services = request.app.state.services
     check_same_site(request.scope)
-    services.accounts.sign_in.end(session_of(request.scope))
+    await services.entrance.sign_out(session_of(request.scope))
     answer = RedirectResponse("/", status_code=303)
     answer.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
     return answer
@@ -86,7 +94,7 @@ async def try_chat(request: Request) -> Response:
     """`POST /try`: one chat by form."""
     services: Services = request.app.state.services
     actor = _CHAT.check(await actor_of(services.accounts, request.scope))
-    message = await _field(request, "message")
+    message = (await _fields(request)).get("message", "")
     try:
         result = await services.chat.chat(actor, ChatInput(message=message))
     except LlmosError as error:
@@ -105,7 +113,7 @@ async def try_chat(request: Request) -> Response:
 ROUTES = [
     Route("/", show_home, methods=["GET"]),
     Route("/sign-in", sign_in, methods=["GET"]),
-    Route("/sign-in", sign_in_with_key, methods=["POST"]),
+    Route("/sign-in", sign_in_by_form, methods=["POST"]),
     Route("/sign-out", sign_out, methods=["POST"]),
     Route("/try", try_chat, methods=["POST"]),
 ]
@@ -161,20 +169,53 @@ def _error(error: LlmosError) -> str:
     return f'<section class="error"><h2>{escape(error.message)}</h2><p class="soft">{escape(error.hint)}</p></section>'
 
 
-def _signed_in(request: Request, session: str) -> Response:
+async def signed_in(request: Request, account: Account, method: str) -> Response:
+    """Answer with a new session of somebody, and the start page."""
     answer = RedirectResponse("/", status_code=303)
-    secure = request.url.scheme == "https"
-    answer.set_cookie(COOKIE, session, SESSION_SECONDS, path="/", secure=secure, httponly=True, samesite="strict")
+    await set_session(request, answer, account, method)
     return answer
 
 
-async def _field(request: Request, name: str) -> str:
-    """Read one field of a form."""
+async def set_session(request: Request, answer: Response, account: Account, method: str) -> None:
+    """Put the cookie of a new session into an answer; what the browser carried before is no session of it."""
+    services: Services = request.app.state.services
+    await services.entrance.sign_out(session_of(request.scope))
+    secret = await services.entrance.web(account, method, where_of(request.scope))
+    request.scope.setdefault("state", {})["actor"] = await services.accounts.authenticate(
+        "", session=secret, client=client_of(request.scope)
+    )
+    answer.set_cookie(
+        COOKIE, secret, WEB_SECONDS, path="/", secure=is_secure(request), httponly=True, samesite="strict"
+    )
+
+
+def is_secure(request: Request) -> bool:
+    """Tell whether browsers reach this instance over TLS, also when a proxy ends it."""
+    services: Services = request.app.state.services
+    return request.url.scheme == "https" or services.url.startswith("https:")
+
+
+def where_of(scope: Scope) -> Where:
+    """Return where a request came from."""
+    agent = next((value for name, value in scope["headers"] if name == b"user-agent"), b"")
+    return Where(client_of(scope), agent.decode("latin-1"))
+
+
+def sign_in_form(services: Services) -> str:
+    """Return the part of the page that lets somebody sign in."""
+    name = escape(services.settings.oidc_name)
+    provider = f'<p><a href="/sign-in/oidc">Sign in with {name}</a></p>' if services.entrance.has_provider else ""
+    return Template(_SIGN_IN).substitute(provider=provider)
+
+
+async def _fields(request: Request) -> dict[str, str]:
+    """Read the fields of a form."""
     body = await request.body()
     try:
-        return parse_qs(body.decode(), max_num_fields=20).get(name, [""])[0].replace("\r\n", "\n")
+        found = parse_qs(body.decode(), max_num_fields=20)
     except ValueError as error:
         raise Invalid("request.invalid", "The form cannot be read.") from error
+    return {name: values[0].replace("\r\n", "\n") for name, values in found.items()}
 
 
 _DEMO = (
@@ -183,14 +224,22 @@ _DEMO = (
 
 _SIGN_IN = """<h1>Skills that grow from your team's work</h1>
 <section><h2>Sign in</h2>
+$provider
+<form method="post" action="/sign-in">
+<label for="user">User or e-mail address</label>
+<input id="user" name="user" autocomplete="username" maxlength="254" required>
+<label for="password">Password</label>
+<input id="password" name="password" type="password" autocomplete="current-password" maxlength="1024" required>
+<button>Sign in</button></form></section>
+<section><h2>The first time</h2>
 <p>Open the link that <code>llmos serve</code> printed when it started; it works once, for 15 minutes. Or paste the key
 from the file <code>admin.key</code> in the data folder:</p>
 <form method="post" action="/sign-in">
 <label for="key">Key</label>
 <input id="key" name="key" type="password" autocomplete="off" required>
-<button>Sign in</button></form></section>
+<button>Sign in as admin</button></form></section>
 <section><h2>From a terminal</h2>
-<pre>curl -H "Authorization: Bearer $KEY" -H "X-LLMOS-User: alice" \\
+<pre>curl -H "Authorization: Bearer $$KEY" -H "X-LLMOS-User: alice" \\
   -H "Content-Type: application/json" -d '{"message": "How do I review a pull request?"}' \\
   http://127.0.0.1:8420/chat</pre></section>"""
 

@@ -11,6 +11,7 @@ import pytest
 from git_server import LONGEST, Git, Host, hosting, skill
 
 from llmos_lite.core.accounts.permissions import EVERYTHING, Actor, Role, Scope
+from llmos_lite.core.accounts.sessions import Where
 from llmos_lite.core.traces.trace import make_ulid
 from llmos_lite.errors import Forbidden
 from llmos_lite.settings import Settings
@@ -87,7 +88,8 @@ def test_basic_is_asked_for_on_these_routes_only(host: Host) -> None:
 
 
 def test_a_session_of_a_browser_is_no_credential(host: Host) -> None:
-    session = host.services.accounts.sign_in.session("admin")
+    account = host.run(host.services.accounts.ensure("admin"))
+    session = host.run(host.services.entrance.web(account, "link", Where()))
     assert get(host, "/me", Cookie=f"llmos_session={session}")[0] != 401
     assert get(host, f"/git/system.git{REFS}", Cookie=f"llmos_session={session}")[0] == 401
 

@@ -24,6 +24,7 @@ from llmos_lite.core.accounts.permissions import (
     require,
 )
 from llmos_lite.core.accounts.service_accounts import check_personal
+from llmos_lite.core.accounts.sessions import ended
 from llmos_lite.core.accounts.sign_in import SignIn
 from llmos_lite.core.accounts.teams import Teams, require_member, unknown_team
 from llmos_lite.core.page import Page
@@ -43,7 +44,7 @@ class Accounts(Teams):
         store: their rows.
         settings: `create_users` says whether a name that is used for the first time makes a user.
         admin_key: the text of `<data>/admin.key`.
-        sign_in: links and sessions of the browser.
+        sign_in: sessions, links and passwords; without it nobody signs in.
         keys: API keys; without them only the admin key opens anything.
         tokens: access tokens.
     """
@@ -120,10 +121,10 @@ class Accounts(Teams):
     async def _of_session(self, session: str) -> Actor:
         if not session:
             raise Unauthenticated("credential.missing", "This needs a credential.", hint=_WHERE)
-        user_id = self.sign_in.user(session)
-        if user_id is None:
-            raise Unauthenticated("session.ended", "This session has ended.", hint="Sign in again.")
-        return await self._admin("session") if user_id == ADMIN else await self._person(user_id, "session")
+        found = await self.sign_in.session(session) if self.sign_in is not None else None
+        if found is None:
+            raise ended()
+        return await self._admin("session") if found.user_id == ADMIN else await self._person(found.user_id, "session")
 
     async def _of_token(self, tokens: Tokens, token: str) -> Actor:
         subject = tokens.subject(token)
@@ -167,6 +168,14 @@ class Accounts(Teams):
     async def _admin(self, credential: str) -> Actor:
         account = await self.ensure(ADMIN)
         return replace(actor_of_account(account), role=Role.SYSTEM_ADMIN, scopes=EVERYTHING, credential=credential)
+
+    async def make_for(self, like: str, *, name: str, email: str | None) -> str:
+        """Make a plain user with an id like a name or an address; return the id.
+
+        Raises:
+            Invalid: `name.too_long`.
+        """
+        return await self._delegates.make_for(like, name=name, email=email)
 
     async def _act_as(self, user_id: str) -> Actor:
         if user_id not in self._known:

@@ -62,7 +62,7 @@ class Delegates:
         if "@" not in header:
             return (await self._people.named(check_personal(check_id(header, "user")))).user_id
         email = clean_email(header)
-        return await self._store.user_of_email(email) or await self._made_for(email, email=email)
+        return await self._store.user_of_email(email) or await self._newcomer(email, email=email)
 
     async def _of_front_end(self, front: FrontEndUser) -> str:
         provider, subject = check_identity(front.provider, front.subject)
@@ -71,14 +71,21 @@ class Delegates:
             return found
         email = clean_email(front.email) if front.email else None
         found = await self._store.user_of_email(email) if email else None
-        made = found or await self._made_for(email or shown_name(front), name=shown_name(front), email=email)
+        made = found or await self._newcomer(email or shown_name(front), name=shown_name(front), email=email)
         await self._store.add_identity(provider, subject, made)
         return made
 
-    async def _made_for(self, like: str, *, name: str = "", email: str | None = None) -> str:
-        """Make a plain user for somebody whom a front end names, with an id like the address or name."""
+    async def _newcomer(self, like: str, *, name: str = "", email: str | None = None) -> str:
         if not self._settings.create_users:
             raise NotFound("user.unknown", f"There is no user {like[:80]!r}.", hint="A system admin adds people.")
+        return await self.make_for(like, name=name, email=email)
+
+    async def make_for(self, like: str, *, name: str = "", email: str | None = None) -> str:
+        """Make a plain user for somebody whom another system names, with an id like the address or name.
+
+        Returns:
+            The id; of whoever has the address, when somebody has it already.
+        """
         number = 0
         async with self._creating:
             while True:

@@ -53,7 +53,7 @@ class People:
     Args:
         store: their rows.
         settings: `create_users` says whether a name that is used for the first time makes a user.
-        sign_in: links and sessions of the browser.
+        sign_in: sessions, links and passwords; without it nobody signs in.
         keys: API keys; without them only the admin key opens anything.
         tokens: access tokens.
     """
@@ -68,7 +68,7 @@ class People:
         tokens: Tokens | None = None,
     ) -> None:
         self._store, self._settings = store, settings
-        self.sign_in = sign_in or SignIn()
+        self.sign_in = sign_in
         self.keys, self.tokens = keys, tokens
         self._known: dict[str, Account] = {}
         self._creating = asyncio.Lock()
@@ -195,7 +195,8 @@ class People:
 
     async def _end_credentials(self, user_id: str) -> None:
         await self._store.end_keys(user_id, now_ms())
-        self.sign_in.end_all(user_id)
+        if self.sign_in is not None:
+            await self.sign_in.end_all(user_id)
         if self.keys is not None:
             self.keys.forget()
 

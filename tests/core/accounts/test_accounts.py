@@ -11,10 +11,15 @@ from sqlalchemy import event
 from llmos_lite.core.accounts.accounts import Accounts, require_member
 from llmos_lite.core.accounts.keys import make_key
 from llmos_lite.core.accounts.permissions import Actor, Role, Scope
+from llmos_lite.core.accounts.sessions import Sessions, Where
+from llmos_lite.core.accounts.sign_in import SignIn
+from llmos_lite.core.accounts.tokens import Tokens
 from llmos_lite.engines.database import Database
+from llmos_lite.engines.token_keys import TokenKeys
 from llmos_lite.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
 from llmos_lite.records.accounts import AccountStore
 from llmos_lite.records.schema import prepare
+from llmos_lite.records.sign_in import SignInStore
 from llmos_lite.settings import Settings
 from llmos_lite.volumes.access import SYSTEM, VolumeRef
 
@@ -215,11 +220,15 @@ async def test_lists_come_in_pages(accounts: Accounts) -> None:
     assert teams == [f"team-{number}" for number in range(5)] == await accounts.all_teams()
 
 
-async def test_a_session_acts_as_whom_it_was_made_for(accounts: Accounts) -> None:
-    session = accounts.sign_in.exchange(accounts.sign_in.link("admin"))
+async def test_a_session_acts_as_whom_it_was_made_for(database: Database, settings: Settings, tmp_path: Path) -> None:
+    store = SignInStore(database)
+    sessions = Sessions(store, Tokens(TokenKeys(tmp_path / "tokens"), "http://here"))
+    accounts = Accounts(AccountStore(database), settings, KEY, SignIn(store, sessions))
+    for user_id in ("admin", "alice"):
+        await accounts.ensure(user_id)
+    session, other = [await sessions.begin_web(user_id, "link", Where()) for user_id in ("admin", "alice")]
     assert (await accounts.authenticate("", session=session)).is_admin
-    await accounts.ensure("alice")
-    assert not (await accounts.authenticate("", session=accounts.sign_in.session("alice"))).is_admin
+    assert not (await accounts.authenticate("", session=other)).is_admin
     with pytest.raises(Unauthenticated, match="ended"):
         await accounts.authenticate("", session="made up")
     with pytest.raises(Unauthenticated):  # a wrong key is not rescued by a session
