@@ -30,6 +30,7 @@ class Branch:
         base: where the two parted.
         changes: by path, the file before (where it left main) and after.
         collisions: files that main has changed since, in another way.
+        pending: whether a merge would change a file of main.
     """
 
     head: Commit
@@ -37,6 +38,7 @@ class Branch:
     base: str | None
     changes: Mapping[str, Pair]
     collisions: tuple[Collision, ...]
+    pending: bool
 
     @property
     def digest(self) -> str:
@@ -86,7 +88,8 @@ def read(store: VolumeInterface, name: str) -> Branch:
     if tip is None or main is None:
         raise Conflict("proposal.gone", f"The branch {name} is no longer there.", hint="Close the proposal.")
     plan = plan_merge(store, main, tip)
-    return Branch(store.log(limit=1, branch=tip)[0], main, plan.base, plan.changed, plan.collisions)
+    head, pending = store.log(limit=1, branch=tip)[0], bool(plan.changes)
+    return Branch(head, main, plan.base, plan.changed, plan.collisions, pending)
 
 
 def digest_of(changes: Mapping[str, Pair]) -> str:

@@ -25,6 +25,10 @@ from llmos_lite.volumes.manager import VolumeManager
 from llmos_lite.volumes.receiving import move_branch
 
 REASON_LENGTH = 2000
+GIT = "git"
+"""Who merged, when nothing but Git knows."""
+FAR = 200
+"""Commits of main among which the merge of a proposal is looked for."""
 _DRAFT = ".next"
 """End of the name of a branch that is being written; no skill and no topic has a dot."""
 _SUBJECT = re.compile(r"Promote '[^']*' from (\S+) - Reason: (.*)", re.DOTALL)
@@ -114,8 +118,13 @@ def note_branch(target: GitVolume, wanted: Event) -> ProposalRecord:
         return record_of(known.proposal_id, log.append(known.proposal_id, [renewed]))
 
 
-def notice_branch(target: GitVolume, branch: str) -> ProposalRecord | None:
+def notice_branch(target: GitVolume, branch: str, *, pushed: bool = False) -> ProposalRecord | None:
     """Bring a branch and its events together, whoever wrote it and whatever was cut short.
+
+    Args:
+        target: the volume; opened for writing.
+        branch: the branch.
+        pushed: it was just pushed, so it is no leftover of a proposal that was decided.
 
     Returns:
         The proposal; None for a branch that is none.
@@ -123,14 +132,14 @@ def notice_branch(target: GitVolume, branch: str) -> ProposalRecord | None:
     parts = branch.removeprefix(PREFIX).split("/")
     if not branch.startswith(PREFIX) or len(parts) != 2 or "." in parts[1]:  # noqa: PLR2004 - user and skill
         return None
+    known = ProposalLog(target).on(branch)
+    if known is not None and known.state == "open" and not _moved(target, known):
+        return known
     with target.store.lock():
-        head = target.store.head(branch)
-        known = ProposalLog(target).on(branch)
-        if head is None:
-            return known
-        if known is not None and known.head == head:
-            if known.state != "open":  # decided, and then killed before the branch was gone
-                target.store.delete_branch(branch)
+        head, known = target.store.head(branch), ProposalLog(target).on(branch)
+        if known is not None and known.head == head and not (pushed and known.state != "open"):
+            return land(target, known)
+        if head is None or _contained(target, head):  # nothing of its own yet
             return known
         commit = target.store.log(limit=1, branch=head)[0]
         said = _SUBJECT.match(commit.subject)
@@ -146,6 +155,57 @@ def notice_branch(target: GitVolume, branch: str) -> ProposalRecord | None:
             reason=said.group(2) if said else one_line(commit.subject)[:REASON_LENGTH],
         )
         return note_branch(target, wanted)
+
+
+def _moved(target: GitVolume, known: ProposalRecord) -> bool:
+    """Tell whether something about an open proposal's branch has to be noted."""
+    head = target.store.head(known.branch)
+    return head is not None and (head != known.head or _contained(target, head))
+
+
+def _contained(target: GitVolume, head: str) -> bool:
+    """Tell whether main has a commit."""
+    main = target.store.head()
+    return main is not None and target.store.merge_base(main, head) == head
+
+
+def land(target: GitVolume, known: ProposalRecord) -> ProposalRecord:
+    """Note that a proposal was merged, when main has its branch: by somebody with git, or before a kill."""
+    with target.store.lock():
+        log, head = ProposalLog(target), target.store.head(known.branch)
+        known = log.record(known.proposal_id) or known
+        if known.state != "open" or head != known.head or not _contained(target, head):
+            return known
+        commit = merged_as(target, head)
+        by = commit.trailers.get("Merged-By", "") if commit.trailers.get("Proposal") == known.proposal_id else ""
+        approved = commit.trailers.get("Approved-By", "").split() if by else []
+        event = Event(
+            kind=Kind.MERGED,
+            at=now_ms(),
+            by=by or GIT,
+            head=head,
+            digest=known.digest,
+            commit=commit.oid,
+            approved_by=tuple(approved),
+        )
+        events = log.append(known.proposal_id, [event])
+        close_branch(target, known.branch)
+        return record_of(known.proposal_id, events)
+
+
+def merged_as(target: GitVolume, head: str) -> Commit:
+    """Return the commit that brought a branch to main."""
+    commits = target.get_git_log(FAR)
+    return next((one for one in commits if head in one.parents[1:]), target.store.log(limit=1, branch=head)[0])
+
+
+def tidy(target: GitVolume) -> None:
+    """Remove branches that a kill left after their proposal was decided."""
+    for branch, head in target.branches().items():
+        with target.store.lock():
+            known = ProposalLog(target).on(branch) if branch.startswith(PREFIX) else None
+            if known is not None and known.state != "open" and known.head == head:
+                close_branch(target, branch)
 
 
 def notice_all(target: GitVolume) -> list[ProposalRecord]:

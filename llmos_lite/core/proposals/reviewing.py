@@ -13,7 +13,7 @@ from llmos_lite.core.proposals import branches
 from llmos_lite.core.proposals.branches import Branch
 from llmos_lite.core.proposals.events import Event, Kind, Review, record_of, reviews
 from llmos_lite.core.proposals.log import ProposalLog
-from llmos_lite.core.proposals.promoting import close_branch
+from llmos_lite.core.proposals.promoting import close_branch, merged_as
 from llmos_lite.core.proposals.rights import is_own, require_reviewer
 from llmos_lite.core.traces.trace import now_ms
 from llmos_lite.engines.git import Commit
@@ -27,8 +27,6 @@ MOST_SAID = 500
 """Comments and reviews of one proposal."""
 TEXT_LENGTH = 10_000
 """Characters of a comment, a review, or why something is closed."""
-FAR = 200
-"""Commits of main among which a merge is looked for that was cut short."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +48,22 @@ class Standing:
     required: bool
 
     @property
+    def landed(self) -> bool:
+        """Tell whether main has what was proposed already: merged with git, or before a kill."""
+        return self.branch is not None and self.branch.contained and self.branch.head.oid == self.row.head
+
+    @property
     def digest(self) -> str:
         """Return what names exactly what is proposed now."""
         return self.branch.digest if self.branch else self.row.digest
 
 
 def standing(volume: GitVolume, row: ProposalRecord) -> Standing:
-    """Read how a proposal stands."""
+    """Read how a proposal stands; without the lock, its branch may go meanwhile.
+
+    Raises:
+        Conflict: `proposal.gone`, when it just did.
+    """
     events = ProposalLog(volume).events(row.proposal_id)
     row = record_of(row.proposal_id, events) if events else row
     there = row.state == "open" and volume.store.head(row.branch) is not None
@@ -109,12 +116,12 @@ def obstacles(actor: Actor, found: Standing, *, looked: bool) -> list[LlmosError
         branch = require_unchanged(found, "")
     except LlmosError as error:
         return [error]
-    if branch.contained:
+    if found.landed:
         return []
     problems: list[LlmosError] = []
     if branch.collisions:
         problems.append(conflict(list(branch.conflicts)))
-    elif not branch.changes:
+    elif not branch.pending:
         problems.append(Conflict("proposal.empty", "Main has all of this already.", hint="Close the proposal."))
     if found.required and row.target != str(actor.volume):
         problems += _unapproved(actor, found, looked=looked)
@@ -211,7 +218,8 @@ def merge(volume: GitVolume, actor: Actor, row: ProposalRecord, *, digest: str, 
         approved = approvers(found)
         if found.row.author != actor.user_id and actor.user_id not in approved:
             approved.append(actor.user_id)
-        commit = _merged_before(volume, branch) if branch.contained else _merge(volume, actor, found.row, approved)
+        merged = merged_as(volume, branch.head.oid) if found.landed else None
+        commit = merged or _merge(volume, actor, found.row, approved)
         event = Event(
             kind=Kind.MERGED,
             at=now_ms(),
@@ -231,12 +239,6 @@ def _merge(volume: GitVolume, actor: Actor, row: ProposalRecord, approved: Seque
     trailers = "\n".join(f"{key}: {value}" for key, value in said)
     message = f"Merge {row.branch}: {row.reason}".strip()
     return volume.merge_branch(row.branch, f"{message}\n\n{trailers}", author_of(row.author))
-
-
-def _merged_before(volume: GitVolume, branch: Branch) -> Commit:
-    """Return the commit that brought a branch to main: a merge that was cut short, or that somebody made with git."""
-    commits = volume.get_git_log(FAR)
-    return next((one for one in commits if branch.head.oid in one.parents[1:]), branch.head)
 
 
 def close(volume: GitVolume, actor: Actor, row: ProposalRecord, *, reason: str) -> list[Event]:

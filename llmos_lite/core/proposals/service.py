@@ -27,7 +27,7 @@ from llmos_lite.core.proposals.rights import require_party, seen_by, sees
 from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.scan import Scanner
 from llmos_lite.core.traces.trace import now_ms
-from llmos_lite.errors import Invalid, LlmosError, NotFound
+from llmos_lite.errors import Conflict, Invalid, LlmosError, NotFound
 from llmos_lite.records.proposals import ProposalRecord, ProposalRows
 from llmos_lite.volumes.access import PLATFORM, VolumeKind, VolumeRef, check_id
 from llmos_lite.volumes.git_volume import GitVolume
@@ -261,6 +261,7 @@ class Proposals:
 
     def _records(self, ref: VolumeRef) -> list[ProposalRecord]:
         volume = self._target(ref)
+        promoting.tidy(volume)
         promoting.notice_all(volume)
         log = ProposalLog(volume)
         return [row for proposal_id in log.ids() if (row := log.record(proposal_id)) is not None]
@@ -283,7 +284,7 @@ class Proposals:
         Raises:
             Invalid: `proposal.branch`.
         """
-        row = await asyncio.to_thread(lambda: promoting.notice_branch(self._target(ref), branch))
+        row = await asyncio.to_thread(lambda: promoting.notice_branch(self._target(ref), branch, pushed=True))
         if row is None:
             raise Invalid("proposal.branch", f"{branch[:80]!r} is no branch of a proposal.")
         await self._rows.put(row)
@@ -331,8 +332,12 @@ class Proposals:
 
     def _view(self, actor: Actor, row: ProposalRecord) -> ProposalView:
         volume = self._target(VolumeRef.parse(row.target))
-        with volume.store.lock():
+        try:
             found = reviewing.standing(volume, row)
+        except Conflict:  # decided while it was read
+            found = reviewing.standing(volume, row)
+        if found.landed:
+            found = reviewing.standing(volume, promoting.land(volume, found.row))
         return _view_of(actor, volume, found)
 
     async def _row(self, actor: Actor, proposal_id: str) -> ProposalRecord:
