@@ -136,7 +136,7 @@ class Doctor:
             what = f"{name}/{path.relative_to(gitdir).as_posix()}"
             if self.repair:
                 with RepositoryLock(gitdir):
-                    gone = abandoned(path)
+                    gone = abandoned(path) or not path.exists()  # taking the lock clears it too
                     if gone:
                         path.unlink(missing_ok=True)
                 if gone:

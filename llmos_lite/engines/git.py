@@ -184,11 +184,13 @@ class LocalGitStore(VolumeInterface):
     def merge_base(self, one: str, other: str) -> str | None:  # noqa: D102
         return self._objects.merge_base(one, other)
 
-    def count(self) -> int:
-        """Return the number of commits of `main`; only what is new since the last time is walked."""
+    def count(self, path: str | Sequence[str] | None = None) -> int:
+        """Return the number of commits of `main`; without a path, only what is new since the last time is walked."""
         head = self.head()
         if head is None:
             return 0
+        if path is not None:
+            return self._history(head, (path,) if isinstance(path, str) else path, lambda found: sum(1 for _ in found))
         known, number = self._counted
         if known and known != head and self.merge_base(known, head) == known:
             number += self._objects.count(head, known)
@@ -398,6 +400,7 @@ class LocalGitStore(VolumeInterface):
         tree.bring([*found.behind, *found.conflicts], self._objects.root(head))
         tree.index(found.in_step, self._objects.root(head))
         if base != head or self._brought != head:
+            tree.settle(found.in_step)
             self._reach(tree, head)
         return self._commit_edits(tree, found, head, message, author) if found.edits else None
 
@@ -411,6 +414,7 @@ class LocalGitStore(VolumeInterface):
         made = self._write(found.edits, text, author or self._hand_edits.author, LOCAL_FILES, head)
         self._refs.update(MAIN, made.oid, head)
         tree.index(found.edits, bytes.fromhex(made.tree))
+        tree.settle(found.edits)
         self._reach(tree, made.oid)
         return made
 

@@ -74,7 +74,8 @@ class RepositoryLock:
                 self._file = -1
 
     def _take(self) -> None:
-        if self._file < 0:
+        first = self._file < 0
+        if first:
             try:
                 self._file = os.open(self._gitdir / "llmos.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             except OSError as error:
@@ -84,6 +85,8 @@ class RepositoryLock:
             died = os.pread(self._file, 64, 0)
             if died:
                 clear_stale(self._gitdir, since=_holder_time(died))
+            if first:
+                _clear_older(self._gitdir)
             os.pwrite(self._file, f"{os.getpid():>10} {time.time():017.6f}\n".encode(), 0)
         except BaseException:
             fcntl.flock(self._file, fcntl.LOCK_UN)
@@ -136,6 +139,21 @@ def clear_stale(gitdir: Path, *, since: float) -> list[Path]:
                 path.unlink()
                 removed.append(path)
     return removed
+
+
+def _clear_older(gitdir: Path) -> None:
+    """Remove what a cut of power left behind: nothing says whose it was, but it is older than the machine's start."""
+    started = _machine_start()
+    for path in _locks(gitdir) | temporary_files(gitdir):
+        with contextlib.suppress(FileNotFoundError, IsADirectoryError):
+            if path.lstat().st_mtime < started:
+                path.unlink()
+
+
+def _machine_start() -> float:
+    """Return when this machine started, in seconds since the epoch."""
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # Linux's other clocks stand still in a sleep
+    return time.time() - time.clock_gettime(clock)
 
 
 def _locks(gitdir: Path) -> set[Path]:

@@ -22,6 +22,7 @@ from pathlib import Path
 import pygit2
 from pygit2.enums import FileMode
 
+from llmos_lite.engines.durable import sync_folder
 from llmos_lite.engines.git_index import Busy, IndexFile, Staged, Unreadable
 from llmos_lite.engines.git_objects import FOLDER_MODE, PROGRAM_MODE, SERVED_MODES, File, Item, blob_id
 from llmos_lite.engines.git_odb import Objects
@@ -107,12 +108,36 @@ class WorkTree:
         return text
 
     def set_base(self, oid: str) -> None:
-        """Remember the commit that the files are at."""
-        handle = os.open(self._gitdir / "llmos-checkout", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        """Remember, durably, the commit that the files are at; the files are durable by then (`settle`).
+
+        Were it ahead of the files after a cut of power, or behind them by more than a commit, the platform's own old
+        text would look like somebody's edit.
+        """
+        path, text = self._gitdir / "llmos-checkout", f"{oid}\n".encode()
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            os.pwrite(handle, f"{oid}\n".encode(), 0)  # always as long, and inside one sector: never torn
+            known = os.pread(handle, len(text), 0)
+            if known == text:
+                return
+            os.pwrite(handle, text, 0)  # always as long, and inside one sector: never torn
+            os.fsync(handle)
         finally:
             os.close(handle)
+        if not known:
+            sync_folder(self._gitdir)
+
+    def settle(self, paths: Collection[str]) -> None:
+        """Make durable what somebody wrote here, which nobody may have synced."""
+        if len(paths) > _MANY:
+            os.sync()
+            return
+        for path in paths:
+            *parents, name = path.split("/")
+            for size in range(len(parents), -1, -1):
+                with contextlib.suppress(OSError, LeftAlone), self._folder(parents[:size]) as folder:
+                    if size == len(parents):
+                        _sync_file(name, folder)
+                    os.fsync(folder)
 
     # Comparing
 
@@ -127,7 +152,7 @@ class WorkTree:
         """
         found = Comparison()
         suspects = set(self._objects.changed(base, head))
-        suspects |= self._dirty(found) if prefixes is None else set()
+        suspects |= self._dirty(found, head) if prefixes is None else set()
         paths = suspects if prefixes is None else suspects | self._near(base, head, prefixes)
         whole = self._exists(METADATA)
         for path in sorted(paths):
@@ -174,10 +199,14 @@ class WorkTree:
                 self._modes = "core.filemode" not in repo.config or repo.config.get_bool("core.filemode")
         return self._modes
 
-    def _dirty(self, found: Comparison) -> set[str]:
+    def _dirty(self, found: Comparison, head: bytes) -> set[str]:
         """Return the paths that Git's status names; it keeps file times, so unchanged files are not read."""
         with self._objects.repository() as repo:
-            names = repo.status(untracked_files="all")
+            try:
+                names = repo.status(untracked_files="all")
+            except (OSError, pygit2.GitError):  # the index is torn, as after a cut of power
+                self._open_index(repo, head).write()
+                names = repo.status(untracked_files="all")
         for name in [name for name in names if name.endswith("/")]:
             found.left[name] = "it is a repository of its own"
         return {name for name in names if not name.endswith("/")}
@@ -255,6 +284,7 @@ class WorkTree:
             os.sync()
         placed = {path: self._place(*made, path) for path, made in fresh.items()}
         left += [path for path, found in placed.items() if found is None]
+        self._sync_names(wanted)
         self._index(wanted, placed, head)
         return left
 
@@ -296,6 +326,22 @@ class WorkTree:
                 os.rmdir(parents[size - 1], dir_fd=folder)
         return True
 
+    def _sync_names(self, paths: Iterable[str]) -> None:
+        """Make durable that files were moved to their places, or removed."""
+        folders = {tuple(path.split("/")[:-1]) for path in paths}
+        if len(folders) > _MANY:
+            os.sync()
+            return
+        for names in folders:
+            self._sync_deepest(list(names))
+
+    def _sync_deepest(self, names: list[str]) -> None:
+        try:
+            with self._folder(names) as folder:
+                os.fsync(folder)
+        except (FileNotFoundError, NotADirectoryError, LeftAlone):
+            self._sync_deepest(names[:-1])
+
     @contextmanager
     def _folder(self, names: list[str], *, create: bool = False) -> Iterator[int]:
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -305,6 +351,7 @@ class WorkTree:
                 if create:
                     with contextlib.suppress(FileExistsError):
                         os.mkdir(name, dir_fd=handle)
+                        os.fsync(handle)
                 inner = self._enter(name, handle, flags)
                 os.close(handle)
                 handle = inner
@@ -439,6 +486,15 @@ def _stamp(path: str) -> tuple[int, int, int]:
     except OSError:
         return (0, 0, 0)
     return (found.st_mtime_ns ^ found.st_ctime_ns << 1, found.st_ino, found.st_size)
+
+
+def _sync_file(name: str, folder: int) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _same_file(one: os.stat_result, other: os.stat_result) -> bool:

@@ -251,6 +251,17 @@ def test_a_stale_lock_of_a_dead_writer_is_cleared(store: LocalGitStore) -> None:
     assert not [name for name in left if (store.gitdir / name).exists()]
 
 
+def test_what_a_cut_of_power_left_is_cleared_though_nobody_is_named(store: LocalGitStore) -> None:
+    store.commit({"a": b"1"}, "One", ALICE)
+    old, young = store.gitdir / "index.lock", store.gitdir / "packed-refs.lock"
+    old.write_text("")
+    os.utime(old, (1, 1))
+    young.write_text("")
+    LocalGitStore(store.path, signer=store._signer).commit({"a": b"2"}, "Two", ALICE)
+    assert not old.exists()
+    assert young.exists(), "somebody's git may be at work"
+
+
 def test_a_lock_of_a_living_program_is_respected(bare: LocalGitStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("llmos_lite.engines.git_refs._PATIENCE", 0.05)
     first = bare.commit({"a": b"1"}, "One", ALICE)

@@ -309,6 +309,15 @@ def test_a_broken_index_is_made_again(store: LocalGitStore) -> None:
     assert git(store, "status", "--porcelain") == ""
 
 
+def test_a_broken_index_hides_no_edit(store: LocalGitStore) -> None:
+    (store.gitdir / "index").write_bytes(b"DIRC" + bytes(60))
+    (store.path / A).write_text("edited")
+    store.close()
+    assert store.adopt() is not None
+    assert store.read(A) == b"edited"
+    assert git(store, "status", "--porcelain") == ""
+
+
 def test_an_index_held_by_somebody_waits(store: LocalGitStore) -> None:
     (store.gitdir / "index.lock").write_text("")
     store.commit({A: b"2\n"}, "Two", BOB)
