@@ -14,6 +14,8 @@ from typing import Protocol
 MOST = 50_000
 """Entries that are kept; whoever comes when all of them still count shares one."""
 _OTHERS = ""
+_SLACK = 0.001
+"""Seconds that do not count: who waits as told must not come too early for a rounding."""
 
 
 class Rates(Protocol):
@@ -48,7 +50,7 @@ class LocalRates:
                 key, until = _OTHERS, paid.get(_OTHERS, 0.0)
             until = max(until, now)
         wait = until - now - 60.0 + 60.0 / per_minute
-        if wait > 1e-9:  # noqa: PLR2004 - what floats lose
+        if wait > _SLACK:
             return wait
         paid[key] = until + 60.0 / per_minute
         return 0.0
