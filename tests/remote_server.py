@@ -15,16 +15,30 @@ from pathlib import Path
 BARE = ("-c", "init.defaultBranch=main", "init", "-q", "--bare")
 
 
-def git(folder: Path, *words: str) -> str:
+def git(folder: Path, *words: str, put: str | bytes = "") -> str:
     env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     ours = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0"}
     who = {f"GIT_{role}_{part}": "x@example.org" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")}
     done = subprocess.run(
         ["git", "-c", "safe.directory=*", "-C", str(folder), *words],
-        env=env | ours | who, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        input=put.encode() if isinstance(put, str) else put,
+        env=env | ours | who,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode == 0, (words, done.stdout, done.stderr)
-    return done.stdout.strip()
+    return done.stdout.decode("utf-8", "replace").strip()
+
+
+def blob(repository: Path, data: bytes) -> str:
+    return git(repository, "hash-object", "-w", "--stdin", put=data)
+
+
+def has(repository: Path, oid: str) -> bool:
+    """Tell whether an object is there."""
+    said = git(repository, "cat-file", "--batch-check", put=f"{oid}\n")
+    return not said.endswith("missing")
 
 
 def bare(folder: Path) -> Path:
@@ -42,16 +56,8 @@ def commit(repository: Path, files: dict[str, str | None], message: str = "Their
         head = git(repository, "for-each-ref", "--format=%(objectname)", f"refs/heads/{branch}")
         git(repository, "read-tree", *([head] if head else ["--empty"]))
         for path, text in files.items():
-            if text is None:
-                git(repository, "update-index", "--force-remove", path)
-                continue
-            done = subprocess.run(
-                ["git", "-C", repository, "hash-object", "-w", "--stdin"],
-                input=text.encode(),
-                capture_output=True,
-                check=True,
-            )
-            git(repository, "update-index", "--add", "--cacheinfo", f"100644,{done.stdout.decode().strip()},{path}")
+            mode, oid = ("100644", blob(repository, text.encode())) if text is not None else ("0", "0" * 40)
+            git(repository, "update-index", "--index-info", put=f"{mode} {oid}\t{path}\n")
         tree = git(repository, "write-tree")
         made = git(repository, "commit-tree", tree, *(["-p", head] if head else []), "-m", message)
         git(repository, "update-ref", f"refs/heads/{branch}", made)
