@@ -16,8 +16,7 @@ from llmos_lite.records.cursor import decode_cursor, encode_cursor
 from llmos_lite.volumes.access import PLATFORM, SYSTEM, VolumeRef, check_id
 from llmos_lite.volumes.git_volume import RETENTION, Json, author_of, retention_of
 from llmos_lite.volumes.manager import VolumeManager
-
-EVERY = 1 << 20
+from llmos_lite.volumes.skill_paths import flat_path, folder_path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +129,7 @@ class Volumes:
     def _history(self, ref: VolumeRef, skill_id: str | None, limit: int, before: str | None) -> Page[Commit]:
         volume = self._volumes.open(PLATFORM, ref)
         found = volume.get_git_log(limit + 1, before=before, skill_id=skill_id)
-        total = len(volume.get_git_log(EVERY, skill_id=skill_id)) if skill_id else volume.store.count()
+        total = volume.store.count((folder_path(skill_id), flat_path(skill_id)) if skill_id else None)
         items = found[:limit]
         return Page(items, encode_cursor(items[-1].oid) if len(found) > limit else None, total)
 

@@ -129,8 +129,8 @@ class VolumeInterface(Protocol):
     def lock(self) -> AbstractContextManager[object]:
         """Hold all other writers off, in threads and processes; the holder may commit, and lock again."""
 
-    def count(self) -> int:
-        """Return the number of commits of `main`."""
+    def count(self, path: str | Sequence[str] | None = None) -> int:
+        """Return the number of commits of `main`; those that `log` would give, when a path is named."""
 
     def size(self) -> int:
         """Return the bytes that the store takes."""

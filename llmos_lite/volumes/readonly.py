@@ -65,8 +65,8 @@ class ReadOnlyStore(VolumeInterface):
     def merge_base(self, one: str, other: str) -> str | None:  # noqa: D102
         return self._store.merge_base(one, other)
 
-    def count(self) -> int:  # noqa: D102
-        return self._store.count()
+    def count(self, path: str | Sequence[str] | None = None) -> int:  # noqa: D102
+        return self._store.count(path)
 
     def size(self) -> int:  # noqa: D102
         return self._store.size()

@@ -142,8 +142,8 @@ class MemoryStore(VolumeInterface):
     def lock(self) -> threading.RLock:
         return self._lock
 
-    def count(self) -> int:
-        return sum(1 for _ in self._walk(self._refs.get(MAIN)))
+    def count(self, path: str | Sequence[str] | None = None) -> int:
+        return len(self.log(limit=1 << 30, path=path))
 
     def size(self) -> int:
         return sum(len(item.data) for item in self._objects.values())
