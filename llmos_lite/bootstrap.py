@@ -46,12 +46,14 @@ from llmos_lite.core.runs import Runs
 from llmos_lite.core.skills.manager import SkillsManager
 from llmos_lite.core.skills.origins import SkillOrigins
 from llmos_lite.core.skills.scan import Scanner, scanners_from
+from llmos_lite.core.skills.scrub import Scrubber
 from llmos_lite.core.skills.seeding import ensure_starter
 from llmos_lite.core.skills.service import SkillService
 from llmos_lite.core.traces.archive import Archives
 from llmos_lite.core.traces.erase import Eraser
 from llmos_lite.core.traces.keeping import Keeping, Rules
 from llmos_lite.core.traces.log import TraceLog
+from llmos_lite.core.traces.reindex import index_skills
 from llmos_lite.core.upkeep import HandEdits
 from llmos_lite.core.verify import Integrity
 from llmos_lite.core.volumes import Volumes
@@ -148,6 +150,7 @@ class Services:
     edits: HandEdits
     maintenance: Maintenance
     integrity: Integrity
+    scrubber: Scrubber
     metrics: Metrics
 
     @property
@@ -257,7 +260,7 @@ async def open_services(settings: Settings, *, serve: bool, lock: bool = True) -
 async def _opened(settings: Settings, stack: AsyncExitStack, *, owner: bool, serve: bool) -> Services:
     data = settings.data
     key = read_or_make(data / "admin.key", make_key)
-    signer = Signer.open(data / "keys")
+    signer = Signer.open(data / "keys", kind=settings.signing, gpg_key=settings.gpg_key)
     volumes = VolumeManager(data, signer)
     stack.callback(volumes.close)
     database = Database(f"sqlite+aiosqlite:///{data / 'llmos.db'}")
@@ -359,6 +362,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
         edits=HandEdits(volumes, _proposing(proposals)),
         maintenance=Maintenance(volumes),
         integrity=Integrity(volumes),
+        scrubber=_scrubber(volumes, remote_rows, catalog, proposals),
         metrics=metrics,
     )
     return services
@@ -413,6 +417,17 @@ def _limits(settings: Settings, rows: UsageRows, *, owner: bool) -> Limits:
     )
     prices = Prices.parse(settings.prices, unknown=settings.unknown_price)
     return Limits(rows, Ledger(rows, settings.data if owner else None), defaults, prices=prices)
+
+
+def _scrubber(volumes: VolumeManager, remotes: RemoteRows, catalog: Catalog, proposals: Proposals) -> Scrubber:
+    async def reached(ref: VolumeRef) -> list[str]:
+        return [row.name for row in await remotes.all() if row.volume == str(ref) and not row.removed]
+
+    async def after(ref: VolumeRef) -> None:
+        await index_skills(volumes, catalog, ref)
+        await proposals.reindex()
+
+    return Scrubber(volumes, reached, after)
 
 
 def _workers(settings: Settings) -> WorkerPool:

@@ -176,6 +176,11 @@ class Settings:
         default="",
     )
 
+    signing: str = _setting(
+        "LLMOS_SIGNING", "`ssh` signs commits with a key of the data folder, `gpg` with one of GnuPG.", default="ssh"
+    )
+    gpg_key: str = _setting("LLMOS_GPG_KEY", "Fingerprint of the secret key for `LLMOS_SIGNING=gpg`.", default="")
+
     create_users: bool = _setting(
         "LLMOS_CREATE_USERS", "Create a user that the admin key names for the first time.", default=True
     )

@@ -126,6 +126,9 @@ ACTIONS: dict[str, Action] = {
     "GET /backup": Action("instance.backup", "system"),
     "POST /reindex": Action("instance.reindex", "system", (">run_id",)),
     "POST /admin/maintain": Action("instance.maintain", "{volume}"),
+    "POST /skills/scrub": Action(
+        "skill.scrub", "{volume}", ("quoted", "reason", "diverge", "scrub_id", "commits", "objects")
+    ),
     "POST /signing/rotate": Action("signing.rotate", "system"),
     "POST /signing/revoke": Action("signing.revoke", "system", ("fingerprint", "at")),
     "GET /audit": Action("audit.read", quiet=True),

@@ -26,6 +26,7 @@ from llmos_lite.api import (
     proposals,
     remotes,
     runs,
+    scrub,
     signing,
     skills,
     traces,
@@ -57,6 +58,7 @@ MODULES = (
     upkeep,
     maintenance,
     signing,
+    scrub,
 )
 
 NOT_JSON = Invalid("request.not_json", "The body of the request is not JSON.", hint="Send a JSON object.")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from llmos_lite.cli import scrub
 from llmos_lite.cli.client import Json, Params, read_json, url
 from llmos_lite.cli.command import Session, command, group
 from llmos_lite.cli.output import one_line
@@ -21,6 +22,7 @@ Team = Annotated[str, typer.Option("--team", metavar="ID", help="In the context 
 def add(app: typer.Typer) -> None:
     """Add the commands."""
     skills = group(app, "skills", "List, show, search and add skills.")
+    scrub.add_to(skills)
 
     @command(skills, "list")
     def list_(session: Session, team: Team = "", limit: Limit = 1000) -> None:

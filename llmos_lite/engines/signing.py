@@ -19,13 +19,15 @@ from typing import NamedTuple, Self
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from llmos_lite.engines.signing_gpg import PGP, GpgKey, Keyring
 from llmos_lite.engines.signing_keys import Held, Key, KeyFolder, public_blob, public_line
-from llmos_lite.errors import LlmosError, Unavailable
+from llmos_lite.errors import Conflict, Invalid, LlmosError, Unavailable
 
 PRINCIPAL = "llmos@localhost"
 """Who signs: the platform. The author of a commit is the person."""
 
-SSH = "-----BEGIN SSH SIGNATURE-----"
+SSH, GPG = "ssh", "gpg"
+"""What can sign."""
 _KEY_TYPE = b"ssh-ed25519"
 _NAMESPACE = b"git"
 _HASH = b"sha512"
@@ -60,33 +62,56 @@ class Signer:
         key: signs from now on.
         folder: where keys lie and change; None for a key that only memory holds.
         held: what is in the folder.
+        gpg: signs in its place.
     """
 
-    def __init__(self, key: Ed25519PrivateKey, folder: KeyFolder | None = None, held: Held | None = None) -> None:
-        self._folder = folder
+    def __init__(
+        self,
+        key: Ed25519PrivateKey,
+        folder: KeyFolder | None = None,
+        held: Held | None = None,
+        gpg: GpgKey | None = None,
+    ) -> None:
+        self._folder, self._gpg = folder, gpg
+        self._keyring = Keyring(folder.folder) if folder is not None else None
         self._hold(held or Held(key, (Key(public_line(key.public_key())),)))
 
     @classmethod
-    def open(cls, keys_dir: Path) -> Self:
+    def open(cls, keys_dir: Path, *, kind: str = SSH, gpg_key: str = "") -> Self:
         """Read the key of this folder, or make it (mode 0600) at the first start.
 
+        Args:
+            keys_dir: the folder.
+            kind: `ssh`, or `gpg` for a key of GnuPG.
+            gpg_key: which.
+
         Raises:
-            Unavailable: `signing.broken_key`, `signing.broken_ledger`.
+            Invalid: `settings.signing`, for another kind.
+            Unavailable: `signing.broken_key`, `signing.broken_ledger`, `signing.gpg`.
             StorageFailed: the folder cannot be read or written.
         """
+        if kind not in {SSH, GPG}:
+            raise Invalid("settings.signing", f"LLMOS_SIGNING={kind[:40]!r} is not ssh or gpg.", hint="Set it to ssh.")
         folder = KeyFolder(keys_dir)
         held = folder.open()
-        return cls(held.private, folder, held)
+        gpg = GpgKey(gpg_key) if kind == GPG else None
+        if gpg is not None:
+            Keyring(keys_dir).add(gpg.fingerprint, gpg.public())
+        return cls(held.private, folder, held, gpg)
 
     def known(self) -> Sequence[Key]:
         """Return every key that ever signed, the current one first."""
         self._look()
-        return self._held.keys
+        others = self._keyring.keys() if self._keyring is not None else ()
+        if self._gpg is None:
+            return (*self._held.keys, *others)
+        mine = self._gpg.key
+        return (mine, *self._held.keys, *(key for key in others if key.fingerprint != mine.fingerprint))
 
     @property
     def public_lines(self) -> tuple[str, ...]:
         """Return the public keys as `ssh-ed25519 AAAA...`, the current one first."""
-        return tuple(key.public for key in self.known())
+        return tuple(key.public for key in self.known() if not key.public.startswith("openpgp "))
 
     def rotate(self, newest: int = 0) -> Key:
         """Sign with a new key from now on, and return it; the old private key is removed.
@@ -97,7 +122,12 @@ class Signer:
         Raises:
             StorageFailed: nothing changed.
             Unavailable: `signing.in_memory`, when there is no folder.
+            Conflict: `signing.gpg_key`.
         """
+        if self._gpg is not None:
+            raise Conflict(
+                "signing.gpg_key", "GnuPG holds the key that signs now.", hint="Set LLMOS_GPG_KEY, and start again."
+            )
         now = int(time.time())
         self._hold(self._changeable().rotate(now, max(now, newest)))
         return self._held.keys[0]
@@ -132,7 +162,13 @@ class Signer:
                 self._hold(held)
 
     def sign(self, payload: bytes) -> str:
-        """Return the armoured signature of `payload`, as Git keeps it in `gpgsig`."""
+        """Return the armoured signature of `payload`, as Git keeps it in `gpgsig`.
+
+        Raises:
+            Unavailable: `signing.gpg`, when GnuPG is to sign and cannot.
+        """
+        if self._gpg is not None:
+            return self._gpg.sign(payload)
         self._look()
         held = self._held  # both halves of one key, whatever another thread does
         signature = _string(_KEY_TYPE) + _string(held.private.sign(_signed_data(payload)))
@@ -148,6 +184,8 @@ class Signer:
 
     def check(self, payload: bytes, signature: str) -> Checked:
         """Tell which key of the platform made a signature, and whether it is one of `payload`."""
+        if signature.startswith(PGP):
+            return Checked(*self._keyring.check(payload, signature)) if self._keyring is not None else STRANGE
         self._look()
         try:
             blob = base64.b64decode("".join(signature.strip().split("\n")[1:-1]), validate=True)

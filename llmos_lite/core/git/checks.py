@@ -10,7 +10,7 @@ import json
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from llmos_lite.core.skills import frontmatter
@@ -86,10 +86,19 @@ class PushCheck:
         incoming: the objects.
         scanners: look at every skill.
         may_set_policy: whether the person decides over the volume.
+        scrubbed: ids of files that were taken out of the volume's history.
     """
 
-    def __init__(self, incoming: Incoming, scanners: Mapping[str, Scanner], *, may_set_policy: bool) -> None:
+    def __init__(
+        self,
+        incoming: Incoming,
+        scanners: Mapping[str, Scanner],
+        *,
+        may_set_policy: bool,
+        scrubbed: Collection[str] = (),
+    ) -> None:
         self._incoming, self._scanners, self._may_set_policy = incoming, scanners, may_set_policy
+        self._scrubbed = scrubbed
         self._known: set[tuple[str, bytes]] = set()
 
     def problems(self, base: str, new: str) -> list[Problem]:
@@ -120,6 +129,8 @@ class PushCheck:
 
     def _dangers_of(self, path: str, item: Item, commit: str) -> Iterator[Problem]:
         text = _KINDS.get(item.mode, "") or _misplaced(path)
+        if item.oid.hex() in self._scrubbed:
+            text = "holds what was taken out of this volume's history: delete your clone, and clone again"
         if text:
             yield Problem(path, text, commit=commit)
             return

@@ -19,6 +19,7 @@ from llmos_lite.core.skills.scan import Scanner
 from llmos_lite.engines.git import MAIN
 from llmos_lite.engines.git_hooks import MOST_UPDATES, Arrival, Moved, Update
 from llmos_lite.engines.git_incoming import Incoming, inside
+from llmos_lite.engines.git_scrub import became
 from llmos_lite.errors import Invalid, LlmosError
 from llmos_lite.volumes.access import ID_LENGTH, PLATFORM, check_id
 from llmos_lite.volumes.manager import VolumeManager
@@ -151,7 +152,12 @@ class Push:
             if not changed:
                 return [Problem(update.ref, f"There is nothing to propose: {MAIN} has all of it.")]
             self._branch = f"{PREFIX}{self._actor.user_id}/{_topic(changed, options)}"
-        check = PushCheck(incoming, self._pushes.scanners, may_set_policy=self._repository.writable)
+        check = PushCheck(
+            incoming,
+            self._pushes.scanners,
+            may_set_policy=self._repository.writable,
+            scrubbed=became(self._repository.gitdir),
+        )
         return check.problems(base, update.new)
 
     def _main(self, incoming: Incoming, update: Update) -> str:

@@ -107,12 +107,18 @@ class Reindex:
             progress(self._report.segments, self._total)
 
     async def _skills(self, volume: GitVolume) -> None:
-        records = await asyncio.to_thread(skill_records, volume)
-        await self._catalog.skills.put(records)
-        kept = {record.skill_id for record in records}
-        for skill_id in (await self._catalog.skills.of(str(volume.ref))).keys() - kept:
-            await self._catalog.skills.remove(str(volume.ref), skill_id)
-        self._report.skills += len(records)
+        self._report.skills += await index_skills(self._volumes, self._catalog, volume.ref)
+
+
+async def index_skills(volumes: VolumeManager, catalog: Catalog, ref: VolumeRef) -> int:
+    """Make the rows about a volume's skills what Git says, and return how many skills there are."""
+    volume = await asyncio.to_thread(volumes.open, PLATFORM, ref)
+    records = await asyncio.to_thread(skill_records, volume)
+    await catalog.skills.put(records)
+    kept = {record.skill_id for record in records}
+    for skill_id in (await catalog.skills.of(str(ref))).keys() - kept:
+        await catalog.skills.remove(str(ref), skill_id)
+    return len(records)
 
 
 def _some(paths: Sequence[Path]) -> Iterator[Sequence[Path]]:
