@@ -152,6 +152,7 @@ class GitEndpoint:
         """Find out who wants what; whoever is nobody learns nothing of what there is."""
         actor = await _actor(self._services.accounts, scope)
         await self._services.limits.hit(actor)
+        self.needs.check(actor)
         scope.setdefault("state", {})["actor"] = actor
         found = _PATH.fullmatch(scope["path"])
         if found is None:

@@ -6,10 +6,12 @@ import asyncio
 from pathlib import Path
 
 from llmos_lite.core.accounts.accounts import Accounts
-from llmos_lite.core.accounts.permissions import Actor, Scope, require, require_admin
+from llmos_lite.core.accounts.permissions import Actor, Scope, Verb, permit, require, require_admin
 from llmos_lite.core.evolution.service import Submit
 from llmos_lite.core.runs import Runs
 from llmos_lite.errors import Invalid
+from llmos_lite.volumes import access
+from llmos_lite.volumes.access import VolumeRef
 
 IMPORT = "import"
 
@@ -52,6 +54,9 @@ class Imports:
             Invalid: `import.unknown_format`.
         """
         require(actor, Scope.CHAT)
+        ref = VolumeRef.user(owner)
+        access.require(actor.principal_for(ref), ref, write=True)
+        permit(actor, Verb.WRITE_TRACES, ref)
         if log_format:
             await asyncio.to_thread(_check_format, log_format)
         request = {"path": str(path), "user": owner, "format": log_format, "name": name}

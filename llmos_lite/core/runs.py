@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from llmos_lite.core.accounts.permissions import Actor
+from llmos_lite.core.accounts.permissions import Actor, Verb, allowed
 from llmos_lite.core.page import Page
 from llmos_lite.core.traces.trace import make_ulid, now_ms
 from llmos_lite.errors import LlmosError, NotFound, Unavailable
@@ -86,7 +86,7 @@ class Runs:
             NotFound: `run.unknown`.
         """
         row = await self._rows.get(run_id)
-        if row is None or not (actor.is_admin or row.actor == actor.user_id):
+        if row is None or not (allowed(actor, Verb.OVERSEE) or row.actor == actor.user_id):
             raise NotFound("run.unknown", "There is no such run that you may see.")
         return _run(row)
 
@@ -98,7 +98,7 @@ class Runs:
         Raises:
             Invalid: `cursor.invalid`.
         """
-        whose = None if actor.is_admin else actor.user_id
+        whose = None if allowed(actor, Verb.OVERSEE) else actor.user_id
         rows = await self._rows.page(actor=whose, kind=kind, limit=limit, cursor=cursor)
         return Page([_run(row) for row in rows.items], rows.next_cursor, rows.total)
 

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 
 from llmos_lite.core.accounts.accounts import require_member
-from llmos_lite.core.accounts.permissions import Actor, may_administer
+from llmos_lite.core.accounts.permissions import Actor, Verb, allowed, permit
 from llmos_lite.core.page import Page
 from llmos_lite.engines.git import Commit
 from llmos_lite.errors import Forbidden, LlmosError
@@ -84,9 +84,9 @@ class Volumes:
             Forbidden: `role.missing`.
         """
         self.readable(actor, ref)
-        if not may_administer(actor, ref):
+        if not allowed(actor, Verb.ADMINISTER, ref):
             raise Forbidden("role.missing", f"Only an admin of {ref} may set its policy.")
-        await asyncio.to_thread(self._set_policy, ref, review, retention_days, actor.user_id)
+        await asyncio.to_thread(self._set_policy, actor, ref, review, retention_days)
         return await self._stats(ref)
 
     def readable(self, actor: Actor, ref: VolumeRef) -> VolumeRef:
@@ -95,15 +95,19 @@ class Volumes:
         Raises:
             NotFound: `volume.unknown`, `team.unknown`.
         """
+        principal = actor.principal_for(ref)
         if not (actor.is_admin and self._volumes.exists(ref)):
             require_member(actor, ref)
-            self._volumes.open(actor.principal, ref)
+            principal = actor.principal
+        self._volumes.open(principal, ref)
+        permit(actor, Verb.READ_SKILLS, ref)
         return ref
 
     def _refs(self, actor: Actor) -> list[VolumeRef]:
         mine = {actor.volume, SYSTEM, *(VolumeRef.team(team) for team in actor.teams)}
         there = self._volumes.refs()
-        return sorted(ref for ref in there if actor.is_admin or ref in mine)
+        everything = allowed(actor, Verb.OVERSEE)
+        return sorted(ref for ref in there if everything or ref in mine)
 
     async def _stats(self, ref: VolumeRef) -> Stats:
         found = TraceFilter(volumes=(str(ref),))
@@ -133,12 +137,12 @@ class Volumes:
         items = found[:limit]
         return Page(items, encode_cursor(items[-1].oid) if len(found) > limit else None, total)
 
-    def _set_policy(self, ref: VolumeRef, review: str | None, retention_days: int | None, user_id: str) -> None:
-        volume = self._volumes.open(PLATFORM, ref, write=True)
+    def _set_policy(self, actor: Actor, ref: VolumeRef, review: str | None, retention_days: int | None) -> None:
+        volume = self._volumes.open(actor.principal_for(ref), ref, write=True)
         policy = volume.metadata().get("policy")
         known = policy if isinstance(policy, dict) else {}
         changes: dict[str, Json] = {} if review is None else {"policy": known | {"review": review}}
         if retention_days is not None:
             changes[RETENTION] = retention_days
         if changes:
-            volume.set_metadata(changes, author_of(user_id))
+            volume.set_metadata(changes, author_of(actor.user_id))

@@ -10,7 +10,7 @@ from contextlib import aclosing, asynccontextmanager, contextmanager, nullcontex
 from dataclasses import dataclass, field
 
 from llmos_lite.core.accounts.accounts import Accounts, unknown_team
-from llmos_lite.core.accounts.permissions import Actor, Scope, require
+from llmos_lite.core.accounts.permissions import Actor, Verb, allowed, permit
 from llmos_lite.core.chat.assignment import Assignment, TreatAll
 from llmos_lite.core.chat.choice import Choice, Chooser
 from llmos_lite.core.chat.conversation import Conversation
@@ -31,6 +31,7 @@ from llmos_lite.core.traces.trace import Ended, Message, Share, Trace, make_ulid
 from llmos_lite.engines.llm import ChatRequest, Completion, Delta, LanguageModel, Piece
 from llmos_lite.errors import Conflict, Invalid, LlmosError, UpstreamFailed
 from llmos_lite.observability import Metrics
+from llmos_lite.volumes.access import VolumeKind, VolumeRef
 
 log = logging.getLogger("llmos.chat")
 
@@ -149,7 +150,7 @@ class ChatService:
         Raises:
             LlmosError: before the first event, as `chat`.
         """
-        require(actor, Scope.CHAT)
+        permit(actor, Verb.CHAT, actor.volume)
         _check(actor, given)
         conversation_id = make_ulid(now_ms()) if given.conversation_id is None else given.conversation_id
         counted = self._limits.request(actor) if self._limits else nullcontext()
@@ -262,8 +263,9 @@ def _check(actor: Actor, given: ChatInput) -> None:
         raise Invalid("chat.empty", "The message is empty.", hint="Say something.")
     if given.max_skills is not None and not 0 <= given.max_skills <= MOST_SKILLS:
         raise Invalid("chat.max_skills", f"max_skills is a number from 0 to {MOST_SKILLS}.")
-    if given.team_id is not None and given.team_id not in actor.teams:
-        raise unknown_team(given.team_id)
+    team = given.team_id
+    if team is not None and not (team in actor.teams and allowed(actor, Verb.CHAT, VolumeRef(VolumeKind.TEAM, team))):
+        raise unknown_team(team)
 
 
 def _request(turn: _Turn) -> ChatRequest:

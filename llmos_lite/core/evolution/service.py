@@ -6,13 +6,13 @@ import json
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from llmos_lite.core.accounts.permissions import Actor, Scope, require, require_admin
+from llmos_lite.core.accounts.permissions import Actor, Scope, Verb, allowed, permit, require
 from llmos_lite.core.page import Page
 from llmos_lite.core.runs import Run, Runs
 from llmos_lite.errors import Invalid, NotFound
 from llmos_lite.records.catalog import Catalog
 from llmos_lite.records.catalog_patterns import PatternRecord
-from llmos_lite.volumes.access import SYSTEM, VolumeRef
+from llmos_lite.volumes.access import SYSTEM, Access, VolumeRef, access
 from llmos_lite.volumes.access import require as require_volume
 
 EVOLVE = "evolve"
@@ -96,8 +96,9 @@ class Evolution:
             Invalid: `cursor.invalid`.
         """
         require(actor, Scope.TRACES_READ)
-        if volume is not None and not actor.is_admin:
-            require_volume(actor.principal, volume, write=False)
+        if volume is not None:
+            require_volume(actor.principal_for(volume), volume, write=False)
+            permit(actor, Verb.INSPECT_TRACES, volume)
         own = [actor.volume, *(VolumeRef.team(team) for team in sorted(actor.teams))]
         names = [str(ref) for ref in ([volume] if volume is not None else own)]
         rows = await self._catalog.patterns.page(names, limit=limit, cursor=cursor)
@@ -119,28 +120,25 @@ class Evolution:
 def _subject(actor: Actor, scope: str, team_id: str | None) -> str:
     """Return whose evolution is asked for, once it is clear that the actor may ask."""
     if scope == "user":
-        return actor.user_id
+        return _granted(actor, VolumeRef.user(actor.user_id)).id
     if scope == "team" and team_id:
-        ref = VolumeRef.team(team_id)
-        if not actor.is_admin:
-            require_volume(actor.principal, ref, write=False)
-        return ref.id
+        return _granted(actor, VolumeRef.team(team_id)).id
     if scope == "system":
-        require_admin(actor)
-        return SYSTEM.kind.value
+        return _granted(actor, SYSTEM).kind.value
     if scope == "team":
         raise Invalid("evolution.scope", "The scope team needs a team_id.", hint="Name the team in team_id.")
     raise Invalid("evolution.scope", f"{scope[:40]!r} is no scope.", hint=f"Use one of {', '.join(SCOPES)}.")
 
 
+def _granted(actor: Actor, ref: VolumeRef) -> VolumeRef:
+    require_volume(actor.principal_for(ref), ref, write=False)
+    permit(actor, Verb.EVOLVE, ref)
+    return ref
+
+
 def _may_read(actor: Actor, ref: VolumeRef) -> bool:
-    if actor.is_admin:
-        return True
-    try:
-        require_volume(actor.principal, ref, write=False)
-    except NotFound:
-        return False
-    return True
+    opens = access(actor.principal_for(ref), ref) is not Access.NONE
+    return opens and allowed(actor, Verb.INSPECT_TRACES, ref)
 
 
 def _view(row: PatternRecord, trace_ids: list[str] | None = None) -> PatternView:

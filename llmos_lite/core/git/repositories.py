@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmos_lite.core.accounts.permissions import Actor, Scope, may_administer, require
+from llmos_lite.core.accounts.permissions import Actor, Scope, Verb, allowed, may_administer, permit, require
 from llmos_lite.core.proposals.branches import PREFIX
 from llmos_lite.errors import Forbidden, NotFound
 from llmos_lite.volumes import access
@@ -69,10 +69,8 @@ class Repositories:
         return self._repository(actor, ref, traces=traces)
 
     def _check(self, actor: Actor, ref: VolumeRef, *, traces: bool, push: bool) -> None:
-        if not may_administer(actor, ref):
-            access.require(actor.principal, ref, write=False)
-        require(actor, Scope.GIT)
-        require(actor, Scope.TRACES_READ if traces else Scope.SKILLS_READ)
+        access.require(actor.principal_for(ref), ref, write=False)
+        permit(actor, Verb.GIT_TRACES if traces else Verb.GIT_FETCH, ref)
         if push and traces:
             raise Forbidden(
                 "traces.readonly",
@@ -95,5 +93,8 @@ class Repositories:
             ref=ref,
             gitdir=gitdir_of(self._volumes, ref, traces=traces),
             shown=("refs/heads",) if traces or reviewer else own,
-            writable=reviewer and not traces,
+            writable=not traces and allowed(actor, Verb.GIT_PUSH, ref) and self._opens_to_write(actor, ref),
         )
+
+    def _opens_to_write(self, actor: Actor, ref: VolumeRef) -> bool:
+        return access.access(actor.principal_for(ref), ref) is access.Access.WRITE

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from llmos_lite.core.accounts.permissions import Actor, Scope, may_administer, require
+from llmos_lite.core.accounts.permissions import Actor, Scope, Verb, permit, require
 from llmos_lite.core.page import Page
 from llmos_lite.core.skills.draft import SkillChange, SkillDraft, changed, skill_of_draft
 from llmos_lite.core.skills.explain import Explanation, explain
@@ -21,7 +21,7 @@ from llmos_lite.core.skills.versions import current_version, find_version
 from llmos_lite.engines.git_objects import Commit
 from llmos_lite.errors import NotFound
 from llmos_lite.volumes import access
-from llmos_lite.volumes.access import PLATFORM, Principal, VolumeKind, VolumeRef, check_id
+from llmos_lite.volumes.access import Principal, VolumeKind, VolumeRef, check_id
 from llmos_lite.volumes.git_volume import GitVolume, author_of
 from llmos_lite.volumes.manager import VolumeManager
 from llmos_lite.volumes.skill_paths import FILE
@@ -226,6 +226,7 @@ class SkillService:
     async def load_skills_for_user(self, actor: Actor, team_id: str | None = None) -> list[Skill]:
         """Return every skill that the actor sees; see `SkillsManager.load_skills_for_user`."""
         require(actor, Scope.SKILLS_READ)
+        _check_team(actor, team_id)
         return await asyncio.to_thread(self.manager.load_skills_for_user, actor, team_id)
 
     async def page(
@@ -257,6 +258,7 @@ class SkillService:
             NotFound: `volume.unknown`.
         """
         require(actor, Scope.SKILLS_READ)
+        _check_team(actor, team_id)
         wanted = _Listing(query, team_id, category, limit, cursor, explained)
         handle = await asyncio.to_thread(self.reading, actor, volume) if volume else None
         return await asyncio.to_thread(self._page, actor, handle, wanted)
@@ -295,18 +297,19 @@ class SkillService:
         return install(volume, packages, author_of(actor.user_id), self._scanners, replace=replace)
 
     async def writer(self, actor: Actor, ref: VolumeRef) -> Principal:
-        """Return as whom the actor writes a volume: as oneself, or, for its admin, as the platform.
+        """Return as whom the actor writes a volume: as oneself, or as an admin of it.
 
         Raises:
             Forbidden: `scope.missing`, `volume.readonly`.
             NotFound: `volume.unknown`.
         """
         require(actor, Scope.SKILLS_WRITE)
-        if ref == actor.volume or not may_administer(actor, ref):
-            access.require(actor.principal, ref, write=True)
-            return actor.principal
-        await self._check_known(ref)
-        return PLATFORM
+        principal = actor.principal_for(ref)
+        access.require(principal, ref, write=True)
+        permit(actor, Verb.WRITE_SKILLS, ref)
+        if ref != actor.volume:
+            await self._check_known(ref)
+        return principal
 
     async def _check_known(self, ref: VolumeRef) -> None:
         if ref.kind is VolumeKind.USER:
@@ -321,6 +324,7 @@ class SkillService:
             NotFound: `skill.unknown`.
         """
         check_id(skill_id, "skill")
+        _check_team(actor, team_id)
         libraries = await asyncio.to_thread(self.manager.libraries, actor, team_id)
         there = [library for library in libraries if skill_id in library.skills]
         usable = [library for library in there if library.offers(skill_id)]
@@ -336,11 +340,17 @@ class SkillService:
         Raises:
             NotFound: `volume.unknown`.
         """
-        principal = PLATFORM if may_administer(actor, ref) else actor.principal
+        principal = actor.principal_for(ref)
         access.require(principal, ref, write=False)
+        permit(actor, Verb.READ_SKILLS, ref)
         if not self.volumes.exists(ref) and ref not in (actor.volume, access.SYSTEM) and ref.id not in actor.teams:
             raise NotFound("volume.unknown", f"There is no volume {ref} that you may see.")
         return self.volumes.open(principal, ref)
+
+
+def _check_team(actor: Actor, team_id: str | None) -> None:
+    if team_id is not None:
+        permit(actor, Verb.READ_SKILLS, VolumeRef.team(team_id))
 
 
 def _lock(volume: GitVolume) -> AbstractContextManager[object]:

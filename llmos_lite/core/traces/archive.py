@@ -21,7 +21,7 @@ from pathlib import Path
 
 import msgspec
 
-from llmos_lite.core.accounts.permissions import Actor, Scope, may_administer, require
+from llmos_lite.core.accounts.permissions import Actor, Scope, Verb, allowed, permit, require
 from llmos_lite.core.traces.cutting import Doomed, Head, cut_branch, heads, of_traces
 from llmos_lite.core.traces.fold import trace_author
 from llmos_lite.core.traces.log import TraceLog
@@ -105,8 +105,8 @@ class Archives:
         """
         require(actor, Scope.TRACES_READ)
         ref = volume or actor.volume
-        if not actor.is_admin:
-            require_access(actor.principal, ref, write=False)
+        require_access(actor.principal_for(ref), ref, write=False)
+        permit(actor, Verb.INSPECT_TRACES, ref)
         return await asyncio.to_thread(self.of, ref)
 
     async def archive(self, actor: Actor, month: str, volume: VolumeRef | None = None) -> Archived:
@@ -428,10 +428,10 @@ def _cut_out(history: History, found: Archived, buried: Sequence[str] | set[str]
 def _administered(actor: Actor, volume: VolumeRef | None) -> VolumeRef:
     require(actor, Scope.CHAT)
     ref = volume or actor.volume
-    if not actor.is_admin:
-        require_access(actor.principal, ref, write=False)
-    if not may_administer(actor, ref):
+    require_access(actor.principal_for(ref), ref, write=False)
+    if not allowed(actor, Verb.EXPORT, ref):
         raise Forbidden("role.missing", f"Only an admin of {ref} may do this.")
+    require_access(actor.principal_for(ref), ref, write=True)
     return ref
 
 

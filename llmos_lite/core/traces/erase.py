@@ -21,7 +21,7 @@ from typing import Protocol
 
 import msgspec
 
-from llmos_lite.core.accounts.permissions import Actor, Scope, may_administer, require, require_admin
+from llmos_lite.core.accounts.permissions import Actor, Scope, Verb, allowed, require, require_admin
 from llmos_lite.core.traces.archive import Archives
 from llmos_lite.core.traces.cutting import TOMBSTONE, Cut, Doomed, cut, of_traces, older_than, placed, time_of
 from llmos_lite.core.traces.digest import digest_id
@@ -40,6 +40,7 @@ from llmos_lite.records.catalog_erasure import Copy
 from llmos_lite.records.catalog_patterns import PatternRecord
 from llmos_lite.records.catalog_runs import RunRecord
 from llmos_lite.volumes.access import PLATFORM, SYSTEM, VolumeKind, VolumeRef, check_id
+from llmos_lite.volumes.access import require as require_access
 from llmos_lite.volumes.manager import VolumeManager
 
 log = logging.getLogger("llmos.erase")
@@ -164,8 +165,10 @@ class Eraser:
         require(actor, Scope.CHAT)
         await self._traces.settle()
         owner, where = await self._traces.owner(actor, trace_id, volume=volume)
-        if owner != actor.user_id and not may_administer(actor, where):
-            raise Forbidden("trace.not_yours", "Only the person who asked, or an admin of the volume, may erase it.")
+        if owner != actor.user_id:
+            if not allowed(actor, Verb.ERASE, where):
+                raise Forbidden("trace.not_yours", "Only the person who asked, or an admin of it, may erase it.")
+            require_access(actor.principal_for(where), where, write=True)
         copies = await self._copies(owner, where, trace_id, own=owner == actor.user_id)
         return await self._begin(actor.user_id, copies, reason)
 

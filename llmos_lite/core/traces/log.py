@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from itertools import islice
 from typing import NamedTuple, TypedDict, Unpack
 
-from llmos_lite.core.accounts.permissions import Actor, Scope
+from llmos_lite.core.accounts.permissions import Actor, Scope, Verb, allowed, permit
 from llmos_lite.core.accounts.permissions import require as require_scope
 from llmos_lite.core.page import Page
 from llmos_lite.core.traces.digest import digest_id, digest_of
@@ -41,7 +41,7 @@ from llmos_lite.errors import Conflict, Forbidden, Invalid, LlmosError, NotFound
 from llmos_lite.observability import Metrics
 from llmos_lite.records.catalog import Catalog
 from llmos_lite.records.catalog_traces import ARCHIVED, TraceFilter, TraceRecord
-from llmos_lite.volumes.access import PLATFORM, VolumeRef
+from llmos_lite.volumes.access import PLATFORM, Access, VolumeRef, access
 from llmos_lite.volumes.access import require as require_access
 from llmos_lite.volumes.manager import VolumeManager
 
@@ -157,7 +157,8 @@ class TraceLog:
         if feedback == Feedback():
             raise Invalid("feedback.empty", "The feedback says nothing.", hint="Give a rating, a note or a kept text.")
         trace = (await self.get(actor, trace_id, volume=volume)).trace
-        if trace.actor != actor.user_id and not actor.is_admin:
+        permit(actor, Verb.WRITE_TRACES, VolumeRef.parse(trace.volume))
+        if trace.actor != actor.user_id and not allowed(actor, Verb.OVERSEE):
             raise Forbidden("trace.not_yours", "Only the person who asked may rate an answer.")
         await self._append(_feedback_events(actor, trace, feedback))
         return await self.get(actor, trace_id, volume=volume)
@@ -211,9 +212,12 @@ class TraceLog:
             NotFound: `trace.unknown`.
         """
         row = await self._catalog.traces.get(_whole(trace_id))
-        if row is None or row.trace_id in self.erased or not _may_read(actor, VolumeRef.parse(row.volume), volume):
+        if row is None or row.trace_id in self.erased:
             raise _unknown(trace_id)
-        return row.actor, VolumeRef.parse(row.volume)
+        ref = VolumeRef.parse(row.volume)
+        if not (allowed(actor, Verb.WRITE_TRACES, ref) and _opens(actor, ref, volume)):
+            raise _unknown(trace_id)
+        return row.actor, ref
 
     async def states(self, trace_ids: Sequence[str]) -> list[TraceState]:
         """Return what is known of those of the traces that can be read; asks nobody's permission."""
@@ -414,21 +418,22 @@ def _unknown(trace_id: str) -> NotFound:
 
 
 def _may_read(actor: Actor, ref: VolumeRef, named: VolumeRef | None) -> bool:
-    if actor.is_admin and named == ref:
-        return True
-    try:
-        require_access(actor.principal, ref, write=False)
-    except LlmosError:
-        return False
-    return True
+    verb = Verb.INSPECT_TRACES if named == ref else Verb.READ_TRACES
+    return allowed(actor, verb, ref) and _opens(actor, ref, named)
+
+
+def _opens(actor: Actor, ref: VolumeRef, named: VolumeRef | None) -> bool:
+    """Tell whether the lock of the volume opens; for an admin who names it, with an admin's rights."""
+    principal = actor.principal_for(ref) if named == ref else actor.principal
+    return access(principal, ref) is not Access.NONE
 
 
 def _narrow(actor: Actor, volume: VolumeRef | None, filters: Filters) -> TraceFilter:
     """Return the filter for a volume that the actor may read."""
     require_scope(actor, Scope.TRACES_READ)
     ref = volume or actor.volume
-    if not (actor.is_admin and volume is not None):
-        require_access(actor.principal, ref, write=False)
+    require_access(actor.principal_for(ref) if volume is not None else actor.principal, ref, write=False)
+    permit(actor, Verb.INSPECT_TRACES if volume is not None else Verb.READ_TRACES, ref)
     skill, text, conversation = filters.get("skill"), filters.get("text"), filters.get("conversation")
     return TraceFilter(
         volumes=(str(ref),),
