@@ -6,26 +6,25 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil
 from types import TracebackType
 from typing import NamedTuple, Self
 
 import msgspec
 
-from llmos_lite.core.accounts.permissions import Actor, Role, require_admin
+from llmos_lite.core.accounts.permissions import Actor, require_admin
 from llmos_lite.core.limits.attempts import Attempt, Attempts
 from llmos_lite.core.limits.ledger import Account, Ledger
-from llmos_lite.core.limits.prices import Price, Prices
+from llmos_lite.core.limits.prices import Prices
 from llmos_lite.core.limits.rates import LocalRates, Rates
+from llmos_lite.core.limits.refusals import spent, too_fast, too_many
+from llmos_lite.core.limits.reservation import Reservation
+from llmos_lite.core.limits.subjects import callers, check_month, check_subject, may_see, network
 from llmos_lite.core.page import Page
 from llmos_lite.core.traces.trace import now_ms
-from llmos_lite.errors import Invalid, NotFound, RateLimited
+from llmos_lite.errors import NotFound
 from llmos_lite.records.usage import Budget, UsageRows, Used
-from llmos_lite.volumes.access import VolumeKind, VolumeRef
 
 _REMEMBERED = 50_000
-SOON = 1
-"""Seconds after which to come back when others have to end first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,12 +105,12 @@ class Limits:
             await self._load()
         if not self._counting:
             return
-        for subject in _callers(actor):
+        for subject in callers(actor):
             limit = (self._caps.get(subject) or self._cap(subject)).requests
             if limit:
                 wait = await self._rates.hit(subject, limit)
                 if wait:
-                    raise _too_fast(subject, limit, wait)
+                    raise too_fast(subject, limit, wait)
 
     def request(self, actor: Actor) -> _Chatting:
         """Return what counts a chat as a request, and as one of those at once for as long as it is entered.
@@ -128,9 +127,9 @@ class Limits:
             RateLimited: `limit.strangers`.
         """
         limit = self.defaults.strangers
-        wait = await self._rates.hit(f"from {_network(client)}", limit) if limit else 0.0
+        wait = await self._rates.hit(f"from {network(client)}", limit) if limit else 0.0
         if wait:
-            raise _too_fast("this address", limit, wait, "limit.strangers")
+            raise too_fast("this address", limit, wait, "limit.strangers")
 
     def attempts(self, key: str, client: str, *, known: bool = False) -> Attempt:
         """Return a try to sign in, which counts as failed until `passed` is called; see `Attempts.begin`.
@@ -138,17 +137,17 @@ class Limits:
         Raises:
             RateLimited: `sign_in.too_many`.
         """
-        return self._attempts.begin(key, _network(client), known=known)
+        return self._attempts.begin(key, network(client), known=known)
 
     async def _enter(self, actor: Actor) -> Sequence[str]:
         await self.hit(actor)
         if not self._counting:
             return ()
-        subjects = [subject for subject in _callers(actor) if self._cap(subject).streams]
+        subjects = [subject for subject in callers(actor) if self._cap(subject).streams]
         for subject in subjects:
             limit = self._cap(subject).streams
             if self._streams.get(subject, 0) >= limit:
-                raise _too_many(subject, limit)
+                raise too_many(subject, limit)
         for subject in subjects:
             self._streams[subject] = self._streams.get(subject, 0) + 1
         return subjects
@@ -181,14 +180,12 @@ class Limits:
         """
         if not self._loaded:
             await self._load()
-        price = self._prices.of(model)
-        subjects = [*_callers(actor), f"team:{team_id}"] if team_id else _callers(actor)
+        subjects = [*callers(actor), f"team:{team_id}"] if team_id else callers(actor)
         accounts = [await self._ledger.account(subject) for subject in subjects]
-        answer = tokens_out or self.defaults.answer
-        reservation = Reservation(self, accounts, price, tokens_in, answer)
+        reservation = Reservation(self._ledger, self._prices, model, tokens_in, tokens_out or self.defaults.answer)
         for account in accounts:  # from here on nobody else's turn comes, so nobody can be given the same twice
             reservation.bounded |= self._check(account, reservation)
-        reservation.hold()
+        reservation.hold(accounts)
         return reservation
 
     def _check(self, account: Account, wanted: Reservation) -> bool:
@@ -197,31 +194,12 @@ class Limits:
         cap = self._caps.get(subject) or self._cap(subject)
         tokens, micros = cap.tokens, cap.micros
         if tokens and used.tokens + account.tokens + wanted.tokens > tokens:
-            raise self._spent("tokens", subject, tokens, tokens - used.tokens - account.tokens)
+            left = tokens - used.tokens - account.tokens
+            raise spent("tokens", used, tokens, left, self._ledger.ends - self._clock())
         if micros and used.micros + account.micros + wanted.micros > micros:
-            raise self._spent("money", subject, micros / 1e6, (micros - used.micros - account.micros) / 1e6)
+            left = micros - used.micros - account.micros
+            raise spent("money", used, micros / 1e6, left / 1e6, self._ledger.ends - self._clock())
         return bool(tokens or micros)
-
-    def _spent(self, what: str, subject: str, limit: float, left: float) -> RateLimited:
-        ends = self._ledger.ends
-        return RateLimited(
-            f"budget.{what}",
-            f"What {subject} may use in {self._ledger.month} is not enough for this: {max(left, 0):,.6g} {what} left.",
-            hint="Wait for the next month, or ask a system admin for more.",
-            retry_after=max(1, ceil(ends - self._clock())),
-            subject=subject,
-            limit=limit,
-            remaining=max(left, 0),
-            reset=int(ends * 1000),
-        )
-
-    def settled(self, accounts: Sequence[Account]) -> None:
-        """Write down that accounts have changed."""
-        self._ledger.settle(accounts)
-
-    def price(self, model: str) -> Price | None:
-        """Return the price of the model that answered, if it has one."""
-        return self._prices.find(model)
 
     # -- what there is ----------------------------------------------------------------------------------------------
 
@@ -233,7 +211,7 @@ class Limits:
             Invalid: `usage.invalid`.
         """
         subject = check_subject(subject or f"user:{actor.user_id}")
-        if not _may_see(actor, subject):
+        if not may_see(actor, subject):
             raise NotFound("usage.unknown", f"There is no usage of {subject} that you may see.")
         await self._load()
         if month in {"", self._ledger.month}:
@@ -344,123 +322,3 @@ class _Chatting:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._limits._leave(self._subjects)  # noqa: SLF001 - its other half
-
-
-class Reservation:
-    """What was set aside for a chat, until it is settled.
-
-    Attributes:
-        tokens: of the question and the answer.
-        answer: tokens that the answer may have at most, when it is `bounded`: when some budget applies.
-        micros: money, in millionths.
-    """
-
-    __slots__ = ("_accounts", "_held", "_limits", "_price", "answer", "bounded", "micros", "tokens")
-
-    def __init__(self, limits: Limits, accounts: Sequence[Account], price: Price, question: int, answer: int) -> None:
-        self._limits, self._accounts, self._price = limits, accounts, price
-        self.answer = answer
-        self.tokens, self.micros = question + answer, price.micros(question, answer)
-        self.bounded = self._held = False
-
-    def hold(self) -> None:
-        """Set it aside."""
-        self._held = True
-        for account in self._accounts:
-            account.tokens += self.tokens
-            account.micros += self.micros
-
-    def settle(self, tokens_in: int, tokens_out: int, model: str = "") -> int:
-        """Put what was used in its place; return what it cost in millionths. Doing so again does nothing.
-
-        Args:
-            tokens_in: tokens of the question.
-            tokens_out: tokens of the answer.
-            model: what answered, when that is not what was asked.
-        """
-        if not self._held:
-            return 0
-        self._held = False
-        price = (self._limits.price(model) if model else None) or self._price
-        cost = price.micros(tokens_in, tokens_out)
-        for account in self._accounts:
-            account.tokens -= self.tokens
-            account.micros -= self.micros
-            used = account.used
-            used.requests += 1
-            used.tokens_in += tokens_in
-            used.tokens_out += tokens_out
-            used.micros += cost
-        self._limits.settled(self._accounts)
-        return cost
-
-
-def check_subject(subject: str) -> str:
-    """Return whom a budget is for: `user:ID`, `team:ID` or `key:ID`.
-
-    Raises:
-        Invalid: `usage.invalid`, or `<noun>.invalid_id`.
-    """
-    kind, _, name = subject.partition(":")
-    if kind == "key" and name.isascii() and name.replace("_", "").isalnum() and len(name) <= 64:  # noqa: PLR2004
-        return subject
-    if kind in {VolumeKind.USER, VolumeKind.TEAM}:
-        return str(VolumeRef.parse(subject))
-    raise Invalid("usage.invalid", f"{subject[:80]!r} names nobody.", hint="Write user:ID, team:ID or key:ID.")
-
-
-def check_month(month: str) -> str:
-    """Return a month, as in 2026-11.
-
-    Raises:
-        Invalid: `usage.invalid_month`.
-    """
-    year, _, number = month.partition("-")
-    if len(month) == 7 and year.isdigit() and number.isdigit() and 1 <= int(number) <= 12 and month.isascii():  # noqa: PLR2004
-        return month
-    raise Invalid("usage.invalid_month", f"{month[:20]!r} is no month.", hint="Write it as in 2026-11.")
-
-
-def _callers(actor: Actor) -> list[str]:
-    return [f"user:{actor.user_id}", f"key:{actor.key_id}"] if actor.key_id else [f"user:{actor.user_id}"]
-
-
-def _may_see(actor: Actor, subject: str) -> bool:
-    kind, _, name = subject.partition(":")
-    own = {"user": actor.user_id, "key": actor.key_id}.get(kind, "")
-    return (
-        actor.is_admin or (bool(own) and name == own) or (kind == "team" and actor.teams.get(name) is Role.TEAM_ADMIN)
-    )
-
-
-def _network(client: str) -> str:
-    """Return what is counted as one: an IPv4 address, and of IPv6 the first 64 bits, which one customer gets."""
-    if ":" not in client:
-        return client
-    head = client.partition("%")[0].split("::")[0].split(":")
-    return ":".join(head[:4])
-
-
-def _too_fast(subject: str, limit: int, wait: float, code: str = "limit.requests") -> RateLimited:
-    seconds = max(1, ceil(wait))
-    return RateLimited(
-        code,
-        f"More than {limit} requests a minute came from {subject}; the next one is possible in {seconds} s.",
-        hint="Wait, then go on more slowly.",
-        retry_after=seconds,
-        limit=limit,
-        remaining=0,
-        reset=now_ms() + round(wait * 1000),
-    )
-
-
-def _too_many(subject: str, limit: int) -> RateLimited:
-    return RateLimited(
-        "limit.streams",
-        f"{subject} has {limit} chats going on, which is as many as may be.",
-        hint="Wait until one of them ends.",
-        retry_after=SOON,
-        limit=limit,
-        remaining=0,
-        reset=now_ms() + SOON * 1000,
-    )
