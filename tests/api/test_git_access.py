@@ -361,3 +361,19 @@ def test_what_a_hidden_branch_holds_is_fetched_by_nobody_who_does_not_see_it(
         partial = git.clone(member, "partial", "--filter=blob:none", "--no-checkout")
         assert "policy" in git(partial, "cat-file", "-p", seen)
         assert git.run(partial, "cat-file", "-p", blob).returncode != 0
+
+
+def test_an_old_clone_does_not_bring_back_what_was_scrubbed(host: Host, git: Git) -> None:
+    url = host.url("users/scrubbing.git", "scrubbing")
+    clone, secret = git.clone(url, "scrubbing"), "sk-live-4242 of the harbour"
+    git.commit(clone, {"memory/plan.md": f"{secret}\n"})
+    git(clone, "push", "-q")
+    assert host.ask("scrubbing", "POST", "/skills/scrub", {"texts": [secret]})[0] == 200
+    assert "pull --rebase" in git.fails(clone, "push", "origin", "HEAD:main", "--force")
+    git(clone, "fetch", "-q")
+    git.run(clone, "reset", "-q", "--soft", "origin/main")
+    git.commit(clone, {"memory/other.md": "fine\n"})
+    said = git.fails(clone, "push", "-q", "origin", "HEAD:main")
+    assert "memory/plan.md: holds what was taken out of this volume's history" in said
+    fresh = git.clone(url, "fresh")
+    assert secret not in git(fresh, "log", "-p", "--all")

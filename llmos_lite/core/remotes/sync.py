@@ -16,6 +16,7 @@ from llmos_lite.core.proposals.branches import PREFIX
 from llmos_lite.core.skills.scan import Scanner
 from llmos_lite.engines.git_incoming import Incoming
 from llmos_lite.engines.git_peer import Aside, Peer
+from llmos_lite.engines.git_scrub import became
 from llmos_lite.errors import Conflict
 from llmos_lite.records.remotes import RemoteRecord
 from llmos_lite.volumes.access import PLATFORM, VolumeKind, VolumeRef
@@ -155,7 +156,8 @@ class _Look:
         return self._propose(aside, seen, changed)
 
     def _problems(self, incoming: Incoming, base: str, theirs: str) -> list[str]:
-        check = PushCheck(incoming, self._scanners, may_set_policy=self._row.trust)
+        scrubbed = became(self._gitdir)
+        check = PushCheck(incoming, self._scanners, may_set_policy=self._row.trust, scrubbed=scrubbed)
         return told(check.problems(base, theirs))
 
     def _pull(self, aside: Aside, seen: Outcome, changed: list[str]) -> Outcome:
