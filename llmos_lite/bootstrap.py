@@ -43,6 +43,7 @@ from llmos_lite.core.remotes.mirrors import Mirrors
 from llmos_lite.core.remotes.service import Remotes
 from llmos_lite.core.remotes.sync import Sync
 from llmos_lite.core.runs import Runs
+from llmos_lite.core.skills.history import SkillHistory
 from llmos_lite.core.skills.manager import SkillsManager
 from llmos_lite.core.skills.origins import SkillOrigins
 from llmos_lite.core.skills.scan import Scanner, scanners_from
@@ -130,6 +131,7 @@ class Services:
     audit: Audit
     limits: Limits
     skills: SkillService
+    versions: SkillHistory
     origins: SkillOrigins
     traces: TraceLog
     eraser: Eraser
@@ -311,6 +313,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
     archives = _archives(settings, volumes, catalog, traces)
     limits = _limits(settings, UsageRows(database), owner=journal is not None)
     audit = Audit(AuditRows(database), Checkpoints(volumes, signer))
+    skills = SkillService(volumes, manager, accounts, scanners)
     remote_rows = RemoteRows(database)
     mirrors = _mirrors(settings, remote_rows, volumes, proposals, scanners)
     eraser = Eraser(settings.data, volumes, catalog, traces, archives, mirrors=[mirrors])
@@ -332,7 +335,8 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
         invitations=Invitations(InvitationStore(database), accounts),
         limits=limits,
         audit=audit,
-        skills=SkillService(volumes, manager, accounts, scanners),
+        skills=skills,
+        versions=SkillHistory(skills, scanners),
         origins=SkillOrigins(volumes, catalog),
         traces=traces,
         eraser=eraser,

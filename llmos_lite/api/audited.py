@@ -62,6 +62,7 @@ ACTIONS: dict[str, Action] = {
     "PUT /skills/{skill_id}": Action("skill.update", "{volume}/{skill_id}", (">version",)),
     "PATCH /skills/{skill_id}": Action("skill.update", "{volume}/{skill_id}", (">version",)),
     "DELETE /skills/{skill_id}": Action("skill.delete", "{volume}/{skill_id}", (">commit",)),
+    "POST /skills/{skill_id}/restore": Action("skill.restore", "{volume}/{skill_id}", ("version", ">commit")),
     "POST /skills/promote": Action("skill.promote", "{skill_id}", ("team_id", "to", "from", "reason", ">status")),
     "POST /skills/install": Action("skill.install", "{volume}", (">total", "replace")),
     "POST /proposals/{proposal_id}/merge": Action(

@@ -31,6 +31,7 @@ from llmos_lite.api import (
     skills,
     traces,
     upkeep,
+    versions,
     volumes,
 )
 from llmos_lite.api.chat import OPENAPI as CHAT
@@ -42,6 +43,7 @@ from llmos_lite.errors import Invalid, LlmosError, NotFound
 
 MODULES = (
     skills,
+    versions,
     proposals,
     evolution,
     imports,

@@ -1,4 +1,4 @@
-"""Skills: list, search, read, create, change, delete, history, install, promote."""
+"""Skills: list, search, read, create, change, delete, install, promote."""
 
 from __future__ import annotations
 
@@ -51,6 +51,7 @@ _COMMIT = {
     "subject": "Create skill: My Skill",
     "body": "",
     "trailers": {},
+    "signed": True,
 }
 
 Id = Annotated[str, PathParameter(description="Id of the skill: lower-case letters, digits and single hyphens.")]
@@ -328,17 +329,6 @@ async def delete_skill(
     """Delete a skill; its history stays, and the answer is the commit that did it."""
     ref = VolumeRef.parse(volume) if volume else None
     return CommitOut.of(await services.skills.delete(actor, skill_id, volume=ref, expect=version or None))
-
-
-@router.get("/skills/{skill_id}/history", responses=answers({"items": [_COMMIT], "next_cursor": None, "total": 1}, 404))
-async def skill_history(
-    actor: SkillReader, services: Has, skill_id: Id, *, volume: Volume = "", limit: Limit = 50, cursor: Cursor = ""
-) -> Listing[CommitOut]:
-    """List the commits of a skill, newest first."""
-    seen = volume or (await services.skills.get(actor, skill_id, history=0)).skill.volume
-    ref = VolumeRef.parse(seen)
-    page = await services.views.history(actor, volume=ref, skill_id=skill_id, limit=limit, cursor=cursor)
-    return Listing(items=[CommitOut.of(item) for item in page.items], next_cursor=page.next_cursor, total=page.total)
 
 
 async def _shown(services: Has, view: SkillView) -> SkillOut:

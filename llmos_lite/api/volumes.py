@@ -36,6 +36,7 @@ _COMMIT = {
     "subject": "Create skill: my-skill",
     "body": "",
     "trailers": {"Skill-Op": "create"},
+    "signed": True,
 }
 
 Volume = Annotated[str, Query(max_length=80, description="`system`, `team:ID` or `user:ID`.")]
@@ -75,7 +76,7 @@ class StatsOut(BaseModel):
 
 
 class CommitOut(BaseModel):
-    """A commit; `time` is in ms since the epoch."""
+    """A commit; `time` is in ms since the epoch. Whether a signature holds, `llmos verify` tells."""
 
     commit: str
     parents: list[str]
@@ -85,6 +86,7 @@ class CommitOut(BaseModel):
     subject: str
     body: str
     trailers: dict[str, str]
+    signed: bool
 
     @classmethod
     def of(cls, commit: Commit) -> CommitOut:
@@ -98,6 +100,7 @@ class CommitOut(BaseModel):
             subject=commit.subject,
             body=commit.body,
             trailers=dict(commit.trailers),
+            signed=commit.signed,
         )
 
 

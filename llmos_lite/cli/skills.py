@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from llmos_lite.cli import scrub
+from llmos_lite.cli import versions
 from llmos_lite.cli.client import Json, Params, read_json, url
 from llmos_lite.cli.command import Session, command, group
 from llmos_lite.cli.output import one_line
@@ -21,7 +22,7 @@ Team = Annotated[str, typer.Option("--team", metavar="ID", help="In the context 
 
 def add(app: typer.Typer) -> None:
     """Add the commands."""
-    skills = group(app, "skills", "List, show, search and add skills.")
+    skills = group(app, "skills", "List, show, search and add skills; their versions.")
     scrub.add_to(skills)
 
     @command(skills, "list")
@@ -68,6 +69,8 @@ def add(app: typer.Typer) -> None:
         session.out.show(done, lambda: session.out.table(["SKILL", "STATUS", ""], rows, "No skill was found there."))
         refused = not done or any(item.get("status") == "refused" for item in done)
         return Conflict.exit_code if refused else 0
+
+    versions.add(skills)
 
 
 def _list(session: Session, params: dict[str, str], limit: int) -> None:
