@@ -12,10 +12,14 @@ from urllib.parse import unquote, urlsplit
 
 @dataclass
 class Answer:
-    """What a request got: status, headers (lower case) and body, in the pieces that were sent."""
+    """What a request got: status, headers (lower case) and body, in the pieces that were sent.
+
+    `raw` has every header, also those of one name.
+    """
 
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
+    raw: list[tuple[str, str]] = field(default_factory=list)
     pieces: list[bytes] = field(default_factory=list)
 
     @property
@@ -79,7 +83,8 @@ class Client:
         async def send(message: Mapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 answer.status = message["status"]
-                answer.headers = {name.decode().lower(): value.decode() for name, value in message["headers"]}
+                answer.raw = [(name.decode().lower(), value.decode()) for name, value in message["headers"]]
+                answer.headers = dict(answer.raw)
             else:
                 answer.pieces.append(message.get("body", b""))
                 if not message.get("more_body"):

@@ -57,7 +57,7 @@ async def sign_in(request: Request) -> Response:
     try:
         account = await services.entrance.by_link(request.query_params.get("token", ""))
     except Unauthenticated as error:
-        return page(services, _error(error) + sign_in_form(services), status=401)
+        return page(services, error_section(error) + sign_in_form(services), status=401)
     return await signed_in(request, account, "link")
 
 
@@ -74,7 +74,7 @@ async def sign_in_by_form(request: Request) -> Response:
         where = where_of(request.scope)
         account = await services.entrance.by_password(fields.get("user", ""), fields.get("password", ""), where)
     except (Unauthenticated, RateLimited) as error:
-        return page(services, _error(error) + sign_in_form(services), status=error.status)
+        return page(services, error_section(error) + sign_in_form(services), status=error.status)
     return await signed_in(request, account, "password")
 
 
@@ -99,7 +99,7 @@ async def try_chat(request: Request) -> Response:
         result = await services.chat.chat(actor, ChatInput(message=message))
     except LlmosError as error:
         return page(
-            services, _error(error) + await _overview(services, actor, message), _nav(actor), status=error.status
+            services, error_section(error) + await _overview(services, actor, message), _nav(actor), status=error.status
         )
     used = ", ".join(f"{skill.name} ({skill.volume})" for skill in result.skills_used) or "none"
     link = f' · <a href="/traces/{escape(result.trace_id)}">trace</a>' if result.trace_id else " · not recorded"
@@ -165,7 +165,8 @@ def _whole(actor: Actor) -> Actor:
     return actor
 
 
-def _error(error: LlmosError) -> str:
+def error_section(error: LlmosError) -> str:
+    """Return an error as a part of a page."""
     return f'<section class="error"><h2>{escape(error.message)}</h2><p class="soft">{escape(error.hint)}</p></section>'
 
 

@@ -27,6 +27,7 @@ from llmos_lite.api import (
     remotes,
     runs,
     scrub,
+    sign_in,
     signing,
     skills,
     traces,
@@ -59,9 +60,12 @@ MODULES = (
     runs,
     upkeep,
     maintenance,
+    sign_in,
     signing,
     scrub,
 )
+
+PAGES = (*home.ROUTES, *sign_in.ROUTES)
 
 NOT_JSON = Invalid("request.not_json", "The body of the request is not JSON.", hint="Send a JSON object.")
 
@@ -95,7 +99,7 @@ def build(services: Services | None = None) -> FastAPI:
     app.state.services = services
     for module in MODULES:
         app.include_router(module.router)
-    app.router.routes.extend(home.ROUTES)
+    app.router.routes.extend(PAGES)
     return app
 
 
@@ -128,7 +132,7 @@ def _methods(request: Request) -> set[str]:
 
 def all_routes() -> list[BaseRoute]:
     """Return every route of the app but the hot ones."""
-    return [*(route for module in MODULES for route in module.router.routes), *home.ROUTES]
+    return [*(route for module in MODULES for route in module.router.routes), *PAGES]
 
 
 async def _validation(request: Request, error: Exception) -> Response:
