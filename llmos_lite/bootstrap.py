@@ -315,7 +315,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
     audit = Audit(AuditRows(database), Checkpoints(volumes, signer))
     skills = SkillService(volumes, manager, accounts, scanners)
     remote_rows = RemoteRows(database)
-    mirrors = _mirrors(settings, remote_rows, volumes, proposals, scanners)
+    mirrors = _mirrors(settings, remote_rows, volumes, proposals, scanners, serve=serve)
     eraser = Eraser(settings.data, volumes, catalog, traces, archives, mirrors=[mirrors])
     services = Services(
         settings=settings,
@@ -383,10 +383,12 @@ def _mirrors(
     volumes: VolumeManager,
     proposals: Proposals,
     scanners: Mapping[str, Scanner],
+    *,
+    serve: bool,
 ) -> Mirrors:
     reach = Reach(settings.data, settings.allow_private_urls, settings.remote_folder)
     dialer = Dialer(reach, Seals(settings.data / "keys"), Children(), lambda name: os.environ.get(name, ""))
-    return Mirrors(rows, volumes, proposals, dialer, Sync(volumes, scanners, settings.max_push))
+    return Mirrors(rows, volumes, proposals, dialer, Sync(volumes, scanners, settings.max_push), background=serve)
 
 
 def _tokens(settings: Settings) -> Tokens:

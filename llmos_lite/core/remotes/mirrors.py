@@ -62,6 +62,7 @@ class Mirrors:
         proposals: keeps what waits for a review.
         dialer: knows how a remote is reached.
         sync: looks at remotes of skills.
+        background: whether to look by itself; a command that uses the folder for a moment leaves it to the server.
         clock: the time in milliseconds.
     """
 
@@ -73,10 +74,12 @@ class Mirrors:
         dialer: Dialer,
         sync: Sync,
         *,
+        background: bool = True,
         clock: Callable[[], int] = now_ms,
     ) -> None:
         self._rows, self._volumes, self._proposals = rows, volumes, proposals
         self.dialer, self._sync, self._traces, self._clock = dialer, sync, TraceMirror(volumes), clock
+        self._background = background
         self._known: dict[str, RemoteRecord] = {}
         self._refs: dict[tuple[str, bool], Refs] = {}
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -92,7 +95,8 @@ class Mirrors:
 
     def start(self) -> None:
         """Begin to look."""
-        self._loop = asyncio.create_task(self._run(), name="remotes")
+        if self._background:
+            self._loop = asyncio.create_task(self._run(), name="remotes")
 
     async def stop(self) -> None:
         """End at once: what goes on is broken off, and done again after the next start."""

@@ -193,6 +193,7 @@ async def test_it_runs_in_the_background(
 ) -> None:
     monkeypatch.setattr(module, "PERIOD", 0.02)
     monkeypatch.setattr(module, "COALESCE", 0)
+    services.mirrors._background = True
     services.mirrors.start()
     await added(services, f"file://{disk}")
     await until(services, "ok")
@@ -200,6 +201,11 @@ async def test_it_runs_in_the_background(
     async with asyncio.timeout(60):
         while git(disk, "rev-parse", "main") != made.oid:  # noqa: ASYNC110 - nothing tells when a push has ended
             await asyncio.sleep(0.02)
+
+
+async def test_a_command_leaves_it_to_the_server(services: Services) -> None:
+    services.mirrors.start()
+    assert services.mirrors._loop is None
 
 
 async def test_a_broken_look_does_not_end_it(
@@ -216,6 +222,7 @@ async def test_a_broken_look_does_not_end_it(
         return await look()
 
     monkeypatch.setattr(services.mirrors, "look", once)
+    services.mirrors._background = True
     services.mirrors.start()
     await added(services, f"file://{disk}")
     await until(services, "ok")
