@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from llmos_lite.cli import scrub
-from llmos_lite.cli import versions
+from llmos_lite.cli import scrub, versions
 from llmos_lite.cli.client import Json, Params, read_json, url
 from llmos_lite.cli.command import Session, command, group
 from llmos_lite.cli.output import one_line
