@@ -75,7 +75,7 @@ class Acceptance(Body):
 
     model_config = Body.model_config | {"json_schema_extra": {"examples": [{"token": _SHOWN, "user_id": "bob"}]}}
     token: str = Field(max_length=200)
-    user_id: str = Field("", max_length=64, description="Not needed with a credential of your own.")
+    user_id: str = Field("", max_length=64, description="Of somebody new; empty to join as who you are.")
     name: str = Field("", max_length=200)
 
 
@@ -129,7 +129,7 @@ async def revoke_invitation(actor: Steward, services: Has, invitation_id: Id) ->
     responses=answers({"user": USER, "team_id": "sre", "key": "llmos_0123abcd_" + "5f" * 32}, 404, 409, status=201),
 )
 async def accept_invitation(actor: Visitor, services: Has, body: Acceptance) -> AcceptedOut:
-    """Take an invitation: without a credential as somebody new, with one as who you are."""
+    """Take an invitation: as somebody new with the id that you choose, or with your credential as who you are."""
     done = await services.invitations.accept(body.token, user_id=body.user_id, name=body.name, actor=actor)
     return AcceptedOut(user=UserOut.of(done.account), team_id=done.team_id, key=done.key)
 

@@ -15,10 +15,12 @@ import typer
 from llmos_lite import __version__
 from llmos_lite.cli import (
     admin,
+    api_keys,
     audit,
     chat,
     evolve,
     import_,
+    invitations,
     people,
     promote,
     proposals,
@@ -56,6 +58,8 @@ for noun in (
     import_,
     remotes,
     people,
+    api_keys,
+    invitations,
     stats,
     usage,
     verify,

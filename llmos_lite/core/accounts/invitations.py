@@ -114,7 +114,7 @@ class Invitations:
             raise Conflict("invitation.spent", "This invitation was accepted or ended before.")
 
     async def accept(self, token: str, *, user_id: str = "", name: str = "", actor: Actor | None = None) -> Accepted:
-        """Take an invitation: as somebody new who chooses an id, or as `actor`, who has an account.
+        """Take an invitation: as somebody new who chooses an id, or else as `actor`, who has an account.
 
         Raises:
             NotFound: `invitation.unknown`, for a token that never held, was used or ended, or is too old.
@@ -137,7 +137,7 @@ class Invitations:
         return Accepted(await self._accounts.account(account.user_id), found.team_id, secret)
 
     async def _person(self, actor: Actor | None, user_id: str, name: str) -> tuple[Account, str, ApiKey | None]:
-        if actor is not None:
+        if actor is not None and not user_id:
             if actor.delegated or actor.service is not None:
                 raise refused_delegate()
             return await self._accounts.account(actor.user_id), "", None

@@ -1,0 +1,77 @@
+"""Keys, invitations, people and teams by the terminal, on a data folder without a server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmos_lite.cli.main import run
+
+Command = Callable[..., str]
+
+
+@pytest.fixture
+def llmos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    for name in ("LLMOS_URL", "LLMOS_KEY", "LLMOS_USER"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LLMOS_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("LLMOS_LLM_PROVIDER", "offline")
+
+    def command(*arguments: str, code: int = 0) -> str:
+        capsys.readouterr()
+        found = run(list(arguments))
+        said = capsys.readouterr()
+        assert (found, "Traceback" in said.err) == (code, False), said.err
+        return said.out if code == 0 else said.err
+
+    return command
+
+
+@pytest.fixture
+def ask(llmos: Command) -> Callable[..., Any]:
+    return lambda *arguments: json.loads(llmos(*arguments, "--json"))
+
+
+def test_keys_are_made_listed_and_ended(llmos: Command, ask: Callable[..., Any]) -> None:
+    secret = llmos("api-keys", "create", "Build", "--scope", "git", "--scope", "skills:read", "--user", "bob").strip()
+    assert secret.startswith("llmos_")
+    key_id = secret.split("_")[1]
+    (listed,) = ask("api-keys", "list", "--user", "bob")
+    assert (listed["key_id"], listed["scopes"], listed["expires"]) == (key_id, ["git", "skills:read"], None)
+    assert key_id in llmos("api-keys", "list", "--of", "*")
+    assert "does not work any more" in llmos("api-keys", "revoke", key_id)
+    assert "revoked" in llmos("api-keys", "list", "--of", "bob")
+    assert "no key 'ffffffff'" in llmos("api-keys", "revoke", "ffffffff", code=4)
+    assert "--scope" in llmos("api-keys", "create", "Nothing", code=2)
+
+
+def test_people_are_invited_changed_and_shut_out(llmos: Command, ask: Callable[..., Any]) -> None:
+    llmos("teams", "add", "sre")
+    link = llmos("invitations", "create", "--team", "sre", "--role", "team_admin", "--name", "Bob").strip()
+    token = link.partition("token=")[2]
+    assert "open" in llmos("invitations", "list", "--team", "sre")
+    assert "You are in as bob. Your key: llmos_" in llmos("invitations", "accept", token, "--id", "bob")
+    assert "does not hold" in llmos("invitations", "accept", token, "--id", "carol", code=4)
+    assert "accepted by bob" in llmos("invitations", "list")
+    spare = ask("invitations", "create", "--team", "sre")["invitation_id"]
+    assert "does not work any more" in llmos("invitations", "revoke", spare)
+    assert ask("users", "change", "bob", "--email", " Bob@Example.org ")["email"] == "bob@example.org"
+    assert "knows bob as 42" in llmos("users", "identify", "bob", "openwebui", "42")
+    assert "deactivated" in llmos("users", "deactivate", "bob")
+    assert "is deactivated" in llmos("skills", "list", "--user", "bob", code=3)
+    assert "active" in llmos("users", "activate", "bob")
+    assert {one["user_id"] for one in ask("users", "list", "--service")} == {"sre-cron"}
+
+
+def test_teams_are_renamed_deleted_and_brought_back(llmos: Command, ask: Callable[..., Any]) -> None:
+    llmos("teams", "add", "sre")
+    llmos("members", "add", "sre", "bob")
+    assert ask("teams", "rename", "sre", "Reliability")["name"] == "Reliability"
+    assert "Its volume stays" in llmos("teams", "delete", "sre")
+    assert ask("teams", "list") == []
+    assert "already, or there was one" in llmos("teams", "add", "sre", code=5)
+    assert ask("teams", "restore", "sre")["members"] == 0
