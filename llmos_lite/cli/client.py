@@ -1,15 +1,16 @@
 """The one seam of the terminal: every command speaks the HTTP API, to a server or to the app in this process.
 
 connect(where, env) -> Client
-    a server that `--url` or LLMOS_URL names
+    a server that `--url` or LLMOS_URL names, with `--key`, LLMOS_KEY or the sign-in of `llmos login`
     | the server that holds the data folder (its address is in <data>/lock, its key in <data>/admin.key)
     | the data folder itself, through the same app, in this process
+    | without a folder, the server that was signed in to last
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,15 +90,14 @@ class Client:
 
     Args:
         transport: carries the requests.
-        key: credential.
+        key: credential, or what gives one that holds for a while.
         user: whom to act as; empty for whomever the key belongs to.
     """
 
-    def __init__(self, transport: Transport, key: str = "", user: str = "") -> None:
+    def __init__(self, transport: Transport, key: str | Callable[[], str] = "", user: str = "") -> None:
         self.transport = transport
-        self._headers = {"authorization": f"Bearer {key}"} if key else {}
-        if user:
-            self._headers["x-llmos-user"] = user
+        self._key = key
+        self._headers = {"x-llmos-user": user} if user else {}
 
     def send(
         self,
@@ -124,7 +124,9 @@ class Client:
         Raises:
             LlmosError: what the server answered, as the error that it was there.
         """
-        headers = {**self._headers, "accept": f"{accept}, application/problem+json"}
+        key = self._key if isinstance(self._key, str) else self._key()
+        own = {"authorization": f"Bearer {key}"} if key else {}
+        headers = {**own, **self._headers, "accept": f"{accept}, application/problem+json"}
         if body is not None:
             headers["content-type"] = content_type
         given = {key: _text(value) for key, value in (params or {}).items() if value not in {None, "", False}}
@@ -266,22 +268,36 @@ def _connect(where: Where, env: Mapping[str, str]) -> Client:
     user = where.user or env.get("LLMOS_USER", "")
     address = where.url or ("" if where.data else env.get("LLMOS_URL", ""))
     if address:
-        return _remote(address, where.key or env.get("LLMOS_KEY", ""), user)
+        return _signed_in(address, where.key or env.get("LLMOS_KEY", ""), user, env)
     named = where.data or env.get("LLMOS_DATA", "")
     data = Path(named or "data").absolute()
     by = holder(data)
     if by is not None:
         return _remote(_address(data, by), where.key or env.get("LLMOS_KEY", "") or _admin_key(data, by), user)
     if not named and not data.is_dir():
+        from llmos_lite.cli.signed_in import Places  # noqa: PLC0415 - as below
+
+        if address := Places(env).default():
+            return _signed_in(address, where.key or env.get("LLMOS_KEY", ""), user, env)
         raise NotFound(
             "data.missing",
             "There is no data folder here, and no server was named.",
-            hint="Set LLMOS_URL (and LLMOS_KEY) for a server, or name a folder with --data.",
+            hint="`llmos login URL` signs you in to a server; --data names a folder.",
         )
     from llmos_lite.cli.local import open_folder  # noqa: PLC0415 - loads the whole platform
 
     transport = open_folder(data, env)
     return Client(transport, _read_key(data), user)
+
+
+def _signed_in(address: str, key: str, user: str, env: Mapping[str, str]) -> Client:
+    """Return a client of a server with the key that was named, or else with this person's sign-in."""
+    from llmos_lite.cli.signed_in import Places  # noqa: PLC0415 - it builds on this file
+
+    client, places = _remote(address, key, user), Places(env)
+    if key or not places.knows(address):
+        return client
+    return Client(client.transport, lambda: places.token(address, client.transport), user)
 
 
 def _remote(address: str, key: str, user: str) -> Client:

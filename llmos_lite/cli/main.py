@@ -21,6 +21,7 @@ from llmos_lite.cli import (
     evolve,
     import_,
     invitations,
+    login,
     people,
     promote,
     proposals,
@@ -49,6 +50,7 @@ app = typer.Typer(
 )
 for noun in (
     serve,
+    login,
     chat,
     skills,
     traces,
