@@ -1,7 +1,7 @@
 """Checkpoints: the head of the chain, signed by the platform and committed into the system volume.
 
 They lie in the branch `audit` of what is noted about the system volume (`refs/llmos/audit`), which no clone sees.
-Whoever changes rows would have to forge these commits, too; backups and mirrors carry them.
+Whoever changes rows would have to forge these commits, too; backups carry them.
 """
 
 from __future__ import annotations

@@ -13,12 +13,21 @@ from sqlalchemy.exc import IntegrityError
 
 from llmos_lite.core.accounts.permissions import Actor, Role
 from llmos_lite.core.audit import Audit, Caller
-from llmos_lite.core.audit.chain import GENESIS, MOST_FACTS, digest
+from llmos_lite.core.audit.chain import GENESIS, MOST_FACTS, Draft, digest
 from llmos_lite.core.audit.checkpoints import Checkpoint
+from llmos_lite.core.audit.floods import MOST, Floods
+from llmos_lite.core.git.pushing import TO_MAIN, Pushes
+from llmos_lite.core.git.repositories import Repository
+from llmos_lite.engines.git import Author
+from llmos_lite.engines.git_hooks import Arrival, Update
 from llmos_lite.errors import Forbidden, Invalid, LlmosError, StorageFailed
 from llmos_lite.records.audit import AuditFilter, AuditRecord
+from llmos_lite.volumes.access import PLATFORM, VolumeRef
+from llmos_lite.volumes.receiving import gitdir_of
 
 BOB = Actor("bob", teams={"sre": Role.USER}, credential="key:4d5e6f70", key_id="4d5e6f70", client="192.0.2.9")
+
+REF = VolumeRef.user("bob")
 
 
 async def seen(room: Room, viewer: Actor, **wanted: object) -> list[AuditRecord]:
@@ -209,3 +218,42 @@ async def test_an_end_on_a_full_disk_is_logged(
     assert "could not be brought to its end: The disk is full." in caplog.text
     with pytest.raises(LlmosError):
         await room.audit.checkpoint()
+
+
+async def test_a_push_is_recorded_ref_by_ref_and_so_is_one_that_is_refused(room: Room) -> None:
+    room.volumes.create(REF)
+    store = room.volumes.open(PLATFORM, REF, write=True).store
+    old = store.create_branch("aside")
+    new = store.commit({"memory/x.md": b"X"}, "X", Author("bob", "bob@localhost"), branch="aside").oid
+    repository = Repository(REF, gitdir_of(room.volumes, REF), ("refs/heads",), writable=True)
+    push = Pushes(room.volumes, None, {}, room.audit).by(BOB, repository)  # type: ignore[arg-type]
+    arrival = Arrival(None, (Update(TO_MAIN, old, new),))
+    assert await push.check(arrival) == []
+    await push.apply(arrival)
+    moved = (await room.all())[-1]
+    assert (moved.action, moved.target, moved.result, moved.actor) == ("git.push", "user:bob", "ok", "bob")
+    assert json.loads(moved.detail) == {"ref": TO_MAIN, "old": old, "new": new}
+    await push.apply(arrival)
+    again = (await room.all())[-1]
+    assert (again.result, again.code) == ("refused", "volume.moved")
+    assert await push.check(Arrival(None, (Update("refs/heads/other", "", new),)))
+    refused = (await room.all())[-1]
+    assert (refused.result, refused.code) == ("refused", "push.refused")
+    assert "only main takes a push" in json.loads(refused.detail)["why"]
+    await room.sql("ALTER TABLE audit RENAME TO away")
+    assert await push.check(Arrival(None, (Update("refs/heads/third", "", new),)))
+
+
+def test_more_kinds_of_refusals_than_can_be_told_apart_are_counted_together() -> None:
+    now = 0.0
+    floods = Floods(lambda: now)
+    drafts = [
+        Draft(time=number, action="a.b", client=f"10.0.0.{number}", target="team:sre", result="refused")
+        for number in range(200)
+    ]
+    first = [written for draft in drafts for written in floods.take(draft)]
+    assert len(first) == MOST + 1
+    assert (first[-1].client, first[-1].target, first[-1].action) == ("", "", "a.b")
+    now = 61.0
+    (counted,) = floods.take(drafts[0])[:1]
+    assert counted.detail == {"times": str(200 - MOST - 1)}
