@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from llmos_lite.api.deps import Body, Cursor, Has, Limit, Listing, Paragraph, SkillReader, SkillWriter
 from llmos_lite.api.openapi import answers
-from llmos_lite.core.proposals.events import Kind
+from llmos_lite.core.proposals.events import VERDICTS, Kind
 from llmos_lite.core.proposals.resolving import Resolution
 from llmos_lite.core.proposals.service import ProposalView
 from llmos_lite.volumes.access import VolumeRef, check_id
@@ -74,6 +74,7 @@ _MERGED = _WHOLE | {
     "may": ["comment"],
 }
 
+SAID = VERDICTS | {Kind.COMMENTED}
 LONGEST_TEXT = 20_000
 """Characters of a text that are looked at; `core` says how many it keeps."""
 
@@ -218,7 +219,7 @@ def _timeline(view: ProposalView) -> list[EventOut]:
             commit=event.commit or event.head,
             approved_by=list(event.approved_by),
             digest=event.digest,
-            outdated=event.digest not in {"", view.digest},
+            outdated=event.kind in SAID and event.digest != view.digest,
             erased=event.erased,
         )
         for event in view.events

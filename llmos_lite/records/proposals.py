@@ -82,14 +82,23 @@ class ProposalRows:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def put(self, proposal: ProposalRecord, *, rebuild: bool = False) -> None:
-        """Insert or update one proposal; a row that knows of more events stays as it is, unless this is a rebuild."""
+    async def put(self, proposal: ProposalRecord) -> None:
+        """Insert or update one proposal; a row that knows of more events stays as it is."""
         known = select(TABLE.c.events).where(TABLE.c.proposal_id == proposal.proposal_id).with_for_update()
         async with self._database.session() as session:
             events = (await session.execute(known)).scalar_one_or_none()
-            if rebuild or events is None or events <= proposal.events:
+            if events is None or events <= proposal.events:
                 statement = self._database.upsert(TABLE, ["proposal_id"])
                 await session.execute(statement, [msgspec.structs.asdict(proposal)])
+
+    async def rebuild(self, proposals: Sequence[ProposalRecord]) -> None:
+        """Make rows what Git says, whatever they say now."""
+        statement = self._database.upsert(TABLE, ["proposal_id"])
+        for start in range(0, len(proposals), CHUNK):
+            async with self._database.session() as session:
+                await session.execute(
+                    statement, [msgspec.structs.asdict(one) for one in proposals[start : start + CHUNK]]
+                )
 
     async def get(self, proposal_id: str) -> ProposalRecord | None:
         """Return one proposal."""

@@ -254,8 +254,7 @@ class Proposals:
             found = await asyncio.to_thread(self._records, ref)
         except LlmosError:
             return 0
-        for row in found:
-            await self._rows.put(row, rebuild=True)
+        await self._rows.rebuild(found)
         await self._rows.remove(known - {row.proposal_id for row in found})
         return len(found)
 
@@ -302,8 +301,7 @@ class Proposals:
         count = 0
         for ref in await asyncio.to_thread(self._volumes.refs):
             changed = await asyncio.to_thread(forget_comments, self._volumes, ref, user_id)
-            for row in changed.rows:
-                await self._rows.put(row, rebuild=True)
+            await self._rows.rebuild(changed.rows)
             count += changed.events
         return count
 
