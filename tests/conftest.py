@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from asgi_client import Client
+from fork_server import ForkServer
 
 from llmos_lite.settings import Settings
 
@@ -51,6 +52,14 @@ def fresh_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     thread.start()
     thread.join()
     return data
+
+
+@pytest.fixture(scope="session")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
+    """Runs code in processes of their own, quickly."""
+    server = ForkServer(tmp_path_factory.mktemp("forks"))
+    yield server
+    server.close()
 
 
 @pytest.fixture

@@ -1,8 +1,4 @@
-"""Kills an instance at the n-th call that reaches its files: a surer moment than any timer, and a cheaper one.
-
-As a program it is a server: it loads what is slow once, then forks for each line of standard input a child that does a
-piece of work and dies on its way. `KillServer` speaks to it.
-"""
+"""Kills an instance at the n-th call that reaches its files: a surer moment than any timer, and a cheaper one."""
 
 from __future__ import annotations
 
@@ -12,17 +8,16 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from asgi_client import Client
+    from fork_server import ForkServer
 
     from llmos_lite.bootstrap import Services
 
-ROOT = Path(__file__).parents[1]
 DEADLY = (
     "write",
     "pwrite",
@@ -263,57 +258,14 @@ def child(job: dict[str, Any]) -> None:
     ack("calls", killer.calls)
 
 
-def serve() -> None:
-    import llmos_lite.api.app  # noqa: PLC0415 - loaded once, for all children
-    import llmos_lite.bootstrap  # noqa: F401, PLC0415
-
-    print("ready", flush=True)  # noqa: T201 - it is spoken to
-    for line in sys.stdin:
-        pid = os.fork()
-        if pid == 0:
-            code = 1
-            try:
-                child(json.loads(line))
-                code = 0
-            finally:
-                sys.stderr.flush()
-                os._exit(code)
-        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)  # noqa: T201
-
-
 # In the test
 
 
-class KillServer:
-    """Does work in processes that end early."""
-
-    def __init__(self) -> None:
-        env = {name: value for name, value in os.environ.items() if not name.startswith(("COVERAGE", "COV_", "LLMOS"))}
-        env["PYTHONPATH"] = f"{ROOT}:{ROOT / 'tests'}"
-        self._process = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env, cwd=ROOT
-        )
-        assert self._hear() == "ready"
-
-    def do(self, work: str, data: Path, *, at: int = 0, prepare: bool = False) -> list[list[Any]]:
-        """Do work on a data folder until it is killed; return what was acknowledged."""
-        acks = data.with_name("acks")
-        acks.unlink(missing_ok=True)
-        job = {"work": work, "data": str(data), "acks": str(acks), "at": at, "prepare": prepare}
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(job) + "\n")
-        self._process.stdin.flush()
-        code = self._hear()
-        assert code == ("-9" if at else "0"), code
-        return [json.loads(line) for line in acks.read_text().splitlines()]
-
-    def close(self) -> None:
-        self._process.communicate()
-
-    def _hear(self) -> str:
-        assert self._process.stdout is not None
-        return self._process.stdout.readline().strip()
-
-
-if __name__ == "__main__":
-    serve()
+def kill(forks: ForkServer, work: str, data: Path, *, at: int = 0, prepare: bool = False) -> list[list[Any]]:
+    """Do work on a data folder until the process is killed; return what was acknowledged."""
+    acks = data.with_name("acks")
+    acks.unlink(missing_ok=True)
+    job = {"work": work, "data": str(data), "acks": str(acks), "at": at, "prepare": prepare}
+    ended = forks.run(f"import kill_points; kill_points.child({job!r})")
+    assert ended.code == (-9 if at else 0), ended
+    return [json.loads(line) for line in acks.read_text().splitlines()]

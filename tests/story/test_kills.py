@@ -6,14 +6,14 @@ import random
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pygit2
 import pytest
 from asgi_client import Client
-from kill_points import EDITS, WORK, KillServer, ok, skill
+from fork_server import ForkServer
+from kill_points import EDITS, WORK, kill, ok, skill
 
 from llmos_lite.api.app import create_app
 from llmos_lite.bootstrap import Services, open_services
@@ -23,13 +23,6 @@ from llmos_lite.volumes.access import PLATFORM, VolumeRef
 
 MINE, SRE = VolumeRef.user("alice"), VolumeRef.team("sre")
 Acks = list[list[Any]]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[KillServer]:
-    server = KillServer()
-    yield server
-    server.close()
 
 
 async def all_is_there(data: Path, before: Acks, acks: Acks) -> None:
@@ -141,19 +134,19 @@ def nobody_invented(services: Services) -> None:
         assert not list((root / ".git").rglob("*[!s].lock"))
 
 
-async def kills(server: KillServer, place: Path, work: str, count: int, seed: int) -> int:
+async def kills(forks: ForkServer, place: Path, work: str, count: int, seed: int) -> int:
     """Kill at moments spread over the whole of the work."""
     prepared = place / "prepared" / "data"
     prepared.parent.mkdir()
-    before = server.do(work, prepared, prepare=True)[:-1]
+    before = kill(forks, work, prepared, prepare=True)[:-1]
     shutil.copytree(prepared, place / "whole", symlinks=True)
-    calls = int(server.do(work, place / "whole")[-1][1])
+    calls = int(kill(forks, work, place / "whole")[-1][1])
     chance = random.Random(seed)  # noqa: S311 - chance, not secrets
     for number in range(count):
         at = 1 + (number * calls + chance.randrange(calls)) // count
         data = place / f"killed-{at}" / "data"
         shutil.copytree(prepared, data, symlinks=True)
-        acks = server.do(work, data, at=min(at, calls - 1))
+        acks = kill(forks, work, data, at=min(at, calls - 1))
         try:
             await all_is_there(data, before, acks)
         except BaseException as error:
@@ -164,11 +157,11 @@ async def kills(server: KillServer, place: Path, work: str, count: int, seed: in
 
 
 @pytest.mark.parametrize("work", WORK)
-async def test_a_kill_loses_nothing_and_invents_nothing(server: KillServer, tmp_path: Path, work: str) -> None:
-    await kills(server, tmp_path, work, 3, 1)
+async def test_a_kill_loses_nothing_and_invents_nothing(forks: ForkServer, tmp_path: Path, work: str) -> None:
+    await kills(forks, tmp_path, work, 3, 1)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("work", WORK)
-async def test_thirty_kills_lose_nothing_and_invent_nothing(server: KillServer, tmp_path: Path, work: str) -> None:
-    assert await kills(server, tmp_path, work, 30, 2) == 30
+async def test_thirty_kills_lose_nothing_and_invent_nothing(forks: ForkServer, tmp_path: Path, work: str) -> None:
+    assert await kills(forks, tmp_path, work, 30, 2) == 30

@@ -6,12 +6,12 @@ import asyncio
 import json
 import lzma
 import subprocess
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from erasing import MARKER, MINE, Erasing, gone, record, secret
+from fork_server import ForkServer
 from planted import fsck, objects_of, traces_of
 from trace_instance import ADMIN, ALICE, BOB, NOV, SRE, trace
 
@@ -308,16 +308,16 @@ asyncio.run(main())
     "after", [pytest.param(False, id="before", marks=pytest.mark.soak), pytest.param(True, id="after")]
 )
 @pytest.mark.parametrize(("step", "times"), [*((step, 1) for step in STEPS), ("put", 2), ("remove", 2)])
-async def test_kill_9_in_the_middle_loses_nothing(tmp_path: Path, step: str, *, after: bool, times: int) -> None:
+async def test_kill_9_in_the_middle_loses_nothing(
+    tmp_path: Path, forks: ForkServer, step: str, *, after: bool, times: int
+) -> None:
     data = tmp_path / "data"
     async with Erasing.opened(data) as instance:
         before = await filled(instance)
     here = Path(__file__).parent
     code = CRASH.format(paths=[str(here), str(here.parents[1])], data=str(data), step=step, after=after, times=times)
-    done = await asyncio.to_thread(
-        subprocess.run, [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
-    )
-    assert done.returncode == -9, done.stderr
+    ended = await asyncio.to_thread(forks.run, code)
+    assert ended.code == -9, ended.said
     async with Erasing.opened(data) as instance:
         await instance.archives.finish(MINE)
         await instance.archives.finish(VolumeRef.team("sre"))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import msgspec
 import pytest
 from erasing import MARKER, MINE, Erasing, gone, record, secret
+from fork_server import ForkServer
 from planted import traces_of
 from trace_instance import ADMIN, ALICE, BOB, EVE, NOV, SRE, trace
 
@@ -392,7 +391,9 @@ asyncio.run(main())
     "after", [pytest.param(False, id="before", marks=pytest.mark.soak), pytest.param(True, id="after")]
 )
 @pytest.mark.parametrize("step", STEPS)
-async def test_kill_9_in_the_middle_is_finished_at_the_next_start(tmp_path: Path, step: str, *, after: bool) -> None:
+async def test_kill_9_in_the_middle_is_finished_at_the_next_start(
+    tmp_path: Path, forks: ForkServer, step: str, *, after: bool
+) -> None:
     data = tmp_path / "data"
     async with Erasing.opened(data) as instance:
         await record(instance, secret(1), trace(2, "bob"), secret(40 * 1440))
@@ -402,10 +403,8 @@ async def test_kill_9_in_the_middle_is_finished_at_the_next_start(tmp_path: Path
     code = code.replace(
         "from test_erase import *", "from test_erase import *\nfrom llmos_lite.volumes.manager import VolumeManager"
     )
-    done = await asyncio.to_thread(
-        subprocess.run, [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
-    )
-    assert done.returncode == -9, done.stderr
+    ended = await asyncio.to_thread(forks.run, code)
+    assert ended.code == -9, ended.said
     async with Erasing.opened(data) as instance:
         noted = Erasures(data / "erasures").all()
         assert len(noted) == (0 if (step, after) in {("put", False), ("last", True)} else 1)
