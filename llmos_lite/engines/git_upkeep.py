@@ -32,6 +32,11 @@ _LONGEST = 3600.0
 _GRAPH_STEP = 10_000
 """Commits that a commit-graph takes in while writers wait: about 2 s."""
 
+_FACTOR = 2
+_SQUEEZED = 64 << 20
+"""Bytes of packs that are compressed anew while they are rolled up, 2 s: a fold packs quickly, this one well (a trace
+takes 1.02 instead of 1.14 of what zlib makes of 500). Larger ones are copied, since writers wait."""
+
 _DURABLE = ("-c", "core.fsync=all", "-c", "pack.threads=1", "-c", "gc.auto=0", "-c", "safe.directory=*")
 
 
@@ -83,7 +88,8 @@ def maintain(gitdir: Path, lock: RepositoryLock) -> Upkeep:
         before = count_packs(gitdir), _size(gitdir)
         _collect(gitdir)
         if before[0]:
-            _git(gitdir, lock, "repack", "-q", "-d", "-n", "--geometric=2", "--write-midx")
+            again = ["-F"] if _rolled(gitdir) <= _SQUEEZED else []
+            _git(gitdir, lock, "repack", "-q", "-d", "-n", f"--geometric={_FACTOR}", "--write-midx", *again)
     for tip in _graph_tips(gitdir, lock):
         with lock:
             _write_graph(gitdir, lock, tip)
@@ -119,6 +125,27 @@ def _write_graph(gitdir: Path, lock: RepositoryLock, tip: str) -> None:
     source = "--stdin-commits" if tip else "--reachable"
     words = ("commit-graph", "write", source, "--changed-paths", "--split", "--no-progress")
     _git(gitdir, lock, *words, given=f"{tip}\n" if tip else "")
+
+
+def _rolled(gitdir: Path) -> int:
+    """Return the bytes of the packs that a geometric repack would roll up: builtin/repack.c, `split_pack_geometry`."""
+    packs = sorted(_packs(gitdir))
+    split = len(packs) - 1
+    while split > 0 and packs[split][0] >= _FACTOR * packs[split - 1][0]:
+        split -= 1
+    split += split > 0
+    total = sum(count for count, _ in packs[:split])
+    while split < len(packs) and packs[split][0] < _FACTOR * total:
+        total += packs[split][0]
+        split += 1
+    return sum(size for _, size in packs[:split])
+
+
+def _packs(gitdir: Path) -> Iterator[tuple[int, int]]:
+    """Yield the number of objects and the bytes of each pack."""
+    for path in (gitdir / "objects" / "pack").glob("*.pack"):
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            yield int.from_bytes(file.read(12)[8:], "big"), path.stat().st_size
 
 
 def _git(gitdir: Path, lock: RepositoryLock, *words: str, given: str = "") -> str:

@@ -34,6 +34,10 @@ LARGEST = 256 << 10
 """Bytes of a SKILL.md that are compared."""
 
 
+MOST_AT_ONCE = 4096
+"""Commits that are asked for at once in the end."""
+
+
 class Place(NamedTuple):
     """Where one is in a history: the skill's id there, the commit to go on from, and the last one that was seen."""
 
@@ -71,7 +75,7 @@ def history(store: VolumeInterface, place: Place, step: int = 32, *, name: str =
     Args:
         store: of the volume.
         place: where to begin.
-        step: commits that are asked for at once.
+        step: commits that are asked for at once in the beginning.
         name: only changes of this file of its folder.
 
     Raises:
@@ -90,6 +94,7 @@ def history(store: VolumeInterface, place: Place, step: int = 32, *, name: str =
         else:
             if len(commits) <= step:
                 return
+        step = min(2 * step, MOST_AT_ONCE)  # each question walks from the beginning
 
 
 def _paths(skill_id: str, name: str) -> tuple[str, ...]:

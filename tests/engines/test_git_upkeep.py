@@ -307,3 +307,14 @@ def test_git_that_fails_or_hangs_is_told_of(store: LocalGitStore, monkeypatch: p
         store.upkeep()
     assert failed.value.code == "storage.upkeep"
     assert store.upkeep_due(), "it is tried again"
+
+
+def test_what_a_repack_rolls_up_is_known_before(store: LocalGitStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its bytes say whether it is compressed anew; the packs that are left alone are those that git leaves."""
+    for turn in range(12):
+        store.commit({f"e/{number}": b"%d" % turn * 9 for number in range(4 ** (turn % 4))}, f"{turn}", ALICE)
+        packs = {path: path.stat().st_size for path in (store.gitdir / "objects" / "pack").glob("*.pack")}
+        rolled = git_upkeep._rolled(store.gitdir)
+        monkeypatch.setattr(git_upkeep, "_SQUEEZED", 0 if turn % 2 else 1 << 30)
+        assert store.upkeep(always=True)
+        assert sum(size for path, size in packs.items() if not path.exists()) == rolled

@@ -95,7 +95,7 @@ class _Search:
         going = True
         while going:
             going = False
-            for change in history(self.store, place, name=self.name):
+            for change in history(self.store, place, 256, name=self.name):
                 name = self.name
                 self._take(change)
                 if not self.waiting or clock() > deadline:
