@@ -33,6 +33,17 @@ class Settings:
         default="",
     )
 
+    hosts: str = _setting(
+        "LLMOS_HOSTS",
+        "Further names under which it answers, comma-separated; `.example.org` for all below one, `*` for any.",
+        default="",
+    )
+    cors: str = _setting(
+        "LLMOS_CORS",
+        "Origins whose pages may use the API with a key of their own, as in `https://app.example.org`.",
+        default="",
+    )
+
     oidc_issuer: str = _setting(
         "LLMOS_OIDC_ISSUER",
         "Address of an OpenID provider to sign in through, exactly as it names itself; empty for none.",
@@ -100,6 +111,11 @@ class Settings:
         "LLMOS_FOLD_SECONDS", "... or when its oldest event is this old, in seconds.", default=5.0
     )
 
+    redact: str = _setting(
+        "LLMOS_REDACT",
+        "What is taken out of traces before they reach Git: `on` (all), `off`, or some of `secrets,personal`.",
+        default="on",
+    )
     retention_days: int = _setting(
         "LLMOS_RETENTION_DAYS", "Erase traces that are older than this many days; 0 keeps them.", default=0
     )

@@ -59,7 +59,7 @@ class Client:
     ) -> Answer:
         raw = content if content is not None else b"" if json_body is None else json.dumps(json_body).encode()
         pieces = [raw] if isinstance(raw, bytes) else list(raw)
-        sent = {"host": "testserver"} | self.headers | dict(headers or {})
+        sent = {"host": "localhost"} | self.headers | dict(headers or {})
         if json_body is not None:
             sent.setdefault("content-type", "application/json")
         if isinstance(raw, bytes) and raw:
@@ -108,6 +108,6 @@ def _scope(method: str, url: str, headers: Mapping[str, str]) -> dict[str, Any]:
         "root_path": "",
         "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
         "client": ("127.0.0.1", 1),
-        "server": ("testserver", 80),
+        "server": ("localhost", 80),
         "state": {},
     }

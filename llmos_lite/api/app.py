@@ -15,6 +15,7 @@ from llmos_lite.api.chat import ChatEndpoint
 from llmos_lite.api.errors import Asgi, MethodNotAllowed, Receive, Scope, Send
 from llmos_lite.api.git_http import PREFIX, GitEndpoint
 from llmos_lite.api.health import Health, Metrics, Ready
+from llmos_lite.api.hosts import Hosts, open_to
 from llmos_lite.api.middleware import Edge, wrap
 from llmos_lite.api.proxies import Proxies
 from llmos_lite.bootstrap import Services
@@ -56,9 +57,13 @@ class App:
         self._late: asyncio.Task[None] | None = None
         self.loaded = asyncio.Event()
         settings = services.settings
-        inner = wrap(self._answer, settings.middleware)
-        proxies = Proxies(settings.trusted_proxies)
-        self.edge = Edge(inner, max_body=settings.max_body, max_import=settings.max_import, proxies=proxies)
+        self.edge = Edge(
+            open_to(wrap(self._answer, settings.middleware), settings.cors),
+            max_body=settings.max_body,
+            max_import=settings.max_import,
+            proxies=Proxies(settings.trusted_proxies),
+            hosts=Hosts(settings.hosts, settings.public_url),
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection."""

@@ -13,6 +13,7 @@ import secrets
 from typing import cast
 
 from llmos_lite.api.errors import Asgi, Message, Receive, Scope, Send, explain, log_unexpected, send_problem
+from llmos_lite.api.hosts import Hosts
 from llmos_lite.api.proxies import Proxies
 from llmos_lite.errors import Invalid, TooLarge, Unavailable
 
@@ -24,6 +25,11 @@ DRAINED = 256 << 20
 DRAIN_SECONDS = 10
 """How much of a refused body is read and thrown away, and for how long: most clients listen only when they have sent
 everything, and would see a reset connection instead of the answer."""
+
+SILENCE = 60
+"""Seconds without a piece of a body after which nobody waits for the rest."""
+PROBED = "/health"
+"""Answers under any name: whoever looks after containers asks it under names of its own, and it tells nothing."""
 
 OWN_BOUNDS = "/git/"
 """Where a body is bounded by who reads it: git has to hear of a push that is too large in its own words."""
@@ -45,10 +51,13 @@ class Edge:
         max_body: largest body of a request, in bytes.
         max_import: largest body of an import, in bytes.
         proxies: those that say who the client is; None for none.
+        hosts: names under which it answers; None for any.
     """
 
-    def __init__(self, app: Asgi, *, max_body: int, max_import: int, proxies: Proxies | None = None) -> None:
-        self._app, self._max_body, self._proxies = app, max_body, proxies
+    def __init__(
+        self, app: Asgi, *, max_body: int, max_import: int, proxies: Proxies | None = None, hosts: Hosts | None = None
+    ) -> None:
+        self._app, self._max_body, self._proxies, self._hosts = app, max_body, proxies, hosts
         self._larger = {"/traces/import": max_import, "/skills/install": LARGE_SKILLS}
         self.stopping = False
 
@@ -61,6 +70,8 @@ class Edge:
         if scope["path"].startswith(OWN_BOUNDS):
             request.limit = 1 << 60
         try:
+            if self._hosts is not None and scope["path"] != PROBED:
+                self._hosts.check(scope)
             request.check_length()
             self.check_running()
             await self._app(scope, request.receive, request.send)
@@ -103,7 +114,11 @@ class _Request:
         return message
 
     async def _next(self) -> Message:
-        message = await self._receive()
+        try:
+            async with asyncio.timeout(SILENCE if self._more else None):
+                message = await self._receive()
+        except TimeoutError:
+            raise Invalid("request.slow", f"Nothing of the body came for {SILENCE} seconds.") from None
         self.read += len(message.get("body", b""))
         self._more = bool(message.get("more_body"))
         return message

@@ -118,9 +118,11 @@ async def _run(app: App, listener: socket.socket) -> None:
     """Answer requests until a signal comes, then finish those that are running."""
     import uvicorn  # noqa: PLC0415 - slow to load
 
+    from llmos_lite.api.patience import PatientProtocol  # noqa: PLC0415 - as above
+
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=PatientProtocol,
         ws="none",
         lifespan="on",
         log_config=None,

@@ -7,7 +7,7 @@ from asgi_client import Answer, Client
 
 from llmos_lite.bootstrap import Services
 
-HERE = {"Origin": "http://testserver"}
+HERE = {"Origin": "http://localhost"}
 
 
 async def form(client: Client, path: str, headers: dict[str, str], **fields: str) -> Answer:
@@ -69,11 +69,11 @@ async def test_signed_in_one_sees_what_there_is_and_can_chat(client: Client, ser
         ({}, False),
         ({"Origin": "http://evil.example"}, False),
         ({"Origin": "null"}, False),
-        ({"Origin": "http://testserver", "Sec-Fetch-Site": "cross-site"}, False),
-        ({"Origin": "http://testserver:81", "Sec-Fetch-Site": "same-site"}, False),
+        ({"Origin": "http://localhost", "Sec-Fetch-Site": "cross-site"}, False),
+        ({"Origin": "http://localhost:81", "Sec-Fetch-Site": "same-site"}, False),
         ({"Sec-Fetch-Site": "none"}, False),
         ({"Sec-Fetch-Site": "same-origin"}, True),
-        ({"Origin": "http://testserver"}, True),
+        ({"Origin": "http://localhost"}, True),
     ],
 )
 async def test_a_session_works_only_from_our_own_pages(

@@ -19,7 +19,7 @@ from llmos_lite.core.accounts import passwords
 from llmos_lite.core.accounts.permissions import Role
 from llmos_lite.settings import Settings
 
-HERE = {"Origin": "http://testserver"}
+HERE = {"Origin": "http://localhost"}
 WORDS = "tall otter window lamp"
 
 
@@ -166,9 +166,9 @@ async def test_a_session_is_never_one_that_somebody_else_chose(ana: Client) -> N
         {"Origin": "http://evil.example"},
         {"Origin": "null"},
         {"Sec-Fetch-Site": "cross-site"},
-        {"Sec-Fetch-Site": "same-site", "Origin": "http://testserver"},
-        {"Origin": "http://testserver.evil.example"},
-        {"Origin": "http://evil.example/#@testserver"},
+        {"Sec-Fetch-Site": "same-site", "Origin": "http://localhost"},
+        {"Origin": "http://localhost.evil.example"},
+        {"Origin": "http://evil.example/#@localhost"},
         {},
     ],
 )
@@ -270,7 +270,7 @@ async def instance(provider: OidcServer, settings: Settings) -> AsyncIterator[Se
     """An instance that signs people in through the provider."""
     given = replace(
         settings,
-        public_url="http://testserver",
+        public_url="http://localhost",
         oidc_issuer=provider.issuer,
         oidc_client_id="llmos",
         oidc_client_secret="secret",
