@@ -101,32 +101,32 @@ async def test_only_a_system_admin_trusts_a_remote_or_reads_the_servers_variable
 # What may be meant
 
 
-@pytest.mark.parametrize(
-    ("values", "code"),
-    [
-        ({"url": "ext::sh -c id"}, "remote.invalid"),
-        ({"url": "-x"}, "remote.invalid"),
-        ({"url": "https://u:p@host/x"}, "remote.secret_in_url"),
-        ({"url": "file:///etc"}, "remote.file"),
-        ({"url": "https://no-such-host.invalid/x"}, "address.unknown"),
-        ({"branch": "../x"}, "branch.invalid"),
-        ({"branch": "-x"}, "branch.invalid"),
-        ({"direction": "sideways"}, "remote.choice"),
-        ({"timing": "sometimes"}, "remote.choice"),
-        ({"timing": "schedule"}, "schedule.invalid"),
-        ({"timing": "schedule", "cron": "x y z a b"}, "schedule.invalid"),
-        ({"timing": "schedule", "cron": "0 0 30 2 *"}, "schedule.invalid"),
-        ({"timing": "schedule", "cron": "* * * * * *"}, "schedule.invalid"),
-        ({"traces": True, "direction": "both"}, "remote.traces"),
-        ({"name": "Origin"}, "remote.invalid_id"),
-        ({"name": "../x"}, "remote.invalid_id"),
-        ({"name": "x" * 41}, "remote.invalid_id"),
-    ],
-)
-async def test_what_cannot_be_meant(services: Services, values: Mapping[str, str | bool], code: str) -> None:
-    with pytest.raises(LlmosError) as caught:
-        await add(services, **values)  # type: ignore[arg-type]
-    assert caught.value.code == code
+MEANINGLESS: list[tuple[dict[str, str | bool], str]] = [
+    ({"url": "ext::sh -c id"}, "remote.invalid"),
+    ({"url": "-x"}, "remote.invalid"),
+    ({"url": "https://u:p@host/x"}, "remote.secret_in_url"),
+    ({"url": "file:///etc"}, "remote.file"),
+    ({"url": "https://no-such-host.invalid/x"}, "address.unknown"),
+    ({"branch": "../x"}, "branch.invalid"),
+    ({"branch": "-x"}, "branch.invalid"),
+    ({"direction": "sideways"}, "remote.choice"),
+    ({"timing": "sometimes"}, "remote.choice"),
+    ({"timing": "schedule"}, "schedule.invalid"),
+    ({"timing": "schedule", "cron": "x y z a b"}, "schedule.invalid"),
+    ({"timing": "schedule", "cron": "0 0 30 2 *"}, "schedule.invalid"),
+    ({"timing": "schedule", "cron": "* * * * * *"}, "schedule.invalid"),
+    ({"traces": True, "direction": "both"}, "remote.traces"),
+    ({"name": "Origin"}, "remote.invalid_id"),
+    ({"name": "../x"}, "remote.invalid_id"),
+    ({"name": "x" * 41}, "remote.invalid_id"),
+]
+
+
+async def test_what_cannot_be_meant(services: Services) -> None:
+    for values, code in MEANINGLESS:
+        with pytest.raises(LlmosError) as caught:
+            await add(services, **values)  # type: ignore[arg-type]
+        assert (values, caught.value.code) == (values, code)
     assert await services.remotes.listed(CHIEF, SRE) == []
 
 
@@ -140,18 +140,14 @@ async def test_the_data_folder_is_no_remote(tmp_path: Path) -> None:
             assert caught.value.code == "remote.file"
 
 
-@pytest.mark.parametrize(
-    "url", ["https://localhost/x", "https://169.254.169.254/x", "git@127.0.0.1:x", "https://[::1]/x"]
-)
-async def test_inner_addresses_are_refused_where_nobody_allowed_them(tmp_path: Path, url: str) -> None:
+async def test_inner_addresses_are_refused_where_nobody_allowed_them(tmp_path: Path) -> None:
+    inner = ["https://localhost/x", "https://169.254.169.254/x", "git@127.0.0.1:x", "https://[::1]/x"]
     async with open_services(Settings(data=tmp_path / "d", llm_provider="offline"), serve=False) as services:
         services.volumes.create(SRE)
-        with pytest.raises(Invalid) as caught:
-            await add(services, url=url)
-        assert caught.value.code == "address.private"
-        with pytest.raises(Invalid) as caught:
-            await add(services, url="http://example.org/x")
-        assert caught.value.code == "remote.unencrypted"
+        for url, code in [*((url, "address.private") for url in inner), ("http://example.org/x", "remote.unencrypted")]:
+            with pytest.raises(Invalid) as caught:
+                await add(services, url=url)
+            assert caught.value.code == code
 
 
 async def test_an_address_that_turns_inward_later_is_refused_then(
@@ -235,50 +231,50 @@ OPENSSH, PKCS8 = serialization.PrivateFormat.OpenSSH, serialization.PrivateForma
 SSH_URL = "git@127.0.0.1:x.git"
 
 
-@pytest.mark.parametrize(
-    ("key", "kind"),
-    [
-        ("new", "ssh-ed25519 "),
-        (pem(Ed25519PrivateKey.generate(), OPENSSH), "ssh-ed25519 "),
-        (pem(rsa.generate_private_key(65537, 2048), PKCS8), "ssh-rsa "),
-        (pem(ec.generate_private_key(ec.SECP256R1()), OPENSSH).replace("\n", "\r\n"), "ecdsa-sha2-nistp256 "),
-    ],
-    ids=["new", "ed25519", "rsa", "ecdsa"],
-)
-async def test_a_key_for_ssh_shows_its_public_half(services: Services, key: str, kind: str) -> None:
-    view = await add(services, url=SSH_URL, secret=Secret(ssh_key=key))
-    assert view.row.public_key.startswith(kind)
-    (row,) = await services.remotes._rows.all()
-    opened = services.mirrors.dialer.peer(row).credential.key
-    assert opened.startswith("-----BEGIN OPENSSH PRIVATE KEY-----")
-    assert opened.encode() not in everywhere(services.settings.data)
-    assert opened not in repr(services.mirrors.dialer.peer(row))
+KEYS = [
+    ("new", "ssh-ed25519 "),
+    (pem(Ed25519PrivateKey.generate(), OPENSSH), "ssh-ed25519 "),
+    (pem(rsa.generate_private_key(65537, 2048), PKCS8), "ssh-rsa "),
+    (pem(ec.generate_private_key(ec.SECP256R1()), OPENSSH).replace("\n", "\r\n"), "ecdsa-sha2-nistp256 "),
+]
 
 
-@pytest.mark.parametrize(
-    ("url", "secret"),
-    [
-        (SSH_URL, Secret(ssh_key="no key")),
-        (SSH_URL, Secret(ssh_key="-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----")),
-        (SSH_URL, Secret(ssh_key=pem(Ed25519PrivateKey.generate(), PKCS8, b"phrase"))),
-        (SSH_URL, Secret(ssh_key=pem(X25519PrivateKey.generate(), PKCS8))),
-        (SSH_URL, Secret(token=TOKEN)),
-        (URL, Secret(ssh_key="new")),
-        (URL, Secret()),
-        (URL, Secret(username="only")),
-        (URL, Secret(token=TOKEN, variable="LLMOS_REMOTE_X")),
-        (URL, Secret(token="two\nlines")),
-        (URL, Secret(token="x" * 20_001)),
-        (URL, Secret(username="a\nb", token=TOKEN)),
-        (URL, Secret(variable="LLMOS_LLM_KEY")),
-        (URL, Secret(variable="PATH")),
-    ],
-)
-async def test_credentials_that_are_none(services: Services, url: str, secret: Secret) -> None:
-    with pytest.raises(Invalid) as caught:
-        await add(services, ADMIN, url=url, secret=secret)
-    assert caught.value.code in {"remote.credential", "remote.variable"}
-    assert TOKEN not in caught.value.message
+async def test_a_key_for_ssh_shows_its_public_half(services: Services) -> None:
+    for key, kind in KEYS:
+        view = await add(services, url=SSH_URL, secret=Secret(ssh_key=key))
+        assert view.row.public_key.startswith(kind)
+        (row,) = await services.remotes._rows.all()
+        opened = services.mirrors.dialer.peer(row).credential.key
+        assert opened.startswith("-----BEGIN OPENSSH PRIVATE KEY-----")
+        assert opened.encode() not in everywhere(services.settings.data)
+        assert opened not in repr(services.mirrors.dialer.peer(row))
+        await services.remotes.remove(CHIEF, SRE, "origin")
+
+
+USELESS = [
+    (SSH_URL, Secret(ssh_key="no key")),
+    (SSH_URL, Secret(ssh_key="-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----")),
+    (SSH_URL, Secret(ssh_key=pem(Ed25519PrivateKey.generate(), PKCS8, b"phrase"))),
+    (SSH_URL, Secret(ssh_key=pem(X25519PrivateKey.generate(), PKCS8))),
+    (SSH_URL, Secret(token=TOKEN)),
+    (URL, Secret(ssh_key="new")),
+    (URL, Secret()),
+    (URL, Secret(username="only")),
+    (URL, Secret(token=TOKEN, variable="LLMOS_REMOTE_X")),
+    (URL, Secret(token="two\nlines")),
+    (URL, Secret(token="x" * 20_001)),
+    (URL, Secret(username="a\nb", token=TOKEN)),
+    (URL, Secret(variable="LLMOS_LLM_KEY")),
+    (URL, Secret(variable="PATH")),
+]
+
+
+async def test_credentials_that_are_none(services: Services) -> None:
+    for url, secret in USELESS:
+        with pytest.raises(Invalid) as caught:
+            await add(services, ADMIN, url=url, secret=secret)
+        assert caught.value.code in {"remote.credential", "remote.variable"}
+        assert TOKEN not in caught.value.message
 
 
 @pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="there is no ssh-keygen")

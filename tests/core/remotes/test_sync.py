@@ -202,26 +202,27 @@ async def test_a_link_does_not_come_in(services: Services, volume: GitVolume, di
     assert not has(services.volumes.folder(SRE), made)
 
 
-@pytest.mark.parametrize(
-    ("files", "said"),
-    [
-        ({"src/main.py": "x"}, "does not belong into a volume"),
-        ({"skills/bad/SKILL.md": "no front matter"}, "skills/bad/SKILL.md"),
-        ({"metadata.json": None}, "may not be removed"),
-        ({"skills/x/SKILL.md": skill("y")}, "The name is 'y'; it has to be 'x'"),
-    ],
-)
+BAD: list[tuple[dict[str, str | None], str]] = [
+    ({"src/main.py": "x"}, "does not belong into a volume"),
+    ({"skills/bad/SKILL.md": "no front matter"}, "skills/bad/SKILL.md"),
+    ({"metadata.json": None}, "may not be removed"),
+    ({"skills/x/SKILL.md": skill("y")}, "The name is 'y'; it has to be 'x'"),
+]
+
+
 async def test_what_a_push_may_not_bring_a_remote_may_not_either(
-    services: Services, volume: GitVolume, disk: Path, files: dict[str, str | None], said: str
+    services: Services, volume: GitVolume, disk: Path
 ) -> None:
     await both(services, disk)
-    before = volume.store.head()
-    commit(disk, files)
-    row = await synced(services)
-    assert row.state == "refused"
-    assert row.problem.startswith("What is there may not come in:\n")
-    assert said in row.problem
-    assert volume.store.head() == before
+    before = volume.store.head() or ""
+    for files, said in BAD:
+        git(disk, "update-ref", "refs/heads/main", before)
+        commit(disk, files)
+        row = await synced(services)
+        assert row.state == "refused"
+        assert row.problem.startswith("What is there may not come in:\n")
+        assert said in row.problem
+        assert volume.store.head() == before
 
 
 async def test_more_than_a_push_may_bring(services: Services, disk: Path) -> None:
