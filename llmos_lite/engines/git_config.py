@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+from contextlib import closing
 from pathlib import Path
+
+from llmos_lite.engines.git_lock import RepositoryLock
+from llmos_lite.errors import LlmosError
 
 
 def write_shared(path: Path, allowed_signers: Path) -> None:
@@ -39,17 +43,23 @@ def include(gitdir: Path, shared: Path) -> None:
         shared: the file, named relative to the repository, so that both may be moved together.
     """
     line = f"[include]\n\tpath = {os.path.relpath(shared, gitdir)}\n"
-    config, lock = gitdir / "config", gitdir / "config.lock"
-    with contextlib.suppress(OSError, UnicodeDecodeError):  # read-only, or a person's git is about to write it
-        text = config.read_text()
-        if line in text:
+    config = gitdir / "config"
+    with contextlib.suppress(OSError, UnicodeDecodeError, LlmosError):  # read-only, or somebody is about to write it
+        if line in config.read_text():
             return
-        handle = os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        try:
-            with os.fdopen(handle, "w") as file:
-                file.write(f"{text.rstrip()}\n{line}")
-                file.flush()
-                os.fsync(file.fileno())
-            lock.replace(config)
-        finally:
-            lock.unlink(missing_ok=True)
+        with closing(RepositoryLock(gitdir)) as ours, ours:  # whoever comes after a kill clears what it left
+            _append(config, line)
+
+
+def _append(config: Path, line: str) -> None:
+    """Write a configuration anew as git does it, under a lock that git knows."""
+    text, lock = config.read_text(), config.with_name("config.lock")
+    handle = os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(f"{text.rstrip()}\n{line}")
+            file.flush()
+            os.fsync(file.fileno())
+        lock.replace(config)
+    finally:
+        lock.unlink(missing_ok=True)

@@ -32,7 +32,8 @@ async def all_is_there(data: Path, before: Acks, acks: Acks) -> None:
         alice = Client(create_app(services), {"Authorization": f"Bearer {key}", "X-LLMOS-User": "alice"})
         await services.traces.fold()
         await services.archives.finish(MINE)
-        services.volumes.adopt(MINE)
+        for ref in services.volumes.refs():
+            services.volumes.adopt(ref)
         await traces(alice, services, said(before + acks, "trace"))
         if said(before + acks, "edit"):
             edits(services, before, acks)
