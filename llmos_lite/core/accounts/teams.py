@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from llmos_lite.core.accounts.people import People, clean_name
-from llmos_lite.core.accounts.permissions import Actor, Role, Scope, Verb, allowed, permit, require, require_admin
+from llmos_lite.core.accounts.permissions import (
+    Actor,
+    Role,
+    Scope,
+    Standing,
+    Verb,
+    allowed,
+    permit,
+    require,
+    require_admin,
+    standings,
+)
 from llmos_lite.core.accounts.service_accounts import check_personal, service_account
 from llmos_lite.core.page import Page
 from llmos_lite.core.traces.trace import now_ms
@@ -168,11 +179,14 @@ def unknown_team(team_id: str) -> NotFound:
     return NotFound("team.unknown", f"There is no team {team_id!r} that you are in.")
 
 
+_INSIDE = frozenset({Standing.MEMBER, Standing.TEAM_ADMIN, Standing.CRON})
+
+
 def require_member(actor: Actor, ref: VolumeRef) -> None:
     """Raise unless a team's volume is of a team that the actor is in.
 
     Raises:
         NotFound: `team.unknown`.
     """
-    if ref.kind is VolumeKind.TEAM and ref.id not in actor.teams and actor.service != ref:
+    if ref.kind is VolumeKind.TEAM and standings(actor, ref).isdisjoint(_INSIDE):
         raise unknown_team(ref.id)
