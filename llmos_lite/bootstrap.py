@@ -54,6 +54,7 @@ from llmos_lite.core.traces.archive import Archives
 from llmos_lite.core.traces.erase import Eraser
 from llmos_lite.core.traces.keeping import Keeping, Rules
 from llmos_lite.core.traces.log import TraceLog
+from llmos_lite.core.traces.redaction import redactor_of
 from llmos_lite.core.traces.reindex import index_skills
 from llmos_lite.core.upkeep import HandEdits
 from llmos_lite.core.verify import Integrity
@@ -296,6 +297,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
         volumes,
         journal,
         catalog,
+        redactor=redactor_of(settings.redact, plugins.load(plugins.REDACTORS)),
         metrics=metrics,
         fold_events=settings.fold_events,
         fold_seconds=settings.fold_seconds,

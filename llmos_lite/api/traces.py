@@ -53,6 +53,7 @@ _TRACE = _ROW | {
     "commits": {"user:alice": "5f0c3c8f1f6a2e0d3b7a9c4e8d1b2a3f4c5d6e7f"},
     "team": "sre",
     "share": "digest",
+    "redacted": {"email": 2},
     "feedback": [{"by": "alice", "at": 1764720060000, "rating": "up", "note": "", "kept": ""}],
     "location": None,
 }
@@ -165,6 +166,7 @@ class TraceOut(TraceRow):
     commits: dict[str, str]
     team: str
     share: str
+    redacted: dict[str, int] = Field(description="How many values were taken out, by kind; the text has `<kind:1>`.")
     feedback: list[FeedbackOut]
     location: LocationOut | None
 

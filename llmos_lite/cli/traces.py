@@ -149,6 +149,8 @@ def _show(session: Session, trace: Json) -> None:
     say = session.out.say
     say(f"{trace.get('trace_id')}  {when(trace.get('time'))}  {trace.get('volume')}  {trace.get('model')}")
     say(f"ended {trace.get('ended')}, outcome {trace.get('outcome')}, skills: {', '.join(skills_of(trace)) or 'none'}")
+    if isinstance(redacted := trace.get("redacted"), dict) and redacted:
+        say(f"redacted: {', '.join(f'{count} {kind}' for kind, count in redacted.items())}")
     messages, calls = trace.get("messages"), trace.get("tool_calls")
     for item in messages if isinstance(messages, list) else []:
         say("", f"{item.get('role')}:", str(item.get("content", "")))

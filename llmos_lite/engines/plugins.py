@@ -14,7 +14,8 @@ IMPORTERS = "llmos_lite.importers"
 EMBEDDERS = "llmos_lite.embedders"
 SCANNERS = "llmos_lite.scanners"
 MODELS = "llmos_lite.models"
-GROUPS = (IMPORTERS, EMBEDDERS, SCANNERS, MODELS)
+REDACTORS = "llmos_lite.redactors"
+GROUPS = (IMPORTERS, EMBEDDERS, SCANNERS, MODELS, REDACTORS)
 
 
 def names(group: str) -> list[str]:

@@ -98,8 +98,11 @@ class Folder:
         async with self._rows:
             some = dict(self._unwritten)
             shown = [event for event in some.values() if not self._erased.hides(event)]
-            await self._indexer.put([Placed(self._redactor.redact(event), Location()) for event in shown])
+            await self._indexer.put(await asyncio.to_thread(self._shown, shown))
             self._written(some)
+
+    def _shown(self, events: Sequence[Event]) -> list[Placed]:
+        return [Placed(self._redactor.redact(event), Location()) for event in events]
 
     async def _load(self) -> None:
         """Take over what an earlier process left in the journal."""

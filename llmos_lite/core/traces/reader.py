@@ -11,7 +11,7 @@ from llmos_lite.core.traces.redaction import Redactor
 from llmos_lite.core.traces.segments import lines_at
 from llmos_lite.core.traces.state import TraceState, fold_events
 from llmos_lite.core.traces.trace import Event, decode_event
-from llmos_lite.engines.journal import Journal
+from llmos_lite.engines.journal import Entry, Journal
 from llmos_lite.errors import NotFound
 from llmos_lite.records.catalog import Catalog
 from llmos_lite.records.catalog_traces import ARCHIVED, Location
@@ -67,15 +67,19 @@ class TraceReader:
         later = [row for row in await self._catalog.traces.events(trace_ids) if row.blob]
         places |= {row.event_id: (row.volume, row.location) for row in later}
         places = {key: place for key, place in places.items() if place[1].blob != ARCHIVED}
-        unfolded = [event for trace_id in trace_ids for event in self._unfolded(trace_id)]
+        unfolded = await self._unfolded(trace_ids)
         events = [*unfolded, *await self._events(places)]
         return {
             key: (state, rows[key].location if key in places and key in rows else None)
             for key, state in _folded(events)
         }
 
-    def _unfolded(self, trace_id: str) -> list[Event]:
-        return [self._redactor.redact(decode_event(entry.line)) for entry in self._journal.get(trace_id)]
+    async def _unfolded(self, trace_ids: Sequence[str]) -> list[Event]:
+        entries = [entry for trace_id in trace_ids for entry in self._journal.get(trace_id)]
+        return await asyncio.to_thread(self._redacted, entries) if entries else []
+
+    def _redacted(self, entries: Sequence[Entry]) -> list[Event]:
+        return [self._redactor.redact(decode_event(entry.line)) for entry in entries]
 
     async def _events(self, places: dict[str, tuple[str, Location]]) -> list[Event]:
         volumes: dict[str, dict[str, Location]] = defaultdict(dict)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from llmos_lite.core.traces.redaction.base import counted
 from llmos_lite.core.traces.trace import Event, Feedback, Outcome, Rating, Trace
 
 WEIGHT = {"verifier": 3, "feedback": 2, "judge": 1}
@@ -40,17 +41,19 @@ def fold_events(trace: Trace, later: Iterable[Event]) -> TraceState:
     outcome, sources = trace.outcome, trace.outcome_sources
     weight = max((WEIGHT.get(source, 0) for source in sources), default=0)
     feedback: list[FeedbackGiven] = []
+    redacted = trace.redacted
     unique = {event.id: event for event in later}
     for event in sorted(unique.values(), key=lambda event: (event.at, event.id)):
         if event.feedback is not None:
             feedback.append(_given(event, event.feedback))
+            redacted = counted(redacted, event.feedback.redacted)
         verdict, source = verdict_of(event)
         if verdict is None:
             continue
         sources = sources if source in sources else (*sources, source)
         if WEIGHT.get(source, 0) >= weight:
             outcome, weight = verdict, WEIGHT.get(source, 0)
-    changed = msgspec.structs.replace(trace, outcome=outcome, outcome_sources=sources)
+    changed = msgspec.structs.replace(trace, outcome=outcome, outcome_sources=sources, redacted=redacted)
     return TraceState(changed, tuple(feedback))
 
 

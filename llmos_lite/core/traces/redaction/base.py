@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from llmos_lite.core.traces.trace import Event
 
+SECRETS, PERSONAL = "secrets", "personal"
+CATEGORIES = (SECRETS, PERSONAL)
 SECRET = "secret"  # noqa: S105 - the word itself
 """The kind of everything that opens a door: keys, tokens, passwords, private keys."""
 
@@ -36,6 +38,11 @@ class Found(NamedTuple):
     start: int
     end: int
     kind: str
+
+
+def counted(counts: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:
+    """Return the sum of two counts by kind, in the order of kinds."""
+    return {kind: counts.get(kind, 0) + more.get(kind, 0) for kind in sorted({*counts, *more})}
 
 
 @runtime_checkable

@@ -13,7 +13,7 @@ from functools import cached_property
 import ahocorasick_rs
 
 from llmos_lite.core.traces.redaction.assigned import ASSIGNED
-from llmos_lite.core.traces.redaction.base import SECRET, Found
+from llmos_lite.core.traces.redaction.base import CATEGORIES, PERSONAL, SECRET, SECRETS, Found
 from llmos_lite.core.traces.redaction.keys import KEYS
 from llmos_lite.core.traces.redaction.look import Look, Rule, Rules
 from llmos_lite.core.traces.redaction.numbers import IDENTITIES, numbers
@@ -21,9 +21,6 @@ from llmos_lite.core.traces.redaction.people import PEOPLE, machines
 from llmos_lite.core.traces.redaction.plain import plain
 from llmos_lite.core.traces.redaction.sent import SENT
 from llmos_lite.core.traces.redaction.tokens import TOKENS, long_words
-
-SECRETS, PERSONAL = "secrets", "personal"
-CATEGORIES = (SECRETS, PERSONAL)
 
 
 class TextFinder:

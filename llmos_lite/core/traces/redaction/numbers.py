@@ -7,18 +7,22 @@ from collections.abc import Callable, Iterator
 
 from llmos_lite.core.traces.redaction import checksums
 from llmos_lite.core.traces.redaction.base import Found
-from llmos_lite.core.traces.redaction.look import Look, Rules
+from llmos_lite.core.traces.redaction.look import Look, Rules, starts_here
 from llmos_lite.core.traces.redaction.people import ip4
 
 LEAST_DIGITS = 7
+_SHORTEST = 10
+"""Digits of a number abroad that nothing divides."""
 _RUN = re.compile(r"\d(?:[\d .()/\-]{5,60}|\d[A-EHLMPRST]\d\d[A-Z]\d{3}[A-Z])")
 """Where numbers begin that are long enough, and the middle of an Italian tax code."""
 _GROUP = re.compile(r"(?<!\d)\d")
 _CARD = re.compile(r"\d{13,19}(?!\d)|\d{4}([ -])\d{4}\1\d{4}\1\d{1,4}(?:\1\d{3})?(?!\d)|\d{4}([ -])\d{6}\2\d{4,5}(?!\d)")
-_IBAN_BACK = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}(?:\d{2}[ -]?(?:[A-Za-z0-9]{4}[ -]?){0,2})?$")
+_USUAL = (14, 15, 16)
+_CARD_WORD = re.compile(r"card|karte|tarjeta|carte|visa|maestro|\bpan\b", re.IGNORECASE)
+_IBAN_BACK = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}(?:\d{2}[ -]?[A-Za-z0-9 -]{0,10})?$")
 _IBAN = re.compile(r"[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]){11,30}")
 _WORLD = re.compile(r"[1-9](?:[ .\-/()]{0,3}\d){7,14}(?![\w%]|[.,]\d)")
-_AMERICAN = re.compile(r"(?:1[ .-])?([2-9]\d{2})(?:\) ?|([-. ]))[2-9]\d{2}(?:[-. ])\d{4}(?![\w-]|[.,]\d)")
+_AMERICAN = re.compile(r"(?:1[ .-])?([2-9]\d{2})(?:\) ?|([-. ]))[2-9]\d{2}(?(2)(?:\2|(?<= \d\d\d)-)|[-. ])\d{4}(?![\w-]|[.,]\d)")
 _NATIONAL = re.compile(
     r"0(?:[1-9](?:[ .-]\d{2}){4}|7\d{3} ?\d{3} ?\d{3}|20\)? \d{4} \d{4}|1\d1\)? \d{3} \d{4}|1\d{3}\)? \d{6}|\d{2,4} ?/ ?\d[\d -]{3,10}\d|1[567]\d{1,2}[ -]\d{3}[ ]?\d{4,5})(?![\w-]|[.,]\d)"
 )
@@ -48,7 +52,7 @@ _WORDS = (
     "curp", "ahv", "sin number", "krankenversicherungsnummer", "insurance number", "versichertennummer", "personalausweis", "patient id", "medical record",
 )  # fmt: skip
 _IDENTITY = re.compile(
-    r"[\w'’]{0,14}[\"'`\\)\]]{0,3}(?:[ _-](?:card|no|nr|number|num|id|nummer|code|is|numéro|número|de|identité|social|security|insurance)\b\.?){0,4}[\"'`\\)*]{0,4}\s{0,2}(?:(?:is|ist|est|es|lautet|was|=|:|#|->|,)\s{0,3}){0,3}[\"'`\\(*#]{0,4}"
+    r"(?i:[\w'’]{0,14}[\"'`\\)\]]{0,3}(?:[ _-](?:card|no|nr|number|num|id|nummer|code|is|numéro|número|de|identité|social|security|insurance)\b\.?){0,4}[\"'`\\)*]{0,4}\s{0,2}(?:(?:is|ist|est|es|lautet|was|=|:|#|->|,)\s{0,3}){0,3}[\"'`\\(*#]{0,4})"
     r"([A-Z]{0,4}[- ]?\d(?:[ \-./]?[\dA-Z]){4,20})(?![\w])"
 )
 _FEWEST = 5
@@ -97,8 +101,10 @@ def _digits(text: str) -> str:
 
 def _card(text: str, at: int) -> Found | None:
     match = _CARD.match(text, at)
+    if match and match[0].isdigit() and len(match[0]) not in _USUAL and not _CARD_WORD.search(text, max(0, at - 40), at):
+        return None
     if match and checksums.card(_digits(match[0])) and not _glued(text, match.end()):
-        return Found(*match.span(), "card")
+        return Found(*match.span(), "card") if text[match.end() : match.end() + 2].strip() not in ("*", "**", "*t") else None
     return None
 
 
@@ -164,13 +170,15 @@ def _identity_number(text: str, at: int) -> Found | None:
 
 def _phone_abroad(text: str, at: int) -> Found | None:
     """Find a number that begins with `+` or `00` and the code of a country."""
-    begin = at - 1 if at and text[at - 1] == "+" else at - 2 if text[at - 2 : at] in ("(+", "+(") else -1
-    if begin < 0 and text.startswith("00", at) and (not at or not (text[at - 1].isalnum() or text[at - 1] in ".-_")):
-        begin, at = at, at + 2
-    match = _WORLD.match(text, at) if begin >= 0 else None
+    plus = next((len(sign) for sign in ("(+", "+(", "+") if text.endswith(sign, 0, at)), 0)
+    begin = at - plus
+    zeros = not plus and text.startswith("00", at)
+    match = _WORLD.match(text, at + 2 * zeros) if plus or zeros else None
     if match is None or (begin and (text[begin - 1].isalnum() or text[begin - 1] in "+)_")) or _DATE.match(match[0]):
         return None
-    if match[0].isdigit() and len(match[0]) < 10 + 2 * (text[begin] == "0"):  # noqa: PLR2004
+    if zeros and ("(" in match[0] or text[begin - 1 : begin] in tuple(".-/,(")):  # a number of a journal, as an example
+        return None
+    if match[0].replace(".", "", 1).isdigit() and len(match[0]) < _SHORTEST + 2 * zeros:
         return None
     return Found(begin, match.end(), "phone")
 
@@ -180,17 +188,19 @@ def _phone(text: str, at: int) -> Found | None:
     match = _AMERICAN.match(text, at)
     if match and (match[2] != " ") and (match[2] or begin < at):
         return Found(begin, match.end(), "phone")
-    match = _NATIONAL.match(text, at)
+    match = _NATIONAL.match(text, at) if text[at - 1 : at] != "/" else None
     if match and not _DATE.match(match[0]):
         return Found(begin, match.end(), "phone")
     match = _ANY_PHONE.match(text, at)
-    if match and _PHONE_WORD.search(text, max(0, at - 44), at) and not _DATE.match(match[0]):
+    if match and match[0].count(".") < 3 and _PHONE_WORD.search(text, max(0, at - 44), at) and not _DATE.match(match[0]):
         return Found(begin, match.end(), "phone")
     return None
 
 
 def identity(look: Look, _start: int, end: int) -> Iterator[Found]:
     """Find the number behind the word for a paper that names a person."""
+    if not starts_here(look.text, _start) or (end - _start < 6 and look.text[end : end + 1].isalpha()):  # noqa: PLR2004
+        return
     match = _IDENTITY.match(look.text, end)
     if match and sum(map(str.isdigit, match[1])) >= _FEWEST and not _DATE.match(match[1]):
         yield Found(*match.span(1), "id")

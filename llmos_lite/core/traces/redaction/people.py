@@ -33,12 +33,14 @@ _TWO = frozenset(
     "pr ps pt pw py qa re ro rs ru rw sa sb sc sd se sg sh si sk sl sm sn so sr ss st su sv sx sy sz tc td tf tg th tj tk tl tm tn to tr tt tv tw tz ua ug uk us uy uz va vc ve vg "
     "vi vn vu wf ws ye yt za zm zw".split()
 )
-_EXAMPLES = re.compile(r"(?:^|\.)(?:example\.(?:com|org|net|edu|de|io|co)|example|invalid|localhost|test|domain\.(?:com|tld)|company\.com|yourdomain\.com|yourcompany\.com|mydomain\.com|email\.com|mail\.com|acme\.com|site\.com|foo\.com|bar\.com)$")
+_EXAMPLES = re.compile(r"(?:^|\.)(?:example\.(?:com|org|net|edu|de|io|co)|example|invalid|localhost|test|domain\.(?:com|tld)|company\.com|yourdomain\.com|yourcompany\.com|mydomain\.com|email\.com|mail\.com|acme\.com|test\.com|evil\.com|target\.com|attacker\.com|victim\.com|site\.com|foo\.com|bar\.com)$")
 _NOBODY = frozenset(
     "user users username admin test tester testing foo bar baz you me your yourname name email info support contact hello example someone somebody anyone nobody "
-    "postmaster webmaster root team sales dev demo mail a b c x y user1 user2 user3 test1 test2 noreply no-reply donotreply do-not-reply alice bob your.name your-name your.email your-email your_email youremail "
+    "postmaster webmaster root team sales dev demo mail a b c x y user1 user2 user3 test1 test2 noreply no-reply donotreply do-not-reply alice bob john jane friend attacker victim victim1 victim2 victim3 new anonymous developer colleague ceo important customer your.name your-name your.email your-email your_email youremail "
     "first.last firstname.lastname recipient sender to from owner customer client member person billing security privacy legal press abuse ops devops security-team".split()
 )
+_READERS = frozenset("user username you your yourname your.name your-name your_name your.email your-email your_email youremail firstname.lastname first.last".split())
+"""Stand for whoever reads, wherever they are."""
 _MACHINES = frozenset("noreply no-reply donotreply do-not-reply no_reply mailer-daemon git actions-user notifications bounce bounces".split())
 _SHELL = re.compile(r"(?:^|[\s`$;|&(])(?:ssh|scp|sftp|rsync|mosh|ssh-copy-id|sshfs|autossh|git clone|git remote add \w+|docker -H)\s[^\n]{0,160}$")
 _LINE = 200
@@ -54,7 +56,7 @@ def email(look: Look, start: int, end: int) -> Iterator[Found]:
     if begin == start or _is_no_mail(text, begin, domain.end()):
         return
     local, host = text[begin:start].lower(), domain[0].lower()
-    if local in _MACHINES or (_EXAMPLES.search(host) and local in _NOBODY):
+    if local in _MACHINES or local in _READERS or ".noreply." in host or (_EXAMPLES.search(host) and local in _NOBODY):
         return
     yield Found(begin, domain.end(), "email")
 
@@ -102,11 +104,11 @@ def spoken(look: Look, start: int, end: int) -> Iterator[Found]:
         yield Found(begin, domain.end(), "email")
 
 
-_V4 = re.compile(r"(?:\d{1,3}\.){3}\d{1,3}(?![\w-]|\.\d)")
+_V4 = re.compile(r"(?:\d{1,3}\.){3}\d{1,3}(?![\w-]|\.\d|\.in-addr)")
 _VERSION = re.compile(r"(?:\bv|[vV]ersion[\s:=\"']{0,4}|[=<>~^!]=?\s{0,2}[\"']?|[A-Za-z][\w+-]{0,40}[/@-]|\b(?:release|build|ver|rev|section|chapter|oid|upgrade\w*|update\w*|from|to)\.?[\s:=\"'(]{1,4}|\u00a7\s?|OID\W{1,3})$", re.IGNORECASE)
 _IP_WORD = re.compile(r"(?:\bip\b|\bipv4|address|host|client|remote|peer|server|login|connect|ssh|from|to|visitor|source|src|dst)[\w\s:=\"'\[(-]{0,16}$", re.IGNORECASE)
-_RESOLVERS = frozenset("8.8.8.8 8.8.4.4 1.1.1.1 1.0.0.1 9.9.9.9 149.112.112.112 208.67.222.222 208.67.220.220 1.2.3.4 4.3.2.1 5.6.7.8 1.1.1.2 1.0.0.2 4.2.2.1 4.2.2.2 169.254.169.254 114.114.114.114".split())
-_SMALL = 32
+_RESOLVERS = frozenset("8.8.8.8 8.8.4.4 1.1.1.1 1.0.0.1 9.9.9.9 149.112.112.112 208.67.222.222 208.67.220.220 192.0.0.8 192.0.0.9 192.0.0.10 1.2.3.4 4.3.2.1 5.6.7.8 1.1.1.2 1.0.0.2 4.2.2.1 4.2.2.2 169.254.169.254 114.114.114.114".split())
+_SMALL = 64
 
 
 def ip4(text: str, start: int) -> Iterator[Found]:
@@ -156,7 +158,7 @@ def machines(text: str) -> Iterator[Found]:
 
 def _mac(text: str, begin: int) -> list[Found]:
     match = _MAC.match(text, begin)
-    if match is None or not starts_here(text, begin) or (begin and text[begin - 1] in ":-") or len(set(match[0][::3] + match[0][1::3])) < 3:  # noqa: PLR2004
+    if match is None or not starts_here(text, begin) or (begin and text[begin - 1] in ":-") or len(set(match[0][::3] + match[0][1::3])) < 3 or int(match[0][1], 16) % 2:  # noqa: PLR2004
         return []
     return [Found(*match.span(), "mac")]
 
@@ -169,7 +171,7 @@ def _ip6(text: str, begin: int, said: str) -> list[Found]:
         ip = ipaddress.IPv6Address(said)
     except ValueError:
         return []
-    if not ip.is_global or sum(map(bool, said.split(":"))) < 3 or not any(c.isdigit() for c in said):  # noqa: PLR2004
+    if not ip.is_global or said.lower().startswith("64:ff9b") or re.match(r"/(?!64\b|128\b)\d", text[begin + len(said) : begin + len(said) + 4]) or said.lower().startswith("ffff:") or sum(map(bool, said.split(":"))) < 3 or not any(c.isdigit() for c in said):  # noqa: PLR2004
         return []
     return [Found(begin, begin + len(said), "ip")]
 
@@ -203,6 +205,8 @@ _RUE = re.compile(
     r"\d{1,4}(?:\s(?:bis|ter))?,?\s(?:rue|avenue|boulevard|place|chemin|impasse|all[ée]e|quai)\s(?:(?:de|du|des|la|le|l'|d'|les)\s?){0,3}[A-ZÉÈ][\w'éèêàçôî-]{1,30}(?:\s[A-ZÉÈ][\wéèêàçôî'-]{1,30}){0,3}(?:,?\s\d{5}\s[A-ZÉ][\wéèêàç-]{2,30})?"
     r"|(?:[Cc]alle|[Aa]venida|[Pp]laza|[Pp]aseo)\s(?:de\s|del\s|la\s|los\s){0,3}[A-ZÁÉÍÓÚ][\wáéíóúñ]{1,30}(?:\s[A-ZÁÉÍÓÚ][\wáéíóúñ]{1,30}){0,3},?\s(?:n[ºo°.]{1,2}\s?)?\d{1,4}(?:,\s\d{5}\s[A-ZÁÉÍÓÚ][\wáéíóúñ]{2,30})?"
 )
+_FOUNDATION = re.compile(r"51 Franklin|Temple Place|675 Mass")
+"""Stands in every copy of a licence."""
 _BEFORE, _BEHIND = 60, 100
 
 
@@ -212,7 +216,7 @@ def postal(look: Look, start: int, end: int) -> Iterator[Found]:
         return
     for pattern in (_STREET, _STRASSE, _RUE):
         for match in pattern.finditer(look.text, max(look.done_street, start - _BEFORE), end + _BEHIND):
-            if match.start() <= start and match.end() >= end:
+            if match.start() <= start and match.end() >= end and not _FOUNDATION.search(match[0]):
                 look.done_street = match.end()
                 yield Found(*match.span(), "address")
                 return

@@ -10,12 +10,11 @@ import json
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 
-import ahocorasick_rs
 import msgspec
 
-from llmos_lite.core.traces.redaction.base import SECRET, Finder, Found
-from llmos_lite.core.traces.redaction.finder import CATEGORIES, TextFinder
+from llmos_lite.core.traces.redaction.base import CATEGORIES, SECRET, Finder, Found, KeepAll, Redactor, counted
 from llmos_lite.core.traces.trace import Event, Feedback, Trace
 from llmos_lite.errors import Invalid
 
@@ -40,7 +39,13 @@ class Redaction:
     """
 
     def __init__(self, categories: Sequence[str] = CATEGORIES, finders: Mapping[str, Finder] | None = None) -> None:
-        self._finder, self._others = TextFinder(categories), dict(finders or {})
+        self._categories, self._others = tuple(categories), dict(finders or {})
+
+    @cached_property
+    def _finder(self) -> Finder:
+        from llmos_lite.core.traces.redaction.finder import TextFinder  # noqa: PLC0415 - 40 ms that no start has to wait for
+
+        return TextFinder(self._categories)
 
     def redact(self, event: Event) -> Event:
         """Return the event as it may be kept; ids, names of tools, and what is not text stay as they are."""
@@ -72,7 +77,7 @@ class Redaction:
         return _Said(now, slots.counts) if slots.counts else None
 
     def _find(self, text: str, slots: _Slots) -> list[Found]:
-        found = self._finder.find(text)
+        found = list(self._finder.find(text))
         for name, finder in self._others.items():
             try:
                 found = _joined(found, _checked(finder.find(text), text))
@@ -136,6 +141,8 @@ class _Known:
         values = {text[one.start : one.end]: one.kind for text, some in found.items() for one in some}
         self._kinds = dict(list((value, kind) for value, kind in values.items() if _is_known_again(value, kind))[:MOST_KNOWN])
         self._values = list(self._kinds)
+        import ahocorasick_rs  # noqa: PLC0415 - as above
+
         self._automaton = ahocorasick_rs.AhoCorasick(self._values, ahocorasick_rs.MatchKind.LeftmostLongest)
 
     def add(self, text: str, found: list[Found]) -> list[Found]:
@@ -240,9 +247,26 @@ def _commented(feedback: Feedback, said: _Said) -> Feedback:
     return msgspec.structs.replace(feedback, note=note, kept=kept, redacted=counted(feedback.redacted, said.counts))
 
 
-def counted(counts: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:
-    """Return the sum of two counts by kind, in the order of kinds."""
-    return {kind: counts.get(kind, 0) + more.get(kind, 0) for kind in sorted({*counts, *more})}
+def redactor_of(setting: str, loaded: Mapping[str, object]) -> Redactor:
+    """Return the redactor that a setting asks for.
+
+    Args:
+        setting: `on`, `off`, or some of `secrets` and `personal`, with commas.
+        loaded: what installed packages add, by name; not used when it is off.
+
+    Raises:
+        Invalid: `settings.invalid`, or `plugin.redactor`.
+    """
+    if setting == "off":
+        return KeepAll()
+    categories = CATEGORIES if setting == "on" else tuple(part.strip() for part in setting.split(","))
+    if unknown := sorted({*categories} - {*CATEGORIES}):
+        raise Invalid(
+            "settings.invalid",
+            f"LLMOS_REDACT={setting!r} names {unknown[0]!r}, which is nothing that can be redacted.",
+            hint="Set LLMOS_REDACT to on, off, secrets, personal, or both with a comma.",
+        )
+    return Redaction(categories, finders_from(loaded))
 
 
 def finders_from(loaded: Mapping[str, object]) -> dict[str, Finder]:

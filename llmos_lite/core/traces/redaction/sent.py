@@ -12,7 +12,7 @@ from llmos_lite.core.traces.redaction.values import is_placeholder, is_random, i
 
 _BEARER = re.compile(r"[\s:=\\\"']{1,6}([\w.~+/=:|-]{12,6000})")
 _BASIC = re.compile(r"[\s:=\\\"']{1,6}([A-Za-z0-9+/_-]{6,2000}={0,2})")
-_HEADER = re.compile(r"[\\\"'`]{0,4}\s{0,4}[:=,]\s{0,4}[\\\"'`]{0,4}(?:[A-Za-z][\w-]{0,24}\s{1,3})?([^\s\"'`\\,;<>]{8,6000})")
+_HEADER = re.compile(r"[\\\"'`]{0,4}\s{0,4}[:=,]\s{0,4}[\\\"'`]{0,4}(?:[A-Za-z][\w-]{0,24}\s{1,3})?([\w.~+/=:|%-]{8,6000})(?![\w(\[])")
 _COOKIES = re.compile(r"[\\\"'`]{0,4}\s{0,4}:\s{0,4}[\\\"'`]{0,4}([^\n\"'`\\<>]{6,8000})")
 _COOKIE = re.compile(r"([\w.$-]{1,100})=([^;\s]{1,4096})")
 _ATTRIBUTES = frozenset("path domain expires max-age samesite version lang locale theme consent".split())
@@ -59,7 +59,7 @@ def cookies(look: Look, _start: int, end: int) -> Iterator[Found]:
     if match is None:
         return
     for cookie in _COOKIE.finditer(look.text, *match.span(1)):
-        if cookie[1].lower() not in _ATTRIBUTES and len(cookie[2]) >= 8 and is_strong(cookie[2].rstrip(",.")[:256], least=8):  # noqa: PLR2004
+        if cookie[1].lower() not in _ATTRIBUTES and len(cookie[2]) >= 8 and is_random(cookie[2].rstrip(",."), least=8):  # noqa: PLR2004
             yield Found(*cookie.span(2), SECRET)
 
 
@@ -105,6 +105,48 @@ def pass_argument(look: Look, _start: int, end: int) -> Iterator[Found]:
         yield Found(*match.span(1), SECRET)
 
 
+_PAIR = re.compile(r"\s{0,4}[\"'][^\"'\n]{1,100}[\"']\s{0,4},\s{0,4}[\"']([^\"'\n]{4,200})[\"']")
+_LOGIN = re.compile(r"(?:s|data)?[\"'*]{0,3}\s{0,3}(?:(?:are|is|sind|lauten|with|using|mit|as|:|=|-|>)\s{0,3}){1,3}[\"'`*(]{0,3}[\w.@+-]{1,64}\s{0,2}[:/|,]\s{0,2}([^\s\"'`]{5,128})")
+_THIRD = re.compile(r"(?:\s+-\w{1,8})*\s+(?:\S{1,100}\s+)??[\w.@\\-]{1,64}\s+[\"']?([^\s\"'/*-][^\s\"']{4,128})")
+_ECHO = re.compile(r"(?:echo|printf|<<<)\s{1,4}(?:-\w+\s)?[\"']?([^\s\"'|]{4,128})[\"']?\s{0,4}$")
+_SIGNED = re.compile(r"([\w%+/=~-]{20,500})")
+
+
+def pair(look: Look, _start: int, end: int) -> Iterator[Found]:
+    """Find the password of `auth=("user", "password")`."""
+    match = _PAIR.match(look.text, end)
+    if match and is_strong(match[1], least=4):
+        yield Found(*match.span(1), SECRET)
+
+
+def login(look: Look, _start: int, end: int) -> Iterator[Found]:
+    """Find the password of `credentials: user / password`."""
+    match = _LOGIN.match(look.text, end)
+    if match and is_strong(match[1].rstrip(".,;)")):
+        yield Found(match.start(1), match.start(1) + len(match[1].rstrip(".,;)")), SECRET)
+
+
+def third(look: Look, _start: int, end: int) -> Iterator[Found]:
+    """Find the password that a command takes after a name."""
+    match = _THIRD.match(look.text, end)
+    if match and is_strong(match[1]):
+        yield Found(*match.span(1), SECRET)
+
+
+def echoed(look: Look, start: int, _end: int) -> Iterator[Found]:
+    """Find the password that is told to sudo."""
+    match = _ECHO.search(look.text, max(0, start - 160), start)
+    if match and not is_placeholder(match[1]):
+        yield Found(*match.span(1), SECRET)
+
+
+def signed(look: Look, _start: int, end: int) -> Iterator[Found]:
+    """Find the signature that opens an address."""
+    match = _SIGNED.match(look.text, end)
+    if match and is_random(match[1]):
+        yield Found(*match.span(1), SECRET)
+
+
 SENT: tuple[Rules, ...] = (
     Rules(("bearer", "ssws", "authorization: token", "authorization: apikey", "genericapikey "), bearer),
     Rules(("basic",), basic),
@@ -114,4 +156,9 @@ SENT: tuple[Rules, ...] = (
     Rules(("-u ", "-u=", "-u'", '-u"', "--user ", "--user=", "--proxy-user", "-a ", "--auth"), user),
     Rules(("sshpass", "mysql", "mariadb", "docker login", "podman login", "redis-cli", "ldapsearch", "ldapadd", "ldapmodify", "sqlcmd", "mongosh", "mongo ", "plink", "pscp", "mongodump", "mongorestore", "az login", "helm registry login", "oc login", "7z ", "zip ", "impala", "influx", "rabbitmqadmin", "openssl"), command),
     Rules((" pass:",), pass_argument),
+    Rules(("auth=(", "auth(", "auth =(", "auth = ("), pair),
+    Rules(("credential", "creds", "login", "zugangs"), login),
+    Rules(("net user", "htpasswd"), third),
+    Rules(("| sudo -s", "|sudo -s", "| docker login", "| passwd", "--password-stdin", "| chpasswd"), echoed),
+    Rules(("sig=", "signature=", "sig%3d"), signed),
 )  # fmt: skip

@@ -102,7 +102,7 @@ HOOKS: tuple[tuple[str, str], ...] = (
 
 # Forms without any word of their own, looked for in long words alone.
 LONG = re.compile(
-    r"(?<![A-Za-z0-9])(?:"
+    r"(?:(?<![A-Za-z0-9])|(?<=\\[nrt])|(?<=%[0-9A-F][0-9A-F]))(?:"
     r"(?:AC|SK)[0-9a-f]{32}(?![A-Za-z0-9])"
     r"|[MNO][A-Za-z\d_-]{22,28}\.[\w-]{6,7}\.[\w-]{27,45}(?![\w-])"
     r"|pat[A-Za-z0-9]{14}\.[0-9a-f]{64}(?![A-Za-z0-9])"

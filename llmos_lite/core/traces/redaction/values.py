@@ -1,7 +1,8 @@
 """Whether a text that stands where a secret could stand is one: placeholders, names and expressions are not.
 
 A random text changes the class of its characters (small, capital, digit) at every second step, a word hardly ever:
-62 letters and digits at random do so at 0.62 of the steps, hexadecimal digits at 0.47, identifiers at 0.1 to 0.25.
+62 letters and digits at random do so at 0.45 of the steps (from a capital to a small letter aside, as words begin),
+hexadecimal digits at 0.47, identifiers at 0.05 to 0.2.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _PLACEHOLDER = re.compile(
       [xX*.\-_#?0\u2022\u2026\u25cf]{2,200}
     | [<\[{(].{0,200}[>\]})]
     | \$[\w{(].{0,200}
-    | %[\w{(].{0,200}
+    | %(?:[A-Za-z_]{1,40}%|[sdrfv]|[({].{0,200})
     | [@!&*~^]?(?:Ref|Sub|GetAtt|vault|env|var|local|data|module|secrets?|process|os|config|settings|self|this|args|opts)[.\[(!: ].{0,200}
     | (?:op|vault|arn|ssm|secretsmanager|keyvault|file|https?|ref|env|base64|sm|gcp|aws-sm|bws|doppler)[+:].{0,200}
     | (?:/|\./|\.\./|~/)[\w.\-]{1,60}/[\w./\-]{0,200}
@@ -34,6 +35,7 @@ _SAYS_SO = re.compile(
 )
 _CALL = re.compile(r"^[A-Za-z_$][\w.:>\-]{0,100}[(\[]")
 _PATH = re.compile(r"^[A-Za-z_$][\w$]{0,60}(?:(?:\.|::|->|\?\.)[A-Za-z_$][\w$]{0,60}){1,8}[;,]?$")
+_ROOTS = re.compile(r"(?:self|this|args|config|settings|os|process|req|request|env|params|opts|options|data|user|ctx|app|props|state|kwargs|cfg|conf|res|response|obj|cls|np|tf|torch|ed25519|ed448|x25519|x448|rsa|dsa|ec)\b", re.IGNORECASE)
 _PATTERN = re.compile(r"\(\?[:=!<P]|\\[dwsbDWS]|\[(?:\^|[aA0]-)|\.[*+]|\{\d{1,4},\d{0,4}\}|\$$(?<=[)\]]\$)")
 _TECHNICAL = re.compile(
     r"^(?:sha|md|base|utf|aes|rsa|oauth|oidc|ed|http|ipv|argon|pbkdf|hs|rs|es|ps|int|uint|float|str|hmac[-_]?sha|hex|http/)[-_]?\d{1,4}[-_/]?\w{0,12}$"
@@ -44,6 +46,8 @@ _TECHNICAL = re.compile(
 )
 _WORDS = re.compile(r"^[A-Za-z]+(?:[-_. /:][A-Za-z]+)*$")
 _PIECE = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+")
+_PUBLIC = re.compile(r"^0x[0-9a-fA-F]{40}$|^0x[A-Z][a-z]|^(?:sha\d{1,3}|md5)[-:]")
+"""An account of a chain, and hashes: nobody has to hide them."""
 _HEX = re.compile(r"^[0-9a-fA-F]+$")
 _UUID = re.compile(r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$")
 _TOKEN = re.compile(r"^[\w+/=.~%:-]+$")
@@ -69,17 +73,17 @@ def is_placeholder(value: str) -> bool:
 
 def is_code(value: str) -> bool:
     """Tell whether an unquoted value is an expression: a call, an index, a dotted path."""
-    return bool(_CALL.match(value) or _PATH.match(value))
+    if _CALL.match(value):
+        return True
+    return bool(_PATH.match(value)) and (not any(map(str.isdigit, value)) or bool(_ROOTS.match(value)))
 
 
 def change(value: str) -> float:
     """Return at which share of its steps a text goes from one class of letters or digits to another."""
     kinds = [0 if c.islower() else 1 if c.isupper() else 2 if c.isdigit() else 3 for c in value[:256]]
     steps = [(a, b) for a, b in zip(kinds, kinds[1:], strict=False) if a != 3 and b != 3]
-    if not steps:
-        return 0.0
     # "Password" goes from a capital to small letters because it is a word
-    return sum(a != b for a, b in steps) / len(steps)
+    return sum(a != b and (a, b) != (1, 0) for a, b in steps) / len(steps) if steps else 0.0
 
 
 def entropy(value: str) -> float:
@@ -90,7 +94,7 @@ def entropy(value: str) -> float:
 
 def is_random(value: str, *, least: int = 16) -> bool:
     """Tell whether a text looks drawn at random, of letters, digits and `_ - . + / = ~ :`, or is a UUID."""
-    if len(value) < least or len(value) > LONGEST or not _TOKEN.match(value) or is_placeholder(value):
+    if not least <= len(value) <= LONGEST or not _TOKEN.match(value) or _PUBLIC.match(value) or is_placeholder(value) or is_code(value):
         return False
     if _UUID.match(value):
         return True
@@ -102,11 +106,12 @@ def is_random(value: str, *, least: int = 16) -> bool:
 def _mixed(value: str) -> bool:
     digits = sum(c.isdigit() for c in value)
     letters = sum(c.isalpha() for c in value)
-    if not digits:
-        return letters >= 20 and change(value) >= 0.3 and _WORDS.match(value.replace("+", "").replace("=", "")) is not None
-    if not letters:
+    steps = change(value)
+    if not digits or not letters:
+        return letters >= 16 and value.replace("+", "").replace("=", "").isalpha() and steps >= (0.3 if letters < 20 else 0.24)
+    if "." in value and _wordy(value):
         return False
-    return change(value) >= 0.28 or (digits >= 2 and change(value) >= 0.2 and not _wordy(value))
+    return steps >= 0.3 or (steps >= 0.22 and (digits >= 2 or len(value) >= 20)) or (digits >= 2 and steps >= 0.15 and not _wordy(value))
 
 
 def _wordy(value: str) -> bool:
@@ -118,7 +123,7 @@ def _wordy(value: str) -> bool:
 
 def is_strong(value: str, *, least: int = 6) -> bool:
     """Tell whether a text looks like a password that somebody was told to make strong; sentences and names do not."""
-    if not least <= len(value) <= 256 or any(c.isspace() for c in value) or is_placeholder(value):
+    if not least <= len(value) <= 256 or any(c.isspace() for c in value) or is_placeholder(value) or is_code(value):
         return False
     classes = [any(map(test, value)) for test in (str.islower, str.isupper, str.isdigit)]
     symbols = any(not c.isalnum() and c not in "_-./:," for c in value)
@@ -141,7 +146,9 @@ def is_password(value: str, *, quoted: bool, firm: bool) -> bool:
         return _letters_only(value, firm=firm)
     if value.isdigit():
         return quoted or firm or len(value) >= 6
-    return any(c.isdigit() for c in value) or any(not c.isalnum() and c not in "_-./:,;=" for c in value.rstrip(":*!?.…"))
+    if any(c.isdigit() for c in value) or (len(value) > 7 and change(value) >= 0.25):  # noqa: PLR2004
+        return True
+    return any(not c.isalnum() and c not in "_-./:,;=" for c in value.rstrip(":*!?.…"))
 
 
 def _letters_only(value: str, *, firm: bool) -> bool:
@@ -149,6 +156,6 @@ def _letters_only(value: str, *, firm: bool) -> bool:
     if len(words) >= 4 and value.islower() and firm:
         return True
     if len(words) == 1:
-        odd = change(value[1:]) >= 0.3
+        odd = change(value) >= 0.25
         return (len(value) >= 8 and odd) or (firm and (len(value) >= 16 and value.islower()))
     return False
