@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,7 @@ from llmos_lite.cli.output import Output, size
 from llmos_lite.cli.runs import follow
 from llmos_lite.engines.folder import held, holder
 from llmos_lite.errors import Conflict, Invalid, LlmosError, NotFound
+from llmos_lite.settings import Settings
 
 if TYPE_CHECKING:
     from llmos_lite.core.doctor import Finding
@@ -120,7 +122,10 @@ def doctor(
     repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended without losing anything.")] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Look at a data folder: format, disk, permissions, rows, and `git fsck` of every repository."""
+    """Look at a data folder: format, disk, git, permissions, keys, rows, journal, and every repository.
+
+    What --repair replaces in a repository is kept beside it, in `llmos-broken`.
+    """
     from llmos_lite.core.doctor import Doctor  # noqa: PLC0415 - slow to load
 
     folder = Path(data or os.environ.get("LLMOS_DATA", "") or "data").absolute()
@@ -129,16 +134,51 @@ def doctor(
     if repair and (by := holder(folder)) is not None:
         raise held(folder, by)
     out = Output(as_json=as_json)
-    found = []
+    served = holder(folder) is not None
+    found = _settings(folder)
     with out.progress("Looking") as step:
-        for finding in Doctor(folder, repair=repair).examine():
+        for finding in Doctor(folder, repair=repair, served=served).examine():
             found.append(finding)
             step(len(found), 0)
+        if repair:
+            found = _reindexed(folder, found)
     found += _served(folder)
     marks = {"ok": "ok", "repaired": "repaired", "warning": "WARNING", "broken": "BROKEN"}
     rows = [[marks[item.state], item.check, f"{item.message} {item.hint}".strip()] for item in found]
     out.show([item.as_dict() for item in found], lambda: out.table(["", "CHECK", ""], rows, "Nothing to look at."))
     return SICK if any(item.state == "broken" for item in found) else 0
+
+
+def _settings(folder: Path) -> list[Finding]:
+    """Tell whether a server would start with the settings of the environment."""
+    from llmos_lite.core.doctor import Finding  # noqa: PLC0415 - slow to load
+
+    try:
+        Settings.parse(os.environ, data=folder)
+    except LlmosError as error:
+        return [Finding("settings", "broken", error.message, error.hint)]
+    return [Finding("settings", "ok", "The settings of this environment can be read.")]
+
+
+def _reindexed(folder: Path, found: list[Finding]) -> list[Finding]:
+    """Start the instance once where that mends what was found: it folds the journal, and rows are made anew."""
+    from llmos_lite.core.doctor import ROWS, Doctor, Finding  # noqa: PLC0415 - slow to load
+
+    wrong = [one for one in found if one.check.startswith(f"{ROWS} ") or (one.check == "journal" and one.state != "ok")]
+    if not wrong:
+        return found
+    try:
+        with connect(Where(data=str(folder)), {**os.environ, "LLMOS_USER": ""}) as api:
+            api.post("/reindex", {"wait": True})
+    except LlmosError as error:
+        return [*found, Finding("reindex", "broken", error.message, error.hint)]
+    left = {one.message for one in Doctor(folder).examine() if one.state in {"warning", "broken"}}
+    return [
+        replace(one, state="repaired", hint="The rows were made anew from Git.")
+        if one in wrong and one.message not in left
+        else one
+        for one in found
+    ]
 
 
 def _served(folder: Path) -> list[Finding]:

@@ -46,5 +46,18 @@ def check_database(path: Path) -> list[str]:
     return [] if found == ["ok"] else found
 
 
+def read_rows(path: Path, query: str, *values: str) -> list[tuple[object, ...]]:
+    """Return the rows of a query, as of one moment, while others go on writing.
+
+    Raises:
+        StorageFailed: `storage.database`.
+    """
+    try:
+        with closing(_open(path)) as database:
+            return list(database.execute(query, values))
+    except sqlite3.Error as error:
+        raise StorageFailed("storage.database", f"Could not read the database {path}: {error}.") from error
+
+
 def _open(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=30)

@@ -17,6 +17,7 @@ import pytest
 from llmos_lite.core.doctor import Doctor
 from llmos_lite.engines import git_fsck
 from llmos_lite.engines.folder import FORMAT
+from llmos_lite.engines.signing import Signer
 
 
 @pytest.fixture
@@ -28,13 +29,15 @@ def data(tmp_path: Path) -> Path:
         subprocess.run(["git", "init", "-q", "--bare", volume / "traces.git"], check=True)
     (data / "format").write_text(f"{FORMAT}\n")
     (data / "allowed_signers").write_text("")
-    (data / "keys").mkdir()
+    Signer.open(data / "keys")
     (data / "keys" / "signing").write_text("secret")
+    (data / "admin.key").write_text("secret")
     with closing(sqlite3.connect(data / "llmos.db")) as rows:
-        rows.execute("CREATE TABLE users (id TEXT)")
+        for table, key in (("traces", "trace_id"), ("trace_events", "event_id")):
+            rows.execute(f'CREATE TABLE {table} ({key} TEXT, volume TEXT, blob TEXT, "offset" INTEGER, length INTEGER)')
     for path in (data, data / "volumes", data / "keys"):
         path.chmod(0o700)
-    for path in (data / "format", data / "keys" / "signing", data / "llmos.db"):
+    for path in (data / "format", data / "keys" / "signing", data / "llmos.db", data / "admin.key"):
         path.chmod(0o600)
     return data
 
@@ -77,12 +80,12 @@ def test_a_folder_without_a_format_is_no_data_folder(data: Path) -> None:
 
 def test_a_damaged_database_is_broken(data: Path) -> None:
     (data / "llmos.db").write_bytes(b"SQLite format 3\0" + b"\xff" * 5000)
-    assert states(data) == {"rows llmos.db": "broken"}
+    assert states(data) == {"rows llmos.db": "broken", "journal": "broken"}
 
 
 def test_a_damaged_repository_is_broken_and_named(data: Path) -> None:
     (data / "volumes" / "users" / "alice" / ".git" / "refs" / "heads" / "main").write_text("0" * 39 + "1\n")
-    assert states(data) == {"git users/alice/.git": "broken"}
+    assert states(data) == {"git users/alice/.git": "broken", "refs users/alice/.git": "broken"}
 
 
 def test_a_lock_that_was_left_behind_is_removed(data: Path) -> None:
