@@ -273,10 +273,14 @@ async def test_a_volume_that_is_broken_is_reported_and_finished_later(instance: 
 
 
 class _Unreachable:
+    def __init__(self) -> None:
+        self.begun: list[VolumeRef] = []
+
     async def begin(self, volume: VolumeRef) -> None:
-        assert volume == MINE
+        self.begun.append(volume)
 
     async def erase(self, volume: VolumeRef, branches: object) -> list[str]:
+        assert volume in self.begun
         if volume == SRE:
             raise Unavailable("remote.gone", "Nobody answers at mirror.example.")
         return [f"origin of {volume}: {branches}"]
