@@ -6,6 +6,7 @@ Start-up must be quick: what is slow to load and not needed for the first answer
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -63,6 +64,7 @@ from llmos_lite.engines import plugins
 from llmos_lite.engines.database import Database
 from llmos_lite.engines.folder import check_format, locked, read_or_make
 from llmos_lite.engines.git_children import Children
+from llmos_lite.engines.git_version import git_problem
 from llmos_lite.engines.jobs import DbosJobs, Jobs, LocalJobs
 from llmos_lite.engines.journal import Journal, LocalJournal
 from llmos_lite.engines.llm import LanguageModel
@@ -88,6 +90,8 @@ from llmos_lite.records.usage import UsageRows
 from llmos_lite.settings import Settings
 from llmos_lite.volumes.access import VolumeRef
 from llmos_lite.volumes.manager import VolumeManager
+
+log = logging.getLogger("llmos")
 
 LOW_DISK = 64 << 20
 """Free bytes below which `/ready` says that the disk is nearly full."""
@@ -177,6 +181,8 @@ class Services:
 
     async def start_jobs(self) -> None:
         """Start jobs and schedules, which are slow to load, and take up what an earlier process left unfinished."""
+        if problem := await asyncio.to_thread(git_problem):
+            log.warning("%s", problem)
         crons = (self.settings.schedule_user, self.settings.schedule_team, self.settings.schedule_system)
         for scope, cron in zip(SCHEDULES, crons, strict=True):
             self.jobs.schedule(f"evolve-{scope}", cron, scope)
@@ -213,6 +219,7 @@ class Services:
             "journal": "ok" if self.journal is not None else "held by the server",
             "disk": await asyncio.to_thread(_check_disk, self.settings.data),
             "jobs": await self.jobs.check(),
+            "git": await asyncio.to_thread(git_problem) or "ok",
         }
 
     async def _check_rows(self) -> str:

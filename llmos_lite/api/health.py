@@ -89,7 +89,7 @@ async def send_bytes(send: Send, status: int, body: bytes, kind: bytes) -> None:
 
 _READY = {
     "ready": True,
-    "checks": {"journal": "ok", "rows": "ok", "disk": "ok", "jobs": "ok", "volumes": "ok"},
+    "checks": {"journal": "ok", "rows": "ok", "disk": "ok", "jobs": "ok", "git": "ok", "volumes": "ok"},
     "volumes": {},
     "demo": False,
 }

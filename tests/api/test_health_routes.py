@@ -15,7 +15,7 @@ async def test_health_and_ready_need_no_credential(client: Client) -> None:
     assert (health.status, health.json()["status"]) == (200, "ok")
     ready = await stranger.get("/ready")
     assert (ready.status, ready.json()["ready"]) == (200, True)
-    assert set(ready.json()["checks"]) == {"rows", "journal", "disk", "jobs", "volumes"}
+    assert set(ready.json()["checks"]) == {"rows", "journal", "disk", "jobs", "git", "volumes"}
 
 
 async def test_what_is_wrong_is_said_and_volumes_are_named_to_the_admin_only(
@@ -28,6 +28,13 @@ async def test_what_is_wrong_is_said_and_volumes_are_named_to_the_admin_only(
         answer = (await other.get("/ready")).json()
         assert (answer["ready"], answer["volumes"]) == (False, {})
         assert answer["checks"]["volumes"] == "1 with a problem"
+
+
+async def test_a_machine_without_git_is_not_ready(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    answer = await client.get("/ready")
+    assert answer.status == 503
+    assert "git 2.31 or newer" in answer.json()["checks"]["git"]
 
 
 async def test_a_database_that_fails_makes_it_unready(client: Client, services: Services) -> None:
