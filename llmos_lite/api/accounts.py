@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query
@@ -11,6 +12,7 @@ from llmos_lite.api.deps import Admin, Anyone, Body, Chatter, Cursor, Has, Limit
 from llmos_lite.api.openapi import answers
 from llmos_lite.core.accounts.permissions import Actor, Role
 from llmos_lite.records.accounts import Account, Member, Team
+from llmos_lite.volumes.access import VolumeRef
 
 router = APIRouter(route_class=Paragraph, tags=["accounts"])
 
@@ -265,8 +267,10 @@ async def list_teams(
 
 @router.post("/teams", status_code=201, responses=answers(_TEAM | {"members": 0}, 409, status=201))
 async def create_team(actor: Admin, services: Has, body: NewTeam) -> TeamOut:
-    """Add a team."""
-    return TeamOut.of(await services.accounts.create_team(actor, body.team_id, body.name))
+    """Add a team, with its volume."""
+    team = await services.accounts.create_team(actor, body.team_id, body.name)
+    await asyncio.to_thread(services.volumes.create, VolumeRef.team(team.team_id))
+    return TeamOut.of(team)
 
 
 @router.get("/teams/{team_id}", responses=answers(_TEAM, 404))

@@ -25,6 +25,7 @@ OUT_OF_REACH = (
 _ERASURE = {
     "erasure_id": "01KAKE3VX5N8Q2R7T9W4Y6Z1BD",
     "traces": 2,
+    "comments": 0,
     "volumes": [
         {"volume": "user:alice", "traces": 1, "branches": ["2026-11"], "archives": [], "objects": 31},
         {"volume": "team:sre", "traces": 1, "branches": ["2026-11"], "archives": [], "objects": 24},
@@ -77,12 +78,13 @@ class QuotingSkillOut(BaseModel):
 class ErasureOut(BaseModel):
     """What was erased, and what was not.
 
-    `traces` counts copies; `unreached` names mirrors that keep one; `unfinished` says, by volume, what is tried again
-    at the next start; `out_of_reach` what no erasure here can reach.
+    `traces` counts copies, `comments` what somebody said about proposals; `unreached` names mirrors that keep one;
+    `unfinished` says, by volume, what is tried again at the next start; `out_of_reach` what no erasure here can reach.
     """
 
     erasure_id: str
     traces: int
+    comments: int
     volumes: list[VolumeErasureOut]
     skills: list[QuotingSkillOut]
     unreached: list[str]
@@ -90,11 +92,12 @@ class ErasureOut(BaseModel):
     out_of_reach: str
 
     @classmethod
-    def of(cls, report: ErasureReport) -> ErasureOut:
+    def of(cls, report: ErasureReport, comments: int = 0) -> ErasureOut:
         """Show a report."""
         return cls(
             erasure_id=report.erasure_id,
             traces=report.traces,
+            comments=comments,
             volumes=[VolumeErasureOut.model_validate(one, from_attributes=True) for one in report.volumes],
             skills=[QuotingSkillOut.model_validate(one, from_attributes=True) for one in report.skills],
             unreached=report.unreached,
@@ -157,11 +160,12 @@ async def erase_trace(
 
 @router.delete("/users/{user_id}/traces", responses=answers(_ERASURE, 503, 507))
 async def forget_user(actor: Chatter, services: Has, user_id: UserId, *, reason: Reason = "") -> ErasureOut:
-    """Erase every trace of yours, or of anybody as a system admin; it cannot be undone.
+    """Erase every trace of yours, or of anybody as a system admin, and what was said about proposals.
 
-    Account and skills stay.
+    It cannot be undone. Account and skills stay.
     """
-    return ErasureOut.of(await services.eraser.forget(actor, user_id, reason=reason))
+    report = await services.eraser.forget(actor, user_id, reason=reason)
+    return ErasureOut.of(report, await services.proposals.forget(user_id))
 
 
 @router.get("/archives", responses=answers({"items": [_ARCHIVED], "next_cursor": None, "total": 1}, 404))

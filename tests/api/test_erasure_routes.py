@@ -45,6 +45,26 @@ async def test_a_person_erases_a_trace(alice: Client, services: Services) -> Non
     assert traces_of(services.settings.data, MARKER) == []
 
 
+async def test_what_a_forgotten_person_said_about_proposals_goes_too(
+    alice: Client, client: Client, services: Services
+) -> None:
+    policy = {"volume": "team:sre", "review": "required"}
+    assert (await client.request("PUT", "/volumes/policy", json_body=policy)).status == 200
+    skill = {"skill_id": "tea", "description": "Brews tea", "content": "Boil water."}
+    assert (await alice.post("/skills", skill)).status == 201
+    made = (await alice.post("/skills/promote", {"skill_id": "tea", "team_id": "sre", "reason": "Good"})).json()
+    comments = f"/proposals/{made['proposal_id']}/comments"
+    assert (await alice.post(comments, {"text": f"It was about {MARKER}"})).status in {200, 201}
+    assert (await alice.acting_as("bob").post(comments, {"text": "I see"})).status in {200, 201}
+    done = (await client.request("DELETE", "/users/alice/traces")).json()
+    assert done["comments"] >= 1
+    kept = (await alice.acting_as("bob").get(f"/proposals/{made['proposal_id']}")).body
+    assert MARKER.encode() not in kept
+    assert b"I see" in kept
+    services.volumes.close()
+    assert traces_of(services.settings.data, MARKER) == []
+
+
 async def test_a_person_is_forgotten(alice: Client, client: Client, services: Services) -> None:
     for _ in range(3):
         await chat(alice, team_id="sre")

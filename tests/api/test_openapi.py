@@ -81,6 +81,14 @@ DECLARED = declared()
 WITHOUT_A_CREDENTIAL = {
     ("GET", "/health"), ("GET", "/ready"), ("POST", "/invitations/accept"), ("GET", "/invitation"),
     ("POST", "/invitation"), ("GET", "/"), ("GET", "/sign-in"), ("POST", "/sign-in"), ("POST", "/sign-out"),
+    ("GET", "/sign-in/methods"),
+    ("POST", "/sign-in/password"),
+    ("POST", "/sign-in/link"),
+    ("POST", "/sign-in/refresh"),
+    ("POST", "/sign-in/end"),
+    ("GET", "/sign-in/oidc"),
+    ("GET", "/sign-in/oidc/callback"),
+    ("GET", "/.well-known/jwks.json"),
 }  # fmt: skip
 FOR_FRONT_ENDS = {("POST", "/chat"), ("GET", "/me")}
 
