@@ -41,7 +41,7 @@ def declared() -> list[tuple[str, str, Needs]]:
         (method, TOKEN.sub("x", route.path), one.call.needs)
         for route in all_routes()
         if isinstance(route, APIRoute)
-        for method in sorted(route.methods)
+        for method in sorted(route.methods or ())
         for one in route.dependant.dependencies
         if isinstance(one.call, (Permission, Guest))
     ]
@@ -269,10 +269,10 @@ def sign_of(answer: Answer) -> str:
 
 async def asked(world: World, who: str, method: str, url: str, text: str) -> Answer:
     url = re.sub(r"@([\w-]+)", lambda match: world.ids[match[1]], url)
-    body = None if not text else json.loads(text)
+    body = json.loads(text) if text else {}
     if method == "POST" and url == "/skills":
         body |= {"description": "d", "content": "# x"}
-    return await world.ask(who, method, url, body)
+    return await world.ask(who, method, url, body if text else None)
 
 
 @pytest.mark.parametrize("who", WHO)
