@@ -198,7 +198,9 @@ class Settings:
     gpg_key: str = _setting("LLMOS_GPG_KEY", "Fingerprint of the secret key for `LLMOS_SIGNING=gpg`.", default="")
 
     create_users: bool = _setting(
-        "LLMOS_CREATE_USERS", "Create a user that the admin key names for the first time.", default=True
+        "LLMOS_CREATE_USERS",
+        "Create a user whom the admin key, or a key with `act-as`, names for the first time.",
+        default=True,
     )
     middleware: str = _setting(
         "LLMOS_MIDDLEWARE", "ASGI middleware as `package.module:Class`, comma-separated.", default=""
