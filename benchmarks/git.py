@@ -143,15 +143,18 @@ def _read_rows() -> Iterator[Row]:
             volumes.close()  # nothing is kept: neither the tree nor the listing
             fresh = volumes.open(PLATFORM, volume.ref)
             fresh.store.head()
-            start = time.perf_counter()
+            times.append(_milliseconds(fresh.list_skills, 1))
             found = len(fresh.list_skills())
-            times.append((time.perf_counter() - start) * 1000)
         if found != 10_000:
             raise RuntimeError("not all skills were listed")
-        yield Row("10,000 skills listed, nothing cached", _median(times), unit="ms", target="value <= 10")
-        start = time.perf_counter()
-        fresh.list_skills()
-        yield Row("10,000 skills listed again", (time.perf_counter() - start) * 1000, unit="ms", target="value <= 10")
+        yield Row(
+            "10,000 skills listed, nothing cached: the store was just opened (CPU)",
+            _median(times),
+            unit="ms",
+            target="value <= 10",
+        )
+        again = _milliseconds(fresh.list_skills, 1)
+        yield Row("10,000 skills listed again (CPU)", again, unit="ms", target="value <= 10")
         yield _head_row(fresh.store.head, volumes.folder(volume.ref) / ".git/refs/heads/main")
 
 
