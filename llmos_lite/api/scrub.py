@@ -29,7 +29,11 @@ _SCRUBBED = {
     "remotes": [],
     "out_of_reach": OUT_OF_REACH,
 }
-_EXAMPLE: dict[str, JsonValue] = {"volume": "team:sre", "texts": ["sk-live-1234567890"], "reason": "A key that was pushed by mistake"}
+_EXAMPLE: dict[str, JsonValue] = {
+    "volume": "team:sre",
+    "texts": ["sk-live-1234567890"],
+    "reason": "A key that was pushed by mistake",
+}
 
 
 class ScrubIn(Body):

@@ -211,6 +211,7 @@ async def test_who_may_and_what_is_refused(volumes: VolumeManager, volume: GitVo
     assert caught.value.code == "scrub.reason"
     admin = Actor("admin", Role.SYSTEM_ADMIN, scopes=EVERYTHING)
     assert (await one.scrub(admin, REF, texts=texts)).commits == 5
+    assert SECRET not in volume.read_skill("deploy")
 
 
 async def test_remotes_that_would_diverge_are_told(volumes: VolumeManager, volume: GitVolume) -> None:
