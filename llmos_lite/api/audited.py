@@ -118,6 +118,7 @@ ACTIONS: dict[str, Action] = {
     "POST /invitations": Action("invitation.create", "invitation:{invitation_id}", ("team_id", "role", "name?")),
     "DELETE /invitations/{invitation_id}": Action("invitation.revoke", "invitation:{invitation_id}"),
     "POST /invitations/accept": Action("invitation.accept", "user:{user_id}", ("team_id",)),
+    "POST /invitation": Action("invitation.accept"),
     "GET /invitations": Action("invitation.list", quiet=True),
     "PATCH /teams/{team_id}": Action("team.change", "team:{team_id}", ("name", "archived")),
     "DELETE /teams/{team_id}": Action("team.delete", "team:{team_id}"),

@@ -77,6 +77,7 @@ class Acceptance(Body):
     token: str = Field(max_length=200)
     user_id: str = Field("", max_length=64, description="Of somebody new; empty to join as who you are.")
     name: str = Field("", max_length=200)
+    password: str = Field("", max_length=1000, description="Of somebody new; without one there is a key instead.")
 
 
 class AcceptedOut(BaseModel):
@@ -130,7 +131,9 @@ async def revoke_invitation(actor: Steward, services: Has, invitation_id: Id) ->
 )
 async def accept_invitation(actor: Visitor, services: Has, body: Acceptance) -> AcceptedOut:
     """Take an invitation: as somebody new with the id that you choose, or with your credential as who you are."""
-    done = await services.invitations.accept(body.token, user_id=body.user_id, name=body.name, actor=actor)
+    done = await services.invitations.accept(
+        body.token, user_id=body.user_id, name=body.name, password=body.password, actor=actor
+    )
     return AcceptedOut(user=UserOut.of(done.account), team_id=done.team_id, key=done.key)
 
 

@@ -20,6 +20,7 @@ from llmos_lite.api import (
     home,
     imports,
     invitations,
+    joining,
     keys,
     limits,
     maintenance,
@@ -65,7 +66,7 @@ MODULES = (
     scrub,
 )
 
-PAGES = (*home.ROUTES, *sign_in.ROUTES)
+PAGES = (*home.ROUTES, *sign_in.ROUTES, *joining.ROUTES)
 
 NOT_JSON = Invalid("request.not_json", "The body of the request is not JSON.", hint="Send a JSON object.")
 

@@ -87,14 +87,15 @@ class InvitationStore:
             done = await session.execute(update(InvitationRow).where(*open_one).values(revoked=at))
             return bool(done.rowcount)  # type: ignore[attr-defined]  # a cursor's result
 
-    async def accept(self, found: Invitation, account: Account, key: ApiKey | None, at: int) -> bool:
+    async def accept(self, found: Invitation, account: Account, at: int, *, new: bool, key: ApiKey | None) -> bool:
         """Spend an invitation, and make the person, the membership and the key, all or nothing.
 
         Args:
             found: the invitation.
-            account: who accepts; made when `key` is given, and there before otherwise.
-            key: the first key of somebody new.
+            account: who accepts.
             at: now, in ms.
+            new: whether the account is to be made.
+            key: the first key of somebody new; None for none.
 
         Returns:
             False when it was spent, ended or too old meanwhile.
@@ -106,9 +107,10 @@ class InvitationStore:
             async with self._database.session() as session:
                 if not await _spend(session, found.invitation_id, account.user_id, at):
                     return False
-                if key is not None:
+                if new:
                     session.add(_person(account))
                     await session.flush()
+                if key is not None:
                     session.add(row_of(key))
                 if found.team_id:
                     await _join(session, found, account.user_id, at)

@@ -1,7 +1,7 @@
 """Invitations: a link that lets one person in, once, and not for ever.
 
-Whoever accepts one without an account chooses an id and gets an API key, shown once; `password` is where sign-in will
-take part. Somebody with an account joins the team with it.
+Whoever accepts one without an account chooses an id, and a password or else gets an API key, shown once. Somebody with
+an account joins the team with it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llmos_lite.core.accounts.keys import DAY, digest_of, draft
+from llmos_lite.core.accounts.passwords import check_strength
 from llmos_lite.core.accounts.people import clean_name
 from llmos_lite.core.accounts.permissions import PERSONAL, Actor, Role, Verb, allowed, permit, refused_delegate
 from llmos_lite.core.page import Page
@@ -113,45 +114,68 @@ class Invitations:
         if not await self._store.revoke(invitation_id, self._clock()):
             raise Conflict("invitation.spent", "This invitation was accepted or ended before.")
 
-    async def accept(self, token: str, *, user_id: str = "", name: str = "", actor: Actor | None = None) -> Accepted:
+    async def accept(
+        self, token: str, *, user_id: str = "", name: str = "", password: str = "", actor: Actor | None = None
+    ) -> Accepted:
         """Take an invitation: as somebody new who chooses an id, or else as `actor`, who has an account.
+
+        Args:
+            token: the one in the link.
+            user_id: of somebody new.
+            name: of somebody new.
+            password: of somebody new, who then signs in with it; without one there is a key instead.
+            actor: somebody with an account, when `user_id` is empty.
 
         Raises:
             NotFound: `invitation.unknown`, for a token that never held, was used or ended, or is too old.
             Conflict: `user.exists`; the invitation still holds.
-            Invalid: `user.invalid_id`, `user.reserved`.
+            Invalid: `user.invalid_id`, `user.reserved`, `password.weak`; the invitation still holds.
         """
         found = await self._usable(token)
-        account, secret, key = await self._person(actor, user_id, name)
+        if actor is not None and not user_id:
+            account = await self._known(actor)
+            await self._spend(found, account, None, new=False)
+            return Accepted(await self._accounts.account(account.user_id), found.team_id)
+        account = self._accounts.draft(user_id, name)
+        secret, key = self._first_key(account, password)
+        await self._spend(found, account, key, new=True)
+        if password and self._accounts.sign_in is not None:
+            await self._accounts.sign_in.set_password(account.user_id, password)
+        return Accepted(await self._accounts.account(account.user_id), found.team_id, secret)
+
+    async def _known(self, actor: Actor) -> Account:
+        if actor.delegated or actor.service is not None:
+            raise refused_delegate()
+        return await self._accounts.account(actor.user_id)
+
+    async def _spend(self, found: Invitation, account: Account, key: ApiKey | None, *, new: bool) -> None:
         try:
-            spent = await self._store.accept(found, account, key, self._clock())
+            spent = await self._store.accept(found, account, self._clock(), new=new, key=key)
         except IdTaken:
             raise Conflict(
                 "user.exists",
-                f"There is a user {user_id!r} already.",
+                f"There is a user {account.user_id!r} already.",
                 hint="Choose another id, or accept with that user's credential.",
             ) from None
+        finally:
+            self._accounts.forget(account.user_id)
         if not spent:
             raise unknown_invitation()
-        self._accounts.forget(account.user_id)
-        return Accepted(await self._accounts.account(account.user_id), found.team_id, secret)
 
-    async def _person(self, actor: Actor | None, user_id: str, name: str) -> tuple[Account, str, ApiKey | None]:
-        if actor is not None and not user_id:
-            if actor.delegated or actor.service is not None:
-                raise refused_delegate()
-            return await self._accounts.account(actor.user_id), "", None
-        now = self._clock()
-        account = self._accounts.draft(user_id, name)
+    def _first_key(self, account: Account, password: str) -> tuple[str, ApiKey | None]:
+        """Return the first key of somebody new; none for who signs in with a password."""
+        if password:
+            check_strength(password, account.user_id, account.name)
+            return "", None
         record = ApiKey(
             key_id="",
-            user_id=user_id,
+            user_id=account.user_id,
             name=FIRST_KEY,
             scopes=tuple(sorted(PERSONAL)),
-            created=now,
-            created_by=user_id,
+            created=self._clock(),
+            created_by=account.user_id,
         )
-        return account, *draft(record)
+        return draft(record)
 
     async def _usable(self, token: str) -> Invitation:
         found = await self._store.of_digest(digest_of(token).hex())
