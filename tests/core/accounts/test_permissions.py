@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from llmos_lite.core.accounts import permissions
 from llmos_lite.core.accounts.accounts import require_member
 from llmos_lite.core.accounts.permissions import (
     DELEGATED,
@@ -172,3 +174,8 @@ def test_the_older_questions_ask_the_same_table() -> None:
     require_member(ACTORS["user"], SYSTEM)
     with pytest.raises(NotFound):
         require_member(ACTORS["member"], FOREIGN)
+
+
+def test_the_docs_show_the_table_as_it_is() -> None:
+    page = Path(__file__).parents[3] / "docs" / "accounts.md"
+    assert f"```text\n{permissions._TABLE.strip()}\n```" in page.read_text(encoding="utf-8")
