@@ -7,12 +7,13 @@ admins may use, is missing here. Chats are not recorded one by one: their traces
 
 from __future__ import annotations
 
+import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
-from urllib.parse import parse_qs
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -26,8 +27,6 @@ from llmos_lite.errors import LlmosError, RateLimited
 
 log = logging.getLogger("llmos.audit")
 
-LARGEST = 1 << 18
-"""Bytes of a body, asked or answered, that are looked at for names."""
 LATER = frozenset({401, 403, 404, 409, 429})
 """Statuses of a refusal that is recorded; what cannot be meant (400) did nothing and says nothing."""
 NOBODY, BROKEN = 401, 500
@@ -86,6 +85,7 @@ ACTIONS: dict[str, Action] = {
     "POST /evolve": Action("evolution.run", "{scope}", ("team_id", ">run_id", ">state")),
     "GET /traces": Action("trace.list", "{volume}", foreign=True),
     "GET /traces/{trace_id}": Action("trace.read", "{volume}/{trace_id}", foreign=True),
+    "GET /traces/export": Action("trace.export", "{volume}", foreign=True),
     "POST /traces/import": Action("trace.import", "{user}", ("format", ">run_id")),
     "DELETE /traces/{trace_id}": Action("trace.erase", "{volume}/{trace_id}", ("reason", ">erasure_id", ">traces")),
     "DELETE /users/{user_id}/traces": Action("user.forget", "user:{user_id}", ("reason", ">erasure_id", ">traces")),
@@ -156,7 +156,9 @@ ACTIONS: dict[str, Action] = {
 }
 """By method and path of the route."""
 UNDECLARED = Action("request", "", quiet=True)
-GIT = re.compile(r"/git/(?:(system)|(users|teams)/([a-z0-9-]{1,64}))(\.git|/traces\.git)/(git-receive-pack|info/refs)")
+GIT = re.compile(
+    r"/git/(?:(system)|(users|teams)/([a-z0-9-]{1,64}))(\.git|/traces\.git)/(git-(?:receive|upload)-pack|info/refs)"
+)
 
 
 class Services(Protocol):
@@ -226,13 +228,13 @@ class _Deed:
     done: bool = False
 
     def heard(self, receive: Receive) -> Receive:
-        """Return what hands the body on, and keeps the beginning of it where names are needed."""
-        if self.action is UNDECLARED or not _is_json(self.scope["headers"]):
+        """Return what hands the body on, and keeps one that the route reads as JSON; the edge bounds those."""
+        if self.action is UNDECLARED:
             return receive
 
         async def hearing() -> Message:
             message = await receive()
-            if len(self.asked) <= LARGEST:
+            if _reads_json(self.scope):
                 self.asked += message.get("body", b"")
             return message
 
@@ -318,14 +320,33 @@ class _Deed:
                 raise
 
     def _asked(self) -> dict[str, Any]:
-        """Return what was asked: the path's parts win over the query and the body."""
+        """Return what was asked, as the route has read it: nothing that it does not know may name what was done."""
+        route = self.scope.get("route")
+        known = set(_query_names(getattr(route, "dependant", None)))
         query = cast("bytes", self.scope.get("query_string", b"")).decode("latin-1")
-        try:
-            given = {name: values[0] for name, values in parse_qs(query, max_num_fields=100).items()}
-        except ValueError:
-            given = {}
-        body = _parsed(bytes(self.asked)) if len(self.asked) <= LARGEST else {}
-        return {**body, **given, **self.path}
+        given = {name: value for name, value in parse_qsl(query, keep_blank_values=True) if name in known}
+        return {**_read(bytes(self.asked)), **given, **self.path}
+
+
+def _query_names(dependant: Any) -> Iterator[str]:  # noqa: ANN401 - FastAPI's, which is not loaded here
+    """Yield the names that a route reads from the query."""
+    if dependant is not None:
+        yield from (one.alias for one in dependant.query_params)
+        for inner in dependant.dependencies:
+            yield from _query_names(inner)
+
+
+def _reads_json(scope: Scope) -> bool:
+    return bool(getattr(getattr(scope.get("route"), "dependant", None), "body_params", None))
+
+
+def _read(body: bytes) -> dict[str, Any]:
+    """Read a body as Starlette does, to the letter: in UTF-16, too, and with the last of two equal keys."""
+    try:
+        found = json.loads(body) if body else {}
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _compiled(method: str) -> list[tuple[re.Pattern[str], Action]]:
@@ -347,7 +368,8 @@ def _git(found: re.Match[str], scope: Scope) -> tuple[Action, Mapping[str, str]]
         return Action("git.push", volume, quiet=True), {}
     if pushes:  # what moved is recorded where it moves
         return Action("git.push", volume, quiet=True), {}
-    return Action("git.fetch_traces" if traces else "git.fetch", volume, quiet=not traces), {}
+    fetches = found[5] == "git-upload-pack"  # nobody has to ask for the refs before
+    return Action("git.fetch_traces" if traces else "git.fetch", volume, quiet=not (traces and fetches)), {}
 
 
 def _texts(found: Mapping[str, Any]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from typing import cast
 from llmos_lite.api.errors import Asgi, Message, Receive, Scope, Send, explain, log_unexpected, send_problem
 from llmos_lite.api.hosts import Hosts
 from llmos_lite.api.proxies import Proxies
-from llmos_lite.errors import Invalid, TooLarge, Unavailable
+from llmos_lite.errors import Invalid, NotFound, TooLarge, Unavailable
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 LARGE_SKILLS = 256 << 20
@@ -70,6 +70,7 @@ class Edge:
         if scope["path"].startswith(OWN_BOUNDS):
             request.limit = 1 << 60
         try:
+            request.check_path()
             if self._hosts is not None and scope["path"] != PROBED:
                 self._hosts.check(scope)
             request.check_length()
@@ -96,6 +97,12 @@ class _Request:
         self.read = self.limit = 0
         self.id = _request_id(scope)
         scope.setdefault("state", {})["request_id"] = self.id
+
+    def check_path(self) -> None:
+        """Refuse what no path of ours has: a router takes `/teams\\n` for `/teams`, and the audit log does not."""
+        path = self.scope["path"]
+        if not path.isprintable():
+            raise NotFound("route.unknown", f"There is nothing at {path[:200]!r}.")
 
     def check_length(self) -> None:
         """Refuse a body that says itself that it is too large."""
