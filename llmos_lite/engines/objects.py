@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 BLOCK = 1 << 20
+_NO_BUCKET = ("NoSuchBucket", "ContainerNotFound", "bucket does not exist")
+"""How S3, Azure and Google say that not the file is missing but the place of all of them."""
 SCHEMES = ("file", "s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "memory")
 
 
@@ -129,7 +131,11 @@ class StoredObjects:
 
         try:
             yield
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            if any(mark in str(error) for mark in _NO_BUCKET):
+                raise StorageFailed(
+                    "objects.failed", f"Could not {what}: there is no such bucket.", hint="Look at LLMOS_ARCHIVE_URL."
+                ) from None
             raise NotFound("object.unknown", f"Could not {what}: there is no such file in the store.") from None
         except OSError as error:
             raise storage_error(error, what) from error
