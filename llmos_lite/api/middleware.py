@@ -99,7 +99,7 @@ class _Request:
         scope.setdefault("state", {})["request_id"] = self.id
 
     def check_path(self) -> None:
-        """Refuse what no path of ours has: a router takes `/teams\\n` for `/teams`, and the audit log does not."""
+        """Refuse what no path of ours has: a router lets a line feed at the end pass, and the audit log does not."""
         path = self.scope["path"]
         if not path.isprintable():
             raise NotFound("route.unknown", f"There is nothing at {path[:200]!r}.")
