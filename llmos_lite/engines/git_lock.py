@@ -21,6 +21,9 @@ from llmos_lite.errors import Unavailable, storage_error
 _PATIENCE = 60.0
 """Seconds to wait for another writer. A commit takes milliseconds."""
 
+_NOBODY = b" " * 28 + b"\n"
+"""Stands in a lock that is free: as long as a name, so that the next one finds its place on a full disk, too."""
+
 _LONGEST_UPKEEP = 3600.0
 """Seconds that upkeep may hold the lock; its temporary files are as young."""
 
@@ -57,7 +60,8 @@ class RepositoryLock:
         self._depth -= 1
         try:
             if self._depth == 0:
-                os.ftruncate(self._file, 0)
+                with contextlib.suppress(OSError):  # who comes next looks for what a dead holder left, and finds nothing
+                    os.pwrite(self._file, _NOBODY, 0)
                 fcntl.flock(self._file, fcntl.LOCK_UN)
         finally:
             self._thread.release()
@@ -82,14 +86,16 @@ class RepositoryLock:
                 raise storage_error(error, "lock the volume for writing") from error
         self._wait()
         try:
-            died = os.pread(self._file, 64, 0)
+            died = os.pread(self._file, 64, 0).strip()
             if died:
                 clear_stale(self._gitdir, since=_holder_time(died))
             if first:
                 _clear_older(self._gitdir)
             os.pwrite(self._file, f"{os.getpid():>10} {time.time():017.6f}\n".encode(), 0)
-        except BaseException:
+        except BaseException as error:
             fcntl.flock(self._file, fcntl.LOCK_UN)
+            if isinstance(error, OSError):
+                raise storage_error(error, "lock the volume for writing") from error
             raise
 
     def _wait(self) -> None:
