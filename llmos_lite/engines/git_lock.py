@@ -60,7 +60,7 @@ class RepositoryLock:
         self._depth -= 1
         try:
             if self._depth == 0:
-                with contextlib.suppress(OSError):  # who comes next looks for what a dead holder left, and finds nothing
+                with contextlib.suppress(OSError):  # the next one looks for what the dead leave, and finds nothing
                     os.pwrite(self._file, _NOBODY, 0)
                 fcntl.flock(self._file, fcntl.LOCK_UN)
         finally:
