@@ -43,10 +43,13 @@ PLAN = "llmos-scrub"
 DONE = "llmos-scrubs"
 """Folder in the repository with what became of each id, a file for each time."""
 FLUSH = 32 << 20
-GONE = b"[removed]"
+GONE = b"(removed)"
+"""What becomes of a text; it means nothing in YAML, JSON or Markdown."""
 OURS = ("refs/heads/", "refs/llmos/", "refs/notes/")
 """Refs that are rewritten; any other is somebody's own."""
 _SUBMODULE = b"160000"
+_NAMED = (b"author ", b"committer ")
+_PERSON = re.compile(rb"(?P<who>[^<>\n]*<[^<>\n]*>)(?P<when> -?\d+ [+-]\d{4})")
 
 Change = Callable[[str, bytes], bytes]
 """Gets a path (empty for a message) and a content, and returns what is left of it."""
@@ -124,10 +127,11 @@ class Rewriter:
         """Write the new objects, durably; no ref moves. None when nothing holds the text.
 
         Raises:
-            Conflict: `scrub.refs`, when somebody's own ref leads to the text.
+            Conflict: `scrub.refs`, when somebody's own ref leads to the text, or a ref has it in its name.
             OSError: nothing changed.
         """
         try:
+            _require_names_without(self.gitdir, self.change)
             refs = _tips(self.gitdir)
             for oid in _order(self.gitdir, refs.values()):
                 self._commits[oid] = self._commit(oid)
@@ -186,15 +190,11 @@ class Rewriter:
         found = parse_commit(oid, data)
         tree = self._tree("", bytes.fromhex(found.tree)).hex()
         parents = [self._commits[parent] for parent in found.parents]
-        head, _, message = data.partition(b"\n\n")
-        joined = head.replace(b"\n ", b"\0").split(b"\n")  # a continued line is one
-        kept = [line for line in joined if not line.startswith((b"tree ", b"parent ", b"gpgsig"))]
-        said = [self.change("", line.replace(b"\0", b"\n ")) for line in kept]
-        text = self.change("", message)
-        same = [line.replace(b"\0", b"\n ") for line in kept] == said and text == message
-        if same and tree == found.tree and parents == list(found.parents):
+        kept, message = _said(data)
+        said, text = [_line(line, self.change) for line in kept], self.change("", message)
+        if kept == said and text == message and tree == found.tree and parents == list(found.parents):
             return oid
-        self.resigned += b"\ngpgsig" in head and not self._is_ours(data)
+        self.resigned += b"\ngpgsig" in data.partition(b"\n\n")[0] and not self._is_ours(data)
         lines = [f"tree {tree}".encode(), *(f"parent {parent}".encode() for parent in parents), *said]
         header = b"\n".join(lines) + b"\n"
         signature = self.signer.sign(header + b"\n" + text).rstrip("\n").replace("\n", "\n ")
@@ -259,6 +259,25 @@ class Rewriter:
         self._fresh, self._held = [], 0
 
 
+def _said(data: bytes) -> tuple[list[bytes], bytes]:
+    """Return what a commit says but ids and signatures: the lines of its head, and its message."""
+    head, _, message = data.partition(b"\n\n")
+    joined = head.replace(b"\n ", b"\0").split(b"\n")  # a continued line is one
+    kept = [line for line in joined if not line.startswith((b"tree ", b"parent ", b"gpgsig"))]
+    return [line.replace(b"\0", b"\n ") for line in kept], message
+
+
+def _line(line: bytes, change: Change) -> bytes:
+    """Return a line of a commit's head without the text: its first word and its times are Git's own, and stay."""
+    word, gap, rest = line.partition(b" ")
+    found = _PERSON.fullmatch(rest) if word + gap in _NAMED else None
+    if found is None:
+        return word + gap + change("", rest)
+    left = change("", found["who"])
+    who = left if _PERSON.fullmatch(left + found["when"]) else GONE + b" <>"
+    return word + gap + who + found["when"]
+
+
 def _tree_bytes(lines: Lines) -> bytes:
     order = sorted(lines, key=lambda name: name + b"/" if lines[name][0] == FOLDER_MODE else name)
     return b"".join(b"%b %b\0%b" % (lines[name][0], name, lines[name][1]) for name in order)
@@ -289,6 +308,17 @@ def _order(gitdir: Path, tips: Collection[str]) -> Iterator[str]:
         raise Unavailable("volume.broken", f"The history of {gitdir} cannot be read: {error}.") from error
     finally:
         repo.free()
+
+
+def _require_names_without(gitdir: Path, change: Change) -> None:
+    """Raise when a ref has the text in its name, which stays."""
+    names = [name for name in map(os.fsencode, all_refs(gitdir)) if change("", name) != name]
+    if names:
+        raise Conflict(
+            "scrub.refs",
+            f"{len(names)} refs have the text in their name, which a scrub does not change.",
+            hint="Close these proposals, or delete the refs with git in the volume's folder, then scrub again.",
+        )
 
 
 def _somebodys(names: Sequence[str]) -> Conflict:
@@ -370,12 +400,22 @@ def holding(gitdir: Path, change: Change) -> list[str]:
     try:
         for oid in repo.odb:
             kind, data = repo.odb.read(oid)
-            names = parse_tree(bytes(data)) if kind == pygit2.enums.ObjectType.TREE else [bytes(data)]
-            if any(change("", part) != part for part in names):
+            if any(change("", part) != part for part in _parts(kind, bytes(data))):
                 found.append(str(oid))
     finally:
         repo.free()
     return found + [path.name for path in _others(gitdir) if _holds(path, change)]
+
+
+def _parts(kind: int, data: bytes) -> Collection[bytes]:
+    """Return what may hold a text: names, of a folder; all but ids, times and signatures, of a commit."""
+    if kind == pygit2.enums.ObjectType.TREE:
+        return parse_tree(data)
+    if kind != pygit2.enums.ObjectType.COMMIT:
+        return [data]
+    lines, message = _said(data)
+    values = (line.partition(b" ")[2] for line in lines)
+    return [message, *(found["who"] if (found := _PERSON.fullmatch(value)) else value for value in values)]
 
 
 def _others(gitdir: Path) -> Iterator[Path]:

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 import msgspec
 
 from llmos_lite.core.accounts.permissions import Actor, Verb, permit
+from llmos_lite.core.proposals.log import ULID, decoded
 from llmos_lite.core.traces.skill_quotes import LEAST_WORDS, TAKEN_OUT
 from llmos_lite.core.traces.trace import make_ulid, now_ms
-from llmos_lite.engines.git import MAIN, LocalGitStore, compose_message
+from llmos_lite.engines.git import MAIN, METADATA, LocalGitStore, compose_message
 from llmos_lite.engines.git import PLATFORM as LLMOS
 from llmos_lite.engines.git_scrub import GONE, Change, Stone
 from llmos_lite.errors import Conflict, Invalid, LlmosError, NotFound
@@ -33,6 +34,11 @@ LONGEST = 64_000
 MOST_TEXTS = 50
 REASON_LENGTH = 500
 MOST_COMMITS = 1 << 20
+_FIXED = b"skills/SKILL.md\0memory/\0metadata.json\0README.md\0description:\0keywords:\0category:\0allowed-tools:"
+"""Words that every volume is made of."""
+_EVENT = re.compile(rf"\d{{4}}-\d{{2}}/{ULID.pattern}/\d{{6}}\.json")
+_SAID = ("text", "reason", "path", "paths", "source", "branch", "skill_id")
+"""What people say in an event of a proposal; the rest is how llmos finds its way."""
 _GAP = rb"[\s>]{1,40}"
 """Between two words of a text: a line may have been wrapped, or quoted, since."""
 
@@ -69,7 +75,14 @@ class _What:
     def change(self) -> Change:
         """Return what takes it out."""
         if (pattern := self.everywhere) is not None:
-            return lambda _path, data: pattern.sub(GONE, data)
+
+            def anywhere(path: str, data: bytes) -> bytes:
+                left = pattern.sub(GONE, data)
+                if path and left != data:
+                    _require_usable(path, data, left)
+                return left
+
+            return anywhere
 
         def of_skill(path: str, data: bytes) -> bytes:
             found = self.skills.get(skill_of(path)) if path else None
@@ -115,7 +128,7 @@ class Scrubber:
             Forbidden: `role.missing`.
             NotFound: `volume.unknown`.
             Invalid: `scrub.text`, `scrub.reason`.
-            Conflict: `scrub.remotes`, `scrub.busy`, `scrub.refs`; nothing changed.
+            Conflict: `scrub.remotes`, `scrub.busy`, `scrub.refs`, `scrub.needed`; nothing changed.
             StorageFailed: `scrub.left`.
         """
         permit(actor, Verb.ADMINISTER, ref)
@@ -150,6 +163,8 @@ class Scrubber:
         scrub_id = make_ulid(at)
         trailers = {"Skill-Op": "scrub", "Scrub-Id": scrub_id, "Scrub-By": by, "Scrub-Commits": "{commits}"}
         message = compose_message(f"Scrub the history of {ref}{f' - Reason: {reason}' if reason else ''}", "", trailers)
+        if pattern and pattern.search("\0".join((message, f"{by}@localhost", LLMOS.name, LLMOS.email)).encode()):
+            raise Invalid("scrub.text", "The commit that says what was done would hold the text: who, where or a word.")
         stone = Stone(scrub_id, by, at, reason, message, LLMOS)
         return scrub(store, self._volumes.signer, stone, what.change(), everywhere=pattern is not None)
 
@@ -190,7 +205,39 @@ def pattern_of(texts: Sequence[str]) -> re.Pattern[bytes]:
             }
         except UnicodeEncodeError:
             raise Invalid("scrub.text", "The text holds characters that no text has (lone surrogates).") from None
-    return re.compile(b"|".join(_spaced(form) for form in sorted(forms, key=len, reverse=True)))
+    pattern = re.compile(b"|".join(_spaced(form) for form in sorted(forms, key=len, reverse=True)))
+    fixed = pattern.search(_FIXED)
+    if fixed is not None:
+        raise Invalid("scrub.text", f"Every volume is made of the word {fixed[0].decode()!r}; it cannot be taken out.")
+    return pattern
+
+
+def _require_usable(path: str, data: bytes, left: bytes) -> None:
+    """Raise when llmos could not use one of its own files any more.
+
+    Raises:
+        Conflict: `scrub.needed`.
+    """
+    try:
+        usable = _own(path, data) == _own(path, left)
+    except (LlmosError, ValueError, AttributeError):
+        usable = False
+    if not usable:
+        raise Conflict(
+            "scrub.needed",
+            f"The text stands in {path} as something that llmos needs: an id, a time, or a word of its own.",
+            hint="Give more of the text around it.",
+        )
+
+
+def _own(path: str, data: bytes) -> object:
+    """Return what llmos needs of one of its own files; nothing of any other."""
+    if path == METADATA:
+        found = json.loads(data)
+        return [found.get(key) for key in ("volume", "format", "policy")]
+    if _EVENT.fullmatch(path):
+        return msgspec.structs.replace(decoded(path, data), **dict.fromkeys(_SAID, ""))
+    return None
 
 
 def _spaced(form: bytes) -> bytes:

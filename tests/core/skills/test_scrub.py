@@ -12,10 +12,15 @@ from pathlib import Path
 
 import pygit2
 import pytest
+from msgspec import structs
 from planted import fsck, objects_of
 
 from llmos_lite.core.accounts.permissions import EVERYTHING, Actor, Role
+from llmos_lite.core.proposals.events import Event, Kind
+from llmos_lite.core.proposals.log import ProposalLog
+from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.scrub import Scrubber, pattern_of, quotations
+from llmos_lite.core.traces.trace import make_ulid
 from llmos_lite.core.verify import Integrity
 from llmos_lite.engines.git import Author, LocalGitStore, compose_message
 from llmos_lite.engines.git_scrub import DONE, PLAN, Plan, became, note
@@ -100,7 +105,7 @@ async def test_a_text_leaves_every_commit_and_the_rest_stays(volumes: VolumeMana
     done = await scrubber(volumes).scrub(ME, REF, texts=[SECRET], reason="Leaked")
     gone(volumes)
     after = log(volume)
-    assert [(*one[:3], one[3].replace(SECRET, "[removed]")) for one in before] == after[:-1]
+    assert [(*one[:3], one[3].replace(SECRET, "(removed)")) for one in before] == after[:-1]
     assert after[-1][0] == "alice"
     assert after[-1][3] == "Scrub the history of user:alice - Reason: Leaked"
     stone = volume.get_git_log(1)[0]
@@ -112,7 +117,7 @@ async def test_a_text_leaves_every_commit_and_the_rest_stays(volumes: VolumeMana
     assert volume.skill_entry("harmless") == version
     assert volume.read_skill("last") == skill("last")
     assert sorted(done.branches) == ["main", "pr/bob/deploy"]
-    assert "[removed]" in volume.read_skill("other", at="pr/bob/deploy")
+    assert "(removed)" in volume.read_skill("other", at="pr/bob/deploy")
     assert (done.files, done.remotes, done.resigned) == ([], [], 0)
     assert done.objects > 0
     skills, _ = await Integrity(volumes).verify(ME, REF)
@@ -151,7 +156,7 @@ async def test_commits_of_people_lose_their_signature_and_keep_their_name(
     done = await scrubber(volumes).scrub(ME, REF, texts=[SECRET])
     assert done.resigned == 1
     mine = volume.get_git_log(2)[1]
-    assert (mine.author, mine.committer, mine.time, mine.body) == ("Bob", "Bob", 1_790_000_000_000, "[removed]")
+    assert (mine.author, mine.committer, mine.time, mine.body) == ("Bob", "Bob", 1_790_000_000_000, "(removed)")
     repo = pygit2.Repository(str(gitdir(volumes)))
     assert repo[mine.oid].peel(pygit2.Commit).author.offset == 120
     skills, _ = await Integrity(volumes).verify(ME, REF)
@@ -165,8 +170,8 @@ async def test_edits_by_hand_are_kept(volumes: VolumeManager, volume: GitVolume)
     (folder / "skills/mine/SKILL.md").write_text(skill("mine", f"By hand: {SECRET}"))
     (folder / "notes.txt").write_text(f"Mine alone: {SECRET}")
     done = await scrubber(volumes).scrub(ME, REF, texts=[SECRET])
-    assert "By hand: [removed]" in volume.read_skill("mine")
-    assert "By hand: [removed]" in (folder / "skills/mine/SKILL.md").read_text()
+    assert "By hand: (removed)" in volume.read_skill("mine")
+    assert "By hand: (removed)" in (folder / "skills/mine/SKILL.md").read_text()
     assert done.files == ["notes.txt"]
     (folder / "notes.txt").unlink()
     gone(volumes)
@@ -357,3 +362,59 @@ def test_a_plan_whose_branch_went_on_is_no_reason_to_lose_it(volumes: VolumeMana
         volumes.open(PLATFORM, REF)
     assert caught.value.code == "volume.moved"
     assert (store.gitdir / "refs/heads/main").read_text().strip() == head
+
+
+async def test_words_that_a_volume_is_made_of_stay(volumes: VolumeManager, volume: GitVolume) -> None:
+    for word in ("skills", "SKILL.md", "description", "metadata.json", "memory/"):
+        with pytest.raises(Invalid, match="cannot be taken out"):
+            await scrubber(volumes).scrub(ME, REF, texts=[word])
+    before = volume.store.head()
+    for word in ("llmos-lite", "user:alice", "Scrub-Id"):
+        with pytest.raises(Invalid, match="The commit that says what was done"):
+            await scrubber(volumes).scrub(ME, REF, texts=[word])
+    with pytest.raises(Conflict) as caught:
+        await scrubber(volumes).scrub(ME, REF, texts=['"volume":'])  # in metadata.json
+    assert caught.value.code == "scrub.needed"
+    assert volume.store.head() == before
+
+
+@pytest.mark.parametrize("word", ["author", "committer", "+0000\ncommitter", "bob@localhost", "> 17"])
+async def test_a_commit_is_one_whatever_is_taken_out(volumes: VolumeManager, volume: GitVolume, word: str) -> None:
+    volume.write_skill("said", skill("said", f"It is {word}."), f"Say {word}", ALICE)
+    text = word if len(word) >= 6 else f"is {word}"
+    await scrubber(volumes).scrub(ME, REF, texts=[text])
+    assert fsck(gitdir(volumes)) == ""
+    assert (await Integrity(volumes).verify(ME, REF))[0].problems == []
+    assert [one.time > 0 for one in volume.get_git_log()] == [True] * len(volume.get_git_log())
+
+
+async def test_what_is_left_of_front_matter_is_front_matter(volumes: VolumeManager, volume: GitVolume) -> None:
+    volume.write_skill("said", f"---\nname: said\ndescription: {SECRET} opens it.\n---\n", author=ALICE)
+    await scrubber(volumes).scrub(ME, REF, texts=[SECRET])
+    assert Skill.parse("said", volume.read_skill("said")).description == "(removed) opens it."
+
+
+async def test_what_llmos_needs_of_a_proposal_stays(volumes: VolumeManager, volume: GitVolume) -> None:
+    proposal_id = make_ulid(1_790_000_000_123)
+    event = Event(
+        kind=Kind.OPENED, at=1_790_000_000_123, by="bob", target=str(REF), branch="pr/bob/deploy", author="bob"
+    )
+    with volume.store.lock():
+        said = structs.replace(event, reason=f"Say {SECRET}")
+        ProposalLog(volume).append(proposal_id, [said], branch=event.branch)
+    for word in ("target", "opened", "790000000123"):
+        with pytest.raises(Conflict) as caught:
+            await scrubber(volumes).scrub(ME, REF, texts=[word])
+        assert caught.value.code == "scrub.needed"
+    await scrubber(volumes).scrub(ME, REF, texts=[SECRET])
+    assert ProposalLog(volume).events(proposal_id) == [structs.replace(event, reason="Say (removed)")]
+
+
+async def test_a_ref_that_is_named_so_stops_it(volumes: VolumeManager, volume: GitVolume) -> None:
+    volume.create_branch("pr/bob/sk-live-4242")
+    with pytest.raises(Conflict, match="in their name") as caught:
+        await scrubber(volumes).scrub(ME, REF, texts=["sk-live-4242"])
+    assert caught.value.code == "scrub.refs"
+    volume.store.delete_branch("pr/bob/sk-live-4242")
+    await scrubber(volumes).scrub(ME, REF, texts=["sk-live-4242", SECRET, "blue harbour"])
+    gone(volumes)
