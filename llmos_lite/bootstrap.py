@@ -186,6 +186,7 @@ class Services:
         crons = (self.settings.schedule_user, self.settings.schedule_team, self.settings.schedule_system)
         for scope, cron in zip(SCHEDULES, crons, strict=True):
             self.jobs.schedule(f"evolve-{scope}", cron, scope)
+        await self.accounts.service()  # stands as the actor of what is due by the clock
         await self.jobs.start()
 
     async def stop(self) -> None:

@@ -70,6 +70,7 @@ async def test_a_worker_stands_beside_its_parent_and_takes_no_jobs(settings: Set
         with pytest.raises(Unavailable, match="takes no evolve"):
             await worker.evolution.start(await worker.accounts.actor((await worker.accounts.ensure("alice")).user_id))
         await worker.start_jobs()
+        assert (await worker.accounts.account("system-cron")).kind == "service"
         await worker.jobs.stop()
 
 

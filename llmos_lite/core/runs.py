@@ -12,6 +12,7 @@ from typing import TypeAlias
 import msgspec
 
 from llmos_lite.core.accounts.permissions import Actor, Verb, allowed
+from llmos_lite.core.accounts.service_accounts import SYSTEM_ACCOUNT
 from llmos_lite.core.page import Page
 from llmos_lite.core.traces.trace import make_ulid, now_ms
 from llmos_lite.errors import LlmosError, NotFound, Unavailable
@@ -25,7 +26,7 @@ FIRST_LOOK, LONGEST_LOOK = 0.02, 0.5
 PROGRESS_SECONDS = 0.25
 """Least time between two writes of progress: write transactions are shared with the chats."""
 ERROR_LENGTH = 4_000
-CLOCK = "system-cron"
+CLOCK = SYSTEM_ACCOUNT
 """Stands as the actor of what was due by the clock."""
 
 
