@@ -33,6 +33,10 @@ STEP = 200
 
 _OURS = frozenset({PLATFORM.name, PLATFORM.email, LOCAL_FILES.name, LOCAL_FILES.email})
 _REFS = ("refs/heads/", "refs/llmos/", "refs/notes/")
+_OWN = "refs/llmos/"
+"""Refs that llmos alone writes: what happened to proposals, and the audit's checkpoints."""
+_HIDING = ("shallow", "info/grafts", "objects/info/alternates")
+"""Files by which git sees another history than the one that is there; llmos makes none."""
 Progress = Callable[[int, int], None]
 """Told the number of commits that were looked at, and 0."""
 
@@ -105,6 +109,9 @@ def verify(
     for name, text in refs.items():
         if not OID.fullmatch(text):
             found.complain(name, "ref.broken", f"It holds no commit id but {text[:80]!r}.")
+    for name in _HIDING:
+        if (gitdir / name).exists():
+            found.complain(name, "hidden", "This file lets git see another history than the one that is there.")
     if people and f"refs/heads/{MAIN}" not in refs:
         found.complain(MAIN, "ref.missing", "There is no branch main.")
     _check_since(gitdir, found, since)
@@ -134,7 +141,8 @@ def _walk(
     people: bool,
     progress: Progress | None,
 ) -> None:
-    done = [oid for other, oid in found.heads.items() if other < name]
+    own = name.startswith(_OWN)
+    people, done = people and not own, [oid for other, oid in found.heads.items() if other < name and not own]
     try:
         for commit in history(gitdir, [tip], [*since, *done]):
             found.commits += 1

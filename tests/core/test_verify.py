@@ -147,6 +147,30 @@ def test_traces_are_written_by_llmos_alone(volume: GitVolume, signer: Signer) ->
     assert codes(found) == {"forged"}
 
 
+@pytest.mark.parametrize("branch", ["", "pr/bob/aside"])
+def test_what_happens_to_proposals_is_written_by_llmos_alone(volume: GitVolume, signer: Signer, branch: str) -> None:
+    volume.notes.commit({"2026-11/x/000001.json": b"{}"}, "Proposal x: opened by bob", PERSON, branch="proposals")
+    path = gitdir(volume)
+    assert look(path, signer).sound
+    repo, ref = pygit2.Repository(str(path)), "refs/llmos/proposals"
+    tip = repo.references[ref].peel(pygit2.Commit)
+    mallory = pygit2.Signature("Mallory", "mallory@example.org")
+    forged = repo.create_commit(None, mallory, mallory, "Approved by boss", tip.tree.id, [tip.id])
+    repo.references[ref].set_target(forged)
+    if branch:  # where people's commits are, too
+        repo.references.create(f"refs/heads/{branch}", forged)
+    repo.free()
+    assert [(one.code, one.where) for one in look(path, signer).problems] == [("forged", str(forged))]
+
+
+@pytest.mark.parametrize("name", ["shallow", "info/grafts", "objects/info/alternates"])
+def test_history_that_git_does_not_see_is_told(volume: GitVolume, signer: Signer, name: str) -> None:
+    path = gitdir(volume)
+    (path / name).parent.mkdir(exist_ok=True)
+    (path / name).write_text(f"{volume.store.head()}\n" if "objects" not in name else "/nowhere\n")
+    assert ("hidden", name) in {(one.code, one.where) for one in look(path, signer).problems}
+
+
 def test_a_retired_key_signs_nothing_new_and_a_revoked_one_nothing_after_its_time(
     volume: GitVolume, signer: Signer, tmp_path: Path
 ) -> None:
