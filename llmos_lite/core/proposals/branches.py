@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from llmos_lite.engines.git import Commit, Entry, VolumeInterface
+from llmos_lite.engines.git_diff import unified
 from llmos_lite.errors import Conflict
 from llmos_lite.volumes.merging import Collision, Pair, changed, plan_merge
 
 PREFIX = "pr/"
 LONGEST_DIFF = 200_000
 """Characters of a diff that are shown."""
+LARGEST = 512 << 10
+"""Bytes of a file whose lines are compared."""
 LONGEST_TEXT = 50_000
 """Characters of each side of a conflict that are shown."""
 MOST_CONFLICTS = 50
@@ -153,10 +155,11 @@ def _file_diff(store: VolumeInterface, path: str, before: Entry | None, after: E
     mode = _mode_diff(path, before, after)
     if b"\0" in old + new:
         return f"{mode}Binary files a/{path} and b/{path} differ\n"
-    names = (f"a/{path}" if before else "/dev/null", f"b/{path}" if after else "/dev/null")
-    lines = [text.decode("utf-8", "replace").splitlines(keepends=True) for text in (old, new)]
-    found = difflib.unified_diff(lines[0], lines[1], names[0], names[1])
-    return mode + "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in found)
+    names = f"--- {f'a/{path}' if before else '/dev/null'}\n+++ {f'b/{path}' if after else '/dev/null'}\n"
+    if max(len(old), len(new)) > LARGEST:
+        return f"{mode}{names}The file is too large to compare: {len(old):,} bytes before, {len(new):,} after.\n"
+    _, found, lines = unified(old, new, path, path).text.partition("\n@@ ")
+    return f"{mode}{names}{'@@ ' if found else ''}{lines}"
 
 
 def _mode_diff(path: str, before: Entry | None, after: Entry | None) -> str:

@@ -56,6 +56,27 @@ def test_a_very_long_diff_is_cut(store: LocalGitStore, monkeypatch: pytest.Monke
     assert "left out" in shown
 
 
+def test_a_diff_of_many_lines_is_quick_and_one_of_a_large_file_left_out(store: LocalGitStore) -> None:
+    mixed, again = (b"".join(b"%d\n" % (number * step % 110) for number in range(100_000)) for step in (7, 13))
+    store.commit({"skills/y/a.txt": mixed, "skills/y/b.txt": b""}, "A", ALICE)
+    store.delete_branch(BRANCH)
+    store.create_branch(BRANCH)
+    big = b"x\n" * branches.LARGEST
+    changes: dict[str, bytes | None] = {"skills/y/a.txt": again, "skills/y/b.txt": big, "skills/y/c.txt": b""}
+    store.commit(changes, "B", ALICE, branch=BRANCH)
+    found = branches.read(store, BRANCH).changes
+    shown = branches.diff(store, {path: found[path] for path in found if not path.endswith("a.txt")})
+    assert "+++ b/skills/y/b.txt\nThe file is too large to compare: 0 bytes before, 1,048,576 after.\n" in shown
+    assert shown.endswith("--- /dev/null\n+++ b/skills/y/c.txt\n")
+    assert "@@ " in branches.diff(store, found)  # in seconds, not in hours
+
+
+def test_only_a_line_feed_ends_a_line(store: LocalGitStore) -> None:
+    store.commit({"skills/x.md": "one\rtwo\u2028\nend\n".encode()}, "Returns", ALICE, branch=BRANCH)
+    shown = branches.diff(store, branches.read(store, BRANCH).changes)
+    assert shown.endswith("@@ -1,2 +1,2 @@\n-one\n-two\n+one\rtwo\u2028\n+end\n")
+
+
 @pytest.mark.parametrize(
     ("meanwhile", "conflicts"),
     [
