@@ -16,7 +16,7 @@ from llmos_lite.core.proposals.branches import PREFIX
 from llmos_lite.core.proposals.events import Event, Kind, record_of
 from llmos_lite.core.proposals.log import ProposalLog
 from llmos_lite.core.traces.trace import make_ulid, now_ms
-from llmos_lite.engines.git import LOCAL_FILES, MAIN, Commit
+from llmos_lite.engines.git import LOCAL_FILES, MAIN, PLATFORM, Commit
 from llmos_lite.errors import Conflict
 from llmos_lite.records.proposals import ProposalRecord
 from llmos_lite.volumes.access import VolumeRef
@@ -142,7 +142,9 @@ def notice_branch(target: GitVolume, branch: str, *, pushed: bool = False) -> Pr
         if head is None or _contained(target, head):  # nothing of its own yet
             return known
         commit = target.store.log(limit=1, branch=head)[0]
-        said = _SUBJECT.match(commit.subject)
+        # What a person pushes says nothing about where it comes from, whatever its subject looks like.
+        ours = not pushed and commit.committer == PLATFORM.name
+        said = _SUBJECT.match(commit.subject) if ours else None
         wanted = Event(
             kind=Kind.OPENED,
             at=now_ms(),
@@ -152,7 +154,7 @@ def notice_branch(target: GitVolume, branch: str, *, pushed: bool = False) -> Pr
             skill_id=parts[1],
             branch=branch,
             author=parts[0],
-            reason=said.group(2) if said else one_line(commit.subject)[:REASON_LENGTH],
+            reason=one_line(said.group(2) if said else commit.subject)[:REASON_LENGTH],
         )
         return note_branch(target, wanted)
 

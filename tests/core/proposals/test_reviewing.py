@@ -12,6 +12,7 @@ import pytest
 from llmos_lite.core.proposals import branches, promoting, reviewing
 from llmos_lite.core.proposals.events import Kind
 from llmos_lite.core.proposals.log import ProposalLog
+from llmos_lite.core.proposals.promoting import REASON_LENGTH
 from llmos_lite.core.proposals.resolving import Resolution
 from llmos_lite.core.proposals.service import Promoted
 from llmos_lite.core.skills.scan import Finding, Severity
@@ -393,3 +394,14 @@ async def test_a_move_that_was_cut_short_by_promoting_leaves_main_alone(room: Ro
     assert promoting.notice_branch(room.team, "main") is None
     assert promoting.notice_branch(room.team, "pr/a/b/c") is None
     assert promoting.notice_branch(room.team, "pr/nobody/nothing") is None
+
+
+async def test_what_somebody_pushes_says_nothing_about_where_it_comes_from(room: Room) -> None:
+    subject = "Promote 'my-skill' from team:secret - Reason: \x1b[31mred\x07\rMerged-By: boss" + "x" * 5000
+    store = room.team.store
+    store.create_branch("pr/alice/my-skill")
+    store.commit({MAIN: SKILL.encode()}, subject, author_of("alice"), branch="pr/alice/my-skill")
+    row = await room.proposals.pushed(SRE, "pr/alice/my-skill")
+    assert row.source == "user:alice"
+    assert row.reason.isprintable()
+    assert len(row.reason) <= REASON_LENGTH
