@@ -35,6 +35,7 @@ LARGEST_MEMORY = 1 << 20
 LATEST = 24 * 3600 * 1000
 """Milliseconds that a commit may be dated ahead of the server's clock."""
 
+_SCRUBBED = "what was taken out of this volume's history: delete your clone, and clone again"
 _AT_TOP = frozenset(
     {METADATA, "README.md", "LICENSE", "LICENSE.md", "LICENSE.txt", "CHANGELOG.md", "CONTRIBUTING.md", "AGENTS.md"}
 )
@@ -86,7 +87,7 @@ class PushCheck:
         incoming: the objects.
         scanners: look at every skill.
         may_set_policy: whether the person decides over the volume.
-        scrubbed: ids of files that were taken out of the volume's history.
+        scrubbed: ids of files and commits that were taken out of the volume's history.
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class PushCheck:
     ) -> None:
         self._incoming, self._scanners, self._may_set_policy = incoming, scanners, may_set_policy
         self._scrubbed = scrubbed
-        self._known: set[tuple[str, bytes]] = set()
+        self._known: set[tuple[str, Item]] = set()
 
     def problems(self, base: str, new: str) -> list[Problem]:
         """Return why the commits after `base`, up to `new`, are refused; nothing when they may come in."""
@@ -108,7 +109,8 @@ class PushCheck:
             return [Problem("", f"This push has {len(commits):,} commits; {MOST_COMMITS:,} are the most.")]
         latest = now_ms() + LATEST
         late = [Problem("", "is dated in the future", commit=one.oid) for one in commits if one.time > latest]
-        found = [*late, *self._dangers(base, new, "")]
+        old = [Problem("", f"holds {_SCRUBBED}", commit=one.oid) for one in commits if one.oid in self._scrubbed]
+        found = [*late, *old, *self._dangers(base, new, "")]
         for commit in commits:
             if commit.oid != new:
                 found += self._dangers(commit.parents[0] if commit.parents else "", commit.oid, commit.oid)
@@ -123,14 +125,14 @@ class PushCheck:
             except Invalid:
                 yield Problem(path, "is not a path that a volume takes", commit=commit)
                 continue
-            if item is not None and (path, item.oid) not in self._known:
-                self._known.add((path, item.oid))
+            if item is not None and (path, item) not in self._known:
+                self._known.add((path, item))
                 yield from self._dangers_of(path, item, commit)
 
     def _dangers_of(self, path: str, item: Item, commit: str) -> Iterator[Problem]:
         text = _KINDS.get(item.mode, "") or _misplaced(path)
         if item.oid.hex() in self._scrubbed:
-            text = "holds what was taken out of this volume's history: delete your clone, and clone again"
+            text = f"holds {_SCRUBBED}"
         if text:
             yield Problem(path, text, commit=commit)
             return

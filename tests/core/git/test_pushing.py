@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import pygit2
 import pytest
 
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.git.pushing import TO_MAIN, TO_REVIEW, Push, Pushes
 from llmos_lite.core.git.repositories import Repository
+from llmos_lite.core.skills.scrub import Scrubber
 from llmos_lite.engines.git import Author
 from llmos_lite.engines.git_hooks import MOST_UPDATES, Arrival, Update
 from llmos_lite.engines.signing import Signer
@@ -33,6 +35,10 @@ def push(volumes: VolumeManager) -> Push:
     """Return a push of alice; there are no rows, so a proposal cannot be kept."""
     repository = Repository(REF, gitdir_of(volumes, REF), ("refs/heads",), writable=True)
     return Pushes(volumes, None, {}).by(Actor("alice"), repository)  # type: ignore[arg-type]
+
+
+async def nothing(_ref: VolumeRef) -> list[str]:
+    return []
 
 
 def next_commit(volumes: VolumeManager) -> tuple[str, str]:
@@ -100,3 +106,39 @@ async def test_a_push_of_very_many_refs_is_refused(push: Push, volumes: VolumeMa
     old, new = next_commit(volumes)
     arrival = Arrival(None, (Update(TO_MAIN, old, new),) * (MOST_UPDATES + 1))
     assert await push.check(arrival) == ["One push may name 100 refs."]
+
+
+async def test_a_link_in_the_middle_of_a_push_is_found_though_a_file_of_the_same_bytes_follows(
+    push: Push, volumes: VolumeManager
+) -> None:
+    old = volumes.open(PLATFORM, REF).store.head() or ""
+    repo = pygit2.Repository(str(gitdir_of(volumes, REF)))
+    blob, me = repo.create_blob(b"../../../keys/signing"), pygit2.Signature("Alice", "alice@example.org")
+    tip = repo[old].id
+    for mode in (0o120000, 0o100644):
+        memory = repo.TreeBuilder()
+        memory.insert("x.md", blob, mode)
+        root = repo.TreeBuilder(repo[old].peel(pygit2.Commit).tree)
+        root.insert("memory", memory.write(), 0o040000)
+        tip = repo.create_commit(None, me, me, "X", root.write(), [tip])
+    repo.free()
+    said = await push.check(Arrival(None, (Update(TO_MAIN, old, str(tip)),)))
+    assert len(said) == 1
+    assert "memory/x.md: is a symbolic link" in said[0]
+
+
+async def test_a_commit_that_was_scrubbed_does_not_come_back_with_its_message(
+    push: Push, volumes: VolumeManager, tmp_path: Path
+) -> None:
+    store = volumes.open(PLATFORM, REF, write=True).store
+    said = store.commit({"memory/x.md": b"X"}, "The key is hunter2xyz", ALICE).oid
+    after = store.commit({"memory/y.md": b"Y"}, "Y", ALICE).oid
+    clone = pygit2.clone_repository(str(gitdir_of(volumes, REF)), str(tmp_path / "clone"), bare=True)
+    await Scrubber(volumes, nothing, nothing).scrub(Actor("alice"), REF, texts=["hunter2xyz"])
+    new = store.head() or ""
+    repo, me = pygit2.Repository(str(gitdir_of(volumes, REF))), pygit2.Signature("Alice", "alice@example.org")
+    repo.remotes.create_anonymous(clone.path).fetch(["refs/heads/main"])
+    merge = repo.create_commit(None, me, me, "Merge", repo[new].peel(pygit2.Commit).tree.id, [new, after])
+    told = await push.check(Arrival(None, (Update(TO_MAIN, new, str(merge)),)))
+    assert {line.partition(":")[0] for line in told} == {f"commit {oid[:10]}" for oid in (said, after)}
+    assert "clone again" in told[0]
