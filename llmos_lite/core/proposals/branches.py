@@ -6,9 +6,10 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from llmos_lite.engines.git import Commit, Entry, VolumeInterface
+from llmos_lite.engines.git import Commit, Entry, LocalGitStore, VolumeInterface
 from llmos_lite.engines.git_diff import unified
-from llmos_lite.errors import Conflict
+from llmos_lite.engines.git_scrub import became as scrubbed
+from llmos_lite.errors import Conflict, NotFound
 from llmos_lite.volumes.merging import Collision, Pair, changed, plan_merge
 
 PREFIX = "pr/"
@@ -111,9 +112,21 @@ def diff(store: VolumeInterface, changes: Mapping[str, Pair]) -> str:
 
 
 def brought(store: VolumeInterface, commit: str) -> Mapping[str, Pair]:
-    """Return what a commit of main changed there."""
-    parents = store.log(limit=1, branch=commit)[0].parents
-    return dict(changed(store, parents[0] if parents else None, commit))
+    """Return what a commit of main changed there; nothing of one that is there no more."""
+    now = renamed(store, commit)
+    try:
+        parents = store.log(limit=1, branch=now)[0].parents
+    except NotFound:
+        return {}
+    return dict(changed(store, parents[0] if parents else None, now))
+
+
+def renamed(store: VolumeInterface, commit: str) -> str:
+    """Return what every scrub since made of a commit, whose id the events keep."""
+    became = scrubbed(store.gitdir) if isinstance(store, LocalGitStore) else {}
+    while commit in became:
+        commit = became[commit]
+    return commit
 
 
 def conflict_texts(store: VolumeInterface, branch: Branch) -> list[ConflictText]:
