@@ -22,8 +22,9 @@ from typing import Protocol
 
 from benchmarks import Row
 from llmos_lite.core.accounts.permissions import Actor
+from llmos_lite.core.traces.lines import encode_line as encode
 from llmos_lite.core.traces.log import TraceLog
-from llmos_lite.core.traces.trace import Message, Trace, encode, make_ulid, trace_event
+from llmos_lite.core.traces.trace import Message, Trace, make_ulid, trace_event
 from llmos_lite.engines.database import Database
 from llmos_lite.engines.journal import LocalJournal
 from llmos_lite.engines.signing import Signer

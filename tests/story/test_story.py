@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llmos_lite.core.traces.lines import decode_event
+
 if TYPE_CHECKING:
     from tests.story.conftest import Serve
 
@@ -100,12 +102,12 @@ def test_a_week_of_chats_becomes_a_skill_that_the_team_uses(
         for commit in git(volume, "log", "--format=%H", "main").split():
             git(volume, "-c", signers, "verify-commit", commit)
     lines = [
-        json.loads(line)
+        decode_event(line.encode())
         for month in git(alice / "traces.git", "branch", "--format=%(refname)").split()
         for path in git(alice / "traces.git", "ls-tree", "-r", "--name-only", month).splitlines()
         for line in git(alice / "traces.git", "show", f"{month}:{path}").splitlines()
     ]
-    assert {line["trace"]["goal"] for line in lines if line["kind"] == "trace"} >= {*WEEK, *OTHER}
+    assert {line.trace.goal for line in lines if line.trace is not None} >= {*WEEK, *OTHER}
 
 
 def test_the_same_log_twice_adds_nothing(serve: Serve, tmp_path: Path) -> None:

@@ -27,16 +27,13 @@ from llmos_lite.core.chat.messages import (
 from llmos_lite.core.limits import Limits, Reservation
 from llmos_lite.core.skills.manager import SkillsManager
 from llmos_lite.core.traces.log import TraceLog
-from llmos_lite.core.traces.trace import Ended, Message, Share, Trace, make_ulid, now_ms
+from llmos_lite.core.traces.trace import GOAL_LENGTH, Ended, Message, Share, Trace, make_ulid, now_ms
 from llmos_lite.engines.llm import ChatRequest, Completion, Delta, LanguageModel, Piece
 from llmos_lite.errors import Conflict, Invalid, LlmosError, UpstreamFailed
 from llmos_lite.observability import Metrics
 from llmos_lite.volumes.access import VolumeKind, VolumeRef
 
 log = logging.getLogger("llmos.chat")
-
-GOAL_LENGTH = 2000
-"""Characters of the message that a trace calls its goal."""
 
 
 @dataclass(slots=True)

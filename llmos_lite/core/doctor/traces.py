@@ -11,7 +11,7 @@ import msgspec
 
 from llmos_lite.core.doctor.finding import Finding
 from llmos_lite.core.traces.cutting import Head
-from llmos_lite.core.traces.trace import decode_event
+from llmos_lite.core.traces.lines import decode_event
 from llmos_lite.engines.git_audit import all_refs
 from llmos_lite.engines.git_odb import Objects
 from llmos_lite.engines.git_refs import OID

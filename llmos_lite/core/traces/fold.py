@@ -17,10 +17,11 @@ from functools import partial
 from typing import TypeVar
 
 from llmos_lite.core.traces.erased import Erased
+from llmos_lite.core.traces.lines import decode_event
 from llmos_lite.core.traces.redaction import Redactor
 from llmos_lite.core.traces.rows import TraceIndexer
 from llmos_lite.core.traces.segments import Placed, Segment, commit_segments, committed, segments_of
-from llmos_lite.core.traces.trace import Event, decode_event, now_ms
+from llmos_lite.core.traces.trace import Event, now_ms
 from llmos_lite.engines.git import PLATFORM as PLATFORM_AUTHOR
 from llmos_lite.engines.git import Author
 from llmos_lite.engines.journal import Batch, Entry, Journal

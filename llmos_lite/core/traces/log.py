@@ -14,6 +14,7 @@ from llmos_lite.core.page import Page
 from llmos_lite.core.traces.digest import digest_id, digest_of
 from llmos_lite.core.traces.erased import Erased
 from llmos_lite.core.traces.fold import Folder, trace_author
+from llmos_lite.core.traces.lines import encode_event
 from llmos_lite.core.traces.memory import RecentConversations
 from llmos_lite.core.traces.reader import TraceReader
 from llmos_lite.core.traces.redaction import KeepAll, Redactor
@@ -29,7 +30,6 @@ from llmos_lite.core.traces.trace import (
     Share,
     Trace,
     encode,
-    encode_event,
     make_ulid,
     now_ms,
     trace_event,

@@ -7,10 +7,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from llmos_lite.core.traces.erased import Erased
+from llmos_lite.core.traces.lines import decode_event
 from llmos_lite.core.traces.redaction import Redactor
 from llmos_lite.core.traces.segments import lines_at
 from llmos_lite.core.traces.state import TraceState, fold_events
-from llmos_lite.core.traces.trace import Event, decode_event
+from llmos_lite.core.traces.trace import Event
 from llmos_lite.engines.journal import Entry, Journal
 from llmos_lite.errors import NotFound
 from llmos_lite.records.catalog import Catalog

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from llmos_lite.core.traces.trace import Event, decode_event, encode
+from llmos_lite.core.traces.lines import decode_event, encode_line
+from llmos_lite.core.traces.trace import Event
 from llmos_lite.engines.git import Author, VolumeInterface
 from llmos_lite.errors import NotFound
 from llmos_lite.records.catalog_traces import Location
@@ -71,7 +72,7 @@ def _cut(events: Sequence[Event]) -> Iterator[list[tuple[Event, bytes]]]:
     part: list[tuple[Event, bytes]] = []
     size = 0
     for event in events:
-        line = encode(event)
+        line = encode_line(event)
         if part and size + len(line) > SEGMENT_BYTES:
             yield part
             part, size = [], 0

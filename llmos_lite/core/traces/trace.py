@@ -7,7 +7,6 @@ the messages that are new since its parent.
 from __future__ import annotations
 
 import hashlib
-import json
 import secrets
 import time
 from enum import StrEnum
@@ -19,6 +18,8 @@ import msgspec
 # walk through again and again.
 
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+GOAL_LENGTH = 2000
+"""Characters of the message that a chat's trace calls its goal."""
 SCHEMA = 1
 
 
@@ -176,17 +177,6 @@ class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=T
 
 
 encode = msgspec.json.Encoder().encode
-decode_event = msgspec.json.Decoder(Event).decode
-
-
-def encode_event(event: Event) -> tuple[Event, bytes]:
-    """Return an event and its line; half characters, which JSON cannot hold, become question marks."""
-    try:
-        return event, encode(event)
-    except UnicodeEncodeError:
-        text = json.dumps(msgspec.to_builtins(event), ensure_ascii=False).encode(errors="replace")
-        whole = decode_event(text)
-        return whole, encode(whole)
 
 
 def trace_event(trace: Trace) -> Event:

@@ -15,7 +15,8 @@ from fork_server import ForkServer
 from planted import fsck, objects_of, traces_of
 from trace_instance import ADMIN, ALICE, BOB, NOV, SRE, trace
 
-from llmos_lite.core.traces.trace import SCHEMA, Event, Feedback, encode_event, make_ulid
+from llmos_lite.core.traces.lines import encode_event
+from llmos_lite.core.traces.trace import SCHEMA, Event, Feedback, make_ulid
 from llmos_lite.errors import Conflict, Forbidden, Invalid, NotFound, StorageFailed
 from llmos_lite.volumes.access import PLATFORM, VolumeRef
 

@@ -7,13 +7,13 @@ import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-import msgspec
 import pytest
 from trace_instance import ADMIN, ALICE, BOB, EVE, SRE, Instance, trace
 
 from llmos_lite.core.accounts.permissions import PERSONAL, Actor, Scope
+from llmos_lite.core.traces.lines import decode_event
 from llmos_lite.core.traces.log import TraceLog, digest_of
-from llmos_lite.core.traces.trace import Event, Feedback, Message, Outcome, Share, SkillUse, ToolCall
+from llmos_lite.core.traces.trace import Feedback, Message, Outcome, Share, SkillUse, ToolCall
 from llmos_lite.errors import Forbidden, Invalid, NotFound, Unavailable
 from llmos_lite.volumes.access import SYSTEM
 
@@ -40,7 +40,7 @@ async def test_a_trace_can_be_read_right_after_its_chat(instance: Instance) -> N
     store = instance.volumes.open(ALICE.principal, ALICE.volume).traces
     assert list(store.branches()) == ["2026-11"]
     line = store.blob(view.location.blob)[view.location.offset :][: view.location.length]
-    assert msgspec.json.decode(line, type=Event).trace == one
+    assert decode_event(line).trace == one
     assert await instance.log.page(ALICE) == page
 
 

@@ -1,0 +1,113 @@
+"""An event as a line of JSON, in the journal and in segments: what can be derived is left out.
+
+A conversation is kept turn by turn, so whatever a turn says twice is said hundreds of times: who, where and when stand
+with the event and not again in its trace, a goal that is the person's message is not repeated, and neither are
+exposures that say no more than which skills were used. `decode_event` puts all of it back.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from llmos_lite.core.traces.trace import GOAL_LENGTH, Event, Exposure, SkillUse, Trace, encode
+
+
+class _LineTrace(Trace, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """A trace without what is said elsewhere; `exposed` stands for the exposures of the skills used."""
+
+    id: str = ""
+    actor: str = ""
+    volume: str = ""
+    time: int = 0
+    goal: str | UnsetType = UNSET  # type: ignore[assignment]  # it is a line's trace only here
+    exposed: bool = False
+
+
+class _Line(Event, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    trace: _LineTrace | None = None
+
+
+_EVENT, _TRACE = Event.__struct_fields__, Trace.__struct_fields__
+_decode = msgspec.json.Decoder(_Line).decode
+
+
+def encode_event(event: Event) -> tuple[Event, bytes]:
+    """Return an event and its line; half characters, which JSON cannot hold, become question marks."""
+    try:
+        return event, encode_line(event)
+    except UnicodeEncodeError:
+        text = json.dumps(msgspec.to_builtins(event), ensure_ascii=False).encode(errors="replace")
+        whole = decode_event(text)
+        return whole, encode_line(whole)
+
+
+def encode_line(event: Event) -> bytes:
+    """Return the line of an event.
+
+    Raises:
+        UnicodeEncodeError: it holds half characters.
+    """
+    trace = event.trace
+    if trace is None:
+        return encode(event)
+    fields = _fields(event, _EVENT)
+    fields["trace"] = _LineTrace(**_fields(trace, _TRACE) | _left_out(event, trace))
+    return encode(_Line(**fields))
+
+
+def decode_event(line: bytes | memoryview) -> Event:
+    """Return the event of a line.
+
+    Raises:
+        msgspec.DecodeError: it is none.
+    """
+    found = _decode(line)
+    fields = _fields(found, _EVENT)
+    if found.trace is not None:
+        fields["trace"] = _whole(found, found.trace)
+    return Event(**fields)
+
+
+def _left_out(event: Event, trace: Trace) -> dict[str, object]:
+    """Return the fields of a trace that its line need not say."""
+    found: dict[str, object] = {}
+    for name, said in (("id", event.trace_id), ("actor", event.by), ("volume", event.volume)):
+        if getattr(trace, name) == said:
+            found[name] = ""
+    if trace.time == event.at:
+        found["time"] = 0
+    if trace.messages and trace.goal == _asked(trace):
+        found["goal"] = UNSET
+    if trace.exposures and trace.exposures == _of_used(trace.skills_used):
+        found |= {"exposures": (), "exposed": True}
+    return found
+
+
+def _whole(event: Event, line: _LineTrace) -> Trace:
+    fields = _fields(line, _TRACE)
+    fields["id"] = line.id or event.trace_id
+    fields["actor"] = line.actor or event.by
+    fields["volume"] = line.volume or event.volume
+    fields["time"] = line.time or event.at
+    if line.goal is UNSET:
+        fields["goal"] = _asked(line)
+    if line.exposed:
+        fields["exposures"] = _of_used(line.skills_used)
+    return Trace(**fields)
+
+
+def _asked(trace: Trace) -> str:
+    """Return the goal that a chat gives its trace: the beginning of what the person said."""
+    return trace.messages[0].content.strip()[:GOAL_LENGTH] if trace.messages else ""
+
+
+def _of_used(used: tuple[SkillUse, ...]) -> tuple[Exposure, ...]:
+    return tuple(Exposure(skill.volume, skill.skill_id, skill.version, score=skill.score) for skill in used)
+
+
+def _fields(struct: msgspec.Struct, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: getattr(struct, name) for name in names}
