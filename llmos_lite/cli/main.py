@@ -5,9 +5,11 @@ Loading this file must be quick: whatever is slow to load is loaded by the comma
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -102,7 +104,7 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code."""
     try:
-        result = app(arguments, prog_name="llmos", standalone_mode=False)
+        result = _commands()(arguments, prog_name="llmos", standalone_mode=False)
     except typer.TyperException as error:
         return _misused(error, as_json="--json" in arguments)
     except (typer.Abort, KeyboardInterrupt):
@@ -118,6 +120,12 @@ def run(arguments: list[str]) -> int:
         report(said, as_json="--json" in arguments)
         return said.exit_code
     return result if isinstance(result, int) else 0
+
+
+@functools.cache
+def _commands() -> Callable[..., object]:
+    """Return the tree of all commands: to make it takes as long as a small command."""
+    return typer.main.get_command(app)
 
 
 def _misused(error: typer.TyperException, *, as_json: bool) -> int:
