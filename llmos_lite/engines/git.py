@@ -42,7 +42,7 @@ from llmos_lite.engines.git_upkeep import Upkeep, is_due, maintain
 from llmos_lite.engines.git_worktree import METADATA, Comparison, WorkTree, describe_plainly
 from llmos_lite.engines.signing import Signer
 from llmos_lite.engines.volume_interface import LOCAL_FILES, MAIN, PLATFORM, VolumeInterface
-from llmos_lite.errors import Conflict, NotFound, Unavailable, storage_error
+from llmos_lite.errors import Conflict, LlmosError, NotFound, Unavailable, storage_error
 
 __all__ = [
     "LOCAL_FILES",
@@ -192,12 +192,19 @@ class LocalGitStore(VolumeInterface):
         if path is not None:
             return self._history(head, (path,) if isinstance(path, str) else path, lambda found: sum(1 for _ in found))
         known, number = self._counted
-        if known and known != head and self.merge_base(known, head) == known:
+        if known and known != head and self._leads_to(head, known):
             number += self._objects.count(head, known)
         elif known != head:
             number = self._objects.count(head)
         self._counted = (head, number)
         return number
+
+    def _leads_to(self, head: str, known: str) -> bool:
+        """Tell whether a commit has another one before it, which may be gone since history was rewritten."""
+        try:
+            return self.merge_base(known, head) == known
+        except LlmosError:
+            return False
 
     def size(self) -> int:  # noqa: D102
         folders = os.walk(self.gitdir / "objects")

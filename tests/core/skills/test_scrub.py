@@ -418,3 +418,11 @@ async def test_a_ref_that_is_named_so_stops_it(volumes: VolumeManager, volume: G
     volume.store.delete_branch("pr/bob/sk-live-4242")
     await scrubber(volumes).scrub(ME, REF, texts=["sk-live-4242", SECRET, "blue harbour"])
     gone(volumes)
+
+
+async def test_commits_are_counted_on_when_those_that_were_counted_are_gone(
+    volumes: VolumeManager, volume: GitVolume
+) -> None:
+    before = volume.store.count()
+    await scrubber(volumes).scrub(ME, REF, texts=[SECRET])
+    assert volume.store.count() == before + 1
