@@ -58,7 +58,7 @@ class Output:
     def diff(self, text: str) -> None:
         """Write a unified diff, in colours on a terminal."""
         colours = _COLOURS if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else ()
-        for line in text.splitlines():
+        for line in text.removesuffix("\n").split("\n"):  # a return begins no line: what follows is no context
             colour = next((code for start, code in colours if line.startswith(start)), "")
             sys.stdout.write(f"{colour}{printable(line)}{_PLAIN if colour else ''}\n")
 

@@ -105,6 +105,11 @@ def test_a_conflict_taken_whole_and_a_proposal_closed(
     assert "unchanged" in llmos("promote", "my-skill", "--to", "system", "--reason", "Same", "--user", "alice") or True
 
 
+def test_what_follows_a_return_is_no_line_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    Output().diff("+a\r-b\u2028 c\r\n+d\n")
+    assert capsys.readouterr().out == "+a\ufffd-b\u2028 c\ufffd\n+d\n"
+
+
 def test_a_diff_has_colours_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     text = "--- a/x\n+++ b/x\n@@ -1 +1 @@\n-old\n+new \x1b[2J\n same\n"
     Output().diff(text)
