@@ -86,7 +86,9 @@ def codice_fiscale(text: str) -> bool:
     """Tell whether sixteen capitals and digits are an Italian tax code."""
     if len(text) != 16:  # noqa: PLR2004
         return False
-    total = sum(_ODD[c] if place % 2 == 0 else int(c, 36) - (0 if c.isdigit() else 10) for place, c in enumerate(text[:15]))
+    total = sum(
+        _ODD[c] if place % 2 == 0 else int(c, 36) - (0 if c.isdigit() else 10) for place, c in enumerate(text[:15])
+    )
     return chr(ord("A") + total % 26) == text[15]
 
 

@@ -20,6 +20,7 @@ from llmos_lite.core.traces.redaction.numbers import IDENTITIES, numbers
 from llmos_lite.core.traces.redaction.people import PEOPLE, machines
 from llmos_lite.core.traces.redaction.plain import plain
 from llmos_lite.core.traces.redaction.sent import SENT
+from llmos_lite.core.traces.redaction.tables import TABLES
 from llmos_lite.core.traces.redaction.tokens import TOKENS, long_words
 
 
@@ -34,7 +35,7 @@ class TextFinder:
         chosen: list[Rules] = []
         self._scans: list[Callable[[Look], Iterable[Found]]] = []
         if SECRETS in categories:
-            chosen += [*KEYS, *TOKENS, *SENT, *ASSIGNED]
+            chosen += [*KEYS, *TOKENS, *SENT, *ASSIGNED, *TABLES]
             self._scans.append(long_words)
         if PERSONAL in categories:
             chosen += [*PEOPLE, *IDENTITIES]
@@ -75,8 +76,6 @@ def _apart(found: list[Found]) -> list[Found]:
             apart.append(one)
         elif last.kind == SECRET == one.kind:
             apart[-1] = Found(last.start, max(last.end, one.end), SECRET)
-        elif one.kind == SECRET:
-            apart[-1] = one
-        elif last.kind != SECRET and one.end - one.start > last.end - last.start:
+        elif one.kind == SECRET or (last.kind != SECRET and one.end - one.start > last.end - last.start):
             apart[-1] = one
     return apart

@@ -16,14 +16,20 @@ LEAST_BODY = 40
 
 _BEGIN = re.compile(r"-{4,5} ?BEGIN (?:[A-Z0-9 .]{0,40} )?PRIVATE KEY(?: BLOCK)? ?-{4,5}", re.IGNORECASE)
 _END = re.compile(r"-{4,5} ?END (?:[A-Z0-9 .]{0,40} )?PRIVATE KEY(?: BLOCK)? ?-{4,5}", re.IGNORECASE)
-_LINES = re.compile(r"(?:(?:\\{1,4}[nrt]|[\s>|#*+\"',-]){0,16}(?:[A-Za-z0-9+/=]{16,8000}|[A-Z][A-Za-z-]{2,20}: [^\n\\]{0,80})){1,500}")
+_LINES = re.compile(
+    r"(?:(?:\\{1,4}[nrt]|[\s>|#*+\"',-]){0,16}(?:[A-Za-z0-9+/=]{16,8000}|[A-Z][A-Za-z-]{2,20}: [^\n\\]{0,80})){1,500}"
+)
 _TAIL = re.compile(r"(?:\\{1,4}[nrt]|[\s>|#*+\"',-]){0,8}[A-Za-z0-9+/]{1,64}={0,2}(?![A-Za-z0-9+/ ])")
 _BODY = re.compile(r"[A-Za-z0-9+/]{16,8000}")
-_PUTTY = re.compile(r"Private-Lines: {0,4}\d{1,4}((?:\\{0,4}[nr]|\s){1,4}(?:[A-Za-z0-9+/=]{1,80}(?:\\{1,4}[nr]|\s){1,4}){1,300}Private-MAC: {0,4}[0-9a-f]{8,128})")
+_PUTTY = re.compile(
+    r"Private-Lines: {0,4}\d{1,4}((?:\\{0,4}[nr]|\s){1,4}(?:[A-Za-z0-9+/=]{1,80}(?:\\{1,4}[nr]|\s){1,4}){1,300}Private-MAC: {0,4}[0-9a-f]{8,128})"
+)
 _JWK = re.compile(r"\\{0,3}\"(?:d|k|p|q|dp|dq|qi)\\{0,3}\"\s{0,5}:\s{0,5}\\{0,3}\"([\w-]{16,3000})\\{0,3}\"")
 _JWK_NEAR = 6000
 _ENCODED = re.compile(r"LS0tLS1CRUdJTi[A-Za-z0-9+/]{40,60000}={0,2}")
-_SEED = re.compile(r"[\s:=\"'`*\\n-]{1,12}((?:\d{1,2}[.)] ?)?[a-z]{3,8}(?:[\s,]{1,3}(?:\d{1,2}[.)] ?)?[a-z]{3,8}){11,23})(?![\w ,]{0,2}[a-z])")
+_SEED = re.compile(
+    r"[\s:=\"'`*\\n-]{1,12}((?:\d{1,2}[.)] ?)?[a-z]{3,8}(?:[\s,]{1,3}(?:\d{1,2}[.)] ?)?[a-z]{3,8}){11,23})(?![\w ,]{0,2}[a-z])"
+)
 
 
 def block(look: Look, start: int, _end: int) -> Iterator[Found]:
@@ -58,20 +64,19 @@ def putty(look: Look, start: int, _end: int) -> Iterator[Found]:
 
 def jwk(look: Look, start: int, _end: int) -> Iterator[Found]:
     """Find the private members of a JSON Web Key."""
-    if start < look.done:
+    if start < look.until("jwk"):
         return
-    look.done = max(look.done, start + 1)
     open_, close = look.text.rfind("{", max(0, start - _JWK_NEAR), start), look.text.find("}", start, start + _JWK_NEAR)
     if open_ < 0 or close < 0:
         return
-    look.done = close
+    look.first("jwk", start, close)
     yield from (Found(*match.span(1), SECRET) for match in _JWK.finditer(look.text, open_, close))
 
 
 def encoded(look: Look, start: int, _end: int) -> Iterator[Found]:
     """Find a private key that is base64 once more, as in a kubeconfig; certificates begin alike, and stay."""
-    match = _ENCODED.match(look.text, start)
-    if match and start >= look.done:
+    match = _ENCODED.match(look.text, start) if start >= look.done else None
+    if match:
         look.done = match.end()
         if b"PRIVATE KEY" in decoded(match[0][:80]):
             yield Found(*match.span(), SECRET)
@@ -79,6 +84,8 @@ def encoded(look: Look, start: int, _end: int) -> Iterator[Found]:
 
 def seed(look: Look, _start: int, end: int) -> Iterator[Found]:
     """Find the words of a wallet."""
+    if not look.first("seed", end, end + 40):
+        return
     match = _SEED.search(look.text, end, end + 60 + 24 * 12)
     if match and match.start() - end < 60:  # noqa: PLR2004 - words of a sentence lie between
         yield Found(*match.span(1), SECRET)

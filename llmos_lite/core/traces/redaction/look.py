@@ -19,13 +19,25 @@ class Look:
         done: up to where tokens were looked for already; keeps long runs of prefixes linear.
     """
 
-    __slots__ = ("done", "done_street", "low", "text")
+    __slots__ = ("_until", "done", "low", "text")
 
     def __init__(self, text: str) -> None:
         self.text, self.low = text, text.lower()
         if len(self.low) != len(text):
             self.low = "".join(low if len(low := letter.lower()) == 1 else letter for letter in text)
-        self.done = self.done_street = 0
+        self.done = 0
+        self._until: dict[str, int] = {}
+
+    def first(self, what: str, start: int, until: int) -> bool:
+        """Tell whether `what` was not looked for at a place yet; it then counts as done up to `until`."""
+        if start < self._until.get(what, 0):
+            return False
+        self._until[what] = until
+        return True
+
+    def until(self, what: str) -> int:
+        """Return up to where something was looked for."""
+        return self._until.get(what, 0)
 
 
 Rule: TypeAlias = Callable[[Look, int, int], Iterable[Found]]

@@ -16,23 +16,31 @@ _SHORTEST = 10
 _RUN = re.compile(r"\d(?:[\d .()/\-]{5,60}|\d[A-EHLMPRST]\d\d[A-Z]\d{3}[A-Z])")
 """Where numbers begin that are long enough, and the middle of an Italian tax code."""
 _GROUP = re.compile(r"(?<!\d)\d")
-_CARD = re.compile(r"\d{13,19}(?!\d)|\d{4}([ -])\d{4}\1\d{4}\1\d{1,4}(?:\1\d{3})?(?!\d)|\d{4}([ -])\d{6}\2\d{4,5}(?!\d)")
+_DIGIT = re.compile(r"\d")
+_CARD = re.compile(
+    r"\d{13,19}(?!\d)|\d{4}([ -])\d{4}\1\d{4}\1\d{1,4}(?:\1\d{3})?(?!\d)|\d{4}([ -])\d{6}\2\d{4,5}(?!\d)"
+)
 _USUAL = (14, 15, 16)
 _CARD_WORD = re.compile(r"card|karte|tarjeta|carte|visa|maestro|\bpan\b", re.IGNORECASE)
 _IBAN_BACK = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}(?:\d{2}[ -]?[A-Za-z0-9 -]{0,10})?$")
 _IBAN = re.compile(r"[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]){11,30}")
 _WORLD = re.compile(r"[1-9](?:[ .\-/()]{0,3}\d){7,14}(?![\w%]|[.,]\d)")
-_AMERICAN = re.compile(r"(?:1[ .-])?([2-9]\d{2})(?:\) ?|([-. ]))[2-9]\d{2}(?(2)(?:\2|(?<= \d\d\d)-)|[-. ])\d{4}(?![\w-]|[.,]\d)")
+_AMERICAN = re.compile(
+    r"(?:1[ .-])?([2-9]\d{2})(?:\) ?|([-. ]))[2-9]\d{2}(?(2)(?:\2|(?<= \d\d\d)-)|[-. ])\d{4}(?![\w-]|[.,]\d)"
+)
 _NATIONAL = re.compile(
-    r"0(?:[1-9](?:[ .-]\d{2}){4}|7\d{3} ?\d{3} ?\d{3}|20\)? \d{4} \d{4}|1\d1\)? \d{3} \d{4}|1\d{3}\)? \d{6}|\d{2,4} ?/ ?\d[\d -]{3,10}\d|1[567]\d{1,2}[ -]\d{3}[ ]?\d{4,5})(?![\w-]|[.,]\d)"
+    r"0(?:[1-9](?:[ .-]\d{2}){4}|7\d{3} ?\d{3} ?\d{3}|20\)? \d{4} \d{4}|1\d1\)? \d{3} \d{4}|1\d{3}\)? \d{6}|\d{2,4} ?/ ?\d[\d -]{3,10}\d|1[567]\d{1,2}[ -]\d{3}[ ]?\d{4,5}"
+    r"|4\d\d \d{3} \d{3}|\d{1,3}[- ]\d{2,3} \d\d \d\d|\d{1,3}-\d{4}-\d{4})(?![\w-]|[.,]\d)|[1-9]\d\) 9?\d{4}-\d{4}(?![\w-])"
 )
 _ANY_PHONE = re.compile(r"\d(?:[ .\-/()]{0,2}\d){6,13}(?![\w%]|[.,]\d)")
 _PHONE_WORD = re.compile(
     r"(?:\b(?:tele?)?phone|\btel\b|telefon|telefono|teléfono|téléphone|\bcall(?:ing)?\b|\bmobile|\bmobil|móvil|\bcell\b|\bfax|\bhandy|\bring\b|\btext me|\breach |whatsapp|\bsms\b|rufnummer|"
-    r"\bmy number|\bhis number|\bher number|nummer|numéro|número|portable|\bdial|\bphones?\b|電話|电话|телефон)[^\n\d]{0,28}\(?$",
+    r"\bmy number|\bhis number|\bher number|nummer|numéro|número|portable|手机|手機|携帯|\bruf mich|erreich\w*|anrufen|llámame|appelle\w*|\bdial|\bphones?\b|電話|电话|телефон)[^\n\d]{0,28}\(?$",
     re.IGNORECASE,
 )
-_DATE = re.compile(r"(?:19|20)\d\d[-./ ]?(?:0[1-9]|1[0-2])[-./ ]?(?:0[1-9]|[12]\d|3[01])(?!\d)|\d{1,2}[./-]\d{1,2}[./-](?:19|20)\d\d")
+_DATE = re.compile(
+    r"(?:19|20)\d\d[-./ ]?(?:0[1-9]|1[0-2])[-./ ]?(?:0[1-9]|[12]\d|3[01])(?!\d)|\d{1,2}[./-]\d{1,2}[./-](?:19|20)\d\d"
+)
 _SSN = re.compile(r"(?!000|666|9)\d{3}-(?!00)\d\d-(?!0000)\d{4}(?![\w-])")
 _NIR = re.compile(r"[12] ?\d\d ?(?:0[1-9]|1[0-2]|[2-9]\d) ?\d\d ?\d{3} ?\d{3} ?\d\d(?!\w)")
 _AHV = re.compile(r"756[. ]?\d{4}[. ]?\d{4}[. ]?\d\d(?!\w)")
@@ -66,15 +74,23 @@ def numbers(look: Look) -> Iterator[Found]:
         if said[2].isalpha():
             yield from _fiscal(text, start)
             continue
-        if start < done:
-            start = done
+        start = max(start, done)
         enough = sum(map(str.isdigit, said)) >= LEAST_DIGITS - 1
         if not enough and said.count(".") < 3:  # noqa: PLR2004 - of an IP address
             continue
         for group in _GROUP.finditer(text, start, run.end()):
-            if group.start() >= done and (found := _one(look, group.start(), enough=enough)):
+            at = group.start()
+            if at < done:
+                continue
+            if found := _one(look, at, enough=enough and _is_long(text, at)):
                 done = found.end
                 yield found
+
+
+def _is_long(text: str, at: int) -> bool:
+    """Tell whether enough digits follow; single ones that blanks divide are none of these numbers."""
+    digits = len(_DIGIT.findall(text, at, at + 12))
+    return digits >= LEAST_DIGITS - text[max(0, at - 2) : at].strip().isalpha() or text[at - 1 : at] == "+"
 
 
 def _one(look: Look, at: int, *, enough: bool) -> Found | None:
@@ -101,10 +117,19 @@ def _digits(text: str) -> str:
 
 def _card(text: str, at: int) -> Found | None:
     match = _CARD.match(text, at)
-    if match and match[0].isdigit() and len(match[0]) not in _USUAL and not _CARD_WORD.search(text, max(0, at - 40), at):
+    if (
+        match
+        and match[0].isdigit()
+        and len(match[0]) not in _USUAL
+        and not _CARD_WORD.search(text, max(0, at - 40), at)
+    ):
         return None
     if match and checksums.card(_digits(match[0])) and not _glued(text, match.end()):
-        return Found(*match.span(), "card") if text[match.end() : match.end() + 2].strip() not in ("*", "**", "*t") else None
+        return (
+            Found(*match.span(), "card")
+            if text[match.end() : match.end() + 2].strip() not in ("*", "**", "*t")
+            else None
+        )
     return None
 
 
@@ -170,7 +195,7 @@ def _identity_number(text: str, at: int) -> Found | None:
 
 def _phone_abroad(text: str, at: int) -> Found | None:
     """Find a number that begins with `+` or `00` and the code of a country."""
-    plus = next((len(sign) for sign in ("(+", "+(", "+") if text.endswith(sign, 0, at)), 0)
+    plus = next((len(sign) for sign in ("%2B", "(+", "+(", "+") if text.endswith(sign, 0, at)), 0)
     begin = at - plus
     zeros = not plus and text.startswith("00", at)
     match = _WORLD.match(text, at + 2 * zeros) if plus or zeros else None
@@ -192,7 +217,12 @@ def _phone(text: str, at: int) -> Found | None:
     if match and not _DATE.match(match[0]):
         return Found(begin, match.end(), "phone")
     match = _ANY_PHONE.match(text, at)
-    if match and match[0].count(".") < 3 and _PHONE_WORD.search(text, max(0, at - 44), at) and not _DATE.match(match[0]):
+    if (
+        match
+        and match[0].count(".") < 3
+        and _PHONE_WORD.search(text, max(0, at - 44), at)
+        and not _DATE.match(match[0])
+    ):
         return Found(begin, match.end(), "phone")
     return None
 

@@ -139,7 +139,9 @@ class _Known:
 
     def __init__(self, found: Mapping[str, Sequence[Found]]) -> None:
         values = {text[one.start : one.end]: one.kind for text, some in found.items() for one in some}
-        self._kinds = dict(list((value, kind) for value, kind in values.items() if _is_known_again(value, kind))[:MOST_KNOWN])
+        self._kinds = dict(
+            list((value, kind) for value, kind in values.items() if _is_known_again(value, kind))[:MOST_KNOWN]
+        )
         self._values = list(self._kinds)
         import ahocorasick_rs  # noqa: PLC0415 - as above
 

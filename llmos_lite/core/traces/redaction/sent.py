@@ -8,21 +8,39 @@ from collections.abc import Iterator
 from llmos_lite.core.traces.redaction.base import SECRET, Found
 from llmos_lite.core.traces.redaction.look import Look, Rules
 from llmos_lite.core.traces.redaction.tokens import decoded
-from llmos_lite.core.traces.redaction.values import is_placeholder, is_random, is_strong
+from llmos_lite.core.traces.redaction.values import is_password, is_placeholder, is_random, is_strong
 
 _BEARER = re.compile(r"[\s:=\\\"']{1,6}([\w.~+/=:|-]{12,6000})")
 _BASIC = re.compile(r"[\s:=\\\"']{1,6}([A-Za-z0-9+/_-]{6,2000}={0,2})")
-_HEADER = re.compile(r"[\\\"'`]{0,4}\s{0,4}[:=,]\s{0,4}[\\\"'`]{0,4}(?:[A-Za-z][\w-]{0,24}\s{1,3})?([\w.~+/=:|%-]{8,6000})(?![\w(\[])")
+_HEADER = re.compile(
+    r"[\\\"'`]{0,4}\s{0,4}[:=,]\s{0,4}[\\\"'`]{0,4}(?:[A-Za-z][\w-]{0,24}\s{1,3})?([\w.~+/=:|%-]{8,6000})(?![\w(\[])"
+)
 _COOKIES = re.compile(r"[\\\"'`]{0,4}\s{0,4}:\s{0,4}[\\\"'`]{0,4}([^\n\"'`\\<>]{6,8000})")
 _COOKIE = re.compile(r"([\w.$-]{1,100})=([^;\s]{1,4096})")
-_ATTRIBUTES = frozenset("path domain expires max-age samesite version lang locale theme consent".split())
-_USERINFO = re.compile(r"://([^\s/@:\"'`<>()?#]{0,100}):([^\s\"'`<>]{1,300}?)@(?=[\w\[*$.{-])(?![^\s\"'`<>/?#]{0,200}@[\w\[])")
+_ATTRIBUTES = frozenset(
+    ["path", "domain", "expires", "max-age", "samesite", "version", "lang", "locale", "theme", "consent"]
+)
+_USERINFO = re.compile(
+    r"://([^\s/@:\"'`<>()?#]{0,100}):([^\s\"'`<>]{1,300}?)@(?=[\w\[*$.{-])(?![^\s\"'`<>/?#]{0,200}@[\w\[])"
+)
 _USER_KEY = re.compile(r"://([^\s/@:\"'`<>()?#]{16,300})@(?=[\w\[])")
-_DEFAULTS = frozenset("user:password user:pass username:password guest:guest root:root admin:admin postgres:postgres root:password foo:bar".split())
+_DEFAULTS = frozenset(
+    [
+        "user:password",
+        "user:pass",
+        "username:password",
+        "guest:guest",
+        "root:root",
+        "admin:admin",
+        "postgres:postgres",
+        "root:password",
+        "foo:bar",
+    ]
+)
 _CURL = re.compile(r"\b(?:curl|http|https|wget|xh|httpie|ab|siege)\b[^\n]{0,400}$", re.DOTALL)
 _USER = re.compile(r"(?:-u|--user|--proxy-user|-a|--auth|-U)[\s=]{0,3}(\\?[\"']?)([^\s:\"']{1,120}):([^\s\"']{3,300})")
 _COMMANDS = re.compile(
-    r"[^\n|;&]{0,200}?\s(?:-p|-a|-w|-pw|-P|--pass|-passin pass:|-passout pass:|-pass pass:)(?:\s{0,2}|=)(\\?[\"']?)([^\s\"']{4,200})\1(?=[\s\"'`)\\]|$)"
+    r"[^\n|;&]{0,200}?\s(?:-p\s{0,2}|-(?:a|w|pw|P|N|k)[\s=]{1,2}|--pass[\s=]{1,2})(\\?[\"']?)([^\s\"']{4,200})\1(?=[\s\"'`)\\]|$)"
 )
 _PASS_ARGUMENT = re.compile(r"([^\s\"'`]{4,200})")
 
@@ -56,7 +74,7 @@ def header(look: Look, _start: int, end: int) -> Iterator[Found]:
 def cookies(look: Look, _start: int, end: int) -> Iterator[Found]:
     """Find the values of cookies."""
     match = _COOKIES.match(look.text, end)
-    if match is None:
+    if match is None or not look.first("cookies", end, match.end()):
         return
     for cookie in _COOKIE.finditer(look.text, *match.span(1)):
         if cookie[1].lower() not in _ATTRIBUTES and len(cookie[2]) >= 8 and is_random(cookie[2].rstrip(",."), least=8):  # noqa: PLR2004
@@ -94,7 +112,7 @@ def user(look: Look, start: int, _end: int) -> Iterator[Found]:
 def command(look: Look, _start: int, end: int) -> Iterator[Found]:
     """Find the password behind the short option of a command."""
     match = _COMMANDS.match(look.text, end)
-    if match and not is_placeholder(match[2]) and not match[2].isdigit() and not match[2].startswith("-"):
+    if match and match[2][0] not in "-@/" and not match[2].isdigit() and is_password(match[2], quoted=True, firm=True):
         yield Found(*match.span(2), SECRET)
 
 
@@ -106,9 +124,13 @@ def pass_argument(look: Look, _start: int, end: int) -> Iterator[Found]:
 
 
 _PAIR = re.compile(r"\s{0,4}[\"'][^\"'\n]{1,100}[\"']\s{0,4},\s{0,4}[\"']([^\"'\n]{4,200})[\"']")
-_LOGIN = re.compile(r"(?:s|data)?[\"'*]{0,3}\s{0,3}(?:(?:are|is|sind|lauten|with|using|mit|as|:|=|-|>)\s{0,3}){1,3}[\"'`*(]{0,3}[\w.@+-]{1,64}\s{0,2}[:/|,]\s{0,2}([^\s\"'`]{5,128})")
+_LOGIN = re.compile(
+    r"(?:s|data)?[\"'*]{0,3}\s{0,3}(?:(?:are|is|sind|lauten|with|using|mit|as|:|=|-|>)\s{0,3}){1,3}[\"'`*(]{0,3}[\w.@+-]{1,64}\s{0,2}[:/|,]\s{0,2}([^\s\"'`]{5,128})"
+)
 _THIRD = re.compile(r"(?:\s+-\w{1,8})*\s+(?:\S{1,100}\s+)??[\w.@\\-]{1,64}\s+[\"']?([^\s\"'/*-][^\s\"']{4,128})")
 _ECHO = re.compile(r"(?:echo|printf|<<<)\s{1,4}(?:-\w+\s)?[\"']?([^\s\"'|]{4,128})[\"']?\s{0,4}$")
+_WIFI = re.compile(r"(?:[^;\n]{0,80};){0,3}P:((?:\\.|[^;\\\n]){4,80});", re.IGNORECASE)
+_SLASH = re.compile(r"(?:-\w{1,8}\s+)*[\"']?\w{1,60}/[\"']?([^\s@\"'/]{3,128})[\"']?@")
 _SIGNED = re.compile(r"([\w%+/=~-]{20,500})")
 
 
@@ -133,6 +155,20 @@ def third(look: Look, _start: int, end: int) -> Iterator[Found]:
         yield Found(*match.span(1), SECRET)
 
 
+def slash(look: Look, _start: int, end: int) -> Iterator[Found]:
+    """Find the password of Oracle's `user/password@server`."""
+    match = _SLASH.match(look.text, end)
+    if match and not is_placeholder(match[1]):
+        yield Found(*match.span(1), SECRET)
+
+
+def wifi(look: Look, _start: int, end: int) -> Iterator[Found]:
+    """Find the password of a network in the text of its QR code."""
+    match = _WIFI.match(look.text, end)
+    if match:
+        yield Found(*match.span(1), SECRET)
+
+
 def echoed(look: Look, start: int, _end: int) -> Iterator[Found]:
     """Find the password that is told to sudo."""
     match = _ECHO.search(look.text, max(0, start - 160), start)
@@ -154,11 +190,13 @@ SENT: tuple[Rules, ...] = (
     Rules(("cookie",), cookies),
     Rules(("://",), address),
     Rules(("-u ", "-u=", "-u'", '-u"', "--user ", "--user=", "--proxy-user", "-a ", "--auth"), user),
-    Rules(("sshpass", "mysql", "mariadb", "docker login", "podman login", "redis-cli", "ldapsearch", "ldapadd", "ldapmodify", "sqlcmd", "mongosh", "mongo ", "plink", "pscp", "mongodump", "mongorestore", "az login", "helm registry login", "oc login", "7z ", "zip ", "impala", "influx", "rabbitmqadmin", "openssl"), command),
+    Rules(("sshpass", "mysql", "mariadb", "docker login", "podman login", "redis-cli", "ldapsearch", "ldapadd", "ldapmodify", "sqlcmd", "mongosh", "mongo ", "plink", "pscp", "mongodump", "mongorestore", "az login", "helm registry login", "oc login", "7z ", "zip ", "impala", "influx", "rabbitmqadmin", "openssl", "ssh-keygen"), command),
     Rules((" pass:",), pass_argument),
     Rules(("auth=(", "auth(", "auth =(", "auth = ("), pair),
     Rules(("credential", "creds", "login", "zugangs"), login),
+    Rules(("wifi:t:", "wifi:s:"), wifi),
     Rules(("net user", "htpasswd"), third),
+    Rules(("jdbc:oracle:thin:", "sqlplus ", "impdp ", "expdp "), slash),
     Rules(("| sudo -s", "|sudo -s", "| docker login", "| passwd", "--password-stdin", "| chpasswd"), echoed),
     Rules(("sig=", "signature=", "sig%3d"), signed),
 )  # fmt: skip

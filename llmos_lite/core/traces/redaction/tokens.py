@@ -27,7 +27,10 @@ SHAPES: tuple[tuple[str, str], ...] = (
     (r"[\w-]{18,90}", "gldt- glptt- glsoat- glft- glimt- gloas- glffct- GR1348941"),
     (r"[\w=-]{40,260}", "ATATT ATCTT duffel_live_ duffel_test_ fio-u- dnkey-"),
     (r"[A-Za-z0-9]{20,80}", "hf_ api_org_ ATBB whsec_ AIK_CI_ AIK_SECRET_ esecret_ rnd_ tvly-dev- tvly-prod-"),
-    (r"[\w-]{20,260}", "sk-ant- sk-proj- sk-svcacct- sk-admin- sk-or- sk-lf- sk- xapp- sb_secret_ dckr_pat_ dckr_oat_ llmos_"),
+    (
+        r"[\w-]{20,260}",
+        "sk-ant- sk-proj- sk-svcacct- sk-admin- sk-or- sk-lf- sk- xapp- sb_secret_ dckr_pat_ dckr_oat_ llmos_",
+    ),
     (r"[\w-]{30,200}", "nvapi- xai- tgp_v1_ pcsk_ jina_ figd_ figo_ sntryu_ sntrys_ scw_ fo1_ hrku- HRKU-"),
     (r"[\w-]{33,60}", "AIza"),
     (r"[\w.-]{20,2000}", "ya29."),
@@ -66,19 +69,22 @@ SHAPES: tuple[tuple[str, str], ...] = (
     (r"[A-Z0-9]{6}-[A-Z0-9]{5,6}-?[A-Z0-9]{5}-[A-Z0-9]{5}-[A-Z0-9]{5}(?:-[A-Z0-9]{5})?", "A3-"),
     (r"[\w+/=-]{80,2000}", "ops_eyJ"),
     (r"[A-Za-z0-9]{40,70}", "AGE-SECRET-KEY-1 AGE-SECRET-KEY-PQ-1"),
-    (r"[A-Za-z0-9]{80,400}", "EAAC EAAG EAAM EAAB EAAJ"),
+    (r"[A-Za-z0-9]{80,400}", "EAA"),
     (r"[a-z0-9]{32}(?![A-Za-z0-9])", "p8e- ico-"),
     (r"[A-Za-z0-9]{16}(?![A-Za-z0-9])", "sm_aat_ sm_pat_ sm_sat_"),
     (r"[\w-]{43,60}", "tk-us- tk-eu-"),
     (r"[A-Za-z0-9+/]{60,400}={0,2}", "eyJrIjoi"),
     (r"[\w-]{20,200}", "1//0"),
+    (r"[1-9A-HJ-NP-Za-km-z]{80,120}", "xprv yprv zprv tprv"),
 )
 
 _AWS_ID = re.compile(r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{12,20}(?![A-Za-z0-9])")
 _AWS_SECRET = re.compile(r"(?<![\w/+])[A-Za-z0-9/+]{40}(?![\w/+=])")
 _AWS_NEAR = 300
 _JWT = re.compile(r"eyJ[\w-]{8,4000}\.[\w-]{4,8000}(?:\.[\w-]{0,4000}){0,3}")
-_TYPED = re.compile(r"x{5}|your|placeholder|(?:here|key|token)$|\.{3}|1234567890abcdef1234567890abcdef12345678", re.IGNORECASE)
+_TYPED = re.compile(
+    r"x{5}|your|placeholder|(?:here|key|token)$|\.{3}|1234567890abcdef1234567890abcdef12345678", re.IGNORECASE
+)
 
 # Forms that have no prefix: the word that stands in them, how far before it they may begin, and the whole form.
 FORMS: tuple[tuple[str, int, str], ...] = (
@@ -86,6 +92,7 @@ FORMS: tuple[tuple[str, int, str], ...] = (
     ("-us", 32, r"[0-9a-f]{32}-us\d{1,2}(?!\d)"),
     (".atlasv1.", 14, r"[A-Za-z0-9]{14}\.atlasv1\.[\w=-]{50,80}"),
     ("azdo", 84, r"[A-Za-z0-9]{76}AZDO[A-Za-z0-9]{4}"),
+    (":apa91b", 11, r"[\w-]{11}:APA91b[\w-]{80,180}"),
     ("_mmk", 36, r"[A-Za-z0-9]{6}_[A-Za-z0-9]{29}_mmk"),
 )
 # Addresses that are keys: what comes after them is taken out.
