@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -35,9 +36,9 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def llmos(data: Path, capsys: pytest.CaptureFixture[str]) -> Command:
+def llmos(data: Path, fresh_data: Path, capsys: pytest.CaptureFixture[str]) -> Command:
     """Run a command; return what it wrote, on the error stream when it is to fail."""
-    assert not data.exists()
+    shutil.copytree(fresh_data, data, symlinks=True)
 
     def command(*arguments: object, code: int = 0) -> str:
         capsys.readouterr()
@@ -219,6 +220,7 @@ def test_a_restore_wants_a_folder(llmos: Command, tmp_path: Path, monkeypatch: p
 
 
 def test_the_doctor_says_how_a_folder_is(llmos: Command, ask: Callable[..., Any], data: Path) -> None:
+    shutil.rmtree(data)
     assert "no data folder" in llmos("doctor", code=4)
     llmos("stats")
     assert {item["state"] for item in ask("doctor")} == {"ok"}
