@@ -12,15 +12,8 @@ from typing import NamedTuple
 
 from llmos_lite.core.traces.redaction.base import SECRET, Found
 from llmos_lite.core.traces.redaction.look import Look, Rules
-from llmos_lite.core.traces.redaction.values import (
-    classes,
-    is_code,
-    is_password,
-    is_phrase,
-    is_placeholder,
-    is_random,
-    is_strong,
-)
+from llmos_lite.core.traces.redaction.placeholders import is_code, is_file, is_placeholder
+from llmos_lite.core.traces.redaction.values import classes, is_password, is_phrase, is_random, is_strong
 from llmos_lite.core.traces.redaction.words import NO_KEY, NO_SECRET, PASSWORDS, PINS, SECRETS
 
 STRONG_CLASSES = 3
@@ -83,10 +76,7 @@ _REACH = re.compile(r"[^\n]*(?:[:=]\s*\n\s*[^\n]*)?")
 _OTHER = re.compile(
     r"address|wallet|mint|public|hash|sha\d|checksum|digest|commit|\bids?\b|file|\burl\b|http", re.IGNORECASE
 )
-_NO_TOKEN = re.compile(
-    r"\.(?:docx?|xlsx?|pptx?|pdf|py|jsx?|tsx?|md|txt|json|ya?ml|png|jpe?g|svg|csv|html?|zip|gz|log|conf|toml|ini|sql|sh|go|rs|java|[ch]pp)$"
-    r"|^[0-9a-f]{32,128}$|^sha\d{1,3}-|^[0-9a-f-]{36}$"
-)
+_NO_TOKEN = re.compile(r"^[0-9a-f]{32,128}$|^sha\d{1,3}-|^[0-9a-f-]{36}$")
 _PIN = re.compile(
     r"(?:[\s\w\"'`*]{0,24}?(?:\bis\b|\bist\b|\blautet\b|\best\b|\bes\b|:|=|\bnumber\b|#)|[\"'\s]{0,3})[\s\"'`*:=]{1,6}"
     r"(\d{3,8}|\d{3}[ -]\d{3})(?![\w.%-]|,\d)"
@@ -184,9 +174,9 @@ def _is_typed(said: _Said) -> bool:
     if any(map(str.isspace, text)) or said.word in ("token", "key", "_key", "credential", "creds", "session_id"):
         return False
     if "secret" in said.word:
-        if _TYPED.fullmatch(text) or (_BASE32.fullmatch(text) and len(set(text)) >= 8):  # noqa: PLR2004 - of sixteen
+        if _TYPED.fullmatch(text) or (_BASE32.fullmatch(text) and len(set(text)) >= 8):
             return not is_placeholder(text)
-    long = said.quoted or len(text) >= 8  # noqa: PLR2004 - as many as most rules for passwords ask for
+    long = said.quoted or len(text) >= 8
     return (
         long
         and any(map(str.isdigit, text))
@@ -217,7 +207,7 @@ def _near(look: Look, start: int, at: int) -> Iterator[Found]:
 
 def _is_token(said: str) -> bool:
     mixed = all(any(map(test, said)) for test in (str.islower, str.isupper, str.isdigit))
-    return mixed and not _NO_TOKEN.search(said) and said[0] != "/" and is_random(said, least=20)
+    return mixed and not _NO_TOKEN.search(said) and not is_file(said) and said[0] != "/" and is_random(said, least=20)
 
 
 def _before(look: Look, start: int) -> Iterator[Found]:
@@ -320,7 +310,7 @@ def pin(look: Look, start: int, end: int) -> Iterator[Found]:
     if before.isalnum() or before in "_-." or after.isalnum() or (after and after in "_-.[("):
         return
     match = _PIN.match(text, end)
-    if match and (len(match[1]) > 3 or look.low[start:end] in _OF_CARDS):  # noqa: PLR2004 - digits of a card
+    if match and (len(match[1]) > 3 or look.low[start:end] in _OF_CARDS):
         yield Found(*match.span(1), SECRET)
 
 

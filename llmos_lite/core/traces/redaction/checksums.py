@@ -44,11 +44,11 @@ def card(digits: str) -> bool:
     two, four, count = int(digits[:2]), int(digits[:4]), len(digits)
     known = (
         (digits[0] == "4" and count in {13, 16, 19})
-        or (count == 16 and (51 <= two <= 55 or 2221 <= four <= 2720))  # noqa: PLR2004 - Mastercard
-        or (count == 15 and two in {34, 37})  # noqa: PLR2004 - American Express
-        or (count == 14 and (300 <= int(digits[:3]) <= 305 or two in {36, 38, 39}))  # noqa: PLR2004 - Diners
-        or (count >= 16 and (four == 6011 or two in {62, 64, 65} or 3528 <= four <= 3589))  # noqa: PLR2004 - Discover, UnionPay, JCB
-        or (count >= 16 and two in {50, 56, 57, 58, 60, 63, 67, 69})  # noqa: PLR2004 - Maestro, RuPay, Elo
+        or (count == 16 and (51 <= two <= 55 or 2221 <= four <= 2720))
+        or (count == 15 and two in {34, 37})
+        or (count == 14 and (300 <= int(digits[:3]) <= 305 or two in {36, 38, 39}))
+        or (count >= 16 and (four == 6011 or two in {62, 64, 65} or 3528 <= four <= 3589))
+        or (count >= 16 and two in {50, 56, 57, 58, 60, 63, 67, 69})
     )
     return known and luhn(digits)
 
@@ -62,7 +62,7 @@ def iban(text: str) -> bool:
 
 def steuer_id(digits: str) -> bool:
     """Tell whether eleven digits are a German tax identification number."""
-    if len(digits) != 11 or digits[0] == "0" or max(map(digits[:10].count, digits[:10])) not in {2, 3}:  # noqa: PLR2004
+    if len(digits) != 11 or digits[0] == "0" or max(map(digits[:10].count, digits[:10])) not in {2, 3}:
         return False
     product = 10
     for digit in digits[:10]:
@@ -74,17 +74,17 @@ def steuer_id(digits: str) -> bool:
 def dni(text: str) -> bool:
     """Tell whether eight digits and a letter are a Spanish DNI, or a letter, seven digits and a letter an NIE."""
     digits = {"X": "0", "Y": "1", "Z": "2"}.get(text[0], text[0]) + text[1:-1]
-    return len(digits) == 8 and digits.isdigit() and _DNI[int(digits) % 23] == text[-1]  # noqa: PLR2004
+    return len(digits) == 8 and digits.isdigit() and _DNI[int(digits) % 23] == text[-1]
 
 
 def nir(digits: str) -> bool:
     """Tell whether fifteen digits are a French NIR with its key."""
-    return len(digits) == 15 and digits[0] in "12" and 97 - int(digits[:13]) % 97 == int(digits[13:])  # noqa: PLR2004
+    return len(digits) == 15 and digits[0] in "12" and 97 - int(digits[:13]) % 97 == int(digits[13:])
 
 
 def codice_fiscale(text: str) -> bool:
     """Tell whether sixteen capitals and digits are an Italian tax code."""
-    if len(text) != 16:  # noqa: PLR2004
+    if len(text) != 16:
         return False
     total = sum(
         _ODD[c] if place % 2 == 0 else int(c, 36) - (0 if c.isdigit() else 10) for place, c in enumerate(text[:15])
@@ -95,12 +95,12 @@ def codice_fiscale(text: str) -> bool:
 def ahv(digits: str) -> bool:
     """Tell whether thirteen digits are a Swiss AHV number (EAN-13 of the country 756)."""
     total = sum(int(d) * (3 if place % 2 else 1) for place, d in enumerate(digits[:12]))
-    return len(digits) == 13 and digits.startswith("756") and (10 - total % 10) % 10 == int(digits[12])  # noqa: PLR2004
+    return len(digits) == 13 and digits.startswith("756") and (10 - total % 10) % 10 == int(digits[12])
 
 
 def cpf(digits: str) -> bool:
     """Tell whether eleven digits are a Brazilian CPF."""
-    if len(digits) != 11 or len(set(digits)) == 1:  # noqa: PLR2004
+    if len(digits) != 11 or len(set(digits)) == 1:
         return False
     for count in (9, 10):
         total = sum(int(d) * (count + 1 - place) for place, d in enumerate(digits[:count]))
@@ -123,7 +123,7 @@ def aadhaar(digits: str) -> bool:
         for _ in range(place % 8):
             turned = _TURN[turned]
         check = _TIMES[check][turned]
-    return len(digits) == 12 and digits[0] not in "01" and check == 0  # noqa: PLR2004
+    return len(digits) == 12 and digits[0] not in "01" and check == 0
 
 
 def resident_id(text: str) -> bool:

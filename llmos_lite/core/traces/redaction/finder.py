@@ -16,8 +16,10 @@ from llmos_lite.core.traces.redaction.assigned import ASSIGNED
 from llmos_lite.core.traces.redaction.base import CATEGORIES, PERSONAL, SECRET, SECRETS, Found
 from llmos_lite.core.traces.redaction.keys import KEYS
 from llmos_lite.core.traces.redaction.look import Look, Rule, Rules
-from llmos_lite.core.traces.redaction.numbers import IDENTITIES, numbers
-from llmos_lite.core.traces.redaction.people import PEOPLE, machines
+from llmos_lite.core.traces.redaction.machines import machines
+from llmos_lite.core.traces.redaction.mail import MAIL
+from llmos_lite.core.traces.redaction.numbers import NUMBERS, numbers
+from llmos_lite.core.traces.redaction.places import PLACES
 from llmos_lite.core.traces.redaction.plain import plain
 from llmos_lite.core.traces.redaction.sent import SENT
 from llmos_lite.core.traces.redaction.tables import TABLES
@@ -38,7 +40,7 @@ class TextFinder:
             chosen += [*KEYS, *TOKENS, *SENT, *ASSIGNED, *TABLES]
             self._scans.append(long_words)
         if PERSONAL in categories:
-            chosen += [*PEOPLE, *IDENTITIES]
+            chosen += [*MAIL, *NUMBERS, *PLACES]
             self._scans += [numbers, lambda look: machines(look.text)]
         self._rules: dict[str, list[Rule]] = {}
         for words, rule in chosen:
@@ -67,7 +69,7 @@ class TextFinder:
 
 def _apart(found: list[Found]) -> list[Found]:
     """Return what was found in order, without overlaps: secrets grow together, and go before anything else."""
-    if len(found) < 2:  # noqa: PLR2004
+    if len(found) < 2:
         return found
     apart: list[Found] = []
     for one in sorted(found, key=lambda one: (one.start, -one.end)):

@@ -87,7 +87,7 @@ def seed(look: Look, _start: int, end: int) -> Iterator[Found]:
     if not look.first("seed", end, end + 40):
         return
     match = _SEED.search(look.text, end, end + 60 + 24 * 12)
-    if match and match.start() - end < 60:  # noqa: PLR2004 - words of a sentence lie between
+    if match and match.start() - end < 60:
         yield Found(*match.span(1), SECRET)
 
 

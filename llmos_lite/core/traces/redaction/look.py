@@ -58,7 +58,7 @@ def starts_here(text: str, at: int) -> bool:
     if at >= SHORTEST_ESCAPE and text[at - 2] == "\\" and text[at - 1] in "nrtbf":
         return True
     before = text[max(0, at - 3) : at]
-    return len(before) == 3 and before[0] == "%" and all(c in "0123456789abcdefABCDEF" for c in before[1:])  # noqa: PLR2004 - %3D
+    return len(before) == 3 and before[0] == "%" and all(c in "0123456789abcdefABCDEF" for c in before[1:])
 
 
 def ends_here(text: str, at: int) -> bool:

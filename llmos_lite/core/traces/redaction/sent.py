@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from llmos_lite.core.traces.redaction.base import SECRET, Found
 from llmos_lite.core.traces.redaction.look import Look, Rules
 from llmos_lite.core.traces.redaction.tokens import decoded
-from llmos_lite.core.traces.redaction.values import is_password, is_placeholder, is_random, is_strong
+from llmos_lite.core.traces.redaction.placeholders import is_placeholder
+from llmos_lite.core.traces.redaction.values import is_password, is_random, is_strong
 
 _BEARER = re.compile(r"[\s:=\\\"']{1,6}([\w.~+/=:|-]{12,6000})")
 _BASIC = re.compile(r"[\s:=\\\"']{1,6}([A-Za-z0-9+/_-]{6,2000}={0,2})")
@@ -61,7 +62,7 @@ def basic(look: Look, _start: int, end: int) -> Iterator[Found]:
 
 def _says_password(text: str) -> bool:
     said = decoded(text)
-    return b":" in said[1:] and said.isascii() and all(32 <= byte < 127 for byte in said)  # noqa: PLR2004 - letters
+    return b":" in said[1:] and said.isascii() and all(32 <= byte < 127 for byte in said)
 
 
 def header(look: Look, _start: int, end: int) -> Iterator[Found]:
@@ -77,7 +78,7 @@ def cookies(look: Look, _start: int, end: int) -> Iterator[Found]:
     if match is None or not look.first("cookies", end, match.end()):
         return
     for cookie in _COOKIE.finditer(look.text, *match.span(1)):
-        if cookie[1].lower() not in _ATTRIBUTES and len(cookie[2]) >= 8 and is_random(cookie[2].rstrip(",."), least=8):  # noqa: PLR2004
+        if cookie[1].lower() not in _ATTRIBUTES and len(cookie[2]) >= 8 and is_random(cookie[2].rstrip(",."), least=8):
             yield Found(*cookie.span(2), SECRET)
 
 
@@ -92,7 +93,7 @@ def address(look: Look, start: int, _end: int) -> Iterator[Found]:
     user, word = match[1], match[2]
     if "/" in word and re.match(r"\d{1,5}(?:/|$)|/", word):  # a port and a path
         return
-    if f"{user}:{word}".lower() in _DEFAULTS or is_placeholder(word) or len(word) < 3 or user.lower() == word.lower():  # noqa: PLR2004
+    if f"{user}:{word}".lower() in _DEFAULTS or is_placeholder(word) or len(word) < 3 or user.lower() == word.lower():
         if is_random(user):
             yield Found(*match.span(1), SECRET)
         return

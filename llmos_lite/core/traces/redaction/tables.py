@@ -27,7 +27,7 @@ def column(look: Look, start: int, end: int) -> Iterator[Found]:
         return
     titles = text[begin:stop].split(between) if between else []
     at = text[begin:start].count(between) if between else 0
-    if len(titles) < 2 or not all(map(_TITLE.fullmatch, titles[1:-1] if between == "|" else titles)):  # noqa: PLR2004
+    if len(titles) < 2 or not all(map(_TITLE.fullmatch, titles[1:-1] if between == "|" else titles)):
         return
     words = look.low[start:end].startswith("pass")
     for _ in range(MOST_LINES):
