@@ -39,6 +39,9 @@ _FIXED = b"skills/SKILL.md\0memory/\0metadata.json\0README.md\0description:\0key
 _EVENT = re.compile(rf"\d{{4}}-\d{{2}}/{ULID.pattern}/\d{{6}}\.json")
 _SAID = ("text", "reason", "path", "paths", "source", "branch", "skill_id")
 """What people say in an event of a proposal; the rest is how llmos finds its way."""
+_BEGINNING, _AGAIN = 16, 16
+"""Bytes of a text's beginning, and how often they may come again in it: else a search tries each place for long, and
+nothing else runs meanwhile."""
 _GAP = rb"[\s>]{1,40}"
 """Between two words of a text: a line may have been wrapped, or quoted, since."""
 
@@ -241,7 +244,17 @@ def _own(path: str, data: bytes) -> object:
 
 
 def _spaced(form: bytes) -> bytes:
-    return _GAP.join(re.escape(word) for word in form.split())
+    """Return what finds a form; no word begins with what a gap takes, so there is one way to match."""
+    words = [word for part in form.split() if (word := part.lstrip(b">"))]
+    plain = b" ".join(words)
+    if len(plain) < SHORTEST:
+        raise Invalid("scrub.text", f"A text has at least {SHORTEST} characters other than spaces and `>`.")
+    starts = (plain.startswith(plain[:_BEGINNING], place) for place in range(len(plain)))
+    if sum(starts) > _AGAIN:
+        raise Invalid(
+            "scrub.text", "The beginning of a text comes again and again in it.", hint="Leave its beginning out."
+        )
+    return _GAP.join(re.escape(word) for word in words)
 
 
 def quotations(volume: GitVolume) -> dict[str, re.Pattern[bytes]]:

@@ -378,7 +378,7 @@ async def test_words_that_a_volume_is_made_of_stay(volumes: VolumeManager, volum
     assert volume.store.head() == before
 
 
-@pytest.mark.parametrize("word", ["author", "committer", "+0000\ncommitter", "bob@localhost", "> 17"])
+@pytest.mark.parametrize("word", ["author", "committer", "+0000\ncommitter", "bob@localhost", "localhost> 179"])
 async def test_a_commit_is_one_whatever_is_taken_out(volumes: VolumeManager, volume: GitVolume, word: str) -> None:
     volume.write_skill("said", skill("said", f"It is {word}."), f"Say {word}", ALICE)
     text = word if len(word) >= 6 else f"is {word}"
@@ -426,3 +426,17 @@ async def test_commits_are_counted_on_when_those_that_were_counted_are_gone(
     before = volume.store.count()
     await scrubber(volumes).scrub(ME, REF, texts=[SECRET])
     assert volume.store.count() == before + 1
+
+
+@pytest.mark.parametrize("text", ["ab " * 9000, "a" * 60_000, "> > > > > >", ">" * 60])
+def test_a_text_that_takes_for_ever_to_look_for_is_refused(text: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        pattern_of([text])
+    assert caught.value.code == "scrub.text"
+
+
+def test_marks_of_quotations_are_passed_over_in_one_way() -> None:
+    pattern = pattern_of(["> > > > > > > > > > the >blue harbour"])
+    assert pattern.sub(b"", b">" * 100_000) == b">" * 100_000  # at once, not in years
+    assert pattern.sub(b"", b"> the\n> > blue\nharbour!") == b"> !"
+    assert pattern_of(["a->b is > it"]).search(b"say a->b is it")
