@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,14 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LONGEST_START = 60.0
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 @dataclass(frozen=True)
@@ -74,15 +65,14 @@ class Server:
 @contextmanager
 def serving(data: Path, **env: str) -> Iterator[Server]:
     """Run `llmos serve` until the block ends, then stop it as a service manager does."""
-    port = free_port()
     began = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, "-m", "llmos_lite", "serve", "--data", data, "--port", str(port)],
-        env={name: value for name, value in os.environ.items() if not name.startswith("LLMOS_")} | env,
+        [sys.executable, "-m", "llmos_lite", "serve", "--data", data, "--port", "0"],
+        env={name: value for name, value in os.environ.items() if not name.startswith(("LLMOS_", "COVERAGE_"))} | env,
         stdout=subprocess.DEVNULL,
     )
     try:
-        _first_answer(process, port)
+        port = _first_answer(process, data)
         yield Server(process, port, data, time.perf_counter() - began)
     finally:
         process.send_signal(signal.SIGTERM)
@@ -92,17 +82,26 @@ def serving(data: Path, **env: str) -> Iterator[Server]:
             process.kill()
 
 
-def _first_answer(process: subprocess.Popen[bytes], port: int) -> None:
-    """Return as soon as `/health` is 200."""
+def _first_answer(process: subprocess.Popen[bytes], data: Path) -> int:
+    """Return the port as soon as `/health` is 200."""
     deadline = time.monotonic() + LONGEST_START
     while process.poll() is None and time.monotonic() < deadline:
+        port = _port(process, data)
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
         with closing(connection), suppress(OSError, http.client.HTTPException):
             connection.request("GET", "/health")
-            if connection.getresponse().status == 200:
-                return
+            if port and connection.getresponse().status == 200:
+                return port
         time.sleep(0.005)
     raise RuntimeError(f"the server did not start (exit code {process.poll()})")
+
+
+def _port(process: subprocess.Popen[bytes], data: Path) -> int:
+    """Return the port that the server found free, as its lock says; 0 before it does."""
+    with suppress(OSError, ValueError, KeyError):
+        holder = json.loads((data / "lock").read_text())
+        return int(holder["url"].rpartition(":")[2]) if holder["pid"] == process.pid else 0
+    return 0
 
 
 @contextmanager

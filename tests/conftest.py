@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import shutil
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -21,6 +22,16 @@ if TYPE_CHECKING:
 
     from llmos_lite.api.app import App
     from llmos_lite.bootstrap import Services
+
+
+IN_MEMORY, ROOM = Path("/dev/shm"), 4 << 30  # noqa: S108 - pytest makes folders of its own there
+
+
+def pytest_configure() -> None:
+    """Let tests share two cores and a disk: one thread for numpy, and folders in memory, where a sync costs nothing."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if IN_MEMORY.is_dir() and shutil.disk_usage(IN_MEMORY).free > ROOM:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ def test_a_person_is_forgotten_by_a_server_under_load(serve: Serve) -> None:
     nothing_left(server)
 
 
-@pytest.mark.parametrize("pause", [0.0, 0.1, 0.3])
+@pytest.mark.parametrize("pause", [0.0, *(pytest.param(pause, marks=pytest.mark.soak) for pause in (0.1, 0.3))])
 def test_a_server_that_is_killed_in_the_middle_finishes_at_the_next_start(serve: Serve, pause: float) -> None:
     server = serve()
     filled(server)

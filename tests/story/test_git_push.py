@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from git_server import Git, skill
 
 if TYPE_CHECKING:
@@ -27,11 +28,12 @@ def url(server: Server) -> str:
     return f"http://alice:{server.key}@127.0.0.1:{server.port}/git/users/alice.git"
 
 
-def test_a_killed_server_keeps_every_push_that_it_acknowledged(serve: Serve, tmp_path: Path) -> None:
+@pytest.mark.parametrize("turns", [1, pytest.param(5, marks=pytest.mark.soak)])
+def test_a_killed_server_keeps_every_push_that_it_acknowledged(serve: Serve, tmp_path: Path, turns: int) -> None:
     server, git = serve(), Git(tmp_path)
     clone, volume = git.clone(url(server), "clone"), tmp_path / "data/volumes/users/alice"
     acknowledged: list[str] = []
-    for turn in range(3):
+    for turn in range(turns):
         before = len(acknowledged)
         thread = threading.Thread(target=push_until_it_ends, args=(git, clone, acknowledged, f"turn-{turn}"))
         thread.start()

@@ -26,21 +26,13 @@ def test_a_server_starts_answers_and_stops_with_everything_folded(serve: Serve, 
     assert "Traceback" not in server.said()
 
 
-def test_a_second_server_on_one_folder_is_refused_with_a_sentence(serve: Serve) -> None:
+def test_a_folder_or_port_in_use_and_a_folder_of_a_newer_version_are_refused(serve: Serve, tmp_path: Path) -> None:
     server = serve()
     said = server.run("serve", "--port", "0", code=8)
     assert f"is served at {server.url}" in said
-
-
-def test_a_port_that_is_taken_is_named(serve: Serve, tmp_path: Path) -> None:
-    server = serve()
     said = server.run("serve", "--port", server.port, "--data", tmp_path / "other", code=8)
     assert f"127.0.0.1:{server.port}" in said
     assert not (tmp_path / "other").exists()
-
-
-def test_a_folder_of_a_newer_version_is_refused(serve: Serve) -> None:
-    server = serve()
     server.stop()
     (server.data / "format").write_text("99\n")
     assert "99" in server.run("serve", "--port", "0", code=8)
