@@ -37,7 +37,7 @@ demo: install  ## start the server on ./demo-data with an example team in it
 	$(BIN)/llmos serve --data demo-data --demo
 
 test: dev  ## run all tests (sets itself up)
-	$(BIN)/python -m pytest -n auto -m "not soak" --cov --cov-report=term
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not soak" --cov --cov-report=term
 
 soak: dev  ## run the long tests: kills and load
 	$(BIN)/python -m pytest -m soak

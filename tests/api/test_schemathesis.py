@@ -20,8 +20,8 @@ from llmos_lite.api.routes import build
 from llmos_lite.bootstrap import open_services
 from llmos_lite.settings import Settings
 
-EXAMPLES = 4
-"""Examples of each operation; the bound of this test's time."""
+EXAMPLES, MORE_EXAMPLES = 3, 25
+"""Examples of each operation; the bound of this test's time, and of `make soak`."""
 
 
 class Instance:
@@ -97,8 +97,19 @@ def as_bytes(_context: Any, value: Any) -> bytes:  # noqa: ANN401
 
 
 @pytest.mark.parametrize(("path", "method"), [one for one in OPERATIONS if one[0] not in TOO_LARGE])
-@pytest.mark.parametrize("user", ["", "alice"])
-@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+@pytest.mark.parametrize(
+    ("user", "mode", "examples"),
+    [
+        ("", GenerationMode.POSITIVE, EXAMPLES),
+        ("alice", GenerationMode.POSITIVE, EXAMPLES),
+        ("", GenerationMode.NEGATIVE, EXAMPLES),
+        *(
+            pytest.param(user, mode, MORE_EXAMPLES, marks=pytest.mark.soak)
+            for user in ("", "alice")
+            for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
+        ),
+    ],
+)
 def test_no_500_and_no_answer_outside_the_schema(  # noqa: PLR0917 - parameters of one test
     api: Any,  # noqa: ANN401
     instance: Instance,
@@ -106,12 +117,13 @@ def test_no_500_and_no_answer_outside_the_schema(  # noqa: PLR0917 - parameters 
     method: str,
     user: str,
     mode: GenerationMode,
+    examples: int,
 ) -> None:
     headers = instance.headers | ({"X-LLMOS-User": user} if user else {})
 
     @given(case=api[path][method].as_strategy(generation_mode=mode))
     @settings(
-        max_examples=EXAMPLES,
+        max_examples=examples,
         deadline=None,
         phases=(Phase.explicit, Phase.generate),
         suppress_health_check=list(HealthCheck),
