@@ -6,6 +6,7 @@ The Markdown of a skill is one file, wherever it stands (`skills/<id>/SKILL.md`,
 from __future__ import annotations
 
 import itertools
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -177,19 +178,23 @@ class _Planning:
 
     def _look_for_folders_without_a_skill(self) -> None:
         """Find skills of which only other files would be left: one side removed the `SKILL.md`, the other went on."""
-        nested = (path for path in self.changes if path.startswith(f"{FOLDER}/") and path.count("/") > 1)
-        for folder in sorted({"/".join(path.split("/")[:2]) for path in nested}):
+        nested: dict[str, dict[str, Change]] = defaultdict(dict)
+        for path, change in self.changes.items():
+            if path.startswith(f"{FOLDER}/") and path.count("/") > 1:
+                nested["/".join(path.split("/")[:2])][path] = change
+        for folder, mine in sorted(nested.items()):
             main = f"{folder}/{FILE}"
-            one, left = self._sides(_forms(main)), self._left(folder)
+            if mine.get(main) is not None:
+                continue
+            one, left = self._sides(_forms(main)), self._left(folder, mine)
             known = any(main in collision.paths for collision in self.collisions)
             if not known and left and main not in left and any(itertools.chain(one.ours, one.theirs)):
                 for path in one.paths:
                     self.changes.pop(path, None)
                 self.collisions.append(one)
 
-    def _left(self, folder: str) -> set[str]:
-        """Return the files that a folder would have."""
+    def _left(self, folder: str, mine: Mapping[str, Change]) -> set[str]:
+        """Return the files that a folder would have after these changes of it."""
         there = {path for path, _ in changed(self._store, None, self._ours, folder)}
-        mine = {path: change for path, change in self.changes.items() if path.startswith(f"{folder}/")}
         gone = {path for path, change in mine.items() if change is None}
         return (there | mine.keys()) - gone

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -97,6 +98,28 @@ SIDE = st.dictionaries(
     st.sampled_from([None, b"1", b"2"]),
     max_size=4,
 )
+
+
+def test_a_merge_of_many_skills_costs_as_much_for_each_as_one_of_few(store: LocalGitStore) -> None:
+    def calls(count: int) -> int:
+        files = {f"skills/{count}-{number}/{name}": b"x" for number in range(count) for name in ("SKILL.md", "a")}
+        store.create_branch(f"b{count}")
+        theirs = store.commit(files, "Many", ALICE, branch=f"b{count}").oid
+        made = 0
+
+        def count_one(_frame: object, event: str, _value: object) -> None:
+            nonlocal made
+            made += event in {"call", "c_call"}
+
+        sys.setprofile(count_one)
+        try:
+            assert len(plan_merge(store, store.head() or "", theirs).changes) == 2 * count
+        finally:
+            sys.setprofile(None)
+        return made
+
+    store.commit(FIRST, "First", ALICE)
+    assert calls(200) < 6 * calls(50)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
