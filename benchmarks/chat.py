@@ -108,6 +108,7 @@ async def _client(port: int, request: bytes, until: float, times: list[float]) -
             await reader.readexactly(int(head.split(b"content-length:")[1].split(b"\r\n")[0]))
         times.append((time.perf_counter() - began) * 1000)
     writer.close()
+    await writer.wait_closed()
 
 
 async def _load(port: int, request: bytes, clients: int, seconds: float) -> list[float]:

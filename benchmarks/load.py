@@ -66,6 +66,7 @@ class Chats:
             await _answer(reader)
             self.samples.append((began, time.perf_counter() - began))
         writer.close()
+        await writer.wait_closed()
 
     def _request(self, number: int) -> bytes:
         body = json.dumps({"message": f"Summarise the sales figures of region {number} for the weekly report"}).encode()
