@@ -16,7 +16,7 @@ from llmos_lite.engines.git_audit import all_refs, contains
 from llmos_lite.engines.git_objects import blob_id
 from llmos_lite.engines.git_pack import sync_folder
 from llmos_lite.engines.git_refs import OID
-from llmos_lite.errors import LlmosError
+from llmos_lite.errors import Conflict, LlmosError
 
 KEPT = "llmos-broken"
 _MONTH = re.compile(r"refs/heads/\d{4}-\d{2}")
@@ -208,6 +208,9 @@ def rebuild_index(gitdir: Path) -> Path:
         index.read(True)  # noqa: FBT003 - the library's signature
         index.read_tree(repo.references[_MAIN].peel(pygit2.Commit).tree)
         index.write()
+    except pygit2.GitError as error:
+        hint = "Stop other git commands there, then try again."
+        raise Conflict("git.index_locked", f"Git's index cannot be written: {error}.", hint=hint) from error
     finally:
         repo.free()
     return kept

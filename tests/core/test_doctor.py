@@ -83,6 +83,11 @@ def test_a_damaged_database_is_broken(data: Path) -> None:
     assert states(data) == {"rows llmos.db": "broken", "journal": "broken"}
 
 
+def test_a_missing_database_of_accounts_is_broken(data: Path) -> None:
+    (data / "llmos.db").unlink()
+    assert states(data) == {"rows llmos.db": "broken"}
+
+
 def test_a_damaged_repository_is_broken_and_named(data: Path) -> None:
     (data / "volumes" / "users" / "alice" / ".git" / "refs" / "heads" / "main").write_text("0" * 39 + "1\n")
     assert states(data) == {"git users/alice/.git": "broken", "refs users/alice/.git": "broken"}

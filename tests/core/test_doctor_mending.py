@@ -162,6 +162,17 @@ def test_the_index_is_rebuilt_and_no_file_is_touched(data: Path, content: bytes 
     assert subprocess.check_output(status, text=True) == ""
 
 
+def test_an_index_that_is_locked_is_told_and_does_not_stop_the_others(data: Path) -> None:
+    (gitdir(data) / "index").unlink()
+    lock = gitdir(data) / "index.lock"
+    lock.touch()
+    findings = list(Doctor(data, repair=True).examine())
+    assert ("git users/alice/.git", "broken") in [(one.check, one.state) for one in findings]
+    assert "journal" in {one.check for one in findings}
+    lock.unlink()
+    assert ("index users/alice/.git", "repaired") in checks(data, repair=True)
+
+
 def rows(data: Path, *statements: str) -> None:
     with closing(sqlite3.connect(data / "llmos.db")) as database, database:
         for statement in statements:

@@ -20,6 +20,8 @@ GIB = 1 << 30
 OTHERS = 0o077
 OLD = 86_400.0
 """Seconds after which a temporary file is nobody's."""
+ROWS_FILE = "llmos.db"
+"""What holds the accounts; skills and traces are in Git."""
 PUBLIC = frozenset({"allowed_signers", "git-config"})
 """Files at the top of the data folder that others may read."""
 _OURS = ("volumes", "journal", "keys", "llmos.db", "admin.key", "format", "allowed_signers", "git-config", "erasures")
@@ -133,7 +135,10 @@ class FolderCheck:
             yield Finding("erasures", "warning", said, "Start the server.")
 
     def databases(self) -> Iterator[Finding]:
-        """Tell whether the files of the rows are whole."""
+        """Tell whether the files of the rows are there and whole."""
+        if (self.data / "format").exists() and not (self.data / ROWS_FILE).exists():
+            said = "It is missing, and with it every account, team, key, limit and the audit log."
+            yield Finding(f"rows {ROWS_FILE}", "broken", said, "Restore a backup; a start makes an empty one.")
         for path in sorted(self.data.iterdir()):
             if is_sqlite(path):
                 wrong = check_database(path)
