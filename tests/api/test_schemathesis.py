@@ -35,7 +35,7 @@ class Instance:
         self._opened = open_services(Settings(data=data, llm_provider="offline"), serve=False)
         self.app = create_app(self._wait(self._opened.__aenter__()))
         key = (data / "admin.key").read_text().strip()
-        self.headers = {"Authorization": f"Bearer {key}"}
+        self.headers = {"Authorization": f"Bearer {key}", "Host": "localhost"}
 
     def close(self) -> None:
         self._wait(self.app.stop())
