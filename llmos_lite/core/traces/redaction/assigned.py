@@ -27,14 +27,16 @@ _IS = r"is|was|are|war|ist|lautet|sind|est|es|son|è|é|to|auf|as|als|now|jetzt|
 _JOIN = re.compile(
     # the end of the name: quotes, brackets, a remark, a type
     r"[\\\"'`\])*}]{0,8}(?:\s{0,2}\([^()\n]{0,40}\))?"
-    r"(?:\s{0,2}:\s{0,2}(?:str|String|string|&(?:'static )?str|bytes|text|Optional\[str\]|str \| None|SecretStr|any)\b)?"
+    r"(?:\s{0,2}:\s{0,2}"
+    r"(?:str|String|string|&(?:'static )?str|bytes|text|Optional\[str\]|str \| None|SecretStr|any)\b)?"
     r"(?:"
     r"(?P<sure>\s{0,20}(?::=|=>|={1,3}|->|:|\+=|\?=|!=|<-|\|\||\u2192)(?:\*{1,2}(?=[\s`]))?[\s>|]{0,20}(?:[>|][+-]\s{0,20})?"
     r"|\s?>(?=[^<>\s])|\s?(?:是|为|為|は|は、|는|은|이)[:\s]{0,4}"
     r"|(?:\s\w{1,20}=[\\\"']{1,3}[^\"'\n]{0,40}[\"']){0,4},?\s{0,12}[\\\"']{0,4}\bvalue[\\\"']{0,4}\s{0,4}[:=]\s{0,4}(?=[\\\"'\w])"
     r"|\s{0,3}\|\s{0,3})"
     r"|(?P<call>\s{0,3}[,(]\s{0,10}(?:\w{1,30}\(|new \w{1,30}\()?(?=[\\\"'`bfrub]))"
-    rf"|(?P<is>\s{{0,4}}(?:\s(?:{_IS})){{1,3}}(?:\s(?:now|set to|still|just|:|the following|this|going to be)){{0,2}}[:\s]{{1,10}}[*_]{{0,2}})"
+    rf"|(?P<is>\s{{0,4}}(?:\s(?:{_IS})){{1,3}}"
+    r"(?:\s(?:now|set to|still|just|:|the following|this|going to be)){0,2}[:\s]{1,10}[*_]{0,2})"
     r"|(?P<far>(?:[ ,/'(][^\s.;:=\"`]{1,24}){1,8}?\)?"
     r"(?:(?:\s(?:is|ist|lautet|est|es|è|to|was|auf))?\s{0,2}[:=]|\s(?:is|ist|lautet|est|es|è|to|was|auf)(?=\s))[\s*_>-]{1,8})"
     r"|(?P<gap>[ \t]{1,8})"
@@ -49,7 +51,8 @@ _MORE = re.compile(r"[^\s\"'`<>]{0,8000}")
 _ENVIRONMENT = re.compile(r"(?:^|[\s;&|]|export |ENV |-e |--env[ =]|set |setx |\\n)[\"']?[A-Z][A-Z0-9_]{0,60}$")
 _OPTION = re.compile(r"(?:^|[\s\"'`(\[])--?[\w-]{0,40}$")
 _TAKES = re.compile(
-    r"(?:\b(?:ENV|ARG|requirepass|CONFIG SET)\s\S{0,70}|\b(?:machine|login|account)\s\S{1,60}\s(?:\w{1,10}\s\S{1,60}\s){0,3}|\b(?:USER|ROLE)\s[^\n]{1,60})$"
+    r"(?:\b(?:ENV|ARG|requirepass|CONFIG SET)\s\S{0,70}|\b(?:USER|ROLE)\s[^\n]{1,60}"
+    r"|\b(?:machine|login|account)\s\S{1,60}\s(?:\w{1,10}\s\S{1,60}\s){0,3})$"
 )
 _ALWAYS = ("identified by", "requirepass", "masterauth", "convertto-securestring")
 _USER_BEFORE = re.compile(
@@ -119,22 +122,33 @@ def _is_password(look: Look, start: int, said: _Said) -> bool:
     join, text = said.join, said.text
     if join["call"]:
         return said.quoted and is_strong(text, least=8)
-    if (said.word == "passphrase" or (said.firm and said.quoted)) and not join["gap"] and is_phrase(text):
+    if join["gap"]:
+        return _is_argument(look, start, said)
+    if (said.word == "passphrase" or (said.firm and said.quoted)) and is_phrase(text):
         return True
+    if join["is"] or join["far"] or said.word == "clave":
+        return _is_told(said)
+    return is_password(text, quoted=said.quoted, firm=said.firm or said.quoted)
+
+
+def _is_told(said: _Said) -> bool:
+    """Tell whether a value that a sentence gives is a password: "the password for the server is …"."""
+    join, text = said.join, said.text
     if said.word == "pass" and (join["far"] or " to " in join[0]):
         return False
-    if join["is"] or join["far"] or said.word == "clave":
-        return is_strong(text, least=5 + bool(join["far"])) or (
-            bool(join["is"]) and said.quoted and _is_quoted_word(text)
-        )
-    if join["gap"]:
-        if said.word == "identified by":
-            return look.text[said.start - 1] in "\"'" and is_password(text, quoted=True, firm=True)
-        if _takes_argument(look, start):
-            return is_password(text, quoted=True, firm=True)
-        known = _USER_BEFORE.search(look.text, max(0, start - LINE), start) is not None
-        return is_strong(text) and "=" not in text and (known or classes(text) >= STRONG_CLASSES)
-    return is_password(text, quoted=said.quoted, firm=said.firm or said.quoted)
+    return is_strong(text, least=6 if join["far"] else 5) or (
+        bool(join["is"]) and said.quoted and _is_quoted_word(text)
+    )
+
+
+def _is_argument(look: Look, start: int, said: _Said) -> bool:
+    """Tell whether what follows after a blank is a password."""
+    if said.word == "identified by":
+        return look.text[said.start - 1] in "\"'" and is_password(said.text, quoted=True, firm=True)
+    if _takes_argument(look, start):
+        return is_password(said.text, quoted=True, firm=True)
+    known = _USER_BEFORE.search(look.text, max(0, start - LINE), start) is not None
+    return is_strong(said.text) and "=" not in said.text and (known or classes(said.text) >= STRONG_CLASSES)
 
 
 def _is_quoted_word(text: str) -> bool:
@@ -173,10 +187,10 @@ def _is_typed(said: _Said) -> bool:
     text = said.text
     if any(map(str.isspace, text)) or said.word in ("token", "key", "_key", "credential", "creds", "session_id"):
         return False
-    if "secret" in said.word:
-        if _TYPED.fullmatch(text) or (_BASE32.fullmatch(text) and len(set(text)) >= 8):
-            return not is_placeholder(text)
-    long = said.quoted or len(text) >= 8
+    base32 = _BASE32.fullmatch(text) and len(set(text)) >= 8
+    if "secret" in said.word and (base32 or _TYPED.fullmatch(text)):
+        return not is_placeholder(text)
+    long = said.quoted or len(text) >= 8  # as many as most rules for passwords ask for
     return (
         long
         and any(map(str.isdigit, text))

@@ -7,34 +7,36 @@ that the countries' registers publish.
 from __future__ import annotations
 
 CARD_LENGTHS = range(13, 20)
-IBAN_LENGTHS = {
-    code: int(length)
-    for length, codes in {
-        "15": "NO", "16": "BE", "18": "DK FI FO GL NL SD FK", "19": "MK SI", "20": "AT BA EE KZ LT LU MN XK", "21": "CH HR LI LV",
-        "22": "BG BH CR DE GB GE IE ME RS VA", "23": "AE GI IL IQ OM SO TL", "24": "AD CZ ES MD PK RO SA SE SK TN VG",
-        "25": "PT ST LY", "26": "IS TR", "27": "BI DJ FR GR IT MC MR SM", "28": "AL AZ BY CY DO GT HU LB NI PL SV",
-        "29": "BR EG PS QA UA", "30": "JO KW MU YE", "31": "MT SC", "32": "LC", "33": "RU",
-    }.items()
-    for code in codes.split()
-}  # fmt: skip
+_COUNTRIES = (
+    (15, "NO"),
+    (16, "BE"),
+    (18, "DK FI FK FO GL NL SD"),
+    (19, "MK SI"),
+    (20, "AT BA EE KZ LT LU MN XK"),
+    (21, "CH HR LI LV"),
+    (22, "BG BH CR DE GB GE IE ME RS VA"),
+    (23, "AE GI IL IQ OM SO TL"),
+    (24, "AD CZ ES MD PK RO SA SE SK TN VG"),
+    (25, "LY PT ST"),
+    (26, "IS TR"),
+    (27, "BI DJ FR GR IT MC MR SM"),
+    (28, "AL AZ BY CY DO GT HU LB NI PL SV"),
+    (29, "BR EG PS QA UA"),
+    (30, "JO KW MU YE"),
+    (31, "MT SC"),
+    (32, "LC"),
+    (33, "RU"),
+)
+IBAN_LENGTHS = {code: length for length, codes in _COUNTRIES for code in codes.split()}
 _DNI = "TRWAGMYFPDXBNJZSQVHLCKE"
-_ODD = dict(zip("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ", (1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 2, 4, 18, 20, 11, 3, 6, 8, 12, 14, 16, 10, 22, 25, 24, 23), strict=True))  # fmt: skip
-_TIMES = (
-    (0, 1, 2, 3, 4, 5, 6, 7, 8, 9), (1, 2, 3, 4, 0, 6, 7, 8, 9, 5), (2, 3, 4, 0, 1, 7, 8, 9, 5, 6), (3, 4, 0, 1, 2, 8, 9, 5, 6, 7),
-    (4, 0, 1, 2, 3, 9, 5, 6, 7, 8), (5, 9, 8, 7, 6, 0, 4, 3, 2, 1), (6, 5, 9, 8, 7, 1, 0, 4, 3, 2), (7, 6, 5, 9, 8, 2, 1, 0, 4, 3),
-    (8, 7, 6, 5, 9, 3, 2, 1, 0, 4), (9, 8, 7, 6, 5, 4, 3, 2, 1, 0),
-)  # fmt: skip
+_DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
+_ODD_LETTERS = (1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 2, 4, 18, 20, 11, 3, 6, 8, 12, 14, 16, 10, 22, 25, 24, 23)
 _TURN = (1, 5, 7, 6, 2, 8, 3, 0, 9, 4)
 
 
 def luhn(digits: str) -> bool:
     """Tell whether the last digit is that of Luhn."""
-    doubled = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
-    return sum(doubled[int(d)] if odd else int(d) for d, odd in zip(reversed(digits), _alternate(len(digits)), strict=True)) % 10 == 0  # fmt: skip
-
-
-def _alternate(count: int) -> list[bool]:
-    return [bool(number % 2) for number in range(count)]
+    return sum(_DOUBLED[int(d)] if place % 2 else int(d) for place, d in enumerate(reversed(digits))) % 10 == 0
 
 
 def card(digits: str) -> bool:
@@ -86,9 +88,8 @@ def codice_fiscale(text: str) -> bool:
     """Tell whether sixteen capitals and digits are an Italian tax code."""
     if len(text) != 16:
         return False
-    total = sum(
-        _ODD[c] if place % 2 == 0 else int(c, 36) - (0 if c.isdigit() else 10) for place, c in enumerate(text[:15])
-    )
+    values = [int(c) if c.isdigit() else int(c, 36) - 10 for c in text[:15]]
+    total = sum(value if place % 2 else _ODD_LETTERS[value] for place, value in enumerate(values))
     return chr(ord("A") + total % 26) == text[15]
 
 
@@ -122,8 +123,14 @@ def aadhaar(digits: str) -> bool:
         turned = int(digit)
         for _ in range(place % 8):
             turned = _TURN[turned]
-        check = _TIMES[check][turned]
+        check = _times(check, turned)
     return len(digits) == 12 and digits[0] not in "01" and check == 0
+
+
+def _times(one: int, other: int) -> int:
+    """Multiply in the group of a pentagon's turns (0-4) and reflections (5-9)."""
+    turned = one % 5 + (other % 5 if one < 5 else -other % 5)
+    return turned % 5 + 5 * ((one < 5) != (other < 5))
 
 
 def resident_id(text: str) -> bool:

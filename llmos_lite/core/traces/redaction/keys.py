@@ -1,4 +1,4 @@
-"""Private keys: whole blocks, as they stand in files, in JSON (`\\n`), behind quotation marks, or cut off."""
+"""Private keys: whole blocks, as they stand in files, on one line of JSON, behind quotation marks, or cut off."""
 
 from __future__ import annotations
 
@@ -22,13 +22,15 @@ _LINES = re.compile(
 _TAIL = re.compile(r"(?:\\{1,4}[nrt]|[\s>|#*+\"',-]){0,8}[A-Za-z0-9+/]{1,64}={0,2}(?![A-Za-z0-9+/ ])")
 _BODY = re.compile(r"[A-Za-z0-9+/]{16,8000}")
 _PUTTY = re.compile(
-    r"Private-Lines: {0,4}\d{1,4}((?:\\{0,4}[nr]|\s){1,4}(?:[A-Za-z0-9+/=]{1,80}(?:\\{1,4}[nr]|\s){1,4}){1,300}Private-MAC: {0,4}[0-9a-f]{8,128})"
+    r"Private-Lines: {0,4}\d{1,4}((?:\\{0,4}[nr]|\s){1,4}(?:[A-Za-z0-9+/=]{1,80}(?:\\{1,4}[nr]|\s){1,4}){1,300}"
+    r"Private-MAC: {0,4}[0-9a-f]{8,128})"
 )
 _JWK = re.compile(r"\\{0,3}\"(?:d|k|p|q|dp|dq|qi)\\{0,3}\"\s{0,5}:\s{0,5}\\{0,3}\"([\w-]{16,3000})\\{0,3}\"")
 _JWK_NEAR = 6000
 _ENCODED = re.compile(r"LS0tLS1CRUdJTi[A-Za-z0-9+/]{40,60000}={0,2}")
 _SEED = re.compile(
-    r"[\s:=\"'`*\\n-]{1,12}((?:\d{1,2}[.)] ?)?[a-z]{3,8}(?:[\s,]{1,3}(?:\d{1,2}[.)] ?)?[a-z]{3,8}){11,23})(?![\w ,]{0,2}[a-z])"
+    r"[\s:=\"'`*\\n-]{1,12}((?:\d{1,2}[.)] ?)?[a-z]{3,8}(?:[\s,]{1,3}(?:\d{1,2}[.)] ?)?[a-z]{3,8}){11,23})"
+    r"(?![\w ,]{0,2}[a-z])"
 )
 
 

@@ -47,13 +47,28 @@ your.email your.name your_email youremail yourname
 NOBODY = frozenset(_NOBODY_IN_PARTICULAR.split())
 """Names that stand for nobody at the domains of examples."""
 READERS = frozenset(
-    ("user", "username", "you", "your", "yourname", "your.name", "your-name", "your_name", "your.email", "your-email")
-    + ("your_email", "youremail", "firstname.lastname", "first.last")
+    (
+        *(
+            "user",
+            "username",
+            "you",
+            "your",
+            "yourname",
+            "your.name",
+            "your-name",
+            "your_name",
+            "your.email",
+            "your-email",
+        ),
+        *("your_email", "youremail", "firstname.lastname", "first.last"),
+    )
 )
 """Names that stand for whoever reads, wherever they are."""
 MACHINES = frozenset(
-    ("noreply", "no-reply", "no_reply", "donotreply", "do-not-reply", "mailer-daemon", "git", "actions-user")
-    + ("notifications", "bounce", "bounces")
+    (
+        *("noreply", "no-reply", "no_reply", "donotreply", "do-not-reply", "mailer-daemon", "git", "actions-user"),
+        *("notifications", "bounce", "bounces"),
+    )
 )
 """Names that nobody reads the mail of."""
 _EXAMPLES = re.compile(

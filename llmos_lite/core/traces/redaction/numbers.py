@@ -70,7 +70,8 @@ WORDS: tuple[str, ...] = (
 )
 _IDENTITY = re.compile(
     r"(?i:[\w']{0,14}[\"'`\\)\]]{0,3}"
-    r"(?:[ _-](?:card|no|nr|number|num|id|nummer|code|is|numéro|número|de|identité|social|security|insurance)\b\.?){0,4}"
+    r"(?:[ _-](?:card|no|nr|number|num|id|nummer|code|is|numéro|número|de|identité|social|security|insurance)\b\.?)"
+    r"{0,4}"
     r"[\"'`\\)*]{0,4}\s{0,2}(?:(?:is|ist|est|es|lautet|was|=|:|#|->|,)\s{0,3}){0,3}[\"'`\\(*#]{0,4})"
     r"([A-Z]{0,4}[- ]?\d(?:[ \-./]?[\dA-Z]){4,20})(?![\w])"
 )

@@ -23,9 +23,9 @@ _NATIONAL = re.compile(
 _ANY = re.compile(r"\d(?:[ .\-/()]{0,2}\d){6,13}(?![\w%]|[.,]\d)")
 _WORD = re.compile(
     r"(?:\b(?:tele?)?phone|\btel\b|telefon|telefono|teléfono|téléphone|\bcall(?:ing)?\b|\bmobile|\bmobil|móvil|\bcell\b"
-    r"|\bfax|\bhandy|\bring\b|\btext me|\breach |whatsapp|\bsms\b|rufnummer|\bmy number|\bhis number|\bher number|nummer"
-    r"|numéro|número|portable|手机|手機|携帯|\bruf mich|erreich\w*|anrufen|llámame|appelle\w*|\bdial|\bphones?\b|電話|电话"
-    r"|телефон)[^\n\d]{0,28}\(?$",
+    r"|\bfax|\bhandy|\bring\b|\btext me|\breach |whatsapp|\bsms\b|rufnummer|\bmy number|\bhis number|\bher number"
+    r"|nummer|numéro|número|portable|手机|手機|携帯|\bruf mich|erreich\w*|anrufen|llámame|appelle\w*|\bdial|\bphones?\b"
+    r"|電話|电话|телефон)[^\n\d]{0,28}\(?$",
     re.IGNORECASE,
 )
 DATE = re.compile(

@@ -13,7 +13,8 @@ _REFERENCE = re.compile(
     | [<\[{(].{0,200}[>\]})]
     | \$[\w{(].{0,200}
     | %(?:[A-Za-z_]{1,40}%|[sdrfv]|[({].{0,200})
-    | [@!&*~^]?(?:Ref|Sub|GetAtt|vault|env|var|local|data|module|secrets?|process|os|config|settings|self|this|args|opts)
+    | [@!&*~^]?
+      (?:Ref|Sub|GetAtt|vault|env|var|local|data|module|secrets?|process|os|config|settings|self|this|args|opts)
       [.\[(!: ].{0,200}
     | (?:op|vault|arn|ssm|secretsmanager|keyvault|file|https?|ref|env|base64|sm|gcp|aws-sm|bws|doppler)[+:].{0,200}
     | (?:/|\./|\.\./|~/)[\w.\-]{1,60}/[\w./\-]{0,200}
@@ -39,11 +40,25 @@ _TECHNICAL = re.compile(
 )
 _PATTERN = re.compile(r"\(\?[:=!<P]|\\[dwsbDWS]|\[(?:\^|[aA0]-)|\.[*+]|\{\d{1,4},\d{0,4}\}|\$$(?<=[)\]]\$)")
 _USUAL = frozenset(
-    ("password", "passwort", "passwd", "pass", "pwd", "secret", "token", "postgres", "postgresql", "mysql", "root")
-    + ("admin", "test", "testing", "demo", "default", "none", "null", "nil", "true", "false", "undefined", "string")
-    + ("guest", "user", "username", "str", "text", "required", "optional", "changeit", "example", "mypassword")
-    + ("yourpassword", "secretpassword", "minioadmin", "rabbitmq", "redis", "mongo", "mongodb", "elastic", "tiger")
-    + ("scott", "sa", "dbpass", "dbpassword", "pgpass", "kennwort", "contraseña", "clave", "geheim")
+    (
+        *(
+            "password",
+            "passwort",
+            "passwd",
+            "pass",
+            "pwd",
+            "secret",
+            "token",
+            "postgres",
+            "postgresql",
+            "mysql",
+            "root",
+        ),
+        *("admin", "test", "testing", "demo", "default", "none", "null", "nil", "true", "false", "undefined", "string"),
+        *("guest", "user", "username", "str", "text", "required", "optional", "changeit", "example", "mypassword"),
+        *("yourpassword", "secretpassword", "minioadmin", "rabbitmq", "redis", "mongo", "mongodb", "elastic", "tiger"),
+        *("scott", "sa", "dbpass", "dbpassword", "pgpass", "kennwort", "contraseña", "clave", "geheim"),
+    )
 )
 _CALL = re.compile(r"^[A-Za-z_$][\w.:>\-]{0,100}[(\[]")
 _PATH = re.compile(r"^[A-Za-z_$][\w$]{0,60}(?:(?:\.|::|->|\?\.)[A-Za-z_$][\w$]{0,60}){1,8}[;,]?$")

@@ -11,7 +11,10 @@ from llmos_lite.core.traces.redaction.look import Look, Rules
 BEFORE, BEHIND = 60, 100
 """Characters around the word for a street that an address may take."""
 
-_MONTH = r"(?:jan|feb|m[aä]r|apr|ma[iy]|ju[nl]|aug|sep|o[ck]t|nov|de[cz]|fév|avr|juin|juil|août|déc|ene|abr|ago|dic)\w{0,8}\.?"
+_MONTH = (
+    r"(?:jan|feb|m[aä]r|apr|ma[iy]|ju[nl]|aug|sep|o[ck]t|nov|de[cz]|fév|avr|juin|juil|août|déc|ene|abr|ago|dic)"
+    r"\w{0,8}\.?"
+)
 _DATE = re.compile(
     r"[\s\"'`*:=|(\\]{0,8}(?:(?:is|was|ist|war|est|es|on|am|le|el|the)\s{1,2}){0,2}[\"'`*]{0,2}("
     r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\s?\d{1,2}[-/.]\s?\d{2,4}"
@@ -62,30 +65,15 @@ def postal(look: Look, start: int, end: int) -> Iterator[Found]:
                 return
 
 
-PLACES: tuple[Rules, ...] = (
-    Rules(
-        ("born on", "born:", "date of birth", "dateofbirth", "date_of_birth", "birthdate", "birth_date", "birth date")
-        + ("birthday", "dob", "d.o.b.", "geboren am", "geburtsdatum", "geb. am", "geb.", "né le", "née le")
-        + ("date de naissance", "nacido el", "nacida el", "fecha de nacimiento", "nato il", "nata il")
-        + ("data di nascita", "data de nascimento", "geboortedatum"),
-        birth,
-    ),
-    Rules(
-        (" street", " avenue", " ave", " road", " lane", " boulevard", " blvd", " drive", " court", " st,", " st.")
-        + (
-            " st\n",
-            " rd",
-            " terrace",
-            " crescent",
-            " parkway",
-            "straße",
-            "strasse",
-            "str. ",
-            "weg ",
-            "platz ",
-            "allee ",
-        )
-        + ("gasse ", " rue ", "calle ", "avenida ", "chemin ", "quai "),
-        postal,
-    ),
+_BORN = (
+    *("born on", "born:", "date of birth", "dateofbirth", "date_of_birth", "birthdate", "birth_date", "birth date"),
+    *("birthday", "dob", "d.o.b.", "geboren am", "geburtsdatum", "geb. am", "geb.", "né le", "née le"),
+    *("date de naissance", "nacido el", "nacida el", "fecha de nacimiento", "nato il", "nata il"),
+    *("data di nascita", "data de nascimento", "geboortedatum"),
 )
+_STREETS = (
+    *(" street", " avenue", " ave", " road", " lane", " boulevard", " blvd", " drive", " court", " st,", " st."),
+    *(" st\n", " rd", " terrace", " crescent", " parkway", "straße", "strasse", "str. ", "weg ", "platz ", "allee "),
+    *("gasse ", " rue ", "calle ", "avenida ", "chemin ", "quai "),
+)
+PLACES: tuple[Rules, ...] = (Rules(_BORN, birth), Rules(_STREETS, postal))

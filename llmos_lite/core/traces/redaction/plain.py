@@ -1,8 +1,8 @@
 """A text as the patterns read it: the same letters without disguise, and the way back to the places they came from.
 
-Zero-width characters go; full-width forms, typographic quotes and dashes become the plain ones; `\\u0040`, `\\/` and
-`&quot;` of JSON and HTML become what they say. Whoever hides a key
-from a reader of patterns by them does so from nobody else.
+Zero-width characters go; full-width forms, typographic quotes and dashes become the plain ones; escapes of JSON and
+HTML (of `@`, `/` and quotation marks, as an example) become what they say. Whoever hides a key from a reader of
+patterns by them does so from nobody else.
 """
 
 from __future__ import annotations
@@ -31,10 +31,18 @@ _ENTITIES = {
     "&#x40;": "@",
 }
 _CLOSED = re.compile(rf"[{_UNSEEN}]+|\\/|\\u00[2-7][0-9a-fA-F]|" + "|".join(_ENTITIES))
-_SAME = {
-    "\u2018": "'", "\u2019": "'", "\u201a": "'", "\u201c": '"', "\u201d": '"', "\u201e": '"', "\u00ab": '"', "\u00bb": '"',
-    "\u2010": "-", "\u2011": "-", "\u2012": "-", "\u2013": "-", "\u2014": "-", "\u2212": "-", "\u00a0": " ", "\u2007": " ", "\u2009": " ", "\u202f": " ", "\u3000": " ", "\u2028": "\n", "\u2029": "\n", "\u300c": '"', "\u300d": '"', "\u3001": ",", "\u3002": ".",
-}  # fmt: skip
+_MARKS = ("\\/", "\\u00", "&quot;", "&#", "&amp;", "&lt;", "&gt;", "&apos;")
+"""Nothing is opened in a text without these."""
+_ALIKE = (
+    ("'", "\u2018\u2019\u201a"),
+    ('"', "\u201c\u201d\u201e\u00ab\u00bb\u300c\u300d"),
+    ("-", "\u2010\u2011\u2012\u2013\u2014\u2212"),
+    (" ", "\u00a0\u2007\u2009\u202f\u3000"),
+    ("\n", "\u2028\u2029"),
+    (",", "\u3001"),
+    (".", "\u3002"),
+)
+_SAME = {mark: same for same, marks in _ALIKE for mark in marks}
 _WIDE = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 _WIDE |= dict.fromkeys(range(0xD800, 0xE000), ord("?"))
 _WIDE[0x130] = ord("I")  # the one letter whose small form has two characters
@@ -56,10 +64,11 @@ class Plain(NamedTuple):
 
 def plain(text: str) -> Plain:
     """Return a text without disguise."""
-    shown, cuts = text, ()
+    shown = text
+    cuts: tuple[tuple[int, int], ...] = ()
     if not text.isascii() and _ANY.search(text):
         shown = text.translate(_WIDE)
-    if shown is not text or "\\" in text or "&" in text:
+    if shown is not text or any(mark in text for mark in _MARKS):
         shown, cuts = _open(shown)
     if not shown.isascii():
         for mark, same in _SAME.items():
@@ -84,6 +93,6 @@ def _open(text: str) -> tuple[str, tuple[tuple[int, int], ...]]:
 
 def _said(closed: str) -> str:
     if closed.startswith("\\u"):
-        said = chr(int(closed[2:], 16))
+        said = chr(int(f"0x{closed[2:]}", 16))
         return said if said.isprintable() else "?"
     return _ENTITIES.get(closed, "/" if closed == "\\/" else "")

@@ -138,13 +138,12 @@ class _Known:
     """Values that were found in one place of an event, and are looked for in all others, where nothing says so."""
 
     def __init__(self, found: Mapping[str, Sequence[Found]]) -> None:
-        values = {text[one.start : one.end]: one.kind for text, some in found.items() for one in some}
-        self._kinds = dict(
-            list((value, kind) for value, kind in values.items() if _is_known_again(value, kind))[:MOST_KNOWN]
-        )
-        self._values = list(self._kinds)
         import ahocorasick_rs  # noqa: PLC0415 - as above
 
+        values = {text[one.start : one.end]: one.kind for text, some in found.items() for one in some}
+        known = [(value, kind) for value, kind in values.items() if _is_known_again(value, kind)]
+        self._kinds = dict(known[:MOST_KNOWN])
+        self._values = list(self._kinds)
         self._automaton = ahocorasick_rs.AhoCorasick(self._values, ahocorasick_rs.MatchKind.LeftmostLongest)
 
     def add(self, text: str, found: list[Found]) -> list[Found]:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from llmos_lite.core.traces.redaction.base import SECRET, Found
 from llmos_lite.core.traces.redaction.look import Look, Rules
-from llmos_lite.core.traces.redaction.tokens import decoded
 from llmos_lite.core.traces.redaction.placeholders import is_placeholder
+from llmos_lite.core.traces.redaction.tokens import decoded
 from llmos_lite.core.traces.redaction.values import is_password, is_random, is_strong
 
 _BEARER = re.compile(r"[\s:=\\\"']{1,6}([\w.~+/=:|-]{12,6000})")
@@ -184,14 +184,24 @@ def signed(look: Look, _start: int, end: int) -> Iterator[Found]:
         yield Found(*match.span(1), SECRET)
 
 
+_HEADERS = (
+    *("authorization", "x-api-key", "x-auth-key", "x-auth-token", "x-vault-token", "private-token", "job-token"),
+    *("x-amz-signature", "x-amz-security-token", "x-goog-signature", "x-functions-key", "ocp-apim-subscription-key"),
+    *("x-access-token", "x-token", "dd-api-key", "dd-application-key", "api-key", "apikey"),
+)
+_TAKE_PASSWORDS = (
+    *("sshpass", "mysql", "mariadb", "docker login", "podman login", "redis-cli", "ldapsearch", "ldapadd"),
+    *("ldapmodify", "sqlcmd", "mongosh", "mongo ", "mongodump", "mongorestore", "plink", "pscp", "az login"),
+    *("helm registry login", "oc login", "7z ", "zip ", "impala", "influx", "rabbitmqadmin", "openssl", "ssh-keygen"),
+)
 SENT: tuple[Rules, ...] = (
     Rules(("bearer", "ssws", "authorization: token", "authorization: apikey", "genericapikey "), bearer),
     Rules(("basic",), basic),
-    Rules(("authorization", "x-api-key", "x-auth-key", "x-auth-token", "x-vault-token", "private-token", "job-token", "x-amz-signature", "x-amz-security-token", "x-goog-signature", "x-functions-key", "ocp-apim-subscription-key", "x-access-token", "dd-api-key", "dd-application-key", "api-key", "apikey", "x-token"), header),
+    Rules(_HEADERS, header),
     Rules(("cookie",), cookies),
     Rules(("://",), address),
     Rules(("-u ", "-u=", "-u'", '-u"', "--user ", "--user=", "--proxy-user", "-a ", "--auth"), user),
-    Rules(("sshpass", "mysql", "mariadb", "docker login", "podman login", "redis-cli", "ldapsearch", "ldapadd", "ldapmodify", "sqlcmd", "mongosh", "mongo ", "plink", "pscp", "mongodump", "mongorestore", "az login", "helm registry login", "oc login", "7z ", "zip ", "impala", "influx", "rabbitmqadmin", "openssl", "ssh-keygen"), command),
+    Rules(_TAKE_PASSWORDS, command),
     Rules((" pass:",), pass_argument),
     Rules(("auth=(", "auth(", "auth =(", "auth = ("), pair),
     Rules(("credential", "creds", "login", "zugangs"), login),

@@ -10,6 +10,7 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 from llmos_lite.core.traces.redaction.base import SECRET, Found
 from llmos_lite.core.traces.redaction.look import Look, Rule, Rules, ends_here, starts_here
@@ -159,7 +160,8 @@ def _drawn(body: str) -> bool:
     """Tell whether a body was drawn, and not typed as a placeholder or as words."""
     if len(set(body)) < LEAST_KINDS or _TYPED.search(body):
         return False
-    return any(c.isdigit() for c in body) or sum(a.isupper() != b.isupper() for a, b in zip(body, body[1:], strict=False)) > len(body) // 5  # fmt: skip
+    turns = sum(one.isupper() != other.isupper() for one, other in pairwise(body))
+    return any(map(str.isdigit, body)) or turns > len(body) // 5
 
 
 def aws(look: Look, start: int, _end: int) -> Iterator[Found]:
@@ -188,8 +190,9 @@ def jwt(look: Look, start: int, _end: int) -> Iterator[Found]:
 def decoded(text: str) -> bytes:
     """Return what base64 text says, as far as it can be read; nothing when it is none."""
     text = text.rstrip("=").replace("-", "+").replace("_", "/")
+    text = text[:-1] if len(text) % 4 == 1 else text  # cut off in the middle
     try:
-        return base64.b64decode(text[: len(text) // 4 * 4 + (0 if len(text) % 4 == 1 else len(text) % 4)] + "=" * (-len(text) % 4), validate=True)  # fmt: skip
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError):
         return b""
 

@@ -26,10 +26,59 @@ _HEX = re.compile(r"^[0-9a-fA-F]+$")
 _UUID = re.compile(r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$")
 _TOKEN = re.compile(r"^[\w+/=.~%:-]+$")
 _SENTENCE = frozenset(
-    ("your", "my", "the", "a", "an", "use", "enter", "change", "secure", "strong", "random", "long", "password", "pass")
-    + ("secret", "token", "key", "here", "is", "are", "not", "must", "please", "from", "with", "for", "to", "in", "of")
-    + ("and", "or", "default", "example", "test", "be", "at", "least", "this", "that", "you", "it", "if", "when", "no")
-    + ("new", "old")
+    (
+        *(
+            "your",
+            "my",
+            "the",
+            "a",
+            "an",
+            "use",
+            "enter",
+            "change",
+            "secure",
+            "strong",
+            "random",
+            "long",
+            "password",
+            "pass",
+        ),
+        *(
+            "secret",
+            "token",
+            "key",
+            "here",
+            "is",
+            "are",
+            "not",
+            "must",
+            "please",
+            "from",
+            "with",
+            "for",
+            "to",
+            "in",
+            "of",
+        ),
+        *(
+            "and",
+            "or",
+            "default",
+            "example",
+            "test",
+            "be",
+            "at",
+            "least",
+            "this",
+            "that",
+            "you",
+            "it",
+            "if",
+            "when",
+            "no",
+        ),
+        *("new", "old"),
+    )
 )
 _NAMED = re.compile(
     r"pass|pwd|secret|token|key|user|name|admin|root|test|demo|example|default|value|string|text|none|null|true|false"
