@@ -274,6 +274,8 @@ async def _opened(settings: Settings, stack: AsyncExitStack, *, owner: bool, ser
     signer = Signer.open(data / "keys", kind=settings.signing, gpg_key=settings.gpg_key)
     volumes = VolumeManager(data, signer)
     stack.callback(volumes.close)
+    if not (data / "llmos.db").exists() and any((data / "volumes").glob("*/*/.git")):
+        log.warning("%s is missing: accounts, teams and keys begin anew. A backup has them.", data / "llmos.db")
     database = Database(f"sqlite+aiosqlite:///{data / 'llmos.db'}")
     stack.push_async_callback(database.close)
     await prepare(database)

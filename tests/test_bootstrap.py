@@ -145,3 +145,14 @@ async def test_a_skill_dropped_into_a_work_tree_is_served_within_seconds(setting
         assert await asyncio.to_thread(noticed.wait, 10)
         skill = (await alice.get("/skills/by-hand")).json()
         assert (skill["name"], skill["path"]) == ("By hand", "skills/by-hand.md")
+
+
+async def test_a_folder_that_lost_its_accounts_says_so(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    async with open_services(settings, serve=False) as services:
+        await services.accounts.ensure("alice")
+        services.volumes.open(PLATFORM, VolumeRef.user("alice"), write=True)
+    assert "is missing" not in capsys.readouterr().err
+    (settings.data / "llmos.db").unlink()
+    async with open_services(settings, serve=False):
+        pass
+    assert "llmos.db is missing: accounts, teams and keys begin anew" in capsys.readouterr().err
