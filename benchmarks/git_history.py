@@ -23,7 +23,7 @@ from llmos_lite.engines.signing import Signer
 from llmos_lite.volumes.following import Place
 
 ALICE = Author("alice", "alice@localhost")
-COMMITS, SKILLS = 100_000, 100
+COMMITS, SKILLS, SELDOM = 100_000, 100, 1000
 BLAMED = 10_000
 ROUNDS = 5
 _LINES = [b"---", b"name: a skill", b"description: what it is for", b"---", *(b"Advice %d." % n for n in range(60))]
@@ -107,6 +107,26 @@ def _history_rows(folder: Path, signer: Signer) -> Iterator[Row]:
     store.close()
 
 
+def _seldom_row(folder: Path, signer: Signer) -> Row:
+    """Say what it costs where a skill has few of many commits; another one each time, since filters favour some."""
+    store = LocalGitStore(folder / "seldom", signer=signer, bare=True)
+    _import(store, _edits(COMMITS, SELDOM))
+    maintain(store.gitdir, store.lock())  # type: ignore[arg-type]  # the store's own lock
+    ours, theirs = (itertools.cycle(range(5, SELDOM, SELDOM // 10)) for _ in range(2))
+
+    def newest() -> None:
+        store.close()
+        name = f"skills/s{next(ours):05}"
+        if len(store.log(limit=20, path=(name, f"{name}.md"))) != 20:
+            raise RuntimeError("there are too few")
+
+    value = _milliseconds(newest, 9)
+    reference = _milliseconds(lambda: _git(store, "log", "-20", "main", "--", f"skills/s{next(theirs):05}/SKILL.md"))
+    store.close()
+    title = "newest 20 of a skill with 100 of 1e5 commits, nothing cached, against git log -20 (CPU)"
+    return Row(title, value, reference, unit="ms", target="value <= 20")
+
+
 def _blame_row(folder: Path, signer: Signer) -> Row:
     store = LocalGitStore(folder / "blamed", signer=signer, bare=True)
     _import(store, _edits(BLAMED, SKILLS))
@@ -184,7 +204,8 @@ def run() -> list[Row]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         signer = Signer.open(folder / "keys")
-        rows = [*_history_rows(folder, signer), _blame_row(folder, signer), _size_row(folder, signer)]
+        rows = [*_history_rows(folder, signer), _seldom_row(folder, signer)]
+        rows += [_blame_row(folder, signer), _size_row(folder, signer)]
         few, many = (_commit_cost(folder, signer, count) for count in (1000, 1_000_000))
         title = "a commit among 1e6 files in folders by the hour, against one among 1e3 (CPU)"
         return [*rows, Row(title, many, few, unit="ms", target="<= 1.5")]

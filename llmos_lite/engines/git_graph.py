@@ -2,13 +2,15 @@
 
 Formats: gitformat-commit-graph(5), gitformat-chunk(5). A file for each layer, the commits of older layers first; a
 commit has a place in all of them together. Each commit has a Bloom filter of the paths that differ from its first
-parent: one look is 1 us, where reading two trees is 100. All of it is derived: whoever finds it damaged reads commits.
+parent: one look is 1 us, where reading two trees is 100; on a long walk, all are asked at once (`git_leaps`). All of it
+is derived: whoever finds it damaged reads commits.
 """
 
 from __future__ import annotations
 
 import mmap
 import struct
+import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -29,6 +31,8 @@ _MASK = 0xFFFFFFFF
 _SEEDS = 0x293AE76F, 0x7E646E2C
 _MOST_HASHES = 64
 _MOST_PARENTS = 1 << 16
+_LEAPS_COST, _NUMPY_COST = 100, 30_000
+"""Asking all filters of a file costs as much as walking a hundredth of its commits, and loading numpy this many."""
 
 
 class DamagedGraph(Exception):
@@ -62,6 +66,11 @@ class PathKeys:
         self._hashes = [_hashes(path) for path in paths]
         self._masks: dict[tuple[int, int], list[int]] = {}
 
+    @property
+    def hashes(self) -> list[tuple[int, ...]] | None:
+        """Both hashes of each path; None where no filter knows one of them."""
+        return self._hashes if all(self._hashes) else None
+
     def masks(self, hashes: int, size: int) -> list[int]:
         """Return for each path the bits that must be set in a filter of `size` bytes."""
         key = hashes, size
@@ -94,6 +103,7 @@ class CommitGraph:
     def __init__(self, layers: Sequence[_Layer]) -> None:
         self._layers = list(layers)
         self._newest_first = self._layers[::-1]
+        self.count = sum(layer.count for layer in layers)
 
     def find(self, oid: bytes) -> int | None:
         """Return the place of a commit, None when it is not in the graph."""
@@ -127,7 +137,8 @@ class CommitGraph:
                 raise DamagedGraph("a commit is its own ancestor")
             if parent == _NONE or other != _NONE or layer.may_change(place - layer.base, keys):
                 return place
-            place, level = parent, times >> _TIME_BITS
+            further = layer.further(place - layer.base, keys)
+            place, level = parent if further is None else further, times >> _TIME_BITS
 
     def _layer(self, place: int) -> _Layer:
         for layer in self._newest_first:
@@ -159,6 +170,8 @@ class _Layer:
         if any(chunk[name][1] - chunk[name][0] != size * self.count for name, size in sizes):
             raise DamagedGraph("its parts do not fit each other")
         self._ends, self._hashes, self._filters, self._filters_end = 0, 0, 0, 0
+        self._leaps: dict[PathKeys, memoryview] = {}
+        self._steps: dict[PathKeys, int] = {}
         if {b"BIDX", b"BDAT"} <= chunk.keys() and chunk[b"BIDX"][1] - chunk[b"BIDX"][0] == 4 * self.count:
             self._use_filters(chunk[b"BIDX"][0], *chunk[b"BDAT"])
 
@@ -223,6 +236,36 @@ class _Layer:
             return True
         bits = int.from_bytes(self._data[self._filters + start : self._filters + end], "little")
         return any([bits & mask == mask for mask in keys.masks(self._hashes, end - start)])  # noqa: C419 - half the cost
+
+    def further(self, index: int, keys: PathKeys) -> int | None:
+        """Return the place of a commit's ancestor with none between them that needs a look; None for its parent.
+
+        Nothing is asked of all commits before a walk has been as long as that takes.
+        """
+        leaps = self._leaps.get(keys)
+        if leaps is None:
+            self._steps[keys] = steps = self._steps.get(keys, 0) + 1
+            if steps <= self.count // _LEAPS_COST + (0 if "numpy" in sys.modules else _NUMPY_COST):
+                return None
+            leaps = self._leaps[keys] = self._leaps_for(keys)
+        if not leaps or leaps[index] < 0:
+            return None
+        while (parent := leaps[index]) >= 0:
+            index = parent
+        return self.base + index
+
+    def _leaps_for(self, keys: PathKeys) -> memoryview:
+        if not self._hashes or keys.hashes is None:
+            return memoryview(b"")
+        from llmos_lite.engines.git_leaps import LayerData, leaps  # noqa: PLC0415 - loads numpy
+
+        size, data = self.count, self._data
+        commits = data[self._commits : self._commits + _COMMIT.size * size]
+        ends, filters = data[self._ends : self._ends + 4 * size], data[self._filters : self._filters_end]
+        try:
+            return leaps(LayerData(self.base, size, commits, ends, filters, self._hashes), keys.hashes)
+        except ValueError as error:
+            raise DamagedGraph("its parts do not fit each other") from error
 
 
 class OpenGraph:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import heapq
 import re
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import count, islice
 from typing import NamedTuple, Protocol
 
 from llmos_lite.engines.git_graph import CommitGraph, DamagedGraph, PathKeys
@@ -82,11 +82,13 @@ class History:
         return (self._oid(place) for place in self._walk() if self._touches(place))
 
     def _walk(self) -> Iterator[int]:
-        """Yield the places of all commits that may count."""
+        """Yield the places of all commits that may count, each once."""
         waiting: list[tuple[int, str, int]] = []
         seen: set[int] = set()
         place = self._changer(self._place(self._start))
-        while True:
+        for turn in count():
+            if self._graph is not None and turn >= self._graph.count + len(self._read):
+                raise DamagedGraph("a commit is its own ancestor")
             yield place
             parents = self._parents(place)
             if waiting or len(parents) != 1:

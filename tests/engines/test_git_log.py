@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import random
+import struct
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmos_lite.engines import git_graph
 from llmos_lite.engines.git import Author, LocalGitStore
-from llmos_lite.engines.git_graph import DamagedGraph, OpenGraph, graph_files, murmur3
+from llmos_lite.engines.git_graph import (
+    GRAPH_ERRORS,
+    CommitGraph,
+    DamagedGraph,
+    OpenGraph,
+    PathKeys,
+    graph_files,
+    murmur3,
+)
 from llmos_lite.engines.git_log import History
 from llmos_lite.engines.git_upkeep import has_graph
 from llmos_lite.engines.signing import Signer
@@ -46,6 +57,34 @@ def grow(store: LocalGitStore, seed: int, *, merges: bool, upkeep: tuple[int, ..
             store.upkeep(always=True)
 
 
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make even short histories ask all filters at once."""
+    monkeypatch.setattr(git_graph, "_LEAPS_COST", 1 << 30)
+    monkeypatch.setattr(git_graph, "_NUMPY_COST", 0)
+
+
+def changers(graph: CommitGraph, paths: tuple[str, ...]) -> list[int]:
+    """Return the changer of each commit of a graph, -1 for those that find damage."""
+    found = []
+    for place in range(graph.count):
+        try:
+            found.append(graph.changer(place, PathKeys(paths)))
+        except GRAPH_ERRORS:
+            found.append(-1)
+    return found
+
+
+def both_ways(store: LocalGitStore, paths: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Tell whether all filters asked at once say what each says by itself."""
+    found = []
+    for cost in (1, 1 << 30):
+        monkeypatch.setattr(git_graph, "_LEAPS_COST", cost)
+        with OpenGraph(store.gitdir) as graph:
+            found.append(None if graph is None else changers(graph, paths))
+    return found[0] == found[1]
+
+
 def by_git(store: LocalGitStore, paths: tuple[str, ...]) -> list[str]:
     """Return the history that stock git tells: every commit that differs at a path from all of its parents."""
     words = ["git", "-C", str(store.gitdir), "-c", "core.commitGraph=false", "rev-list", "--full-history"]
@@ -62,6 +101,7 @@ def changed(store: LocalGitStore, oid: str, paths: tuple[str, ...]) -> bool:
 
 @pytest.mark.parametrize("merges", [False, True], ids=["line", "merges"])
 @pytest.mark.parametrize("seed", range(3))
+@pytest.mark.usefixtures("at_once")
 def test_every_page_is_the_one_of_stock_git(store: LocalGitStore, seed: int, *, merges: bool) -> None:
     """A part of the history is in no graph yet, another in the second layer of one."""
     grow(store, seed, merges=merges)
@@ -126,6 +166,100 @@ def test_a_damaged_graph_never_breaks_a_history(store: LocalGitStore, seed: int)
             assert len(store.log(limit=5, path=paths or None)) <= 5
     path.write_bytes(data[: len(data) // 2])
     assert [commit.oid for commit in store.log(limit=99)] == whole
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("seed", range(4))
+def test_all_filters_at_once_say_what_each_says(
+    store: LocalGitStore, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In several files, with merges, filters of all sizes, and bytes that are no longer what they were."""
+    many = {f"skills/many/{number}": b"%d" % number for number in range(600 if seed else 40)}
+    store.commit(many, "many", ALICE, at=1_699_999_000_000)
+    grow(store, seed, merges=seed % 2 == 1, upkeep=(40, 55))
+    files = graph_files(store.gitdir)
+    assert len(files) == 2
+    with OpenGraph(store.gitdir) as graph:
+        assert graph is not None
+        assert changers(graph, (FLAT,))
+        assert any(any(leaps) for layer in graph._layers for leaps in layer._leaps.values())
+    for paths in (*PATHS, ("é",), ("skills/many/7",)):
+        assert both_ways(store, paths, monkeypatch)
+    choose = random.Random(seed)  # noqa: S311 - a test that can be repeated
+    for _ in range(40):
+        path = choose.choice(files)
+        data = path.read_bytes()
+        torn = bytearray(data)
+        for _ in range(choose.choice([1, 8, 60])):
+            torn[choose.randrange(1100, len(torn))] = choose.choice([0, 1, 255, choose.randrange(256)])
+        path.chmod(0o600)
+        path.write_bytes(torn)
+        assert both_ways(store, choose.choice(PATHS[1:]), monkeypatch)
+        path.write_bytes(data)
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_commit_that_is_its_own_parent_ends_the_walk(store: LocalGitStore) -> None:
+    for turn in range(4):
+        store.commit({FLAT: b"%d" % turn}, "x", ALICE, at=(1_700_000_000 + turn) * 1000)
+    store.upkeep(always=True)
+    whole = by_git(store, (FLAT,))
+    [path] = graph_files(store.gitdir)
+    with OpenGraph(store.gitdir) as graph:
+        assert graph is not None
+        place = graph.find(bytes.fromhex(whole[1]))
+        assert place is not None
+        line = graph._layers[0]._commits + 36 * place + 20
+    data = bytearray(path.read_bytes())
+    data[line : line + 4] = struct.pack(">I", place)
+    path.chmod(0o600)
+    path.write_bytes(data)
+    assert [commit.oid for commit in store.log(path=FLAT)] == whole
+
+
+def test_short_walks_do_not_load_numpy(store: LocalGitStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    grow(store, 0, merges=False, upkeep=(50,))
+    monkeypatch.delitem(sys.modules, "numpy", raising=False)
+    with OpenGraph(store.gitdir) as graph:
+        assert graph is not None
+        assert changers(graph, ("skills/never",))
+        assert not graph._layers[0]._leaps
+
+
+def settings(path: Path) -> tuple[int, int]:
+    """Return the hashes of a filter and its bits for an entry, as the header of a graph's filters says."""
+    data = path.read_bytes()
+    chunks = {data[at : at + 4]: int.from_bytes(data[at + 4 : at + 12], "big") for at in range(8, 8 + 12 * data[6], 12)}
+    return struct.unpack_from(">II", data, chunks[b"BDAT"] + 4)
+
+
+def git(store: LocalGitStore, *words: str) -> str:
+    command = ["git", "-C", str(store.gitdir), *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("stock", [False, True], ids=["ours", "begun by git"])
+def test_stock_git_uses_our_graph_and_we_go_on_with_one_of_git(
+    store: LocalGitStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, stock: bool
+) -> None:
+    grow(store, 2, merges=True, upkeep=() if stock else (45,))
+    if stock:
+        git(store, "commit-graph", "write", "--reachable", "--changed-paths", "--split")
+    for turn in range(3):
+        store.commit({FLAT: b"%d" % turn, "skills/z.md": b"%d" % turn}, "x", ALICE, at=(1_700_001_000 + turn) * 1000)
+    store.upkeep(always=True)
+    files = graph_files(store.gitdir)
+    assert len(files) == 2
+    assert {settings(path) for path in files} == {(7, 10) if stock else (6, 56)}
+    git(store, "commit-graph", "verify")
+    whole = by_git(store, (FLAT,))
+    assert [commit.oid for commit in store.log(limit=99, path=FLAT)] == whole
+    monkeypatch.setenv("GIT_TRACE2_PERF", str(tmp_path / "trace"))
+    plain = git(store, "rev-list", "main", "--", FLAT)
+    assert '"definitely_not":' in (said := (tmp_path / "trace").read_text())
+    assert '"definitely_not":0' not in said
+    assert plain == git(store, "-c", "core.commitGraph=false", "rev-list", "main", "--", FLAT)
 
 
 def test_a_graph_that_is_not_there_or_not_to_be_used_is_none(store: LocalGitStore) -> None:
