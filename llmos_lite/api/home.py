@@ -58,7 +58,9 @@ async def sign_in(request: Request) -> Response:
         account = await services.entrance.by_link(request.query_params.get("token", ""))
     except Unauthenticated as error:
         return page(services, error_section(error) + sign_in_form(services), status=401)
-    return await signed_in(request, account, "link")
+    answer = landing(services, "/")
+    await set_session(request, answer, account, "link")
+    return answer
 
 
 @declares(Needs(open=True))
@@ -168,6 +170,17 @@ def _whole(actor: Actor) -> Actor:
 def error_section(error: LlmosError) -> str:
     """Return an error as a part of a page."""
     return f'<section class="error"><h2>{escape(error.message)}</h2><p class="soft">{escape(error.hint)}</p></section>'
+
+
+def landing(services: Services, place: str) -> HTMLResponse:
+    """Return a page that goes on by itself.
+
+    A redirect would still count as coming from the site that held the link, a mailbox or a chat, and leave the strict
+    cookie of the session out.
+    """
+    to = escape(place, quote=True)
+    text = f'<meta http-equiv="refresh" content="0;url={to}"><p>Signed in. <a href="{to}">Go on</a></p>'
+    return page(services, text)
 
 
 async def signed_in(request: Request, account: Account, method: str) -> Response:

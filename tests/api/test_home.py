@@ -19,7 +19,8 @@ async def signed_in(client: Client, services: Services) -> dict[str, str]:
     """Follow the link that the server prints; return the cookie as a header."""
     link = urlsplit(services.sign_in_url())
     answer = await client.without_credential().get(f"{link.path}?{link.query}")
-    assert (answer.status, answer.headers["location"]) == (303, "/")
+    assert answer.status == 200
+    assert b'content="0;url=/"' in answer.body  # after a redirect, browsers would leave the strict cookie out
     cookie = answer.headers["set-cookie"]
     assert "HttpOnly" in cookie
     assert "SameSite=strict" in cookie
@@ -42,7 +43,7 @@ async def test_the_first_link_signs_in_once(client: Client, services: Services) 
     link = urlsplit(services.sign_in_url())
     looked_ahead = await stranger.get(f"{link.path}?{link.query}", headers={"Sec-Purpose": "prefetch;prerender"})
     assert looked_ahead.status == 503
-    assert (await stranger.get(f"{link.path}?{link.query}")).status == 303
+    assert (await stranger.get(f"{link.path}?{link.query}")).status == 200
     again = await stranger.get(f"{link.path}?{link.query}")
     assert again.status == 401
     assert b"used already" in again.body
