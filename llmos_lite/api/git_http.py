@@ -60,7 +60,7 @@ _PROTOCOL = re.compile(r"version=[0-9]")
 _NEWEST = "version=2"
 _LONGEST_FETCH = 8 << 20
 """Bytes of a fetch by somebody who sees only some refs: 160,000 objects by their ids."""
-_KEY_ITSELF = frozenset({"", "x", ADMIN})
+_KEY_ITSELF = frozenset({"", "x", "git", ADMIN})
 """User names that name nobody: git asks for one, though the key says it all."""
 
 

@@ -52,14 +52,20 @@ def maintain(
     """Roll up the packs of the volumes' repositories, which the server does by itself from time to time."""
     found = session.api.post("/admin/maintain", {"volume": volume}).get("items")
     done = found if isinstance(found, list) else []
-    columns = ["VOLUME", "PACKS", "", "SIZE", "", "PROBLEM"]
+    columns = ["VOLUME", "PACKS", "NOW", "SIZE", "NOW", "PROBLEM"]
     session.out.show(done, lambda: session.out.table(columns, map(_maintained, done), "No volumes yet."))
     return SICK if any(one.get("problem") for one in done) else 0
 
 
 def _maintained(one: Json) -> list[object]:
     packs = [one.get("packs_before"), one.get("packs_after")]
-    return [one.get("volume"), *packs, size(one.get("bytes_before")), size(one.get("bytes_after")), one.get("problem")]
+    return [
+        one.get("volume"),
+        *packs,
+        size(one.get("bytes_before")),
+        size(one.get("bytes_after")),
+        one.get("problem") or "",
+    ]
 
 
 def backup(session: Session, file: File, *, force: Annotated[bool, typer.Option(help="Replace FILE.")] = False) -> None:

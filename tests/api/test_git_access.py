@@ -101,7 +101,7 @@ def test_a_key_in_the_headers_of_the_api_works_too(host: Host, git: Git) -> None
     assert get(host, f"/git/users/bob.git{REFS}", X_API_Key=host.key, X_LLMOS_User="alice")[0] == 404
 
 
-@pytest.mark.parametrize("user", ["", "x", "admin"])
+@pytest.mark.parametrize("user", ["", "x", "git", "admin"])
 def test_a_user_name_that_names_nobody_is_the_key_itself(host: Host, user: str) -> None:
     assert get(host, f"/git/users/admin.git{REFS}", Authorization=basic(user, host.key))[0] == 200
 
