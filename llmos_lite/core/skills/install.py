@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 import re
 import stat
-import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO, Literal
 
+from llmos_lite.core.archives import BROKEN, untar
 from llmos_lite.core.skills.format import LARGEST_FILE, Skill
 from llmos_lite.core.skills.scan import Scanner, scan
 from llmos_lite.engines.git_objects import Author, Change, File, check_path
@@ -81,20 +81,16 @@ def unpack(stream: IO[bytes]) -> list[Package]:
 
     Raises:
         Invalid: `install.not_an_archive`, `install.bad_path`.
-        TooLarge: as `gather`.
+        TooLarge: as `gather`, and `archive.too_large`.
     """
     budget, files = _Budget(), dict[str, bytes | File]()
     try:
-        with tarfile.open(fileobj=stream, mode="r|*") as archive:
-            for member in archive:
-                if not member.isreg():
-                    continue
-                name = _inside(member.name)
-                budget.take(member.size)
-                reader = archive.extractfile(member)
-                if reader and not LEFT_OUT & set(PurePosixPath(name).parts):
-                    files[name] = File(reader.read(), bool(member.mode & stat.S_IXUSR))
-    except (tarfile.TarError, EOFError, OSError) as error:
+        for member, content in untar(stream, MOST_BYTES):
+            name = _inside(member.name)
+            budget.take(member.size)
+            if not LEFT_OUT & set(PurePosixPath(name).parts):
+                files[name] = File(content.read(), bool(member.mode & stat.S_IXUSR))
+    except BROKEN as error:
         raise Invalid("install.not_an_archive", f"That is no tar archive: {error}.", hint="Send a .tar.") from error
     return packages_of(files)
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import tarfile
 import tempfile
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from llmos_lite.core.archives import BROKEN, untar
 from llmos_lite.core.traces.importers.base import Importer, Skipped, Source, Target
 from llmos_lite.core.traces.importers.registry import choose
 from llmos_lite.core.traces.trace import Trace
+from llmos_lite.errors import Invalid
 
 BATCH = 500
 UNKNOWN = "file of no known format"
+MOST_UNPACKED = 4 << 30
+"""Bytes that the files of one archive may have; the largest of them lies on the disk for a while."""
 
 
 Store = Callable[[list[Trace]], Awaitable[tuple[int, int]]]
@@ -117,16 +120,27 @@ def _batches(found: Iterable[Trace | Skipped], report: ImportReport) -> Iterator
 
 
 def _members(path: Path, name: str) -> Iterator[tuple[Path, str]]:
-    """Yield the file itself, or the regular files of an archive, one at a time, from a temporary folder."""
-    if not tarfile.is_tarfile(path):
-        yield path, name
-        return
-    with tarfile.open(path) as archive, tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        spool = Path(folder) / "member"
-        for member in archive:
-            if member.isfile() and (content := archive.extractfile(member)) is not None:
+    """Yield the file itself, or the regular files of an archive, one at a time, from a temporary folder.
+
+    Raises:
+        Invalid: `import.broken_archive`.
+        TooLarge: `archive.too_large`.
+    """
+    with path.open("rb") as stream, tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        spool, found = Path(folder) / "member", 0
+        try:
+            for member, content in untar(stream, MOST_UNPACKED):
+                found += 1
                 _copy(content, spool)
                 yield spool, member.name
+        except BROKEN as error:
+            if getattr(error, "errno", None):
+                raise  # the disk, not the archive
+            if found:
+                raise Invalid("import.broken_archive", f"The archive breaks off: {error}.") from error
+        else:
+            return
+    yield path, name
 
 
 def _size(path: Path) -> int:
