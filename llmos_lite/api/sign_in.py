@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import BaseModel, Field
 from starlette.routing import Route
 
-from llmos_lite.api.auth import Needs, declares, session_of
+from llmos_lite.api.auth import Needs, cookie_of, declares, session_of
 from llmos_lite.api.deps import Admin, Anyone, Body, Has, Paragraph, Visitor
 from llmos_lite.api.home import is_secure, page, set_session, sign_in_form, where_of
 from llmos_lite.api.openapi import answers
@@ -114,12 +114,16 @@ class ByLink(Body):
 class Refresh(Body):
     """A refresh token."""
 
+    model_config = Body.model_config | {"json_schema_extra": {"examples": [{"refresh_token": _REFRESH}]}}
     refresh_token: Secret
 
 
 class NewPassword(Body):
     """A password of one's own; `current` may be left out by whoever has none, or has just come by a link."""
 
+    model_config = Body.model_config | {
+        "json_schema_extra": {"examples": [{"current": "four words go here", "new": "tall otter window lamp"}]}
+    }
     current: Password = ""
     new: Password
 
@@ -259,7 +263,7 @@ async def from_provider(request: Request) -> Response:
     services: Services = request.app.state.services
     try:
         account, back = await services.entrance.by_provider(
-            request.cookies.get(WAY, ""), dict(request.query_params.items())
+            cookie_of(request.scope, WAY), dict(request.query_params.items())
         )
     except LlmosError as error:
         said = (

@@ -23,7 +23,7 @@ SERVED_MODES = frozenset({FOLDER_MODE, FILE_MODE, PROGRAM_MODE, b"100664"})
 
 _ITEM = re.compile(rb"(\d{5,6}) ([^\0]+)\0(.{20})", re.DOTALL)
 _TRAILER = re.compile(r"([A-Za-z][A-Za-z0-9-]*): *(.*)")
-_PERSON = re.compile(r"(.*?) ?<([^>]*)> (-?\d+) [+-]\d{4}")
+_PERSON = re.compile(r"(.*?) ?<([^<>]*)> (-?\d+) [+-]\d{4}")
 _FEW = 16
 _LONGEST_NAME, _LONGEST_PATH = 255, 4096
 _FORBIDDEN_NAMES = frozenset({"", ".", "..", ".git", "git~1"})

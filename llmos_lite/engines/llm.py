@@ -20,7 +20,7 @@ OFFLINE = "offline"
 
 SKILL_BLOCK = re.compile(r"<skill_content ([^>]*)>\n(.*?)\n</skill_content>", re.DOTALL)
 """How a skill stands in a system prompt (`Skill.to_context_injection` writes it): attributes, then Markdown."""
-_ATTRIBUTE = re.compile(r'(\w+)="([^"]*)"')
+_ATTRIBUTE = re.compile(r'(?<!\w)(\w+)="([^"]*)"')
 
 
 class ChatMessage(TypedDict):

@@ -29,7 +29,7 @@ VENDOR = "vendor-"
 _STANDARD = ("name", "description", "license", "compatibility", "allowed-tools", "metadata")
 _OURS = ("title", "category", "keywords")
 _EMPTY = frozenset({"", "~", "null", "Null", "NULL"})
-_HEADING = re.compile(r"^#{1,6}[ \t]+(.+?)[ \t#]*$", re.MULTILINE)
+_HEADING = re.compile(r"^#{1,6}[ \t]+([^\s#].*)$", re.MULTILINE)
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 _TOOLS = re.compile(r"[^\s,()]+(?:\([^()]*\))?")
 
@@ -238,7 +238,7 @@ def _scalar(value: Value) -> str:
 
 def _heading(body: str) -> str:
     found = _HEADING.search(body[:4096])
-    return found.group(1).removeprefix("Skill: ") if found else ""
+    return found[1].rstrip(" \t\r#").removeprefix("Skill: ") if found else ""
 
 
 def _first_paragraph(body: str) -> str:

@@ -22,16 +22,11 @@ DEEPEST = 8
 
 _OPENING = re.compile(r"\A---[ \t]*\r?\n")
 _CLOSING = re.compile(r"^(?:---|\.\.\.)[ \t]*(?:\r?\n|\Z)", re.MULTILINE)
-_UNQUOTED = re.compile(
-    r"""^(?P<key>[A-Za-z][\w-]*):[ \t]+
-    (?P<value>(?:
-        [@`%*&!]                                              # a character that YAML gives a meaning
-      | [^\s"'|>\[{].*?:[ \t]                                 # a colon inside
-      | [\[{][^\]}\n]*[\]}][ \t]*[^\s#].*?:[ \t]             # the same, after a [MARK]
-    ).*?)[ \t]*\r?$""",
-    re.MULTILINE | re.VERBOSE,
-)
-"""A value that YAML trips over and its writer did not mean as YAML: `description: Use when: ...`."""
+_LINE = re.compile(r"^([A-Za-z][\w-]*):[ \t]+(\S.*)$", re.MULTILINE)
+_MARK = re.compile(r"[\[{][^\]}]*[\]}][ \t]*(?=[^\s#])")
+_COLON = re.compile(r":[ \t]")
+_SIGNS = frozenset("@`%*&!")
+"""Characters that YAML gives a meaning when a value begins with them."""
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _./()-]*[A-Za-z0-9.)]|[A-Za-z0-9]")
 _RESERVED = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
@@ -67,7 +62,7 @@ def load(block: str) -> Fields:
     try:
         return _load(block)
     except BrokenFrontMatterError:
-        quoted = _UNQUOTED.sub(lambda line: f"{line['key']}: {json.dumps(line['value'], ensure_ascii=False)}", block)
+        quoted = _LINE.sub(_quoted, block)
         if quoted == block:
             raise
         try:
@@ -75,6 +70,16 @@ def load(block: str) -> Fields:
         except BrokenFrontMatterError:
             pass
         raise
+
+
+def _quoted(line: re.Match[str]) -> str:
+    """Return a line whose value YAML trips over and its writer did not mean as YAML: `description: Use when: ...`."""
+    key, value = line.groups()
+    mark = _MARK.match(value)
+    plain = mark is not None or value[0] not in "\"'|>[{"
+    if value[0] not in _SIGNS and not (plain and _COLON.search(value, (mark.end() if mark else 0) + 1)):
+        return line[0]
+    return f"{key}: {json.dumps(value.rstrip(), ensure_ascii=False)}"
 
 
 def _load(block: str) -> Fields:
