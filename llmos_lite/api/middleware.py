@@ -28,6 +28,8 @@ everything, and would see a reset connection instead of the answer."""
 
 SILENCE = 60
 """Seconds without a piece of a body after which nobody waits for the rest."""
+SLOWEST = 1024
+"""Bytes a second that a body has to bring on the whole, after the first `SILENCE` seconds."""
 PROBED = "/health"
 """Answers under any name: whoever looks after containers asks it under names of its own, and it tells nothing."""
 
@@ -88,13 +90,14 @@ class Edge:
 class _Request:
     """One request on its way through the edge."""
 
-    __slots__ = ("_finished", "_more", "_receive", "_send", "_started", "id", "limit", "read", "scope")
+    __slots__ = ("_begun", "_finished", "_more", "_receive", "_send", "_started", "id", "limit", "read", "scope")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope, self._receive, self._send = scope, receive, send
         self._started = self._finished = False
         self._more = True
         self.read = self.limit = 0
+        self._begun = 0.0
         self.id = _request_id(scope)
         scope.setdefault("state", {})["request_id"] = self.id
 
@@ -122,13 +125,19 @@ class _Request:
 
     async def _next(self) -> Message:
         try:
-            async with asyncio.timeout(SILENCE if self._more else None):
+            async with asyncio.timeout_at(self._until() if self._more else None):
                 message = await self._receive()
         except TimeoutError:
-            raise Invalid("request.slow", f"Nothing of the body came for {SILENCE} seconds.") from None
+            raise Invalid("request.slow", "The body came too slowly.", hint="Send it again, in one go.") from None
         self.read += len(message.get("body", b""))
         self._more = bool(message.get("more_body"))
         return message
+
+    def _until(self) -> float:
+        """Return when the next piece has to be there, on the event loop's clock."""
+        now = asyncio.get_running_loop().time()
+        self._begun = self._begun or now
+        return min(now, self._begun + self.read / SLOWEST) + SILENCE
 
     async def send(self, message: Message) -> None:
         """Hand a piece of the answer on, with our headers before the first."""

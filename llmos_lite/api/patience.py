@@ -1,6 +1,7 @@
 """The server's HTTP protocol, without endless patience: a client that never finishes the head of a request is let go.
 
-uvicorn waits for a head for ever, so that a few thousand idle connections (Slowloris) would take every socket.
+uvicorn waits for a head for ever, so that a few thousand idle connections (Slowloris) would take every socket; and it
+takes a head of any size.
 """
 
 from __future__ import annotations
@@ -11,12 +12,25 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_SECONDS = 20.0
 """Seconds in which the head of a request has to be there, from the connection or from its first byte on."""
+LARGEST_HEAD = 64 << 10
+"""Bytes of the head of a request, its address among them."""
+LARGEST_PIECE = 256 << 10
+"""Bytes that the event loop reads at once: the first piece of a head may end the body before."""
 
 
 class PatientProtocol(HttpToolsProtocol):
-    """Closes a connection whose next request takes too long to begin."""
+    """Closes a connection whose next request takes too long to begin, or too much."""
 
     _timer: asyncio.TimerHandle | None = None
+    _before = _piece = 0
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, and count what comes before the end of a head."""
+        self._piece = len(data)
+        super().data_received(data)
+        self._before = 0 if self._timer is None else self._before + len(data)
+        if self._before > LARGEST_HEAD + LARGEST_PIECE:
+            self.send_400_response("The head of the request is too large.")
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Wait for the first head."""
@@ -32,12 +46,18 @@ class PatientProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Stop waiting."""
         self._stop()
+        if self._before + self._piece > LARGEST_HEAD:
+            self._check_head()
         super().on_headers_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
         self._stop()
         super().connection_lost(exc)
+
+    def _check_head(self) -> None:
+        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > LARGEST_HEAD:
+            raise ValueError("too large")  # uvicorn answers 400, and closes
 
     def _wait(self) -> None:
         self._timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)

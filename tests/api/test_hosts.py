@@ -172,3 +172,29 @@ async def test_a_body_that_stops_coming_is_not_waited_for(monkeypatch: pytest.Mo
     await Edge(app, max_body=10, max_import=10)(scope, receive, send)
     assert said[0]["status"] == 400
     assert b"request.slow" in said[1]["body"]
+
+
+async def test_a_body_that_comes_byte_by_byte_is_not_waited_for_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    import asyncio  # noqa: PLC0415 - as above
+
+    monkeypatch.setattr(middleware, "SILENCE", 0.05)
+    monkeypatch.setattr(middleware, "SLOWEST", 1 << 40)
+    said: list[Message] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        assert scope
+        assert send
+
+    async def receive() -> Message:
+        await asyncio.sleep(0)
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    async def send(message: Message) -> None:
+        said.append(message)
+
+    scope: Scope = {"type": "http", "path": "/x", "method": "POST", "headers": []}
+    async with asyncio.timeout(30):
+        await Edge(app, max_body=1 << 60, max_import=10)(scope, receive, send)
+    assert b"request.slow" in said[1]["body"]

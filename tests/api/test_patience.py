@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
@@ -62,4 +63,57 @@ async def test_requests_one_after_another_are_answered(port: int) -> None:
         writer.write(HEAD + b"\r\n")
         async with asyncio.timeout(30):
             assert b"204" in await reader.readuntil(b"\r\n\r\n")
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        HEAD + b"X: " + b"x" * patience.LARGEST_HEAD + b"\r\n\r\n",
+        HEAD + b"X: " + b"x" * (patience.LARGEST_HEAD + 2 * patience.LARGEST_PIECE),
+        HEAD + b"X: x\r\n" * patience.LARGEST_HEAD,
+        b"GET /" + b"x" * (patience.LARGEST_HEAD + 2 * patience.LARGEST_PIECE),
+    ],
+    ids=["whole", "one value", "many", "address"],
+)
+async def test_a_head_that_is_too_large_is_refused(port: int, head: bytes) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(head)
+    async with asyncio.timeout(30):
+        with contextlib.suppress(ConnectionResetError):  # it was still sending
+            assert b"400 Bad Request" in await reader.readline()
+    writer.close()
+
+
+async def test_a_large_body_is_no_large_head(port: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    body = b"x" * (patience.LARGEST_HEAD + 2 * patience.LARGEST_PIECE)
+    length = b"Content-Length: %d\r\n\r\n" % len(body)
+    writer.write(HEAD.replace(b"GET", b"POST") + length + body + HEAD + b"\r\n")
+    async with asyncio.timeout(30):
+        for _ in range(2):
+            assert b"204" in await reader.readuntil(b"\r\n\r\n")
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n",
+        b"Content-Length: 3\r\nContent-Length: 4\r\n",
+        b"Content-Length: +3\r\n",
+        b"Transfer-Encoding: xchunked\r\n",
+        b"Transfer-Encoding: chunked, identity\r\n",
+        b"Transfer-Encoding : chunked\r\n",
+        b"X: y\n Content-Length: 3\r\n",
+        b"X: a\x00b\r\n",
+    ],
+)
+async def test_a_request_that_can_be_read_in_two_ways_is_refused(port: int, lines: bytes) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(HEAD.replace(b"GET", b"POST") + lines + b"\r\n3\r\nabc\r\n0\r\n\r\n")
+    async with asyncio.timeout(30):
+        said = await reader.read()
+    assert said.startswith(b"HTTP/1.1 400")
+    assert said.count(b"HTTP/1.1") == 1
     writer.close()
