@@ -144,7 +144,7 @@ def begin(host: Host, user: str, service: str, body: bytes) -> socket.socket:
     """Send the beginning of a request."""
     key = base64.b64encode(f"{user}:{host.key}".encode()).decode()
     head = (
-        f"POST /git/users/{user}.git/{service} HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {key}\r\n"
+        f"POST /git/users/{user}.git/{service} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic {key}\r\n"
         f"Content-Type: {TYPE.format(service)}\r\nGit-Protocol: version=2\r\nContent-Length: {len(body) + 10}\r\n\r\n"
     )
     connection = socket.create_connection(("127.0.0.1", host.port))
