@@ -14,8 +14,12 @@ from llmos_lite.errors import Invalid, UpstreamFailed
 
 PATIENCE = 10.0
 """Seconds that a name server has."""
-_LOW = (ip_network("64:ff9b::/96"), ip_network("::/96"))
-"""Networks whose low 32 bits are an IPv4 address: behind a translator (RFC 6052), and as once thought of (RFC 4291)."""
+_TRANSLATED = ip_network("64:ff9b::/96")
+"""Its low 32 bits are an IPv4 address behind a translator (RFC 6052)."""
+_PUBLIC = ip_network("2000::/3")
+"""All of IPv6 that is given to anybody (RFC 4291, section 2.4); Python knows some of what lies outside as global."""
+_KEPT = (ip_network("192.0.0.0/24"), ip_network("192.88.99.0/24"), ip_network("3fff::/20"))
+"""Inside what is given, and still nobody's: for protocols (RFC 6890), relays (RFC 7526) and examples (RFC 9637)."""
 
 
 def resolve(host: str, port: int, *, private: bool) -> tuple[str, ...]:
@@ -46,7 +50,14 @@ def is_public(address: str) -> bool:
         found = ip_address(address.partition("%")[0])
     except ValueError:
         return False
-    return all(one.is_global and not one.is_multicast for one in (found, *_inside(found)))
+    return all(map(_is_given, (found, *_inside(found))))
+
+
+def _is_given(address: IPv4Address | IPv6Address) -> bool:
+    if any(address in network for network in _KEPT if network.version == address.version):
+        return False
+    placed = isinstance(address, IPv4Address) or address.ipv4_mapped or address in _PUBLIC or address in _TRANSLATED
+    return bool(placed) and address.is_global and not address.is_multicast
 
 
 def _inside(address: IPv4Address | IPv6Address) -> list[IPv4Address]:
@@ -54,7 +65,7 @@ def _inside(address: IPv4Address | IPv6Address) -> list[IPv4Address]:
     if isinstance(address, IPv4Address):
         return []
     teredo = address.teredo or ()
-    low = [IPv4Address(int(address) & 0xFFFFFFFF)] if any(address in network for network in _LOW) else []
+    low = [IPv4Address(int(address) & 0xFFFFFFFF)] if address in _TRANSLATED else []
     return [one for one in (address.ipv4_mapped, address.sixtofour, *teredo, *low) if one is not None]
 
 

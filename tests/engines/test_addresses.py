@@ -20,7 +20,8 @@ INSIDE = ["0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.
 @pytest.mark.parametrize(
     "address",
     ["::1", "::", "fe80::1", "fe80::1%eth0", "fc00::1", "fd12:3456::1", "ff02::1", "::ffff:127.0.0.1", "2002:7f00:1::",
-     "64:ff9b::a9fe:a9fe", "::127.0.0.1", "no address", ""],
+     "64:ff9b::a9fe:a9fe", "::127.0.0.1", "no address", "", "fec0::1", "64:ff9b:1::7f00:1", "::ffff:0:7f00:1", "5f00::1",
+     "3fff::1", "4000::1", "100::1", "192.0.0.8", "192.88.99.1"],
 )  # fmt: skip
 def test_what_is_not_public(address: str) -> None:
     assert not is_public(address)
