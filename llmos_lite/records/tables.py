@@ -1,8 +1,9 @@
 """The rows: accounts, which are the only copy, and a catalog of what Git holds, which can be rebuilt.
 
 `traces`, `trace_skills`, `trace_events`, `skills`, `patterns` and `pattern_members` are rebuilt by `llmos reindex`;
-`proposals` from their events; `users`, `identities`, `api_keys`, `teams`, `members`, `invitations` are not. `runs` is the log of long work.
-`audit` only grows; `usage` and `budgets` say what was used, and what may be.
+`proposals` from their events; `users`, `identities`, `api_keys`, `passwords`, `sessions`, `teams`, `members`,
+`invitations` and `remotes` are not. `runs` is the log of long work. `audit` only grows; `usage` and `budgets` say what was
+used, and what may be.
 Times are integers: milliseconds since the epoch, UTC.
 """
 
@@ -59,7 +60,7 @@ class ApiKeyRow(Table):
     """An API key; of the key itself only its SHA-256 is kept, in hex.
 
     `key_id` is the part of the key that may be shown; `scopes` and `teams` are separated by spaces, `teams` being NULL
-    for all of the owner's; `parent` is the key that made this one; `expires`, `revoked` and `last_used` are 0 for never.
+    for all of the owner's; `parent` is the key that made this one; `expires`, `revoked`, `last_used` are 0 for never.
     """
 
     __tablename__ = "api_keys"

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trace_instance import trace
 
+from llmos_lite.core.traces.lines import decode_event
 from llmos_lite.core.traces.memory import RecentConversations
 from llmos_lite.core.traces.segments import segments_of
 from llmos_lite.core.traces.state import fold_events
-from llmos_lite.core.traces.lines import decode_event
 from llmos_lite.core.traces.trace import Event, Feedback, Message, Outcome, make_ulid, trace_event
 from llmos_lite.records.catalog_traces import first_id
 
