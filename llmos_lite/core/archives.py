@@ -10,7 +10,7 @@ import lzma
 import tarfile
 import zlib
 from collections.abc import Iterator
-from typing import IO, Protocol, Self, cast
+from typing import IO, Any, Protocol, Self, cast
 
 from llmos_lite.errors import TooLarge
 
@@ -52,7 +52,7 @@ def untar(stream: IO[bytes], most: int) -> Iterator[tuple[tarfile.TarInfo, IO[by
                 most -= member.size  # of a sparse file, all that is not there, too
             if most < 0 or count > MOST_MEMBERS:
                 raise too_large()
-            archive.members.clear()  # it remembers every one
+            cast("Any", archive).members.clear()  # it remembers every one
             if member.isreg() and (content := archive.extractfile(member)) is not None:
                 yield member, content
 
