@@ -53,8 +53,8 @@ def _said(found: Json) -> list[str]:
     tokens = _number(found.get("tokens_in")) + _number(found.get("tokens_out"))
     return [
         f"{found.get('subject')} in {found.get('month')}: {found.get('requests')} chats",
-        f"tokens  {tokens:,.0f} of {_limit(may.get('tokens'))}",
-        f"money   {_money(found)} of {_limit(may.get('money'))}",
+        f"tokens  {tokens:,.0f}{_of(may.get('tokens'))}",
+        f"money   {_money(found)}{_of(may.get('money'))}",
         f"at most {_limit(may.get('requests'))} requests a minute, {_limit(may.get('streams'))} chats at once",
     ]
 
@@ -68,7 +68,7 @@ def list_(session: Session) -> None:
 
 def _limits(row: Json) -> list[object]:
     names = ("requests", "streams", "tokens", "money")
-    values = ["" if row.get(name) is None else _limit(row.get(name)) for name in names]
+    values = ["" if row.get(name) is None else _limit(row.get(name), "no limit") for name in names]
     return [row.get("subject"), *values, when(row.get("changed")), row.get("changed_by")]
 
 
@@ -98,9 +98,13 @@ def _may(now: Json) -> str:
     return f"{a_month}, {_limit(now.get('requests'))} requests a minute, {_limit(now.get('streams'))} chats at once"
 
 
-def _limit(value: object) -> str:
+def _limit(value: object, none: str = "any number of") -> str:
     number = _number(value)
-    return f"{number:,.10g}" if number else "any number of"
+    return f"{number:,.10g}" if number else none
+
+
+def _of(value: object) -> str:
+    return f" of {_limit(value)}" if _number(value) else ", no limit"
 
 
 def _money(row: Json) -> str:
