@@ -193,7 +193,8 @@ class Entrance:
         Raises:
             Unauthenticated: `password.wrong`.
             Invalid: `password.weak`.
-            Forbidden: `delegate.refused`, `sign_in.api_key`.
+            Forbidden: `delegate.refused`, `sign_in.api_key`; `sign_in.narrow`, for a token with some scopes alone: a
+                password opens all.
             RateLimited: `sign_in.too_many`.
         """
         permit(actor, Verb.CHANGE_SELF, actor.volume)
@@ -203,6 +204,10 @@ class Entrance:
             raise Forbidden("sign_in.api_key", "An API key does not set a password.", hint="Sign in.")
         session = await self._sign_in.session(cookie) if cookie else None
         account = await self._accounts.account(actor.user_id)
+        if actor.scopes < actor_of_account(account).scopes:
+            raise Forbidden(
+                "sign_in.narrow", "A token for some scopes does not set a password.", hint="Sign in for all of them."
+            )
         if not await self._may_set(actor, session, current):
             raise Unauthenticated(
                 "password.wrong", "The current password is wrong.", hint="Ask a system admin for a sign-in link."

@@ -41,7 +41,8 @@ def clean_email(text: str) -> str:
         Invalid: `email.invalid`.
     """
     email = text.strip().lower()
-    if len(email) > EMAIL_LENGTH or not email.isascii() or not _EMAIL.fullmatch(email) or ".." in email:
+    # as it came: the Kelvin sign becomes a plain k in lower case
+    if len(email) > EMAIL_LENGTH or not text.isascii() or not _EMAIL.fullmatch(email) or ".." in email:
         raise Invalid("email.invalid", f"{text[:80]!r} is no e-mail address.", hint="Write it as name@example.org.")
     return email
 
