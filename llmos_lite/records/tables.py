@@ -2,8 +2,8 @@
 
 `traces`, `trace_skills`, `trace_events`, `skills`, `patterns` and `pattern_members` are rebuilt by `llmos reindex`;
 `proposals` from their events; `users`, `identities`, `api_keys`, `passwords`, `sessions`, `teams`, `members`,
-`invitations` and `remotes` are not. `runs` is the log of long work. `audit` only grows; `usage` and `budgets` say what was
-used, and what may be.
+`invitations` and `remotes` are not. `runs` is the log of long work. `audit` only grows; `usage` and `budgets` say what
+was used, and what may be.
 Times are integers: milliseconds since the epoch, UTC.
 """
 
