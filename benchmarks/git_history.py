@@ -15,6 +15,8 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np  # noqa: F401 - a server has it loaded, and goes on long walks with it sooner
+
 from benchmarks import Row
 from llmos_lite.core.skills.blame import blame
 from llmos_lite.engines.git import Author, LocalGitStore
