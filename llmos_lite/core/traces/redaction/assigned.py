@@ -30,7 +30,7 @@ _JOIN = re.compile(
     r"(?:\s{0,2}:\s{0,2}"
     r"(?:str|String|string|&(?:'static )?str|bytes|text|Optional\[str\]|str \| None|SecretStr|any)\b)?"
     r"(?:"
-    r"(?P<sure>\s{0,20}(?::=|=>|={1,3}|->|:|\+=|\?=|!=|<-|\|\||\u2192)(?:\*{1,2}(?=[\s`]))?[\s>|]{0,20}(?:[>|][+-]\s{0,20})?"
+    r"(?P<sure>\s{0,20}(?::=|=>|={1,3}|->|:|\+=|\?=|!=|<-|\|\||\u2192)(?:\*{1,2}(?=[\s`]))?(?:\s{0,3}[>|][+-]\s{0,20})?[\s>|]{0,20}"
     r"|\s?>(?=[^<>\s])|\s?(?:是|为|為|は|は、|는|은|이)[:\s]{0,4}"
     r"|(?:\s\w{1,20}=[\\\"']{1,3}[^\"'\n]{0,40}[\"']){0,4},?\s{0,12}[\\\"']{0,4}\bvalue[\\\"']{0,4}\s{0,4}[:=]\s{0,4}(?=[\\\"'\w])"
     r"|\s{0,3}\|\s{0,3})"
@@ -74,7 +74,7 @@ _END = ".,:;?)]}\\*_~|&"
 _PHRASE = re.compile(r"[a-z]{3,12}(?: [a-z]{2,12}){3,9}(?=[.!\"'\n]|$)")
 _TYPED = re.compile(r"[A-Za-z]{4,20}[-_.]?\d{3,8}[!?#*]?")
 _BASE32 = re.compile(r"[A-Z2-7]{16,64}")
-_LOOSE = re.compile(r"(?<![\w/+.\-])[\w+/=~.\-]{20,300}")
+_LOOSE = re.compile(r"(?<![\w/+.\-])[\w+/~.\-]{20,300}={0,2}")
 _REACH = re.compile(r"[^\n]*(?:[:=]\s*\n\s*[^\n]*)?")
 _OTHER = re.compile(
     r"address|wallet|mint|public|hash|sha\d|checksum|digest|commit|\bids?\b|file|\burl\b|http", re.IGNORECASE

@@ -42,6 +42,7 @@ _NO_VERSION = re.compile(
     r"(?:://|\bip\b)[\w\s:=\"']{0,12}$|(?:from|to|host|addr|address|ip|client|remote|peer)\w{0,4}[\s=:\"']{1,4}$",
     re.IGNORECASE,
 )
+_UPGRADE = re.compile(r"\b(?:upgrad|updat|bump|roll|version|releas|patch)\w*\b[^\n:]{0,30}$|\d\.\d+\s$", re.IGNORECASE)
 _NAMED = re.compile(
     r"(?:\bip\b|\bipv4|address|host|client|remote|peer|server|login|connect|ssh|from|to|visitor|source|src|dst)"
     r"[\w\s:=\"'\[(-]{0,16}$",
@@ -63,7 +64,11 @@ def ip4(text: str, start: int) -> Found | None:
     before = text[max(0, start - 48) : start]
     if match[0] in EVERYBODYS or (_VERSION.search(before) and not _NO_VERSION.search(before)):
         return None
-    if _NETWORK.match(text, match.end()) or not _is_public(match[0], named=_NAMED.search(before) is not None):
+    if (
+        _UPGRADE.search(before)
+        or _NETWORK.match(text, match.end())
+        or not _is_public(match[0], named=_NAMED.search(before) is not None)
+    ):
         return None
     return Found(*match.span(), "ip")
 
@@ -115,5 +120,6 @@ def _ip6(text: str, begin: int, said: str) -> list[Found]:
         address = ipaddress.IPv6Address(said)
     except ValueError:
         return []
-    known = said.lower().startswith(("ffff:", "64:ff9b")) or sum(map(bool, said.split(":"))) < 3
+    groups = said.split(":")
+    known = said.lower().startswith(("ffff:", "64:ff9b")) or sum(map(bool, groups)) < 3 or max(map(len, groups)) < 3
     return [Found(begin, end, "ip")] if address.is_global and not known else []

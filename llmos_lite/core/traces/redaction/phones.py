@@ -17,9 +17,12 @@ _NATIONAL = re.compile(
     r"0(?:[1-9](?:[ .-]\d{2}){4}"  # France
     r"|7\d{3} ?\d{3} ?\d{3}|20\)? \d{4} \d{4}|1\d1\)? \d{3} \d{4}|1\d{3}\)? \d{6}"  # Britain
     r"|\d{2,4} ?/ ?\d[\d -]{3,10}\d|1[567]\d{1,2}[ -]\d{3}[ ]?\d{4,5}"  # Germany
-    r"|4\d\d \d{3} \d{3}|\d{1,3}[- ]\d{2,3} \d\d \d\d|\d{1,3}-\d{4}-\d{4}"  # Australia, Sweden and Switzerland, Japan
+    r"|4\d\d \d{3} \d{3}|\d{1,3}-\d{4}-\d{4}"  # Australia, Japan
+    r"|(?:8|[1-9]\d{1,2})[- ]\d{3} \d\d \d\d|[1-9]\d-\d\d \d\d \d\d"  # Sweden and Switzerland
     r")(?![\w-]|[.,]\d)|[1-9]\d\) 9?\d{4}-\d{4}(?![\w-])"  # Brazil
 )
+_PAIR_BEFORE = re.compile(r"(?:^|[\s<\[])[0-9a-fA-F]{2}\s$")
+_PAIR_BEHIND = re.compile(r"\s[0-9a-fA-F]{2}(?:\s|$|[>\]])")
 _ANY = re.compile(r"\d(?:[ .\-/()]{0,2}\d){6,13}(?![\w%]|[.,]\d)")
 _WORD = re.compile(
     r"(?:\b(?:tele?)?phone|\btel\b|telefon|telefono|teléfono|téléphone|\bcall(?:ing)?\b|\bmobile|\bmobil|móvil|\bcell\b"
@@ -41,11 +44,16 @@ def abroad(text: str, at: int) -> Found | None:
     begin = at - plus
     if match is None or (begin and (text[begin - 1].isalnum() or text[begin - 1] in "+)_")) or DATE.match(match[0]):
         return None
-    if zeros and ("(" in match[0] or text[begin - 1 : begin] in tuple(".-/,(")):  # a number of a journal, as an example
+    if zeros and ("(" in match[0] or text[begin - 1 : begin] in tuple(".-/")):  # a number of a journal, as an example
         return None
     if match[0].replace(".", "", 1).isdigit() and len(match[0]) < SHORTEST + zeros:
         return None
     return Found(begin, match.end(), "phone")
+
+
+def _is_dump(text: str, begin: int, end: int) -> bool:
+    """Tell whether pairs of digits go on before or behind: the bytes of a dump."""
+    return _PAIR_BEFORE.search(text, max(0, begin - 4), begin) is not None or _PAIR_BEHIND.match(text, end) is not None
 
 
 def phone(text: str, at: int) -> Found | None:
@@ -55,7 +63,7 @@ def phone(text: str, at: int) -> Found | None:
     if american and american[2] != " " and (american[2] or begin < at):
         return Found(begin, american.end(), "phone")
     national = _NATIONAL.match(text, at) if text[at - 1 : at] != "/" else None
-    if national and not DATE.match(national[0]):
+    if national and not DATE.match(national[0]) and not _is_dump(text, begin, national.end()):
         return Found(begin, national.end(), "phone")
     said = _ANY.match(text, at)
     if said is None or said[0].count(".") > 2 or DATE.match(said[0]) or not _WORD.search(text, max(0, at - 44), at):

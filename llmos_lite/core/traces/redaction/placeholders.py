@@ -17,6 +17,7 @@ _REFERENCE = re.compile(
       (?:Ref|Sub|GetAtt|vault|env|var|local|data|module|secrets?|process|os|config|settings|self|this|args|opts)
       [.\[(!: ].{0,200}
     | (?:op|vault|arn|ssm|secretsmanager|keyvault|file|https?|ref|env|base64|sm|gcp|aws-sm|bws|doppler)[+:].{0,200}
+    | key:(?:llmos_)?[0-9a-f]{4,12}
     | (?:/|\./|\.\./|~/)[\w.\-]{1,60}/[\w./\-]{0,200}
     | [A-Za-z]:\\.{0,200}
     | \\?[nrt]?\\{0,4}
@@ -31,9 +32,9 @@ _SAYS_SO = re.compile(
     re.IGNORECASE,
 )
 _TECHNICAL = re.compile(
-    r"^(?:sha|md|base|utf|aes|rsa|oauth|oidc|ed|http|ipv|argon|pbkdf|hs|rs|es|ps|int|uint|float|str|hmac[-_]?sha|hex|http/)"
+    r"^(?:sha|md|base|utf|aes|rsa|oauth|oidc|ed|http|ipv|argon|pbkdf|int|uint|float|str|hmac[-_]?sha|hex|http/)"
     r"[-_]?\d{1,4}[-_/]?\w{0,12}$"
-    r"|^\d{1,4}(?:[smhdwy]|ms|min|px|em|rem|kb|mb|gb|pt|x|th|st|nd|rd|%)s?$"
+    r"|^[hrep]s(?:256|384|512)$|^\d{1,4}(?:[smhdwy]|ms|min|px|em|rem|kb|mb|gb|pt|x|th|st|nd|rd|%)s?$"
     r"|^v?\d+(?:\.\d+){1,3}(?:[-+]\w{1,20})?$"
     r"|^\d{4}-\d\d-\d\d(?:[T ].{0,30})?$|^0x[0-9a-f]{1,8}$|^[+-]?\d{0,6}\.\d{1,6}$",
     re.IGNORECASE,

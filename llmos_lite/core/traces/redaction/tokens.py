@@ -83,9 +83,7 @@ _AWS_ID = re.compile(r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{12,20}(?![A-Za-z0-9])")
 _AWS_SECRET = re.compile(r"(?<![\w/+])[A-Za-z0-9/+]{40}(?![\w/+=])")
 _AWS_NEAR = 300
 _JWT = re.compile(r"eyJ[\w-]{8,4000}\.[\w-]{4,8000}(?:\.[\w-]{0,4000}){0,3}")
-_TYPED = re.compile(
-    r"x{5}|your|placeholder|(?:here|key|token)$|\.{3}|1234567890abcdef1234567890abcdef12345678", re.IGNORECASE
-)
+_TYPED = re.compile(r"x{5}|your|placeholder|[-_]here$|\.{3}|1234567890abcdef1234567890abcdef12345678", re.IGNORECASE)
 
 # Forms that have no prefix: the word that stands in them, how far before it they may begin, and the whole form.
 FORMS: tuple[tuple[str, int, str], ...] = (

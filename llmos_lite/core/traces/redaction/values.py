@@ -174,7 +174,7 @@ def is_password(value: str, *, quoted: bool, firm: bool) -> bool:
         return _is_made_of_letters(value, firm=firm)
     if value.isdigit():
         return quoted or firm or len(value) >= 6
-    if any(map(str.isdigit, value)) or (len(value) >= 8 and change(value) >= 0.25):
+    if any(map(str.isdigit, value)) or _is_jumbled(value):
         return True
     return any(not c.isalnum() and c not in "_-./:,;=" for c in value.rstrip(":*!?.…"))
 
@@ -185,4 +185,10 @@ def _is_made_of_letters(value: str, *, firm: bool) -> bool:
         return value.islower() and len(value) >= 20 and not _SENTENCE.intersection(words)
     if len(words) > 1:
         return False
-    return (len(value) >= 8 and change(value) >= 0.25) or (firm and len(value) >= 6 and not _NAMED.search(value))
+    return _is_jumbled(value) or (firm and len(value) >= 6 and not _NAMED.search(value))
+
+
+def _is_jumbled(value: str) -> bool:
+    """Tell whether letters are no words: `xQkTnvRpLm`, unlike `getUserName`, goes on for two letters at a time."""
+    pieces = _PIECE.findall(value)
+    return len(value) >= 8 and len(pieces) >= 4 and (change(value) >= 0.25 or len(value) <= 3 * len(pieces))
