@@ -82,7 +82,7 @@ async def test_a_conversation_goes_on(alice: Client) -> None:
 async def test_traces_of_others_look_like_none(alice: Client, client: Client) -> None:
     trace_id = await chat(alice)
     bob = client.acting_as("bob")
-    for asked in (trace_id, make_ulid(1), "nonsense", "x%00y"):
+    for asked in (trace_id, make_ulid(1), "nonsense"):
         answer = await bob.get(f"/traces/{asked}")
         assert (answer.status, answer.json()["code"]) == (404, "trace.unknown")
         assert (await bob.post(f"/traces/{asked}/feedback", {"rating": "up"})).status == 404
