@@ -200,7 +200,8 @@ def test_no_header_comes_back_as_another(host: Host, world: World, sent: dict[st
         asked = [
             ("GET", "/me", None), ("GET", "/", None), ("GET", "/sign-in?token=x", None), ("GET", "/nothing", None),
             ("POST", "/chat", {"message": "Hello"}), ("POST", "/me", {}),
-            ("GET", "/git/users/alice.git/info/refs", None), ("GET", "/ready", None), ("OPTIONS", "/chat", None), ("GET", "/openapi.json", None),
+            ("GET", "/git/users/alice.git/info/refs", None), ("GET", "/ready", None), ("OPTIONS", "/chat", None),
+            ("GET", "/openapi.json", None),
         ]  # fmt: skip
         for method, url, body in asked:
             answer = checked(await world.client("alice").request(method, url, json_body=body, headers=sent))
@@ -219,7 +220,8 @@ def test_every_route_answers_with_the_same_care(host: Host, world: World, who: s
             if path != "/backup":
                 checked(await world.ask(who, method, filled(path)))
         for path in ("/", "/sign-in", "/sign-in/oidc", "/sign-in/oidc/callback", "/favicon.ico", "/git/", "/git/x",
-                     "//", "/git/system.git/info/refs?service=git-upload-pack", "/health", "/ready", "/metrics"):  # fmt: skip
+                     "//", "/git/system.git/info/refs?service=git-upload-pack", "/health", "/ready",
+                     "/metrics"):  # fmt: skip
             for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "X" * 500):
                 checked(await world.ask(who, method, path))
 
