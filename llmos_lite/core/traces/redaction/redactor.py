@@ -15,7 +15,7 @@ from functools import cached_property
 import msgspec
 
 from llmos_lite.core.traces.redaction.base import CATEGORIES, SECRET, Finder, Found, KeepAll, Redactor, counted
-from llmos_lite.core.traces.trace import Event, Feedback, Trace
+from llmos_lite.core.traces.trace import GOAL_LENGTH, Event, Feedback, Trace
 from llmos_lite.errors import Invalid
 
 log = logging.getLogger("llmos.redaction")
@@ -23,8 +23,11 @@ log = logging.getLogger("llmos.redaction")
 ROUNDS = 3
 """What is left between two slots may look like something else; a text is looked at again until nothing is found."""
 UNCHECKED = "unchecked"
-"""Counts the texts that a finder of another package failed on."""
+"""Counts the finders of other packages that failed."""
 LEAST_KNOWN, MOST_KNOWN = 7, 2000
+CUT_GOALS = (GOAL_LENGTH, 2 * GOAL_LENGTH)
+"""Lengths that chats and imports cut a goal to."""
+_LAST_WORD = re.compile(r"\S{1,400}$")
 _SLOT = re.compile(r"<([a-z]+(?:-[a-z]+)*):(\d{1,9})>")
 _KIND = re.compile(r"[a-z]{1,24}(?:-[a-z]{1,24}){0,2}")
 _NUMBER = re.compile(r"-?\d+")
@@ -50,8 +53,10 @@ class Redaction:
     def redact(self, event: Event) -> Event:
         """Return the event as it may be kept; ids, names of tools, and what is not text stay as they are."""
         if event.trace is not None:
-            said = self._texts(_texts_of(event.trace))
-            return event if said is None else msgspec.structs.replace(event, trace=_with_texts(event.trace, said))
+            trace = _without_cut(event.trace)
+            said = self._texts(_texts_of(trace))
+            new = trace if said is None else _with_texts(trace, said)
+            return event if new is event.trace else msgspec.structs.replace(event, trace=new)
         if event.feedback is not None:
             said = self._texts((event.feedback.note, event.feedback.kept))
             return event if said is None else msgspec.structs.replace(event, feedback=_commented(event.feedback, said))
@@ -81,9 +86,8 @@ class Redaction:
         for name, finder in self._others.items():
             try:
                 found = _joined(found, _checked(finder.find(text), text))
-            except Exception:
-                slots.counts[UNCHECKED] = slots.counts.get(UNCHECKED, 0) + 1
-                log.exception("the finder %s of another package failed; what it looks for may be left", name)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the traces of others must not wait for it
+                slots.fail(name, error)
         return found
 
 
@@ -101,9 +105,19 @@ class _Slots:
         self.counts: dict[str, int] = {}
         self._given: dict[tuple[str, str], int] = {}
         self._last: dict[str, int] = {}
+        self._failed: set[str] = set()
         for text in texts:
             for kind, number in _SLOT.findall(text) if "<" in text else ():
                 self._last[kind] = max(self._last.get(kind, 0), int(number))
+
+    def fail(self, name: str, error: Exception) -> None:
+        """Count a finder that failed; its message could hold the text, and is not told."""
+        if name not in self._failed:
+            self._failed.add(name)
+            self.counts[UNCHECKED] = len(self._failed)
+            log.error(
+                "the plug-in %s failed (%s); what it looks for may be left in a trace", name, type(error).__name__
+            )
 
     def slot(self, kind: str, value: str) -> str:
         """Return the slot of a value."""
@@ -218,8 +232,22 @@ def _is_json(text: str) -> bool:
     return True
 
 
+def _asked(trace: Trace) -> str:
+    """Return the goal that a chat gives its trace."""
+    return trace.messages[0].content.strip()[:GOAL_LENGTH] if trace.messages else ""
+
+
+def _without_cut(trace: Trace) -> Trace:
+    """Return a trace whose goal, when it was cut off, does not end in half a word: that may be half a key."""
+    if len(trace.goal) not in CUT_GOALS or trace.goal == _asked(trace):
+        return trace
+    goal = _LAST_WORD.sub("\u2026", trace.goal)
+    return trace if goal == trace.goal else msgspec.structs.replace(trace, goal=goal)
+
+
 def _texts_of(trace: Trace) -> Iterator[str]:
-    yield trace.goal
+    if trace.goal != _asked(trace):
+        yield trace.goal
     for message in trace.messages:
         yield message.content
     for call in trace.tool_calls:
@@ -230,9 +258,9 @@ def _texts_of(trace: Trace) -> Iterator[str]:
 
 def _with_texts(trace: Trace, said: _Said) -> Trace:
     new, replace = said.texts, msgspec.structs.replace
-    return replace(
+    redacted = replace(
         trace,
-        goal=new.get(trace.goal, ""),
+        goal=new.get(trace.goal, trace.goal),
         messages=tuple(replace(message, content=new.get(message.content, "")) for message in trace.messages),
         tool_calls=tuple(
             replace(call, arguments=new.get(call.arguments, ""), result=new.get(call.result, ""))
@@ -241,6 +269,7 @@ def _with_texts(trace: Trace, said: _Said) -> Trace:
         error=new.get(trace.error, ""),
         redacted=counted(trace.redacted, said.counts),
     )
+    return replace(redacted, goal=_asked(redacted)) if trace.goal == _asked(trace) else redacted
 
 
 def _commented(feedback: Feedback, said: _Said) -> Feedback:
