@@ -260,7 +260,9 @@ async def open_services(settings: Settings, *, serve: bool, lock: bool = True) -
     async with AsyncExitStack() as stack:
         if lock:
             stack.enter_context(locked(settings.data, address(settings) if serve else ""))
-            await asyncio.to_thread(check_format, settings.data)
+            rows = settings.data / "llmos.db"
+            if await asyncio.to_thread(check_format, settings.data) and not rows.exists():
+                log.warning("%s is missing: accounts, teams and keys begin anew. A backup has them.", rows)
         services = await _opened(settings, stack, owner=lock, serve=serve)
         try:
             yield services
@@ -274,8 +276,6 @@ async def _opened(settings: Settings, stack: AsyncExitStack, *, owner: bool, ser
     signer = Signer.open(data / "keys", kind=settings.signing, gpg_key=settings.gpg_key)
     volumes = VolumeManager(data, signer)
     stack.callback(volumes.close)
-    if not (data / "llmos.db").exists() and any((data / "volumes").glob("*/*/.git")):
-        log.warning("%s is missing: accounts, teams and keys begin anew. A backup has them.", data / "llmos.db")
     database = Database(f"sqlite+aiosqlite:///{data / 'llmos.db'}")
     stack.push_async_callback(database.close)
     await prepare(database)
