@@ -90,9 +90,28 @@ def _row(one: Json) -> list[object]:
     return [state, one.get("volume"), one.get("repository"), *counts, len(keys) if isinstance(keys, dict) else 0]
 
 
-def list_keys(session: Session) -> None:
+def list_keys(
+    session: Session,
+    *,
+    signers: Annotated[bool, typer.Option("--signers", help="As git's file of allowed signers.")] = False,
+) -> None:
     """List the keys, the one that signs now first."""
-    _show(session, session.api.get("/signing/keys"))
+    found = session.api.get("/signing/keys")
+    if signers:
+        items = found.get("items")
+        session.out.say(*(line for one in (items if isinstance(items, list) else []) if (line := _signer(one))))
+    else:
+        _show(session, found)
+
+
+def _signer(one: Json) -> str:
+    public, revoked = str(one.get("public")), one.get("revoked")
+    if not public.startswith("ssh-"):
+        return ""
+    options = 'namespaces="git"'
+    if isinstance(revoked, int) and revoked:
+        options += f',valid-before="{datetime.fromtimestamp(revoked // 1000, UTC):%Y%m%d%H%M%SZ}"'
+    return f"llmos@localhost {options} {public}"
 
 
 def rotate(session: Session) -> None:

@@ -61,6 +61,7 @@ def test_people_are_invited_changed_and_shut_out(llmos: Command, ask: Callable[.
     assert "does not work any more" in llmos("invitations", "revoke", spare)
     assert ask("users", "change", "bob", "--email", " Bob@Example.org ")["email"] == "bob@example.org"
     assert "knows bob as 42" in llmos("users", "identify", "bob", "openwebui", "42")
+    assert "/sign-in?token=" in llmos("users", "link", "bob")
     assert "deactivated" in llmos("users", "deactivate", "bob")
     assert "is deactivated" in llmos("skills", "list", "--user", "bob", code=3)
     assert "active" in llmos("users", "activate", "bob")

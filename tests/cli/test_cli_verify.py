@@ -74,12 +74,13 @@ def test_volumes_are_verified_and_later_only_what_is_new(llmos: Command, data: P
     assert "missing" in llmos("verify", "user:alice", "--fast", code=1)
 
 
-def test_a_key_is_rotated_and_revoked(llmos: Command) -> None:
+def test_a_key_is_rotated_and_revoked(llmos: Command, data: Path) -> None:
     (key,) = json.loads(llmos("signing", "list", "--json"))
     assert "retired" in llmos("signing", "rotate")
     assert "signs now" not in llmos("signing", "revoke", key["fingerprint"], "--since", "2020-01-01T00:00")
     assert "is not a time" in llmos("signing", "revoke", key["fingerprint"], "--since", "tomorrow", code=2)
     assert json.loads(llmos("signing", "list", "--json"))[1]["revoked"] == 1_577_836_800_000
+    assert llmos("signing", "list", "--signers") == (data / "allowed_signers").read_text()
     assert "Its key was revoked at 2020-01-01 00:00:00 UTC." in llmos("verify", "user:alice", code=1)
 
 
