@@ -11,10 +11,29 @@ from typing import Self
 
 from llmos_lite.engines.git_objects import FOLDER_MODE, Commit, Item
 from llmos_lite.engines.git_odb import Objects
-from llmos_lite.errors import LlmosError
+from llmos_lite.errors import LlmosError, TooLarge
 
 _ABANDONED = 2 * 3600
 """Seconds after which the quarantine of a push is nobody's: a push may take half as long."""
+
+MOST_CHANGED = 300_000
+"""Files and folders that differ between the commits of one push, each counted as often as it is looked at."""
+DEEPEST = 100
+"""Folders in one another."""
+
+
+class _Visits:
+    """Counts the files and folders that differ."""
+
+    def __init__(self) -> None:
+        self._left = MOST_CHANGED
+
+    def __call__(self, path: str) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise TooLarge("push.too_many_files", "That changes too many files and folders.")
+        if path.count("/") > DEEPEST:
+            raise TooLarge("push.too_deep", f"Folders lie {DEEPEST} deep at most.")
 
 
 class Incoming:
@@ -26,7 +45,7 @@ class Incoming:
     """
 
     def __init__(self, gitdir: Path, quarantine: Path | None) -> None:
-        self._objects = Objects(gitdir, None)
+        self._objects, self._visits = Objects(gitdir, None), _Visits()
         if quarantine is not None:
             with self._objects.repository() as repo:
                 repo.odb.add_disk_alternate(str(quarantine))
@@ -64,9 +83,17 @@ class Incoming:
         return map(self._objects.commit, ids)
 
     def changed(self, old: str, new: str) -> list[str]:
-        """Return the paths of the files that differ between two commits; an empty id is an empty tree."""
+        """Return the paths of the files that differ between two commits; an empty id is an empty tree.
+
+        Raises:
+            TooLarge: `push.too_many_files`, `push.too_deep`.
+        """
         roots = [self._objects.root(oid) if oid else b"" for oid in (old, new)]
-        return list(self._objects.changed(roots[0], roots[1]))
+        found = list[str]()
+        for path in self._objects.changed(roots[0], roots[1], visit=self._visits):
+            self._visits(path)
+            found.append(path)
+        return found
 
     def item(self, commit: str, path: str) -> Item | None:
         """Return what stands at a path, whatever its kind.

@@ -252,17 +252,23 @@ class Objects:
             else:
                 yield path, child
 
-    def changed(self, old: bytes, new: bytes, prefix: str = "") -> Iterator[str]:
-        """Yield the files that differ between two trees (empty ids are empty trees)."""
+    def changed(
+        self, old: bytes, new: bytes, prefix: str = "", visit: Callable[[str], None] = lambda _: None
+    ) -> Iterator[str]:
+        """Yield the files that differ between two trees (empty ids are empty trees).
+
+        `visit` hears of every folder that is looked into: a few equal ones in one another have no end of paths.
+        """
         if old == new:
             return
+        visit(prefix)
         before, after = (self.tree(oid) if oid else {} for oid in (old, new))
         for name in sorted({name for name, _ in before.items() ^ after.items()}):
             was, now = before.get(name), after.get(name)
             path = prefix + name.decode("utf-8", "surrogateescape")
             folders = [item[1] if item and item[0] == FOLDER_MODE else b"" for item in (was, now)]
             if any(folders):
-                yield from self.changed(folders[0], folders[1], path + "/")
+                yield from self.changed(folders[0], folders[1], path + "/", visit)
             if any(item and item[0] != FOLDER_MODE for item in (was, now)):
                 yield path
 
