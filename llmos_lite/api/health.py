@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 import llmos_lite
-from llmos_lite.api.auth import Needs, actor_of
+from llmos_lite.api.auth import Needs, actor_of, client_of
 from llmos_lite.api.errors import Receive, Scope, Send
 from llmos_lite.api.openapi import problem
 from llmos_lite.bootstrap import Services
@@ -47,9 +47,10 @@ class Ready:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer."""
         del receive
+        is_admin = await self._is_admin(scope)
         checks = await self._services.check()
         volumes = self._services.problems()
-        shown = volumes if await self._is_admin(scope) else {}
+        shown = volumes if is_admin else {}
         body = {
             "ready": not volumes and all(said == "ok" for said in checks.values()),
             "checks": checks | {"volumes": f"{len(volumes)} with a problem" if volumes else "ok"},
@@ -59,10 +60,14 @@ class Ready:
         await send_bytes(send, 200 if body["ready"] else 503, msgspec.json.encode(body), JSON)
 
     async def _is_admin(self, scope: Scope) -> bool:
+        """Tell whether an admin asks; whoever is nobody asks only so often, since looking costs something."""
         try:
-            return (await actor_of(self._services.accounts, scope)).is_admin
+            actor = await actor_of(self._services.accounts, scope)
         except LlmosError:
+            await self._services.limits.stranger(client_of(scope))
             return False
+        await self._services.limits.hit(actor)
+        return actor.is_admin
 
 
 class Metrics:
@@ -76,7 +81,9 @@ class Metrics:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer."""
         del receive
-        self.needs.check(await actor_of(self._services.accounts, scope))
+        actor = await actor_of(self._services.accounts, scope)
+        await self._services.limits.hit(actor)
+        self.needs.check(actor)
         await send_bytes(send, 200, self._services.metrics.render_metrics(), TEXT)
 
 
@@ -130,6 +137,7 @@ OPENAPI: dict[str, Any] = {
             "Say whether every part works",
             {
                 "200": _answer(_READY, _READY_SCHEMA),
+                "429": problem(429),
                 "503": _answer(_READY | {"ready": False}, _READY_SCHEMA) | {"description": "Some part does not work."},
             },
         ),
@@ -137,7 +145,7 @@ OPENAPI: dict[str, Any] = {
             "metrics",
             "Figures in the Prometheus text format, for a system admin",
             {"200": _answer("llmos_chats_total 42.0\n", {"type": "string"}, kind="text/plain")}
-            | {str(status): problem(status) for status in (401, 403)},
+            | {str(status): problem(status) for status in (401, 403, 429)},
         ),
     }
 }

@@ -102,3 +102,18 @@ async def test_many_first_requests_load_the_routes_once(client: Client, app: App
     answers = await asyncio.gather(*(client.get("/me") for _ in range(5)))
     assert {answer.status for answer in answers} == {200}
     assert await app.routes() is await app.routes()
+
+
+async def test_whoever_is_nobody_asks_only_so_often(client: Client, services: Services) -> None:
+    object.__setattr__(services.limits, "defaults", type(services.limits.defaults)(strangers=2))
+    stranger = client.without_credential()
+    assert [(await stranger.get("/ready")).status for _ in range(3)] == [200, 200, 429]
+    assert (await stranger.get("/metrics")).status == 429
+    assert (await stranger.get("/health")).status == 200
+    assert (await client.get("/ready")).status == 200
+
+
+async def test_figures_count_as_requests(client: Client) -> None:
+    assert (await client.request("PUT", "/limits/user:admin", json_body={"requests": 2})).status == 200
+    assert [(await client.get("/metrics")).status for _ in range(3)] == [200, 200, 429]
+    assert (await client.get("/ready")).status == 429
