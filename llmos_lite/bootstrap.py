@@ -62,7 +62,7 @@ from llmos_lite.core.verify import Integrity
 from llmos_lite.core.volumes import Volumes
 from llmos_lite.engines import plugins
 from llmos_lite.engines.database import Database
-from llmos_lite.engines.folder import check_format, locked, read_or_make
+from llmos_lite.engines.folder import RESTORED, check_format, locked, read_or_make
 from llmos_lite.engines.git_children import Children
 from llmos_lite.engines.git_version import git_problem
 from llmos_lite.engines.jobs import DbosJobs, Jobs, LocalJobs
@@ -265,6 +265,10 @@ async def open_services(settings: Settings, *, serve: bool, lock: bool = True) -
                 log.warning("%s is missing: accounts, teams and keys begin anew. A backup has them.", rows)
         services = await _opened(settings, stack, owner=lock, serve=serve)
         try:
+            if lock and (settings.data / RESTORED).exists():
+                from llmos_lite.core.restore import take_note  # noqa: PLC0415 - seldom needed, and slow to load
+
+                await take_note(settings.data, services.audit)
             yield services
         finally:
             await services.stop()

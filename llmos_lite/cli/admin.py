@@ -104,7 +104,8 @@ def _check_whole(path: Path) -> None:
 
 def restore(file: File, *, data: Data = "", as_json: AsJson = False) -> None:
     """Unpack an archive of `llmos backup` into a data folder that is empty or does not exist."""
-    from llmos_lite.core.restore import restore as unpack  # noqa: PLC0415 - slow to load
+    from llmos_lite.core.restore import leave_note  # noqa: PLC0415 - slow to load
+    from llmos_lite.core.restore import restore as unpack  # noqa: PLC0415 - as above
 
     named = data or os.environ.get("LLMOS_DATA", "")
     if not named:
@@ -112,6 +113,7 @@ def restore(file: File, *, data: Data = "", as_json: AsJson = False) -> None:
     target = Path(named).absolute()
     with file.open("rb") as source:
         restored = unpack(source, target)
+    leave_note(target, restored, file.name)
     out = Output(as_json=as_json)
     out.note("Unpacked and checked; building the rows.")
     with connect(Where(data=str(target)), {**os.environ, "LLMOS_USER": ""}) as api:

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from llmos_lite.core.audit import Audit
 from llmos_lite.core.backup import ABOUT, BLOCK, FORMAT, JOURNAL, MANIFEST, PAGE
+from llmos_lite.engines.folder import RESTORED, write_private
 from llmos_lite.engines.journal import Line, LocalJournal
 from llmos_lite.errors import Conflict, Invalid, storage_error
 
@@ -48,6 +50,21 @@ def restore(source: IO[bytes], data: Path) -> Restored:
         return _into(source, data)
     except OSError as error:
         raise storage_error(error, f"restore into {data}") from error
+
+
+def leave_note(data: Path, restored: Restored, name: str) -> None:
+    """Leave word in a data folder that it was restored, for its audit log; see `take_note`."""
+    said = {"file": name[:200], "files": restored.files, "bytes": restored.bytes, "events": restored.events}
+    write_private(data / RESTORED, json.dumps(said))
+
+
+async def take_note(data: Path, audit: Audit) -> None:
+    """Record what was left by `leave_note`, once, when an instance is opened."""
+    path = data / RESTORED
+    if path.exists():
+        said = json.loads(await asyncio.to_thread(path.read_text, encoding="utf-8"))
+        await audit.record(None, "instance.restore", "system", detail={key: str(text) for key, text in said.items()})
+        path.unlink()
 
 
 def _into(source: IO[bytes], data: Path) -> Restored:

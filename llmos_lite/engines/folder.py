@@ -163,6 +163,10 @@ DEMO = "demo"
 """File that marks a data folder as one of the example team, for good."""
 
 
+RESTORED = "restored.json"
+"""A note that the folder came out of a backup; gone when it is in the audit log."""
+
+
 def is_demo(data: Path) -> bool:
     """Tell whether a data folder holds the example team."""
     return (data / DEMO).exists()

@@ -207,6 +207,8 @@ def test_a_backup_comes_back_in_another_folder(llmos: Command, ask: Callable[...
     assert "there already" in llmos("backup", archive, code=5)
     assert ask("backup", archive, "--force")["bytes"] == archive.stat().st_size
     assert "Restored" in llmos("restore", archive, "--data", new)
+    assert "instance.restore" in llmos("audit", "list", "--data", new)
+    assert not (new / "restored.json").exists()
     assert ask("traces", "list", "--user", "alice", "--data", new) == ask("traces", "list", "--user", "alice")
     assert "not empty" in llmos("restore", archive, "--data", new, code=5)
     archive.write_bytes(archive.read_bytes()[:-20])
