@@ -140,7 +140,6 @@ ACTIONS: dict[str, Action] = {
     "GET /limits": Action("limit.list", quiet=True),
     "PUT /limits/{subject}": Action("limit.set", "{subject}", ("requests", "streams", "tokens", "money")),
     "DELETE /limits/{subject}": Action("limit.unset", "{subject}"),
-    "GET /sign-in": Action("sign_in.link"),
     "POST /sign-in": Action("sign_in.form"),
     "POST /sign-in/password": Action("sign_in.password", "user:{user}"),
     "POST /sign-in/link": Action("sign_in.link"),

@@ -50,22 +50,17 @@ async def show_home(request: Request) -> Response:
 
 @declares(Needs(open=True))
 async def sign_in(request: Request) -> Response:
-    """`GET /sign-in?token=…`: spend the link that the server printed."""
+    """`GET /sign-in?token=…`: ask whether the link is to be spent; whatever looks ahead at links presses no button."""
     services: Services = request.app.state.services
-    if "prefetch" in request.headers.get("sec-purpose", ""):
-        return Response(status_code=503)  # a browser that looks ahead must not spend the link
-    try:
-        account = await services.entrance.by_link(request.query_params.get("token", ""))
-    except Unauthenticated as error:
-        return page(services, error_section(error) + sign_in_form(services), status=401)
-    answer = landing(services, "/")
-    await set_session(request, answer, account, "link")
-    return answer
+    token = request.query_params.get("token", "")
+    if not token:
+        return page(services, sign_in_form(services))
+    return page(services, Template(_SPEND).substitute(token=escape(token[:200], quote=True)))
 
 
 @declares(Needs(open=True))
 async def sign_in_by_form(request: Request) -> Response:
-    """`POST /sign-in`: a form with a name and a password, or with the admin's key."""
+    """`POST /sign-in`: a form with a name and a password, with the token of a link, or with the admin's key."""
     services: Services = request.app.state.services
     check_same_site(request.scope)
     fields = await _fields(request)
@@ -73,6 +68,8 @@ async def sign_in_by_form(request: Request) -> Response:
         if fields.get("key"):
             actor = _whole(await services.accounts.authenticate(fields["key"]))
             return await signed_in(request, await services.accounts.account(actor.user_id), "key")
+        if fields.get("token"):
+            return await signed_in(request, await services.entrance.by_link(fields["token"]), "link")
         where = where_of(request.scope)
         account = await services.entrance.by_password(fields.get("user", ""), fields.get("password", ""), where)
     except (Unauthenticated, RateLimited) as error:
@@ -235,6 +232,12 @@ async def _fields(request: Request) -> dict[str, str]:
 _DEMO = (
     """<p class="demo" role="note"><strong>Example data.</strong> The people, skills and traces here are made up.</p>"""
 )
+
+_SPEND = """<h1>Sign in</h1>
+<section><p>This link works once.</p>
+<form method="post" action="/sign-in">
+<input type="hidden" name="token" value="$token">
+<button>Sign in</button></form></section>"""
 
 _SIGN_IN = """<h1>Skills that grow from your team's work</h1>
 <section><h2>Sign in</h2>
