@@ -346,7 +346,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
             sign_in,
             tokens,
             attempts=limits.attempts,
-            oidc=_oidc(settings, accounts, people),
+            oidc=_oidc(settings, KnownPeople(accounts, people, audit)),
         ),
         invitations=Invitations(InvitationStore(database), accounts),
         limits=limits,
@@ -411,7 +411,7 @@ def _tokens(settings: Settings) -> Tokens:
     return Tokens(TokenKeys(settings.data / "keys" / "tokens"), public_address(settings))
 
 
-def _oidc(settings: Settings, accounts: Accounts, people: AccountStore) -> OidcSignIn | None:
+def _oidc(settings: Settings, people: KnownPeople) -> OidcSignIn | None:
     if not settings.oidc_issuer:
         return None
     client = Client(settings.oidc_issuer, settings.oidc_client_id, settings.oidc_client_secret, settings.oidc_scopes)
@@ -423,7 +423,7 @@ def _oidc(settings: Settings, accounts: Accounts, people: AccountStore) -> OidcS
         admin_group=settings.oidc_admin_group,
         create_users=settings.oidc_create_users,
     )
-    return OidcSignIn(OpenIdProvider(client), KnownPeople(accounts, people), Seals(settings.data / "keys"), rules)
+    return OidcSignIn(OpenIdProvider(client), people, Seals(settings.data / "keys"), rules)
 
 
 def _limits(settings: Settings, rows: UsageRows, *, owner: bool) -> Limits:

@@ -17,6 +17,7 @@ from llmos_lite.api.app import create_app
 from llmos_lite.bootstrap import Services, open_services
 from llmos_lite.core.accounts import passwords
 from llmos_lite.core.accounts.permissions import Role
+from llmos_lite.records.audit import AuditFilter
 from llmos_lite.settings import Settings
 
 HERE = {"Origin": "http://localhost"}
@@ -297,7 +298,9 @@ async def through(client: Client, provider: OidcServer, sub: str, next_: str = "
     return await client.get(f"/sign-in/oidc/callback?{urlencode(came)}", headers=cookie_of(there))
 
 
-async def test_somebody_comes_by_the_provider_with_groups(company: Client, provider: OidcServer) -> None:
+async def test_somebody_comes_by_the_provider_with_groups(
+    company: Client, provider: OidcServer, instance: Services
+) -> None:
     claims = {"preferred_username": "Ana Maria", "name": "Ana", "email": "ana@co.example", "email_verified": True}
     provider.add("ana-7", {**claims, "groups": ["engineering", "leads"]})
     answer = await through(company, provider, "ana-7")
@@ -308,6 +311,11 @@ async def test_somebody_comes_by_the_provider_with_groups(company: Client, provi
     provider.add("ana-7", {**claims, "groups": ["operations"]})
     me = (await company.get("/me", headers=cookie_of(await through(company, provider, "ana-7")))).json()
     assert (me["user_id"], me["teams"]) == ("ana-maria", {"ops": "user"})
+    boss = await instance.accounts.actor("admin")
+    noted = [
+        (row.action, row.target) for row in (await instance.audit.page(boss, AuditFilter(actor="ana-maria"))).items
+    ]
+    assert {("user.create", "user:ana-maria"), ("member.set", "team:sre"), ("member.remove", "team:sre")} <= set(noted)
 
 
 async def test_the_provider_makes_admins_and_unmakes_them(company: Client, provider: OidcServer) -> None:

@@ -5,22 +5,28 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from llmos_lite.core.accounts.accounts import ADMIN, Accounts
+from llmos_lite.core.accounts.actors import actor_of_account
 from llmos_lite.core.accounts.permissions import Role
+from llmos_lite.core.audit import Audit
 from llmos_lite.core.traces.trace import now_ms
 from llmos_lite.errors import Forbidden
 from llmos_lite.records.accounts import PERSON, Account, AccountStore, LastAdmin
 
 
 class KnownPeople:
-    """Finds and makes them; see `core.accounts.oidc.Newcomers`.
+    """Finds and makes them; see `core.accounts.oidc.Newcomers`. What it changes is in the audit log.
 
     Args:
         accounts: people and teams.
         store: their rows.
+        audit: the log.
     """
 
-    def __init__(self, accounts: Accounts, store: AccountStore) -> None:
-        self._accounts, self._store = accounts, store
+    def __init__(self, accounts: Accounts, store: AccountStore, audit: Audit) -> None:
+        self._accounts, self._store, self._audit = accounts, store, audit
+
+    async def _note(self, account: Account, action: str, target: str, **detail: str) -> None:
+        await self._audit.record(actor_of_account(account), action, target, detail={"by": "provider", **detail})
 
     async def known_as(self, provider: str, subject: str) -> Account | None:
         """Return whoever another system knows by an id."""
@@ -37,6 +43,7 @@ class KnownPeople:
         if account is None or account.user_id == ADMIN or account.kind != PERSON:
             return None
         await self._store.add_identity(provider, subject, account.user_id)
+        await self._note(account, "user.identify", f"user:{account.user_id}", provider=provider)
         return account
 
     async def newcomer(self, provider: str, subject: str, like: str, *, name: str, email: str | None) -> Account:
@@ -50,7 +57,9 @@ class KnownPeople:
         if not await self._store.add_identity(provider, subject, made):
             found = await self._store.user_of_identity(provider, subject)
             made = found or made
-        return await self._accounts.account(made)
+        account = await self._accounts.account(made)
+        await self._note(account, "user.create", f"user:{made}", role=account.role)
+        return account
 
     async def follow(
         self, user_id: str, teams: Mapping[str, Role], managed: Collection[str] | None, *, admin: bool | None
@@ -73,9 +82,11 @@ class KnownPeople:
         for team_id, role in teams.items():
             if team_id in there and account.teams.get(team_id) != role:
                 await self._store.set_member(team_id, user_id, role, now_ms())
+                await self._note(account, "member.set", f"team:{team_id}", user_id=user_id, role=role)
         for team_id in account.teams.keys() - teams.keys():
             if managed is None or team_id in managed:
                 await self._store.remove_member(team_id, user_id)
+                await self._note(account, "member.remove", f"team:{team_id}", user_id=user_id)
         await self._follow_role(account, admin=admin)
         self._accounts.forget(user_id)
         return await self._accounts.account(user_id)
@@ -89,3 +100,4 @@ class KnownPeople:
                 await self._store.change_user(account.user_id, {"role": role})
             except LastAdmin:
                 return  # somebody has to be
+            await self._note(account, "user.change", f"user:{account.user_id}", role=role)
