@@ -14,14 +14,14 @@ from llmos_lite.core.traces.redaction.base import SECRET, Found
 from llmos_lite.core.traces.redaction.look import Look, Rules
 from llmos_lite.core.traces.redaction.placeholders import is_code, is_file, is_placeholder
 from llmos_lite.core.traces.redaction.values import classes, is_password, is_phrase, is_random, is_strong
-from llmos_lite.core.traces.redaction.words import NO_KEY, NO_SECRET, PASSWORDS, PINS, SECRETS
+from llmos_lite.core.traces.redaction.words import PASSWORDS, PINS, SECRETS, holds_no_secret, opens_no_door
 
 STRONG_CLASSES = 3
 SHORT_WORD = 6
 """Shorter words than this are a part of many others: `compass`, `monkey`."""
 LINE, NEAR = 80, 90
 
-_NAME = re.compile(r"(?:\b[A-Za-z]{1,20} )?[\w.\-]{0,40}$")
+_NAME_BACK = re.compile(r"[\w.\-]{0,40}(?: [A-Za-z]{1,20}(?![A-Za-z]))?")
 _REST = re.compile(r"[A-Za-z0-9_.\-\u00c0-\u024f\u0400-\u04ff]{0,40}")
 _IS = r"is|was|are|war|ist|lautet|sind|est|es|son|è|é|to|auf|as|als|now|jetzt|=|:|-|--|should be|will be|was set to"
 _JOIN = re.compile(
@@ -37,7 +37,7 @@ _JOIN = re.compile(
     r"|(?P<call>\s{0,3}[,(]\s{0,10}(?:\w{1,30}\(|new \w{1,30}\()?(?=[\\\"'`bfrub]))"
     rf"|(?P<is>\s{{0,4}}(?:\s(?:{_IS})){{1,3}}"
     r"(?:\s(?:now|set to|still|just|:|the following|this|going to be)){0,2}[:\s]{1,10}[*_]{0,2})"
-    r"|(?P<far>(?:[ ,/'(][^\s.;:=\"`]{1,24}){1,8}?\)?"
+    r"|(?P<far>(?:[ ,/'(][^\s.;:=\"`,/'(]{1,24}){1,8}?\)?"
     r"(?:(?:\s(?:is|ist|lautet|est|es|è|to|was|auf))?\s{0,2}[:=]|\s(?:is|ist|lautet|est|es|è|to|was|auf)(?=\s))[\s*_>-]{1,8})"
     r"|(?P<gap>[ \t]{1,8})"
     r")"
@@ -171,7 +171,7 @@ def secret(look: Look, start: int, end: int) -> Iterator[Found]:
 
 
 def _is_other(name: str, rest: str) -> bool:
-    return NO_SECRET.search(rest) is not None or (NO_KEY.search(name) is not None and not name.isupper())
+    return holds_no_secret(rest) or opens_no_door(name)
 
 
 def _is_secret(look: Look, start: int, said: _Said) -> bool:
@@ -234,9 +234,9 @@ def _before(look: Look, start: int) -> Iterator[Found]:
 
 def _named(look: Look, start: int, end: int) -> tuple[str, str]:
     """Return what stands before and after a word in the name that it is a part of."""
-    before = _NAME.search(look.text, max(0, start - 40), start)
+    before = _NAME_BACK.match(look.text[max(0, start - 60) : start][::-1])
     after = _REST.match(look.text, end)
-    return before[0] if before else "", (after[0] if after else "").rstrip(".-")
+    return before[0][::-1] if before else "", (after[0] if after else "").rstrip(".-")
 
 
 def _is_part(look: Look, start: int, end: int) -> bool:
@@ -260,7 +260,7 @@ def _said(look: Look, start: int, end: int) -> _Said | None:
         return None
     name, rest = _named(look, start, end)
     join = _JOIN.match(text, end + len(rest))
-    if join is None or NO_SECRET.search(rest) or name.endswith("no-") or ("->" in join[0] and ")" in join[0]):
+    if join is None or holds_no_secret(rest) or name.endswith("no-") or ("->" in join[0] and ")" in join[0]):
         return None
     if join[0].lstrip().startswith(">") and not _opens_tag(text, start):
         return None

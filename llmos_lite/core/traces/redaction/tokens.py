@@ -10,7 +10,7 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
+from itertools import compress, pairwise
 
 from llmos_lite.core.traces.redaction.base import SECRET, Found
 from llmos_lite.core.traces.redaction.look import Look, Rule, Rules, ends_here, starts_here
@@ -122,7 +122,8 @@ LONG_WORD = 34
 def long_words(look: Look) -> Iterator[Found]:
     """Find the forms that no word announces."""
     text, at = look.text, 0
-    for word in [word for word in text.split() if len(word) >= LONG_WORD]:
+    words = text.split()
+    for word in compress(words, map(LONG_WORD.__le__, map(len, words))):
         at = text.index(word, at)
         for match in LONG.finditer(text, at, at + len(word)):
             if len(set(match[0])) > LEAST_KINDS:

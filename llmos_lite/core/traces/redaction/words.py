@@ -29,25 +29,41 @@ PINS: tuple[str, ...] = (
     *("sicherheitscode", "prüfziffer", "bestätigungscode", "code de vérification", "código de verificación"),
 )
 
-NO_SECRET = re.compile(
-    r"(?:^|[_\-.]|(?<=[a-z])(?=[A-Z]))(?:ids?|names?|types?|counts?|len(?:gth)?|sizes?|limits?|files?(?:name)?|paths?|dir"
-    r"|ur[il]s?|endpoints?|hash(?:ed|er|es)?|fields?|labels?|polic(?:y|ies)|strength|reset|prompts?|hints?|columns?"
-    r"|headers?|formats?|regex|patterns?|versions?|min|max|exp\w{0,10}|ttl|age|usage|budget|index|offset|class\w{0,4}"
-    r"|\w{0,3}izer|managers?|providers?|store|refs?|arn|rotation|required|enabled|valid\w{0,8}|alg(?:orithm)?|scopes?"
-    r"|status|placeholder|input|error|message|text|title|description|pairs?|lifetime|audience|issuer|stream|location"
-    r"|category|metadata|mode|mount|engine|scheme|source|config|kind|keys|vault|metrics|cost|price|balance|per\w*|in|out"
-    r"|used|shares?|exchange|derivation|agreement)$",
-    re.IGNORECASE,
-)
+_HARMLESS = """
+    id ids name names type types count counts len length size sizes limit limits file files filename path paths dir url
+    urls uri uris endpoint endpoints hash hashed hasher hashes field fields label labels policy policies strength reset
+    prompt prompts hint hints column columns header headers format formats regex pattern patterns version versions min
+    max ttl age usage budget index offset manager managers provider providers store ref refs arn rotation required
+    enabled alg algorithm scope scopes status placeholder input error message text title description pair pairs lifetime
+    audience issuer stream location category metadata mode mount engine scheme source config kind keys vault metrics
+    cost price balance in out used share shares exchange derivation agreement
+"""
+_OPEN = """
+    public primary foreign unique partition sort cache index hash row lookup idempotency object bucket natural composite
+    surrogate group routing config json dict map search column field item data state react query i18n lang translation
+    locale range shard s3 host known ssh pub registry hot arrow ctrl alt shift enter tab return escape modifier metric
+    event message topic order merge join parent doc document file issue project jira bib cite citation page continuation
+    sync pagination skip delta resume stop bos eos pad unk sep cls mask special max min total input output prompt
+    completion num n cached reasoning design color spacing theme typography governance utility native border shadow
+    motion font non per dead dedup dedupe deduplication
+"""
+NO_SECRET = frozenset(_HARMLESS.split())
 """Ends of names that hold no secret: `token_count`, `passwordHash`, `secretName`."""
-NO_KEY = re.compile(
-    r"(?:(?<![A-Za-z])|(?-i:(?<=[a-z])(?=[A-Z])))(?:public|primary|foreign|unique|partition|sort|cache|index|hash|row|lookup|idempotency|dedup\w{0,12}|object|bucket"
-    r"|natural|composite|surrogate|group|routing|config|json|dict|map|search|column|field|item|data|state|react|query"
-    r"|i18n|lang|translation|locale|range|shard|s3|host|known|ssh|pub|registry|hot|arrow|ctrl|alt|shift|enter|tab|return"
-    r"|escape|modifier|metric|event|message|topic|order|merge|join|parent|doc|document|file|issue|project|jira|bib|cite"
-    r"|citation|page|continuation|sync|pagination|skip|delta|resume|stop|bos|eos|pad|unk|sep|cls|mask|special|max|min"
-    r"|total|input|output|prompt|completion|num|n|cached|reasoning|design|color|spacing|theme|typography|erc\w{0,6}"
-    r"|governance|utility|native|border|shadow|motion|font|non|per|dead)[\s_.\-]?$",
-    re.IGNORECASE,
-)
+NO_SECRET_STARTS = ("exp", "valid", "class", "per", "tokeniz", "iz", "ize")
+NO_KEY = frozenset(_OPEN.split())
 """What stands before `key` and `token` when they open no door: `primary_key`, `max_tokens`."""
+
+_PIECE = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+")
+
+
+def holds_no_secret(rest: str) -> bool:
+    """Tell from what follows a word in a name that the name holds no secret."""
+    pieces = _PIECE.findall(rest)
+    last = pieces[-1].lower() if pieces else ""
+    return last in NO_SECRET or last.startswith(NO_SECRET_STARTS)
+
+
+def opens_no_door(name: str) -> bool:
+    """Tell from what stands before a word in a name, or right before it, that this is no such key or token."""
+    pieces = _PIECE.findall(name[-24:])
+    return bool(pieces) and pieces[-1].lower() in NO_KEY and not name.isupper()

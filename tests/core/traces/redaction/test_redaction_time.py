@@ -24,6 +24,37 @@ SEEDS = (
     *("\\u0041", "&quot;", "\u200b", "\uff11", "\ud800", "<email:1>", "user,password\nbob,x\n", "| password |\n"),
     *("A" * 47 + " ",),
 )  # fmt: skip
+STARTS = (
+    *("password", "password for ", "secret is ", "api key ", "token: ", "cookie: ", "bearer ", "basic ", "mysql -p'"),
+    *("ssn ", "passport ", "born on ", "seed phrase ", "-----BEGIN PRIVATE KEY-----", "auth=(", "login: ", "curl -u "),
+    *("://", "://a:", "Private-Lines: 1\n", "12 ", '{"kty"', "WIFI:T:", "jdbc:oracle:thin:", "a@", "@a", " street "),
+    *("12 rue ", "calle ", "echo ", "net user ", "eyJ", "pin ", "DE89", "+1", "credentials: a ", "sig=", "| password "),
+    *("x at y dot com ", "machine x login ", "wifi:s:", "hooks.slack.com/services/", "ssh ", '"auth"', "<password>"),
+)
+RUNS = (
+    " ",
+    "(",
+    ",",
+    "a ",
+    ",a",
+    "'",
+    '"',
+    "\\",
+    "\\n",
+    "=",
+    ":",
+    "/",
+    "-",
+    "+",
+    "A",
+    "a.",
+    "|",
+    "*",
+    "1",
+    "1 ",
+    "'a",
+    "a/",
+)
 REDACTION = Redaction()
 
 
@@ -43,3 +74,10 @@ def test_a_text_four_times_as_long_takes_about_four_times_as_long(seed: str) -> 
     once, four = cpu(short), cpu(short * 4)
     assert four < 9 * once + 0.05  # growth by the square would be sixteen times
     assert four < 4 * SHORT * 50e-6  # seconds: fifty microseconds a character, ten times what any of these takes
+
+
+@pytest.mark.parametrize("start", STARTS, ids=ascii)
+def test_no_run_of_anything_keeps_a_pattern_busy(start: str) -> None:
+    for run in RUNS:
+        text = (start + run * SHORT)[: SHORT // 4]
+        assert cpu(text) < len(text) * 50e-6, run
