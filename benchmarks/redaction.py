@@ -15,7 +15,8 @@ from llmos_lite.core.traces.redaction import Redaction
 from llmos_lite.core.traces.redaction.finder import TextFinder
 
 ROOT = Path(__file__).parents[1]
-TEXT, TEXTS, ROUNDS = 10_000, 40, 5
+TEXT, ROUNDS = 10_000, 9
+PAGES = ("quickstart", "concepts", "git", "engines", "benchmarks", "proposals")
 SEEDS = range(100, 105)
 PLAIN = tuple(
     re.compile(pattern)
@@ -52,10 +53,10 @@ def _plain(text: str) -> int:
 
 
 def _ordinary() -> list[str]:
-    """Return texts as people and models write them: our own pages and skills."""
-    pages = [path for path in sorted((*ROOT.glob("docs/**/*.md"), *ROOT.glob("llmos_lite/**/*.md"))) if path.is_file()]
-    whole = "\n\n".join(path.read_text() for path in pages if path.name != "api.md")
-    return [whole[start : start + TEXT] for start in range(0, len(whole) - TEXT, TEXT)][:TEXTS]
+    """Return texts as people and models write them: our own skills and first pages."""
+    pages = [*sorted(ROOT.glob("llmos_lite/**/*.md")), *(ROOT / "docs" / f"{name}.md" for name in PAGES)]
+    whole = "\n\n".join(path.read_text() for path in pages)
+    return [whole[start : start + TEXT] for start in range(0, len(whole) - TEXT, TEXT)]
 
 
 def _milliseconds(look: Callable[[str], object], texts: list[str]) -> float:
