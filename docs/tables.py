@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from llmos_lite import errors
+from llmos_lite.core.accounts.permissions import TABLE as RIGHTS
+from llmos_lite.core.accounts.permissions import Standing, Verb
 from llmos_lite.errors import LlmosError
 from llmos_lite.settings import Settings
 from llmos_lite.volumes.access import TABLE, Access, PrincipalKind, VolumeKind
@@ -25,6 +27,22 @@ BLOCK = re.compile(r"(<!-- (table|file): (\S+) -->\n).*?(<!-- end -->)", re.DOTA
 NOUNS = ("Chat", "Skills", "Proposals", "Traces", "Evolution", "Volumes", "Accounts", "Health")
 """The order of the nouns in docs/api.md; others come after them."""
 LANGUAGES = {".py": "python", ".toml": "toml", ".md": "markdown", ".sh": "sh"}
+READING = {
+    Verb.READ_SKILLS: "skills",
+    Verb.READ_TRACES: "traces, in lists",
+    Verb.INSPECT_TRACES: "traces of a volume that is named",
+    Verb.GIT_FETCH: "skills by git",
+    Verb.GIT_TRACES: "traces by git",
+    Verb.READ_TEAM: "who is in the team",
+}
+WHO = {
+    Standing.OWNER: "the person",
+    Standing.MEMBER: "members",
+    Standing.TEAM_ADMIN: "its admins",
+    Standing.CRON: "its cron",
+    Standing.ANYBODY: "every credential",
+    Standing.SYSTEM_ADMIN: "system admins",
+}
 MAY = {Access.NONE: "nothing", Access.READ: "read", Access.WRITE: "read, write"}
 
 
@@ -54,6 +72,26 @@ def access() -> str:
         ("volume", *(kind.value.replace("-", " ") for kind in PrincipalKind)),
         [(kind.value, *(MAY[TABLE[kind, who]] for who in PrincipalKind)) for kind in VolumeKind],
     )
+
+
+def readers() -> str:
+    """Return who may read what, by kind of volume."""
+    return table(
+        ("what", "of a person", "of a team", "of the system", "scopes"),
+        [
+            (
+                what,
+                *map(_who, (right.user, right.team, right.system)),
+                ", ".join(f"`{one}`" for one in sorted(right.scopes)),
+            )
+            for verb, what in READING.items()
+            for right in (RIGHTS[verb],)
+        ],
+    )
+
+
+def _who(standings: frozenset[Standing]) -> str:
+    return ", ".join(name for standing, name in WHO.items() if standing in standings) or "nobody"
 
 
 def kinds() -> str:
@@ -117,7 +155,13 @@ def _example(title: str, sample: object) -> list[str]:
     return [f"{title}:\n", f"```{kind}\n{text.rstrip()}\n```\n"]
 
 
-TABLES: dict[str, Callable[[], str]] = {"settings": settings, "access": access, "errors": kinds, "routes": routes}
+TABLES: dict[str, Callable[[], str]] = {
+    "settings": settings,
+    "access": access,
+    "readers": readers,
+    "errors": kinds,
+    "routes": routes,
+}
 
 
 def filled(text: str) -> str:
