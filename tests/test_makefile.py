@@ -25,9 +25,8 @@ def test_help_lists_every_command() -> None:
     assert listed == list(TARGETS)
 
 
-@pytest.mark.parametrize("target", TARGETS)
-def test_every_command_can_be_made(target: str) -> None:
-    assert make("--dry-run", target).returncode == 0
+def test_every_command_can_be_made() -> None:
+    assert make("--dry-run", *TARGETS).returncode == 0
 
 
 @pytest.mark.parametrize(("target", "command"), [("run", "llmos serve --data data"), ("test", "-m pytest -n auto")])

@@ -14,12 +14,11 @@ from urllib.parse import quote
 
 import pytest
 from asgi_client import Answer
+from described import DOCUMENT
 from world import Host, World
 
-from llmos_lite.api.routes import build
 from llmos_lite.volumes.access import ID
 
-DOCUMENT: dict[str, Any] = build().openapi()
 NAME = re.compile(r"\{(\w+)\}")
 FINE = {"volume": "system", "skill_id": "everybodys", "team_id": "sre", "user_id": "alice", "name": "x", "subject": "x"}
 """What stands for the other ids of a path while one is attacked."""

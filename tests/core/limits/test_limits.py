@@ -174,7 +174,7 @@ async def test_a_model_without_a_price_can_be_refused(counter: Counter) -> None:
         await limits.reserve(USER, None, 1, model="other")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.integers(0, 1 << 30), st.integers(200, 3000))
 async def test_chats_at_once_never_overdraw_a_budget(seed: int, budget: int) -> None:
     chance = random.Random(seed)  # noqa: S311 - the same every time

@@ -304,7 +304,7 @@ def cut(scenario: Scenario, upto: int, what: str, seed: int, forget: Callable[[S
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(part=st.floats(0, 1), what=st.sampled_from(sorted(CHANCES)), seed=st.integers(0, 2**32))
 def test_a_cut_of_power_at_any_moment_loses_nothing(
     request: pytest.FixtureRequest, name: str, part: float, what: str, seed: int
