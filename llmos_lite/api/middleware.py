@@ -90,14 +90,14 @@ class Edge:
 class _Request:
     """One request on its way through the edge."""
 
-    __slots__ = ("_begun", "_finished", "_more", "_receive", "_send", "_started", "id", "limit", "read", "scope")
+    __slots__ = ("_finished", "_more", "_receive", "_send", "_started", "_waited", "id", "limit", "read", "scope")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope, self._receive, self._send = scope, receive, send
         self._started = self._finished = False
         self._more = True
         self.read = self.limit = 0
-        self._begun = 0.0
+        self._waited = 0.0
         self.id = _request_id(scope)
         scope.setdefault("state", {})["request_id"] = self.id
 
@@ -124,20 +124,21 @@ class _Request:
         return message
 
     async def _next(self) -> Message:
+        clock = asyncio.get_running_loop().time
+        since = clock()
         try:
-            async with asyncio.timeout_at(self._until() if self._more else None):
+            async with asyncio.timeout(self._patience() if self._more else None):
                 message = await self._receive()
         except TimeoutError:
             raise Invalid("request.slow", "The body came too slowly.", hint="Send it again, in one go.") from None
+        self._waited += clock() - since
         self.read += len(message.get("body", b""))
         self._more = bool(message.get("more_body"))
         return message
 
-    def _until(self) -> float:
-        """Return when the next piece has to be there, on the event loop's clock."""
-        now = asyncio.get_running_loop().time()
-        self._begun = self._begun or now
-        return min(now, self._begun + self.read / SLOWEST) + SILENCE
+    def _patience(self) -> float:
+        """Return how many seconds the next piece may take; those that we take ourselves do not count."""
+        return SILENCE + min(0.0, self.read / SLOWEST - self._waited)
 
     async def send(self, message: Message) -> None:
         """Hand a piece of the answer on, with our headers before the first."""
