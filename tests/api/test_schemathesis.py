@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 import schemathesis
+from described import DOCUMENT
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode, checks
 
 from llmos_lite.api.app import create_app
-from llmos_lite.api.routes import build
 from llmos_lite.bootstrap import Services, open_services
 from llmos_lite.core.accounts.permissions import SERVICE, Role, Scope
 from llmos_lite.settings import Settings
 
-EXAMPLES, MORE_EXAMPLES = 3, 25
+EXAMPLES, MORE_EXAMPLES = 2, 25
 """Examples of each operation; the bound of this test's time, and of `make soak`."""
 
 
@@ -121,7 +121,6 @@ CHECKS = (
     checks.response_schema_conformance,
     checks.response_headers_conformance,
 )
-DOCUMENT = build().openapi()
 OPERATIONS = [(path, method) for path, methods in DOCUMENT["paths"].items() for method in methods]
 TOO_LARGE = {"/backup"}
 """An archive of all for each example; tested elsewhere."""
