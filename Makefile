@@ -40,7 +40,7 @@ test: dev  ## run all tests (sets itself up)
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not soak" --cov --cov-report=term
 
 soak: dev  ## run the long tests: kills and load
-	$(BIN)/python -m pytest -m soak
+	$(BIN)/python -m pytest -n auto --dist worksteal -m soak -o faulthandler_timeout=3600
 
 check: dev  ## lint, types, layers, formatting, generated files
 	$(BIN)/ruff check .
