@@ -117,7 +117,7 @@ AROUND_KEYS = (
     *("our access key for staging is ¤", "--api-key ¤", "Cookie: session=¤; theme=dark", "<ApiKey>¤</ApiKey>"),
     *(
         "NEXTAUTH_SECRET=¤",
-        "//registry.npmjs.org/:_authToken=¤",
+        "//npm.acme.io/:_authToken=¤",
         'token := "¤"',
         "PrivateKey = ¤",
         "registration token ¤",

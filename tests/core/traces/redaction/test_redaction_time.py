@@ -8,7 +8,9 @@ import pytest
 
 from llmos_lite.core.traces.redaction import Redaction
 
-SHORT = 6_000
+SHORT = 4_000
+TRIES = 3
+"""A busy machine takes its time; a pattern that explodes does so every time."""
 SEEDS = (
     *("a", "@", "sk-", "1", "-", "1 ", "0x", "(", "0", "+1 ", "\n", "=", ":", "{", '"', "\\", "%", "<", "😀", "ß", "İ"),
     *("password=", "password: ", "<password>", 'password","', "password \n", "password for a b c d e f g h ", "pass"),
@@ -59,25 +61,26 @@ REDACTION = Redaction()
 
 
 def cpu(text: str) -> float:
-    """Return the seconds of processor time that a text takes, the shortest of three."""
-    took = []
-    for _ in range(3):
-        start = time.thread_time()
-        REDACTION.text(text)
-        took.append(time.thread_time() - start)
-    return min(took)
+    """Return the seconds of processor time that a text takes."""
+    start = time.thread_time()
+    REDACTION.text(text)
+    return time.thread_time() - start
+
+
+def grows_as_its_text(seed: str) -> bool:
+    short = (seed * SHORT)[:SHORT]
+    once, four = cpu(short), cpu(short * 4)
+    # growth by the square would be sixteen times; fifty microseconds are ten times what a character takes here
+    return four < 9 * once + 0.05 and four < 4 * SHORT * 50e-6
 
 
 @pytest.mark.parametrize("seed", SEEDS, ids=ascii)
 def test_a_text_four_times_as_long_takes_about_four_times_as_long(seed: str) -> None:
-    short = (seed * SHORT)[:SHORT]
-    once, four = cpu(short), cpu(short * 4)
-    assert four < 9 * once + 0.05  # growth by the square would be sixteen times
-    assert four < 4 * SHORT * 50e-6  # seconds: fifty microseconds a character, ten times what any of these takes
+    assert any(grows_as_its_text(seed) for _ in range(TRIES))
 
 
 @pytest.mark.parametrize("start", STARTS, ids=ascii)
 def test_no_run_of_anything_keeps_a_pattern_busy(start: str) -> None:
     for run in RUNS:
         text = (start + run * SHORT)[: SHORT // 4]
-        assert cpu(text) < len(text) * 50e-6, run
+        assert any(cpu(text) < len(text) * 50e-6 for _ in range(TRIES)), run
