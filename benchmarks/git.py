@@ -2,7 +2,7 @@
 
 fast-import makes nothing durable before its end. So each commit is measured twice: without fsync, which is like for
 like and how the study behind the bounds measured it; and durable, as the product does it, where the kernel's work for
-5 fsyncs (6 with a work tree) counts too.
+5 fsyncs (8 with a work tree) counts too.
 """
 
 from __future__ import annotations
