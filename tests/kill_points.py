@@ -262,10 +262,13 @@ def child(job: dict[str, Any]) -> None:
 
 
 def kill(forks: ForkServer, work: str, data: Path, *, at: int = 0, prepare: bool = False) -> list[list[Any]]:
-    """Do work on a data folder until the process is killed; return what was acknowledged."""
+    """Do work on a data folder until the process is killed; return what was acknowledged.
+
+    The number of calls differs a little from run to run, so one may end before its kill: the last item is `calls` then.
+    """
     acks = data.with_name("acks")
     acks.unlink(missing_ok=True)
     job = {"work": work, "data": str(data), "acks": str(acks), "at": at, "prepare": prepare}
     ended = forks.run(f"import kill_points; kill_points.child({job!r})")
-    assert ended.code == (-9 if at else 0), ended
+    assert ended.code in ({0, -9} if at else {0}), ended
     return [json.loads(line) for line in acks.read_text().splitlines()]
