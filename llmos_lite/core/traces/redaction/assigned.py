@@ -13,10 +13,10 @@ from typing import NamedTuple
 from llmos_lite.core.traces.redaction.base import SECRET, Found
 from llmos_lite.core.traces.redaction.look import Look, Rules
 from llmos_lite.core.traces.redaction.placeholders import is_code, is_file, is_placeholder
-from llmos_lite.core.traces.redaction.values import classes, is_password, is_phrase, is_random, is_strong
+from llmos_lite.core.traces.redaction.values import classes, is_password, is_phrase, is_random, is_strong, is_weak
 from llmos_lite.core.traces.redaction.words import PASSWORDS, PINS, SECRETS, holds_no_secret, opens_no_door
 
-STRONG_CLASSES = 3
+STRONG_CLASSES, ALL_CLASSES = 3, 4
 SHORT_WORD = 6
 """Shorter words than this are a part of many others: `compass`, `monkey`."""
 LINE, NEAR = 80, 90
@@ -33,7 +33,7 @@ _JOIN = re.compile(
     r"(?P<sure>\s{0,20}(?::=|=>|={1,3}|->|:|\+=|\?=|!=|<-|\|\||\u2192)(?:\*{1,2}(?=[\s`]))?(?:\s{0,3}[>|][+-]\s{0,20})?[\s>|]{0,20}"
     r"|\s?>(?=[^<>\s])|\s?(?:是|为|為|は|は、|는|은|이)[:\s]{0,4}"
     r"|(?:\s\w{1,20}=[\\\"']{1,3}[^\"'\n]{0,40}[\"']){0,4},?\s{0,12}[\\\"']{0,4}\bvalue[\\\"']{0,4}\s{0,4}[:=]\s{0,4}(?=[\\\"'\w])"
-    r"|\s{0,3}\|\s{0,3})"
+    r"|\s{1,3}\|\s{1,3})"
     r"|(?P<call>\s{0,3}[,(]\s{0,10}(?:\w{1,30}\(|new \w{1,30}\()?(?=[\\\"'`bfrub]))"
     rf"|(?P<is>\s{{0,4}}(?:\s(?:{_IS})){{1,3}}"
     r"(?:\s(?:now|set to|still|just|:|the following|this|going to be)){0,2}[:\s]{1,10}[*_]{0,2})"
@@ -65,7 +65,8 @@ _AS = re.compile(
     r"|[`\"'*]{0,3}\s(?:is|ist|est|es|was|war)\s(?:the|your|my|our|his|her|das|mein|unser|la|le|mi|mon)\s(?:\w{2,14}\s){0,2}$"
 )
 _AS_VALUE = re.compile(r"(?:^|\s)[`\"'*]{0,3}([^\s`\"]{6,100})$")
-_CUT = re.compile(r"[&;,|)(\]}{\[]")
+_CUT = re.compile(r"\||[&;,](?=\s|$|[\w.\"'-]{1,30}\s?[=:])")
+_CUT_SENTENCE = re.compile(r"[&;,|)(\]}{\[]")
 _CUT_ENVIRONMENT = re.compile(r";\w{1,30}=|&\w{1,30}=")
 _CUT_ESCAPE = re.compile(r"\\[nrt]|\\\"")
 _BLANK = re.compile(r"[ \t.,;!]{0,8}(?:\n|$)")
@@ -136,9 +137,9 @@ def _is_told(said: _Said) -> bool:
     join, text = said.join, said.text
     if said.word == "pass" and (join["far"] or " to " in join[0]):
         return False
-    return is_strong(text, least=6 if join["far"] else 5) or (
-        bool(join["is"]) and said.quoted and _is_quoted_word(text)
-    )
+    if is_strong(text, least=6 if join["far"] else 5):
+        return True
+    return bool(join["is"]) and (is_weak(text) or (said.quoted and _is_quoted_word(text)))
 
 
 def _is_argument(look: Look, start: int, said: _Said) -> bool:
@@ -293,7 +294,13 @@ def _value(text: str, join: re.Match[str], *, environment: bool) -> tuple[int, i
     if phrase:
         return *phrase.span(), False
     bare = _BARE.match(text, at)
-    if bare is None or bare[0][0] in "([{" or _FILE.match(bare[0]) or "..." in bare[0] or "\u2026" in bare[0]:
+    if (
+        bare is None
+        or (bare[0][0] in "([{" and classes(bare[0]) < ALL_CLASSES)
+        or _FILE.match(bare[0])
+        or "..." in bare[0]
+        or "\u2026" in bare[0]
+    ):
         return None
     said = _cut(bare[0], environment=environment, sure=join["sure"] is not None)
     end = at + len(said)
@@ -304,10 +311,13 @@ def _value(text: str, join: re.Match[str], *, environment: bool) -> tuple[int, i
 
 def _cut(said: str, *, environment: bool, sure: bool) -> str:
     """Return a value without what stands behind it: the next pair, a bracket, the end of a sentence."""
-    cut = _CUT_ENVIRONMENT.search(said) if environment else _CUT.search(said, 1)
-    if cut and not environment:
-        ends = (cut[0] in "&;,|" or not sure) and not _is_symbol(said, cut.start())
-        cut = cut if ends else None
+    if environment:
+        cut = _CUT_ENVIRONMENT.search(said)
+    elif sure:
+        cut = _CUT.search(said, 1)
+    else:
+        cut = _CUT_SENTENCE.search(said, 1)
+        cut = None if cut and _is_symbol(said, cut.start()) else cut
     said = said[: cut.start()] if cut else said
     return _CUT_ESCAPE.split(said, maxsplit=1)[0].rstrip(_END)
 

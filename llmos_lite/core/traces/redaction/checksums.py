@@ -6,7 +6,7 @@ that the countries' registers publish.
 
 from __future__ import annotations
 
-CARD_LENGTHS = range(13, 20)
+CARD_LENGTHS = range(12, 20)
 _COUNTRIES = (
     (15, "NO"),
     (16, "BE"),
@@ -50,7 +50,8 @@ def card(digits: str) -> bool:
         or (count == 15 and two in {34, 37})
         or (count == 14 and (300 <= int(digits[:3]) <= 305 or two in {36, 38, 39}))
         or (count >= 16 and (four == 6011 or two in {62, 64, 65} or 3528 <= four <= 3589))
-        or (count >= 16 and two in {50, 56, 57, 58, 60, 63, 67, 69})
+        or (count == 15 and four in {2131, 1800})
+        or two in {50, 56, 57, 58, 60, 63, 67, 69}
     )
     return known and luhn(digits)
 

@@ -11,8 +11,8 @@ from llmos_lite.core.traces.redaction.tokens import decoded
 
 LONGEST_BLOCK = 32_000
 """Characters of a block; an RSA key of 16,384 bits has 13,000."""
-LEAST_BODY = 40
-"""Letters and digits of a key; less is only shown as an example."""
+LEAST_BODY = 20
+"""Letters and digits of a key; less is only shown as an example, and so is one with three dots."""
 
 _BEGIN = re.compile(r"-{4,5} ?BEGIN (?:[A-Z0-9 .]{0,40} )?PRIVATE KEY(?: BLOCK)? ?-{4,5}", re.IGNORECASE)
 _END = re.compile(r"-{4,5} ?END (?:[A-Z0-9 .]{0,40} )?PRIVATE KEY(?: BLOCK)? ?-{4,5}", re.IGNORECASE)
@@ -20,7 +20,7 @@ _LINES = re.compile(
     r"(?:(?:\\{1,4}[nrt]|[\s>|#*+\"',-]){0,16}(?:[A-Za-z0-9+/=]{16,8000}|[A-Z][A-Za-z-]{2,20}: [^\n\\]{0,80})){1,500}"
 )
 _TAIL = re.compile(r"(?:\\{1,4}[nrt]|[\s>|#*+\"',-]){0,8}[A-Za-z0-9+/]{1,64}={0,2}(?![A-Za-z0-9+/ ])")
-_BODY = re.compile(r"[A-Za-z0-9+/]{16,8000}")
+_BODY = re.compile(r"[A-Za-z0-9+/]{8,8000}")
 _PUTTY = re.compile(
     r"Private-Lines: {0,4}\d{1,4}((?:\\{0,4}[nr]|\s){1,4}(?:[A-Za-z0-9+/=]{1,80}(?:\\{1,4}[nr]|\s){1,4}){1,300}"
     r"Private-MAC: {0,4}[0-9a-f]{8,128})"
@@ -44,7 +44,8 @@ def block(look: Look, start: int, _end: int) -> Iterator[Found]:
         return
     end = _END.search(text, begin.end(), begin.end() + LONGEST_BLOCK)
     stop = end.end() if end else _stop(text, begin.end())
-    if len("".join(_BODY.findall(text, begin.end(), stop))) >= LEAST_BODY:
+    body = text[begin.end() : end.start() if end else stop]
+    if len("".join(_BODY.findall(body))) >= LEAST_BODY and "..." not in body:
         look.done = stop
         yield Found(start, stop, SECRET)
 

@@ -27,9 +27,13 @@ EVERYBODYS = frozenset(
     )
 )
 """Public resolvers, and what people write when they mean no address at all."""
+KNOWN = ("ffff:", "64:ff9b:", "2001:4860:4860:", "2606:4700:4700:", "2620:fe::")
+"""Beginnings of masks, of translated addresses, and of public resolvers."""
 SMALL = 64
 """Four numbers below this are a version or a section more often than an address."""
 MULTICAST = 224
+GROUPS = ("33:33:", "01:00:5e:", "01:80:c2:", "ff:ff:ff:")
+"""Ethernet addresses of many."""
 
 _V4 = re.compile(r"(?:\d{1,3}\.){3}\d{1,3}(?![\w-]|\.\d|\.in-addr)")
 _VERSION = re.compile(
@@ -106,8 +110,9 @@ def _mac(text: str, begin: int) -> list[Found]:
     match = _MAC.match(text, begin)
     if match is None or not starts_here(text, begin) or text[begin - 1 : begin] in tuple(":-"):
         return []
-    several = len(set(match[0])) > 3  # more than zeros, or than what answers everybody
-    return [Found(*match.span(), "mac")] if several and not int(match[0][1], 16) % 2 else []
+    said = match[0].lower().replace("-", ":")
+    several = len(set(said)) > 3  # more than zeros, or than what answers everybody
+    return [Found(*match.span(), "mac")] if several and not said.startswith(GROUPS) else []
 
 
 def _ip6(text: str, begin: int, said: str) -> list[Found]:
@@ -121,5 +126,5 @@ def _ip6(text: str, begin: int, said: str) -> list[Found]:
     except ValueError:
         return []
     groups = said.split(":")
-    known = said.lower().startswith(("ffff:", "64:ff9b")) or sum(map(bool, groups)) < 3 or max(map(len, groups)) < 3
+    known = said.lower().startswith(KNOWN) or sum(map(bool, groups)) < 3 or max(map(len, groups)) < 3
     return [Found(begin, end, "ip")] if address.is_global and not known else []

@@ -37,15 +37,17 @@ training travel university ventures vet video vip wales wedding wien wiki win wi
 ENDINGS = frozenset(f"{_COUNTRIES} {_OTHERS}".split())
 """Last parts of domains; `weights` of `x@model.weights` is none."""
 _NOBODY_IN_PARTICULAR = """
-a abuse admin alice anonymous anyone attacker b bar baz billing bob c ceo client colleague contact customer demo dev
-developer devops do-not-reply donotreply email example first.last firstname.lastname foo friend from hello important
-info jane john legal mail me member name new no-reply nobody noreply ops owner person postmaster press privacy
+a abuse admin anonymous anyone attacker b bar baz billing c ceo client colleague contact customer demo dev
+developer devops do-not-reply donotreply email example first.last firstname.lastname foo from hello important
+info legal mail me member name new no-reply nobody noreply ops owner person postmaster press privacy
 recipient root sales security security-team sender somebody someone support team test test1 test2 tester testing to
 user user1 user2 user3 username users victim victim1 victim2 victim3 webmaster x y you your your-email your-name
 your.email your.name your_email youremail yourname
 """
 NOBODY = frozenset(_NOBODY_IN_PARTICULAR.split())
 """Names that stand for nobody at the domains of examples."""
+FIRST_NAMES = frozenset(("alice", "bob", "john", "jane", "eve", "carol", "dave", "friend"))
+"""Nobody in particular at the domains that are kept for examples, and somebody anywhere else."""
 READERS = frozenset(
     (
         *(
@@ -71,6 +73,7 @@ MACHINES = frozenset(
     )
 )
 """Names that nobody reads the mail of."""
+_RESERVED = re.compile(r"(?:^|\.)(?:example(?:\.(?:com|org|net|edu))?|invalid|localhost|test)$")
 _EXAMPLES = re.compile(
     r"(?:^|\.)(?:example\.(?:com|org|net|edu|de|io|co)|example|invalid|localhost|test|domain\.(?:com|tld)|company\.com"
     r"|yourdomain\.com|yourcompany\.com|mydomain\.com|e?mail\.com|acme\.com|test\.com|evil\.com|target\.com"
@@ -110,6 +113,8 @@ def email(look: Look, start: int, end: int) -> Iterator[Found]:
 def _is_nobody(local: str, host: str) -> bool:
     if local in MACHINES or local in READERS or ".noreply." in host:
         return True
+    if local in FIRST_NAMES:
+        return _RESERVED.search(host) is not None
     return local in NOBODY and _EXAMPLES.search(host) is not None
 
 

@@ -22,7 +22,7 @@ _RUN = re.compile(r"\d(?:[\d .()/\-]{5,60}|\d[A-EHLMPRST]\d\d[A-Z]\d{3}[A-Z])")
 _GROUP = re.compile(r"(?<!\d)\d")
 _DIGIT = re.compile(r"\d")
 _CARD = re.compile(
-    r"\d{13,19}(?!\d)|\d{4}([ -])\d{4}\1\d{4}\1\d{1,4}(?:\1\d{3})?(?!\d)|\d{4}([ -])\d{6}\2\d{4,5}(?!\d)"
+    r"\d{12,19}(?!\d)|\d{4}([ -])\d{4}\1\d{4}\1\d{1,4}(?:\1\d{3})?(?!\d)|\d{4}([ -])\d{6}\2\d{4,5}(?!\d)"
 )
 _CARD_WORD = re.compile(r"card|karte|tarjeta|carte|visa|maestro|\bpan\b", re.IGNORECASE)
 _IBAN_BACK = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}(?:\d{2}[ -]?[A-Za-z0-9 -]{0,10})?$")

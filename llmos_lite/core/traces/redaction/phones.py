@@ -9,9 +9,12 @@ from llmos_lite.core.traces.redaction.base import Found
 SHORTEST = 10
 """Digits of a number of another country that nothing divides."""
 
-_WORLD = re.compile(r"[1-9](?:[ .\-/()]{0,3}\d){7,14}(?![\w%]|[.,]\d)")
+_MORE = r"(?: ?(?:x|ext\.?|app\.?) ?\d{1,6})?"
+"""The extension of a number."""
+_WORLD = re.compile(rf"([1-9](?:[ .\-/()]{{0,3}}\d){{7,14}}){_MORE}(?![\w%]|[.,]\d)")
 _AMERICAN = re.compile(
-    r"(?:1[ .-])?([2-9]\d{2})(?:\) ?|([-. ]))[2-9]\d{2}(?(2)(?:\2|(?<= \d\d\d)-)|[-. ])\d{4}(?![\w-]|[.,]\d)"
+    r"(?:1[ .-])?([2-9]\d{2})(?:\) ?|([-. ]))\d{3}(?(2)(?:\2|(?<= \d\d\d)-)|[-. ])\d{4}"
+    rf"{_MORE}(?![\w-]|[.,]\d)"
 )
 _NATIONAL = re.compile(
     r"0(?:[1-9](?:[ .-]\d{2}){4}"  # France
@@ -23,7 +26,7 @@ _NATIONAL = re.compile(
 )
 _PAIR_BEFORE = re.compile(r"(?:^|[\s<\[])[0-9a-fA-F]{2}\s$")
 _PAIR_BEHIND = re.compile(r"\s[0-9a-fA-F]{2}(?:\s|$|[>\]])")
-_ANY = re.compile(r"\d(?:[ .\-/()]{0,2}\d){6,13}(?![\w%]|[.,]\d)")
+_ANY = re.compile(rf"\d(?:[ .\-/()]{{0,2}}\d){{6,13}}{_MORE}(?![\w%]|[.,]\d)")
 _WORD = re.compile(
     r"(?:\b(?:tele?)?phone|\btel\b|telefon|telefono|teléfono|téléphone|\bcall(?:ing)?\b|\bmobile|\bmobil|móvil|\bcell\b"
     r"|\bfax|\bhandy|\bring\b|\btext me|\breach |whatsapp|\bsms\b|rufnummer|\bmy number|\bhis number|\bher number"
@@ -46,7 +49,7 @@ def abroad(text: str, at: int) -> Found | None:
         return None
     if zeros and ("(" in match[0] or text[begin - 1 : begin] in tuple(".-/")):  # a number of a journal, as an example
         return None
-    if match[0].replace(".", "", 1).isdigit() and len(match[0]) < SHORTEST + zeros:
+    if match[1].replace(".", "", 1).isdigit() and len(match[1]) < SHORTEST + zeros:
         return None
     return Found(begin, match.end(), "phone")
 

@@ -11,7 +11,7 @@ _REFERENCE = re.compile(
     r"""^(?:
       [xX*.\-_#?0\u2022\u2026\u25cf]{2,200}
     | [<\[{(].{0,200}[>\]})]
-    | \$[\w{(].{0,200}
+    | \$(?:[A-Za-z_]\w{0,80}|[{(].{0,200})
     | %(?:[A-Za-z_]{1,40}%|[sdrfv]|[({].{0,200})
     | [@!&*~^]?
       (?:Ref|Sub|GetAtt|vault|env|var|local|data|module|secrets?|process|os|config|settings|self|this|args|opts)
@@ -27,7 +27,8 @@ _REFERENCE = re.compile(
 _SAYS_SO = re.compile(
     r"your[-_ ]|[-_ ]your|my[-_ ]?(?:super[-_ ]?)?(?:secret|token|api|key|pass)|change[-_ ]?(?:me|this|it)"
     r"|replace[-_ ]?(?:me|this|with)?|placeholder|insert[-_ ]|[-_ ]here$|x{4,}|\*{3,}|\.{3,}|\u2026|todo|fixme|redacted"
-    r"|removed|hidden|masked|dummy|foobar|lorem|xyz[-_]?\d?$|not[-_ ]?a[-_ ]?real|fake|some[-_ ]|example(?!\.)|sample"
+    r"|removed|hidden|masked|dummy|foobar|lorem|xyz[-_]?\d?$|not[-_ ]?a[-_ ]?real|fake|some[-_ ]|sample"
+    r"|(?<![a-z0-9])example(?!\.)|example(?![a-z0-9.])"
     r"|<[a-z-]{1,40}>|\$\{|\{\{|%\(|%s|\{\w{0,40}\}",
     re.IGNORECASE,
 )

@@ -65,8 +65,28 @@ def postal(look: Look, start: int, end: int) -> Iterator[Found]:
                 return
 
 
+def american(look: Look, start: int, end: int) -> Iterator[Found]:
+    """Find an address at its state and ZIP code."""
+    code = _ZIP.match(look.text, end)
+    street = _BEFORE_STATE.search(look.text, max(look.until("street"), start - 120), start) if code else None
+    if code and street and look.first("street", street.start(), code.end()):
+        yield Found(street.start(), code.end(), "address")
+
+
+_ZIP = re.compile(r"\d{5}(?:-\d{4})?(?!\w)")
+_BEFORE_STATE = re.compile(r"(?<![\w.])\d{1,6}\s[A-Z][\w.'# -]{2,60}[,\n]\s{0,2}[A-Z][A-Za-z .'-]{2,30}$")
 _BORN = (
-    *("born on", "born:", "date of birth", "dateofbirth", "date_of_birth", "birthdate", "birth_date", "birth date"),
+    *(
+        "born on",
+        "born:",
+        "born ",
+        "date of birth",
+        "dateofbirth",
+        "date_of_birth",
+        "birthdate",
+        "birth_date",
+        "birth date",
+    ),
     *("birthday", "dob", "d.o.b.", "geboren am", "geburtsdatum", "geb. am", "geb.", "né le", "née le"),
     *("date de naissance", "nacido el", "nacida el", "fecha de nacimiento", "nato il", "nata il"),
     *("data di nascita", "data de nascimento", "geboortedatum"),
@@ -76,4 +96,12 @@ _STREETS = (
     *(" st\n", " rd", " terrace", " crescent", " parkway", "straße", "strasse", "str. ", "weg ", "platz ", "allee "),
     *("gasse ", " rue ", "calle ", "avenida ", "chemin ", "quai "),
 )
-PLACES: tuple[Rules, ...] = (Rules(_BORN, birth), Rules(_STREETS, postal))
+_STATES = """
+    al ak az ar ca co ct de fl ga hi id il in ia ks ky la me md ma mi mn ms mo mt ne nv nh nj nm ny nc nd oh ok or pa
+    ri sc sd tn tx ut vt va wa wv wi wy dc pr
+"""
+PLACES: tuple[Rules, ...] = (
+    Rules(_BORN, birth),
+    Rules(_STREETS, postal),
+    Rules(tuple(f", {one} " for one in _STATES.split()), american),
+)

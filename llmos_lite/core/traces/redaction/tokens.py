@@ -18,6 +18,8 @@ from llmos_lite.core.traces.redaction.values import is_random
 
 LEAST_KINDS = 6
 """A body of fewer different characters was typed, not drawn."""
+MANY_KINDS = 20
+"""A body without marks that has so many is no word."""
 
 # What comes after a prefix, and the prefixes that it comes after, as they are written.
 SHAPES: tuple[tuple[str, str], ...] = (
@@ -159,6 +161,8 @@ def _drawn(body: str) -> bool:
     """Tell whether a body was drawn, and not typed as a placeholder or as words."""
     if len(set(body)) < LEAST_KINDS or _TYPED.search(body):
         return False
+    if body.isalnum() and len(set(body)) >= MANY_KINDS:
+        return True
     turns = sum(one.isupper() != other.isupper() for one, other in pairwise(body))
     return any(map(str.isdigit, body)) or turns > len(body) // 5
 

@@ -18,6 +18,27 @@ LONGEST, LONGEST_PASSWORD = 4096, 256
 SURELY, MOSTLY, SELDOM = 0.3, 0.22, 0.15
 """Shares of changing steps: of a random text; of one, with a few digits; of one without words in it."""
 
+_WEAK = frozenset(
+    (
+        "qwerty",
+        "qwertz",
+        "letmein",
+        "iloveyou",
+        "welcome",
+        "monkey",
+        "dragon",
+        "football",
+        "baseball",
+        "sunshine",
+        "superman",
+        "swordfish",
+        "princess",
+        "starwars",
+        "hunter",
+        "shadow",
+    )
+)
+"""Words that people do use as passwords."""
 _OPEN = re.compile(r"^0x[0-9a-fA-F]{40}$|^0x[A-Z][a-z]|^(?:sha\d{1,3}|SHA\d{1,3}|md5|MD5)[-:]")
 """An account of a chain, and hashes: nobody has to hide them."""
 _WORDS = re.compile(r"^[A-Za-z]+(?:[-_. /:][A-Za-z]+)*$")
@@ -117,7 +138,9 @@ def is_random(value: str, *, least: int = 16) -> bool:
         return False
     if _UUID.match(value):
         return True
-    return entropy(value) >= (2.6 if _HEX.match(value) else 3.0) and _is_mixed(value)
+    if _HEX.match(value):
+        return entropy(value) >= 2.6 and 4 <= sum(map(str.isdigit, value)) <= len(value) - 4
+    return entropy(value) >= 3.0 and _is_mixed(value)
 
 
 def _is_mixed(value: str) -> bool:
@@ -150,6 +173,11 @@ def is_strong(value: str, *, least: int = 6) -> bool:
     return kinds >= 3 or (kinds >= 2 and any(map(str.isdigit, value))) or is_random(value, least=12)
 
 
+def is_weak(value: str) -> bool:
+    """Tell whether a text is one of the passwords that everybody tries first."""
+    return value.lower() in _WEAK or (value.isdigit() and 6 <= len(value) <= 12)
+
+
 def is_phrase(value: str) -> bool:
     """Tell whether a text is a pass phrase: four to ten short words, and no sentence."""
     words = value.split(" ")
@@ -168,15 +196,14 @@ def is_password(value: str, *, quoted: bool, firm: bool) -> bool:
     """
     if not 4 <= len(value) <= LONGEST_PASSWORD or any(map(str.isspace, value)) or is_placeholder(value):
         return False
-    if not quoted and is_code(value):
-        return False
     if _WORDS.match(value):
-        return _is_made_of_letters(value, firm=firm)
+        return value.lower() in _WEAK or _is_made_of_letters(value, firm=firm)
     if value.isdigit():
         return quoted or firm or len(value) >= 6
-    if any(map(str.isdigit, value)) or _is_jumbled(value):
-        return True
-    return any(not c.isalnum() and c not in "_-./:,;=" for c in value.rstrip(":*!?.…"))
+    if not quoted and is_code(value):
+        return False
+    symbols = any(not c.isalnum() and c not in "_-./:,;=" for c in value.rstrip(":*!?.…"))
+    return symbols or any(map(str.isdigit, value)) or _is_jumbled(value)
 
 
 def _is_made_of_letters(value: str, *, firm: bool) -> bool:
