@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import threading
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -29,6 +31,8 @@ T = TypeVar("T")
 
 BUSY_MS = 30_000
 """How long a writer waits for another process's short transaction, in milliseconds."""
+PATIENCE = 5.0
+"""Seconds that a connection has to finish what was begun, at the end."""
 CACHE_KB = 4_000
 """Page cache of one SQLite connection, in KB; the system's file cache holds the rest."""
 
@@ -38,8 +42,13 @@ class _Cursor(Protocol):
     def close(self) -> None: ...
 
 
+class _Threaded(Protocol):
+    _thread: threading.Thread
+
+
 class _DriverConnection(Protocol):
     isolation_level: str | None
+    driver_connection: _Threaded
 
     def cursor(self) -> _Cursor: ...
 
@@ -62,8 +71,10 @@ class Database:
         self.engine = create_async_engine(self._url, pool_size=4, max_overflow=4)
         self._writer = self.engine.execution_options(llmos_write=True)
         self._turn = asyncio.Lock()
+        self._threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
         if self.is_sqlite:
             event.listen(self.engine.sync_engine, "connect", _configure)
+            event.listen(self.engine.sync_engine, "connect", self._note_thread)
             event.listen(self.engine.sync_engine, "begin", _begin)
 
     @property
@@ -134,8 +145,16 @@ class Database:
             raise Unavailable("database.busy", "Somebody reads what was deleted.", hint="Try again in a moment.")
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close every connection, and wait for what was still running on one whose task was cancelled.
+
+        Its thread would otherwise report to an event loop that is gone.
+        """
         await self.engine.dispose()
+        for thread in list(self._threads):
+            await asyncio.to_thread(thread.join, PATIENCE)
+
+    def _note_thread(self, connection: _DriverConnection, _entry: ConnectionPoolEntry) -> None:
+        self._threads.add(connection.driver_connection._thread)  # noqa: SLF001 - aiosqlite tells no other way
 
     @asynccontextmanager
     async def _turn_of_writer(self) -> AsyncIterator[None]:

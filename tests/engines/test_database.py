@@ -6,6 +6,7 @@ import asyncio
 import os
 import sqlite3
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -140,3 +141,25 @@ def test_an_existing_file_keeps_its_content(tmp_path: Path) -> None:
     Database(f"sqlite+aiosqlite:///{path}")
     assert sqlite3.connect(path).execute("SELECT x FROM old").fetchall() == [(1,)]
     assert os.path.getsize(path) > 0  # noqa: PTH202 - one expression
+
+
+def test_no_thread_outlives_the_database(tmp_path: Path) -> None:
+    """A task that is cancelled in the middle of a statement leaves a thread behind that still computes."""
+    slow = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 400000) SELECT count(*) FROM n"
+
+    async def run() -> list[threading.Thread]:
+        database = Database(f"sqlite+aiosqlite:///{tmp_path}/rows.db")
+
+        async def ask() -> None:
+            async with database.reader() as session:
+                await session.execute(text(slow))
+
+        task = asyncio.create_task(ask())
+        while not database._threads:
+            await asyncio.sleep(0)  # noqa: ASYNC110 - a few turns of the loop
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await database.close()
+        return list(database._threads)
+
+    assert [thread for thread in asyncio.run(run()) if thread.is_alive()] == []
