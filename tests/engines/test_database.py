@@ -155,8 +155,8 @@ def test_no_thread_outlives_the_database(tmp_path: Path) -> None:
                 await session.execute(text(slow))
 
         task = asyncio.create_task(ask())
-        while not database._threads:
-            await asyncio.sleep(0)  # noqa: ASYNC110 - a few turns of the loop
+        while not database._threads:  # noqa: ASYNC110 - a few turns of the loop
+            await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await database.close()
