@@ -66,7 +66,7 @@ _AS = re.compile(
 )
 _AS_VALUE = re.compile(r"(?:^|\s)[`\"'*]{0,3}([^\s`\"]{6,100})$")
 _CUT = re.compile(r"\||[&;,](?=\s|$|[\w.\"'-]{1,30}\s?[=:])")
-_CUT_SENTENCE = re.compile(r"[&;,|)(\]}{\[]")
+_CUT_SENTENCE = re.compile(r"[;,|)(\]}{\[]|&(?=\s|$|[\w.-]{1,30}=)")
 _CUT_ENVIRONMENT = re.compile(r";\w{1,30}=|&\w{1,30}=")
 _CUT_ESCAPE = re.compile(r"\\[nrt]|\\\"")
 _BLANK = re.compile(r"[ \t.,;!]{0,8}(?:\n|$)")
