@@ -3,7 +3,7 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-LOCK := --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11
+LOCK := --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras --python-version 3.11
 NEW := import sys; sys.exit(sys.version_info < (3, 11))
 # The first Python on the path that is new enough; `make PYTHON=/path/to/python` takes another.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do $$p -c '$(NEW)' 2>/dev/null && echo $$p && break; done)
@@ -60,5 +60,5 @@ openapi: dev  ## write docs/openapi.json and the other generated parts of the do
 docs: openapi
 
 lock: dev  ## compile the locks again (no registry host in them)
-	$(BIN)/uv pip compile $(LOCK) --group build pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile $(LOCK) --group build --group dev pyproject.toml -o requirements-dev.lock
+	$(BIN)/uv pip compile $(LOCK) --group build -c requirements-dev.lock pyproject.toml -o requirements.lock
