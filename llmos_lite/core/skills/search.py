@@ -6,10 +6,10 @@ and .73, and without the pairs .77 and .69. No substring ever matches: only whol
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +41,32 @@ _MANY_SEGMENTS = 6
 _NOTHING = 1e-3
 
 
+class Bonus(NamedTuple):
+    """What speaks for a document beside its own text.
+
+    Args:
+        score: points on top of BM25; negative for what speaks against it.
+        coverage: share of the query's idf mass that it covers, 0 to 1.
+        terms: how many different terms of the query it holds.
+    """
+
+    score: float
+    coverage: float
+    terms: int
+
+
+class Extra(Protocol):
+    """Knows more about documents than they say of themselves."""
+
+    def __call__(self, terms: Hashes, idf: Floats) -> Mapping[tuple[int, str], Bonus]:
+        """Return what more there is, by source and key.
+
+        Args:
+            terms: the chosen terms of the query, shape (t,).
+            idf: how rare each is in the libraries, shape (t,).
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Hit:
     """A document that matches.
@@ -53,6 +79,7 @@ class Hit:
         header: share of that mass that its name, description, keywords or category cover, 0 to 1.
         terms: how many different terms of the query it holds.
         searched: how many documents it was chosen from.
+        asked: points of the score that come from `Extra`.
     """
 
     source: int
@@ -62,6 +89,7 @@ class Hit:
     header: float
     terms: int
     searched: int
+    asked: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +127,11 @@ class _Piece:
             return which, docs
         counts = self.alive[docs]
         return which[counts], docs[counts]
+
+    def place(self, key: str) -> int | None:
+        """Return the number of a document that counts."""
+        found = self.segment.place(key)
+        return found if found is not None and self.alive[found] else None
 
     def without(self, keys: Collection[str]) -> _Piece:
         gone = [place for place, key in enumerate(self.segment.keys) if key in keys and self.alive[place]]
@@ -169,6 +202,7 @@ def search(
     *,
     hidden: Callable[[int, str], bool] | None = None,
     collapse: bool = True,
+    extra: Extra | None = None,
 ) -> list[Hit]:
     """Return the best documents of several indexes as if they were one, best first.
 
@@ -178,6 +212,7 @@ def search(
         limit: hits to return at most.
         hidden: tells which (source, key) may not be returned, as shadowed skills; None hides nothing.
         collapse: leave out a document that nearly repeats a better one.
+        extra: gives documents further points; a bad mark takes at most half of what their text earned.
     """
     analyzer = next((index.analyzer for index in indexes), None)
     if analyzer is None or limit < 1:
@@ -186,7 +221,7 @@ def search(
     hashes = analyzer.hashes(query[:QUERY_CHARACTERS])
     if not hashes or not pieces:
         return []
-    return _Search(pieces, hashes).best(limit, hidden, collapse=collapse)
+    return _Search(pieces, hashes, extra).best(limit, hidden, collapse=collapse)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,8 +250,9 @@ class _Matches:
 class _Search:
     """One query on its way through the pieces. Arrays are small: what counts is the number of calls into numpy."""
 
-    def __init__(self, pieces: list[tuple[int, _Piece]], hashes: list[int]) -> None:
+    def __init__(self, pieces: list[tuple[int, _Piece]], hashes: list[int], extra: Extra | None = None) -> None:
         self.pieces = pieces
+        self.bonuses: dict[tuple[int, int], Bonus] = {}
         self.total = sum(piece.count for _, piece in pieces)
         chosen, spans = self._chosen(np.array(list(dict.fromkeys(hashes)), dtype=np.uint32))
         self.matches = [self._matches(piece, *span) for (_, piece), span in zip(pieces, spans, strict=True)]
@@ -224,6 +260,8 @@ class _Search:
         neighbours = [pair for pair in set(pairwise(hashes)) if every.issuperset(pair)]
         if neighbours:
             self._add_pairs(neighbours, [set(chosen[begin != end].tolist()) for begin, end in spans])
+        if extra is not None:
+            self._add_extra(extra(chosen, self.idf))
 
     def _chosen(self, terms: Hashes) -> tuple[Hashes, list[tuple[Numbers, Numbers]]]:
         """Choose the rarest terms and weigh them; return them and where their postings lie in each piece."""
@@ -281,6 +319,16 @@ class _Search:
             if len(docs):
                 np.add.at(matches.scores, docs, gains[which] * (matches.scores[docs] > 0))
 
+    def _add_extra(self, found: Mapping[tuple[int, str], Bonus]) -> None:
+        for (wanted, key), bonus in found.items():
+            for number, (source, piece) in enumerate(self.pieces):
+                place = piece.place(key) if source == wanted else None
+                if place is not None:
+                    own = float(self.matches[number].scores[place])
+                    points = max(bonus.score, -own / 2)
+                    self.matches[number].scores[place] = own + points
+                    self.bonuses[number, place] = bonus._replace(score=points)
+
     def best(self, limit: int, hidden: Callable[[int, str], bool] | None, *, collapse: bool) -> list[Hit]:
         """Return the best hits, widening the choice until `limit` are left or nothing is."""
         width = 4 * limit + 8
@@ -330,14 +378,16 @@ class _Search:
     def _hit(self, number: int, place: int) -> Hit:
         (source, piece), found = self.pieces[number], self.matches[number]
         held = found.terms_at(place)
+        bonus = self.bonuses.get((number, place), _NO_BONUS)
         return Hit(
             source=source,
             key=piece.segment.keys[place],
             score=float(found.scores[place]),
-            coverage=sum(idf for idf, _ in held) / self.mass,
-            header=sum(idf for idf, weight in held if weight >= HEADER_BIT) / self.mass,
-            terms=len(held),
+            coverage=max(bonus.coverage, sum(idf for idf, _ in held) / self.mass),
+            header=max(bonus.coverage, sum(idf for idf, weight in held if weight >= HEADER_BIT) / self.mass),
+            terms=max(bonus.terms, len(held)),
             searched=self.total,
+            asked=bonus.score,
         )
 
 
@@ -350,6 +400,7 @@ def _pairs_in(piece: _Piece, pairs: Hashes, places: list[int]) -> tuple[npt.NDAr
     return chosen[which], docs
 
 
+_NO_BONUS = Bonus(0.0, 0.0, 0)
 _NOWHERE, _NO_DOCUMENTS = np.zeros(0, dtype=np.intp), np.zeros(0, dtype=np.uint16)
 
 

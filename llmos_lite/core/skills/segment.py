@@ -6,6 +6,7 @@ a skill, 2.2 KB in memory. Every weight depends on its own document alone, so pi
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -54,7 +55,8 @@ class Segment:
 
     Terms: `terms` (sorted hashes, shape (t,)) begin at `starts` (shape (t + 1,)) in `docs` and `weights` (shape (p,)).
     Pairs: the upper bits of a 24-bit hash name a bucket; bucket i lies at `buckets[i:i + 2]` in `pair_low` (the other
-    bits) and `pair_docs`. `prints` has shape (documents, 32): equal columns estimate how much two bodies share.
+    bits) and `pair_docs`. `by_key` holds the documents in the order of their keys. `prints` has shape (documents, 32):
+    equal columns estimate how much two bodies share.
     """
 
     keys: tuple[str, ...]
@@ -67,6 +69,7 @@ class Segment:
     pair_docs: Short
     prints: Bytes
     rows: Mapping[int, Bytes]
+    by_key: Short
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -75,7 +78,10 @@ class Segment:
     def size(self) -> int:
         """Return the bytes that the arrays take."""
         arrays = (self.terms, self.starts, self.docs, self.weights, self.buckets)
-        return sum(array.nbytes for array in (*arrays, self.pair_low, self.pair_docs, self.prints, *self.rows.values()))
+        return sum(
+            array.nbytes
+            for array in (*arrays, self.pair_low, self.pair_docs, self.prints, self.by_key, *self.rows.values())
+        )
 
     @classmethod
     def build(cls, documents: Sequence[Document], analyzer: Analyzer) -> Segment:
@@ -132,6 +138,7 @@ class Segment:
             pair_low=_low_bits(sorted_pairs, bits),
             pair_docs=pairs[1][pair_order],
             prints=prints,
+            by_key=np.array(sorted(range(len(keys)), key=keys.__getitem__), dtype=np.uint16),
             rows=dict(_rows(len(keys), starts, docs, weights)),
         )
 
@@ -152,6 +159,12 @@ class Segment:
     @property
     def _bits(self) -> int:
         return (len(self.buckets) - 1).bit_length() - 1
+
+    def place(self, key: str) -> int | None:
+        """Return the number of the document with this key."""
+        at = bisect_left(self.by_key, key, key=self.keys.__getitem__)
+        place = int(self.by_key[at]) if at < len(self.keys) else 0
+        return place if self.keys and self.keys[place] == key else None
 
     def postings(self, hashes: Hashes) -> tuple[npt.NDArray[np.intp], Numbers, Numbers]:
         """Return each term's place among `terms`, and where its postings begin and end: both 0 when it is not here."""

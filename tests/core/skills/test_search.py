@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from llmos_lite.core.skills import search as search_module
 from llmos_lite.core.skills import segment as segment_module
 from llmos_lite.core.skills.fields import Document
-from llmos_lite.core.skills.search import Hit, SkillIndex, search
+from llmos_lite.core.skills.search import Bonus, Floats, Hit, SkillIndex, search
+from llmos_lite.core.skills.segment import Hashes
 from llmos_lite.core.skills.text import Analyzer
 
 ANALYZER = Analyzer()
@@ -205,3 +206,32 @@ def test_rows_of_common_words_change_no_score(monkeypatch: pytest.MonkeyPatch) -
             assert mine.terms == other.terms
     changed = rowed.updated([Document("d7", "y", "", "nothing")])
     assert keys(search([changed], "common rare7", 1)) != ["d7"]
+
+
+def test_what_else_is_known_of_a_document_counts_too() -> None:
+    def knows(terms: Hashes, idf: Floats) -> dict[tuple[int, str], Bonus]:
+        assert terms.shape == idf.shape == (2,)
+        return {(0, "tea"): Bonus(9.0, 0.6, 1), (0, "gone"): Bonus(9.0, 1.0, 2), (7, "tea"): Bonus(9.0, 1.0, 2)}
+
+    first, second = search([index(LIBRARY)], "zebra pytest", 3, extra=knows)
+    assert (first.key, first.score, first.asked, first.terms) == ("tea", 9.0, 9.0, 1)
+    assert first.coverage == first.header == 0.6
+    assert (second.key, second.asked) == ("tests", 0.0)
+
+
+def test_a_bad_mark_takes_at_most_half() -> None:
+    (plain,) = search([index(LIBRARY)], "pytest", 3)
+    (marked,) = search([index(LIBRARY)], "pytest", 3, extra=lambda _terms, _idf: {(0, "tests"): Bonus(-99.0, 0, 0)})
+    assert marked.score == pytest.approx(plain.score / 2)
+    assert marked.asked == pytest.approx(-plain.score / 2)
+
+
+@given(st.lists(st.sampled_from("abcdefgh"), unique=True, min_size=1), st.sampled_from("abcdefghi"))
+def test_a_document_is_found_by_its_key(letters: list[str], wanted: str) -> None:
+    segment = segment_module.Segment.build([Document(key, key, "", "") for key in letters], ANALYZER)
+    assert segment.place(wanted) == (letters.index(wanted) if wanted in letters else None)
+
+
+def test_a_document_that_was_taken_out_gets_no_points() -> None:
+    without = index(LIBRARY).updated([], gone=["tea"])
+    assert search([without], "zebra", 3, extra=lambda _terms, _idf: {(0, "tea"): Bonus(9.0, 1, 1)}) == []
