@@ -4,6 +4,11 @@ Names are words joined by hyphens: `plain`; `cN` N chunks, `iN` N ms between the
 the status N; `garbage`, `silence`, `cut` (half a stream), `huge`, `plainjson` (no stream although asked), `echo` (the
 answer is the request's JSON), `nousage`, `nodone`, `midfail` (an error inside the stream), `crlf` (line ends),
 `empty` (no choices).
+
+Tools: a model with the word `ask` asks for the next calls of `Upstream.script` whenever it is given tools that it may
+call, and answers when the script is at its end; `loop` asks for the same call for ever. `oN` cuts arguments into pieces
+of N characters, `say` makes it say something before, `noindex` and `zeroindex` leave out where a piece belongs,
+`noid` the ids, `notools` refuses requests with tools, `stubborn` calls tools that it may not call.
 """
 
 from __future__ import annotations
@@ -14,10 +19,11 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any, Self
 
 WORD = "lorem "
-_OPTION = re.compile(r"([ciel])(\d+)")
+_OPTION = re.compile(r"([cielo])(\d+)")
 _LINE = re.compile(rb"content-length:\s*(\d+)", re.IGNORECASE)
 
 
@@ -42,6 +48,27 @@ class Seen:
         first = self.body["messages"][0]
         return str(first["content"]) if first["role"] == "system" else ""
 
+    @property
+    def tools(self) -> dict[str, Any]:
+        """The tools that came, by name: their parameters."""
+        found = [tool.get("function", tool) for tool in self.body.get("tools", ())]
+        return {tool["name"]: tool.get("parameters") or tool["input_schema"] for tool in found}
+
+    @property
+    def may_call(self) -> bool:
+        return self.body.get("tool_choice", "auto") not in ("none", {"type": "none"})
+
+    @property
+    def results(self) -> list[str]:
+        """The answers to calls in the conversation, in order, in whichever dialect they came."""
+        found: list[str] = []
+        for message in self.body["messages"]:
+            if message["role"] == "tool":
+                found.append(message["content"])
+            elif isinstance(message["content"], list):
+                found += [block["content"] for block in message["content"] if block["type"] == "tool_result"]
+        return found
+
 
 @dataclass
 class Plan:
@@ -52,6 +79,8 @@ class Plan:
     interval: float = 0.0
     latency: float = 0.0
     status: int = 200
+    odd: int = 7
+    calls: list[tuple[str, str]] = field(default_factory=list)
 
     @classmethod
     def of(cls, model: str) -> Self:
@@ -63,6 +92,7 @@ class Plan:
             interval=numbers.get("i", 0) / 1000,
             latency=numbers.get("l", 0) / 1000,
             status=numbers.get("e", 200),
+            odd=numbers.get("o", 7),
         )
 
 
@@ -79,6 +109,9 @@ class Upstream:
     silent: bool = False
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    script: list[list[tuple[str, str]]] = field(default_factory=list)
+    """What a model that asks for tools asks for, round by round: names and arguments."""
+    asked: int = 0
 
     @property
     def url(self) -> str:
@@ -138,11 +171,14 @@ class Upstream:
             await _send(writer, 200, json.dumps({"object": "list", "data": [{"id": name} for name in self.models]}))
             return
         plan = Plan.of(seen.model)
+        plan.calls = self._calls(seen, plan)
         await asyncio.sleep(3600 if "silence" in plan.words else plan.latency)
         if plan.status != 200:
             said = json.dumps({"error": {"message": f"no, and your key was {_key(seen)}"}})
             extra = f"retry-after: {self.retry_after}\r\n" if self.retry_after else ""
             await _send(writer, plan.status, said, extra=extra)
+        elif "notools" in plan.words and seen.tools:
+            await _send(writer, 400, json.dumps({"error": {"message": "this model does not support tools"}}))
         elif "garbage" in plan.words:
             await _send(writer, 200, "<html>not a model</html>", kind="text/html")
         elif "huge" in plan.words:
@@ -151,6 +187,14 @@ class Upstream:
             await _stream(seen, plan, writer)
         else:
             await _send(writer, 200, json.dumps(_whole(seen, plan)))
+
+    def _calls(self, seen: Seen, plan: Plan) -> list[tuple[str, str]]:
+        if not {"ask", "loop"} & plan.words or not seen.tools or not (seen.may_call or "stubborn" in plan.words):
+            return []
+        if "loop" in plan.words:
+            return self.script[0]
+        self.asked += 1
+        return self.script[self.asked - 1] if self.asked <= len(self.script) else []
 
 
 def _key(seen: Seen) -> str:
@@ -210,6 +254,8 @@ def _chunk(writer: asyncio.StreamWriter, data: bytes) -> None:
 
 
 def _texts(seen: Seen, plan: Plan) -> list[str]:
+    if plan.calls:
+        return ["One moment. "] if "say" in plan.words else []
     return [json.dumps(seen.body)] if "echo" in plan.words else [WORD] * plan.chunks
 
 
@@ -221,9 +267,20 @@ def _whole(seen: Seen, plan: Plan) -> dict[str, object]:
     text = "".join(_texts(seen, plan))
     if seen.path.endswith("/messages"):
         usage = {"input_tokens": 8, "cache_read_input_tokens": 2, "output_tokens": plan.chunks}
-        content = [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": text}]
-        return {"type": "message", "model": seen.model, "content": content, "stop_reason": "end_turn", "usage": usage}
-    choices = [{"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}]
+        content: list[object] = [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": text}]
+        content += [
+            {"type": "tool_use", "id": f"toolu_{place}", "name": name, "input": json.loads(arguments)}
+            for place, (name, arguments) in enumerate(plan.calls)
+        ]
+        stop = "tool_use" if plan.calls else "end_turn"
+        return {"type": "message", "model": seen.model, "content": content, "stop_reason": stop, "usage": usage}
+    message: dict[str, object] = {"role": "assistant", "content": text or None}
+    if plan.calls:
+        message["tool_calls"] = [
+            {"id": f"call_{place}", "type": "function", "function": {"name": name, "arguments": arguments}}
+            for place, (name, arguments) in enumerate(plan.calls)
+        ]
+    choices = [{"message": message, "finish_reason": "tool_calls" if plan.calls else "stop"}]
     return {"model": seen.model, "choices": [] if "empty" in plan.words else choices, "usage": _usage(plan)}
 
 
@@ -235,12 +292,35 @@ def _openai(seen: Seen, plan: Plan) -> Iterator[str]:
     yield event(choices=[{"delta": {"role": "assistant", "content": ""}}])
     for text in _texts(seen, plan):
         yield event(choices=[{"delta": {"content": text}, "finish_reason": None}])
+    for part in _call_parts(plan):
+        yield event(choices=[{"delta": {"tool_calls": [part]}, "finish_reason": None}])
     if "midfail" in plan.words:
         yield event(error={"message": "overloaded"})
-    yield event(choices=[{"delta": {}, "finish_reason": "stop"}])
+    yield event(choices=[{"delta": {}, "finish_reason": "tool_calls" if plan.calls else "stop"}])
     yield event(choices=[], usage=_usage(plan))
     if "nodone" not in plan.words:
         yield "data: [DONE]\n\n"
+
+
+def _pieces(text: str, size: int) -> list[str]:
+    return [text[place : place + size] for place in range(0, len(text), size)]
+
+
+def _call_parts(plan: Plan) -> Iterator[dict[str, object]]:
+    """The calls in pieces, and with several calls the pieces of all of them mixed, where an index tells them apart."""
+    parts: list[list[dict[str, object]]] = []
+    for place, (name, arguments) in enumerate(plan.calls):
+        at: dict[str, object] = {"index": 0 if "zeroindex" in plan.words else place}
+        if "noindex" in plan.words:
+            at = {}
+        named = at if "noid" in plan.words else at | {"id": f"call_{place}"}
+        first = named | {"type": "function", "function": {"name": name, "arguments": ""}}
+        parts.append([first, *(at | {"function": {"arguments": piece}} for piece in _pieces(arguments, plan.odd))])
+    if {"noindex", "zeroindex"} & plan.words:
+        yield from (part for call in parts for part in call)
+        return
+    for mixed in zip_longest(*parts):
+        yield from (part for part in mixed if part)
 
 
 def _anthropic(seen: Seen, plan: Plan) -> Iterator[str]:
@@ -256,7 +336,14 @@ def _anthropic(seen: Seen, plan: Plan) -> Iterator[str]:
     if "midfail" in plan.words:
         yield event("error", error={"type": "overloaded_error", "message": "Overloaded"})
     yield event("content_block_stop", index=0)
-    yield event("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": plan.chunks})
+    for place, (name, arguments) in enumerate(plan.calls, 1):
+        block = {"type": "tool_use", "id": f"toolu_{place}", "name": name, "input": {}}
+        yield event("content_block_start", index=place, content_block=block)
+        for piece in ["", *_pieces(arguments, plan.odd)]:
+            yield event("content_block_delta", index=place, delta={"type": "input_json_delta", "partial_json": piece})
+        yield event("content_block_stop", index=place)
+    stop = "tool_use" if plan.calls else "end_turn"
+    yield event("message_delta", delta={"stop_reason": stop}, usage={"output_tokens": plan.chunks})
     yield event("message_stop")
 
 

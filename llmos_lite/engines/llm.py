@@ -1,18 +1,19 @@
 """The seam to a language model, and its embedded default: a model that needs no network and no key.
 
 A model is one object with `complete` and `stream`. A third one is added by an entry point in the group
-`llmos_lite.models`: a callable that takes `Settings` and returns a `LanguageModel`.
+`llmos_lite.models`: a callable that takes `Settings` and returns a `LanguageModel`. One that can call tools says so by
+an attribute `tools = True`; one that says nothing is never given any.
 """
 
 from __future__ import annotations
 
 import html
 import re
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import islice
-from typing import Literal, NamedTuple, Protocol, TypeAlias, TypedDict
+from typing import Literal, NamedTuple, NotRequired, Protocol, TypeAlias, TypedDict
 
 from llmos_lite.errors import UpstreamFailed
 
@@ -23,11 +24,53 @@ SKILL_BLOCK = re.compile(r"<skill_content ([^>]*)>\n(.*?)\n</skill_content>", re
 _ATTRIBUTE = re.compile(r'(?<!\w)(\w+)="([^"]*)"')
 
 
-class ChatMessage(TypedDict):
-    """One message of a conversation, as every provider takes it."""
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool that a model may call.
 
-    role: Literal["user", "assistant", "system"]
+    Args:
+        name: letters, digits, `_` and `-`, at most 64.
+        description: what it does and when to call it.
+        parameters: JSON schema of an object.
+    """
+
+    name: str
+    description: str
+    parameters: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call that a model asks for.
+
+    Args:
+        id: names the call in the message that answers it.
+        name: of the tool, as the model wrote it.
+        arguments: JSON as the model wrote it, which need not be any.
+    """
+
+    id: str
+    name: str
+    arguments: str = "{}"
+
+
+class ChatMessage(TypedDict):
+    """One message of a conversation; each provider's engine writes it in its own dialect.
+
+    A message of the role `tool` answers the call `tool_call_id` of the assistant's message before it, and may say
+    `is_error`.
+    """
+
+    role: Literal["user", "assistant", "system", "tool"]
     content: str
+    tool_calls: NotRequired[Sequence[ToolCall]]
+    tool_call_id: NotRequired[str]
+    is_error: NotRequired[bool]
+
+
+def has_tool_messages(messages: Sequence[ChatMessage]) -> bool:
+    """Tell whether a conversation holds calls of tools or answers to them."""
+    return any(message["role"] == "tool" or "tool_calls" in message for message in messages)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +83,8 @@ class ChatRequest:
         model: name of the model; empty takes the one that is configured.
         max_tokens: most tokens of the answer; None leaves it to the provider.
         temperature: None leaves it to the provider.
+        tools: what the model may call; only for a model that `knows_tools`.
+        tool_choice: `auto`, `none` (call nothing more), `required` (call some), or the name of the tool to call.
     """
 
     messages: Sequence[ChatMessage]
@@ -47,6 +92,8 @@ class ChatRequest:
     model: str = ""
     max_tokens: int | None = None
     temperature: float | None = None
+    tools: Sequence[Tool] = ()
+    tool_choice: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +108,8 @@ class Completion:
     """A whole answer.
 
     `tokens_in` and `tokens_out` are the provider's counts, 0 when it gives none. `finish` is the provider's word for
-    why it stopped (`stop`, `length`, `end_turn`, ...).
+    why it stopped (`stop`, `length`, `end_turn`, ...), and `stop_reason` the same word for all. `tool_calls` are the
+    calls that the model asks for, in order; they are answered in the next request.
     """
 
     text: str
@@ -69,6 +117,22 @@ class Completion:
     tokens_in: int = 0
     tokens_out: int = 0
     finish: str = "stop"
+    tool_calls: tuple[ToolCall, ...] = ()
+
+    @property
+    def stop_reason(self) -> StopReason:
+        """Return why it stopped: calls count more than the word, since some servers say `stop` beside them."""
+        return "tools" if self.tool_calls else _STOPS.get(self.finish, "end")
+
+
+StopReason: TypeAlias = Literal["end", "length", "tools", "filtered"]
+_STOPS: Mapping[str, StopReason] = {
+    "length": "length",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "content_filter": "filtered",
+    "refusal": "filtered",
+}
 
 
 MOST_TOKENS = 1 << 40
@@ -79,11 +143,11 @@ def token_count(said: int | None) -> int:
     return said if said is not None and 0 <= said < MOST_TOKENS else 0
 
 
-Piece: TypeAlias = Delta | Completion
+Piece: TypeAlias = Delta | ToolCall | Completion
 
 
 class LanguageModel(Protocol):
-    """A language model, wherever it runs."""
+    """A language model, wherever it runs; see `knows_tools` for those that call tools."""
 
     @property
     def name(self) -> str:
@@ -94,12 +158,13 @@ class LanguageModel(Protocol):
 
         Raises:
             UpstreamFailed: `model.unreachable`, `model.failed`, `model.rejected`, `model.rate_limited` (with
-                `retry_after`, seconds), `model.garbage`, `model.cut`.
+                `retry_after`, seconds), `model.garbage`, `model.cut`; `model.no_tools`, when it was given tools and
+                takes none after all.
             UpstreamTimeout: `model.timeout`.
         """
 
     def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
-        """Yield the answer in deltas, then once as a `Completion` with the whole text.
+        """Yield the answer in deltas, then each call of a tool when it is whole, then once the whole `Completion`.
 
         Closing the iterator early, or cancelling the task that waits for it, ends the request upstream.
 
@@ -109,6 +174,11 @@ class LanguageModel(Protocol):
 
     async def close(self) -> None:
         """Give connections back."""
+
+
+def knows_tools(model: LanguageModel) -> bool:
+    """Tell whether a model can be given tools: whether it has an attribute `tools` that is true."""
+    return bool(getattr(model, "tools", False))
 
 
 async def gathered(pieces: AsyncGenerator[Piece, None]) -> Completion:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Literal
 from urllib.parse import urlsplit
 
 import msgspec
 
-from llmos_lite.engines.llm import ChatMessage, ChatRequest, Completion, token_count
+from llmos_lite.engines.llm import ChatMessage, ChatRequest, Completion, Tool, has_tool_messages, token_count
+from llmos_lite.engines.llm_calls import Calls, arguments_object
 from llmos_lite.engines.llm_http import HttpModel, ModelServer, decoded
 from llmos_lite.engines.sse import SseReader
 from llmos_lite.errors import UpstreamFailed
@@ -32,11 +34,13 @@ class _SystemBlock(msgspec.Struct):
 
 class _Body(msgspec.Struct):
     model: str
-    messages: list[ChatMessage]
+    messages: Sequence[ChatMessage | Mapping[str, object]]
     max_tokens: int
     system: list[_SystemBlock] | msgspec.UnsetType = msgspec.UNSET
     temperature: float | msgspec.UnsetType = msgspec.UNSET
     stream: bool = True
+    tools: Sequence[object] | msgspec.UnsetType = msgspec.UNSET
+    tool_choice: object = msgspec.UNSET
 
 
 class _Usage(msgspec.Struct):
@@ -57,6 +61,9 @@ class _Usage(msgspec.Struct):
 class _Block(msgspec.Struct):
     type: str = ""
     text: str = ""
+    id: str = ""
+    name: str = ""
+    input: msgspec.Raw = msgspec.Raw()
 
 
 class _Message(msgspec.Struct):
@@ -74,6 +81,7 @@ class _Start(msgspec.Struct):
 class _Delta(msgspec.Struct):
     type: str = ""
     text: str = ""
+    partial_json: str = ""
     stop_reason: str | None = None
 
 
@@ -82,6 +90,8 @@ class _Event(msgspec.Struct):
     message: _Start | None = None
     delta: _Delta | None = None
     usage: _Usage | None = None
+    index: int = 0
+    content_block: _Block | None = None
 
 
 _encode = msgspec.json.Encoder().encode
@@ -112,25 +122,32 @@ class AnthropicModel(HttpModel):
 
     def written(self, request: ChatRequest, model: str) -> bytes:
         """Return the body of a request, with the system prompt as a block to cache."""
+        said = request.messages
         return _encode(
             _Body(
                 model=model,
-                messages=list(request.messages),
+                messages=_messages(said) if has_tool_messages(said) else said,
                 max_tokens=request.max_tokens or MOST_TOKENS,
                 system=[_SystemBlock(text=request.system)] if request.system else msgspec.UNSET,
                 temperature=msgspec.UNSET if request.temperature is None else request.temperature,
+                tools=[_tool(tool) for tool in request.tools] if request.tools else msgspec.UNSET,
+                tool_choice=_choice(request.tool_choice) if request.tools else msgspec.UNSET,
             )
         )
 
     def whole(self, data: bytes, model: str) -> Completion:
         """Return the answer of a server that did not stream."""
-        message = decoded(_message, data)
+        message, calls = decoded(_message, data), Calls()
+        for place, block in enumerate(message.content):
+            if block.type == "tool_use":
+                calls.add(place, block.id, block.name, _input(block))
         return Completion(
             text="".join(block.text for block in message.content if block.type == "text"),
             model=message.model or model,
             tokens_in=message.usage.tokens_in,
             tokens_out=token_count(message.usage.output_tokens),
             finish=message.stop_reason or "end_turn",
+            tool_calls=calls.whole(),
         )
 
     def dialect(self, model: str) -> _Stream:
@@ -146,6 +163,8 @@ class _Stream:
         self._start = _Start(model=model)
         self._tokens_out, self._finish = 0, ""
         self._texts: list[str] = []
+        self._calls = Calls()
+        self._inputs: dict[int, str] = {}
         self.reader = SseReader()
 
     def feed(self, data: bytes) -> str:
@@ -157,13 +176,17 @@ class _Stream:
         return self._taken(self.reader.close())
 
     def completion(self) -> Completion:
-        """Return the whole answer."""
+        """Return the whole answer; a call whose arguments came with its start, and not after it, has those."""
+        for index, said in self._inputs.items():
+            self._calls.add(index, "", "", said)
+        self._inputs.clear()
         return Completion(
             text="".join(self._texts),
             model=self._start.model,
             tokens_in=self._start.usage.tokens_in,
             tokens_out=self._tokens_out,
             finish=self._finish or "end_turn",
+            tool_calls=self._calls.whole(),
         )
 
     def _taken(self, events: list[bytes]) -> str:
@@ -178,10 +201,69 @@ class _Stream:
         self._start = event.message or self._start
         if event.usage is not None:
             self._tokens_out = token_count(event.usage.output_tokens) or self._tokens_out
+        block = event.content_block
+        if block is not None and block.type == "tool_use":
+            self._calls.add(event.index, block.id, block.name, "")
+            self._inputs[event.index] = _input(block)
         if event.delta is None:
             return ""
         self._finish = event.delta.stop_reason or self._finish
+        if event.delta.type == "input_json_delta" and event.delta.partial_json:
+            self._inputs.pop(event.index, None)
+            self._calls.add(event.index, "", "", event.delta.partial_json)
         return event.delta.text if event.delta.type == "text_delta" else ""
+
+
+def _messages(messages: Sequence[ChatMessage]) -> list[Mapping[str, object]]:
+    """Return a conversation as this API wants it: calls are blocks, and results of one answer stand together."""
+    said: list[Mapping[str, object]] = []
+    results: list[object] = []
+    for message in messages:
+        if message["role"] == "tool":
+            if not results:
+                said.append({"role": "user", "content": results})
+            results.append(_result(message))
+        else:
+            results = []
+            said.append({"role": message["role"], "content": _blocks(message)} if "tool_calls" in message else message)
+    return said
+
+
+def _result(message: ChatMessage) -> object:
+    answers = {"type": "tool_result", "tool_use_id": message.get("tool_call_id", ""), "content": message["content"]}
+    return answers | ({"is_error": True} if message.get("is_error") else {})
+
+
+def _blocks(message: ChatMessage) -> list[object]:
+    texts = [{"type": "text", "text": message["content"]}] if message["content"].strip() else []
+    return [
+        *texts,
+        *(
+            {
+                "type": "tool_use",
+                "id": call.id,
+                "name": call.name,
+                "input": msgspec.Raw(arguments_object(call.arguments).encode()),
+            }
+            for call in message.get("tool_calls", ())
+        ),
+    ]
+
+
+def _tool(tool: Tool) -> object:
+    return {"name": tool.name, "description": tool.description, "input_schema": tool.parameters}
+
+
+_CHOICES = {"auto": "auto", "none": "none", "required": "any"}
+
+
+def _choice(choice: str) -> object:
+    return {"type": _CHOICES[choice]} if choice in _CHOICES else {"type": "tool", "name": choice}
+
+
+def _input(block: _Block) -> str:
+    """Return the arguments that came with a block; an empty object says nothing yet."""
+    return bytes(block.input).decode()
 
 
 def is_anthropic(base_url: str) -> bool:

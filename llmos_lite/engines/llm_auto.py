@@ -68,6 +68,11 @@ class AutoModel:
         """Name of the model that would answer now, as far as it is known."""
         return self._ollama.name if self._ollama else OFFLINE
 
+    @property
+    def tools(self) -> bool:
+        """Tell whether the model that would answer now calls tools."""
+        return self._ollama is not None
+
     async def complete(self, request: ChatRequest) -> Completion:
         """Return the whole answer; see `LanguageModel`."""
         model = await self._chosen()

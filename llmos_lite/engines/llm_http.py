@@ -23,6 +23,9 @@ LARGEST_ANSWER = 8 << 20
 END_SECONDS = 0.2
 """How long a finished stream may take to end its body; a connection whose body has ended can be used again."""
 
+_UNABLE = frozenset({400, 404, 422, 500, 501})
+"""With which servers say that a model takes no tools: Ollama and vLLM 400, routers 404, llama.cpp 500."""
+
 _QUOTED = 300
 T = TypeVar("T")
 
@@ -122,9 +125,16 @@ class ModelServer:
             PlainClient(url, timeout=timeout) if url.scheme == "http" else TlsClient(self.base_url, timeout=timeout)
         )
 
-    def request(self, method: str, path: str, body: bytes = b"") -> Request:
-        """Return a request; it is sent when its context is entered, and ended when that is left."""
-        return Request(self, self._client.send(method, path, self._headers, body))
+    def request(self, method: str, path: str, body: bytes = b"", *, tools: bool = False) -> Request:
+        """Return a request; it is sent when its context is entered, and ended when that is left.
+
+        Args:
+            method: of HTTP.
+            path: below the base URL.
+            body: JSON.
+            tools: whether it offers tools, which is what a refusal may be about.
+        """
+        return Request(self, self._client.send(method, path, self._headers, body), tools=tools)
 
     def silence(self) -> Silence:
         """Return a watch over one stream."""
@@ -155,17 +165,17 @@ class ModelServer:
             "model.cut", f"The model at {self._host} broke the connection.", hint="Try again."
         ) from None
 
-    async def checked(self, reply: Reply) -> Answer:
+    async def checked(self, reply: Reply, *, tools: bool = False) -> Answer:
         """Return the answer, unless its status is a refusal.
 
         Raises:
             UpstreamFailed: what the server said, without our key in it.
         """
         if reply.status != 200:  # noqa: PLR2004 - the one status that carries an answer
-            raise await self._refusal(reply)
+            raise await self._refusal(reply, tools=tools)
         return Answer(reply)
 
-    async def _refusal(self, reply: Reply) -> UpstreamFailed:
+    async def _refusal(self, reply: Reply, *, tools: bool) -> UpstreamFailed:
         """Turn a status into an error that quotes the server, without our key in it."""
         said, status = await self._said(reply), reply.status
         if status == 429:  # noqa: PLR2004 - Too Many Requests
@@ -181,6 +191,8 @@ class ModelServer:
             return UpstreamFailed(
                 "model.rejected", f"The model refused our key ({status}){said}", hint="Check LLMOS_LLM_KEY."
             )
+        if tools and status in _UNABLE and "tool" in said.lower():
+            return UpstreamFailed("model.no_tools", f"The model takes no tools ({status}){said}")
         if 400 <= status < 500:  # noqa: PLR2004 - the client errors of HTTP
             return UpstreamFailed("model.rejected", f"The model refused the request ({status}){said}")
         return UpstreamFailed("model.failed", f"The model failed ({status}){said}", hint="Try again.")
@@ -203,14 +215,16 @@ class Request:
         UpstreamTimeout: `model.timeout`.
     """
 
-    def __init__(self, server: ModelServer, exchange: AbstractAsyncContextManager[Reply]) -> None:
-        self._server, self._exchange = server, exchange
+    def __init__(
+        self, server: ModelServer, exchange: AbstractAsyncContextManager[Reply], *, tools: bool = False
+    ) -> None:
+        self._server, self._exchange, self._tools = server, exchange, tools
 
     async def __aenter__(self) -> Answer:
         try:
             reply = await self._exchange.__aenter__()
             try:
-                return await self._server.checked(reply)
+                return await self._server.checked(reply, tools=self._tools)
             except BaseException:
                 await self._exchange.__aexit__(None, None, None)
                 raise
@@ -255,6 +269,8 @@ class HttpModel(ABC):
 
     path = ""
     """Of the request for an answer, below the base URL."""
+    tools = True
+    """Both APIs have them; a model behind one that has none raises `model.no_tools` when it is given some."""
 
     def __init__(self, server: ModelServer, model: str) -> None:
         self._server, self._model = server, model
@@ -291,10 +307,15 @@ class HttpModel(ABC):
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
         """Yield the answer as it comes (texts that came together leave together); see `LanguageModel`."""
         model = request.model or self._model or await self.first()
-        async with self._server.request("POST", self.path, self.written(request, model)) as answer:
+        async with self._server.request(
+            "POST", self.path, self.written(request, model), tools=bool(request.tools)
+        ) as answer:
             if not answer.is_stream:  # a server that knows no streams
                 whole = self.whole(await answer.read(), model)
-                yield Delta(whole.text)
+                if whole.text:
+                    yield Delta(whole.text)
+                for call in whole.tool_calls:
+                    yield call
                 yield whole
                 return
             dialect = self.dialect(model)
@@ -309,7 +330,10 @@ class HttpModel(ABC):
                 yield Delta(text)
             if not dialect.ended:
                 raise UpstreamFailed("model.cut", "The model's answer ends in the middle.", hint="Try again.")
-            yield dialect.completion()
+            completion = dialect.completion()
+            for call in completion.tool_calls:
+                yield call
+            yield completion
 
     async def close(self) -> None:
         """Close the connections."""

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 import msgspec
 
-from llmos_lite.engines.llm import ChatMessage, ChatRequest, Completion, token_count
+from llmos_lite.engines.llm import ChatMessage, ChatRequest, Completion, Tool, has_tool_messages, token_count
+from llmos_lite.engines.llm_calls import Calls, arguments_object
 from llmos_lite.engines.llm_http import HttpModel, ModelServer, decoded
 from llmos_lite.engines.sse import SseReader
 from llmos_lite.errors import UpstreamFailed
 
 
+class _Function(msgspec.Struct):
+    name: str | None = None
+    arguments: str | dict[str, object] | None = None
+
+
+class _CallPart(msgspec.Struct):
+    """A call, or a piece of one."""
+
+    index: int | None = None
+    id: str | None = None
+    function: _Function | None = None
+
+
 class _Text(msgspec.Struct):
     content: str | None = None
+    tool_calls: list[_CallPart] | None = None
 
 
 class _Choice(msgspec.Struct):
@@ -42,11 +58,13 @@ class _StreamOptions(msgspec.Struct, frozen=True):
 
 class _Body(msgspec.Struct):
     model: str
-    messages: list[ChatMessage]
+    messages: Sequence[ChatMessage | Mapping[str, object]]
     max_tokens: int | msgspec.UnsetType = msgspec.UNSET
     temperature: float | msgspec.UnsetType = msgspec.UNSET
     stream: bool = True
     stream_options: _StreamOptions = _StreamOptions()
+    tools: Sequence[object] | msgspec.UnsetType = msgspec.UNSET
+    tool_choice: object = msgspec.UNSET
 
 
 _encode = msgspec.json.Encoder().encode
@@ -76,12 +94,15 @@ class OpenAIModel(HttpModel):
     def written(self, request: ChatRequest, model: str) -> bytes:
         """Return the body of a request, with the system prompt as its first message."""
         system: list[ChatMessage] = [{"role": "system", "content": request.system}] if request.system else []
+        said = request.messages
         return _encode(
             _Body(
                 model=model,
-                messages=[*system, *request.messages],
+                messages=[*system, *(map(_message, said) if has_tool_messages(said) else said)],
                 max_tokens=msgspec.UNSET if request.max_tokens is None else request.max_tokens,
                 temperature=msgspec.UNSET if request.temperature is None else request.temperature,
+                tools=[_tool(tool) for tool in request.tools] if request.tools else msgspec.UNSET,
+                tool_choice=_choice(request.tool_choice) if request.tools else msgspec.UNSET,
             )
         )
 
@@ -89,10 +110,14 @@ class OpenAIModel(HttpModel):
         """Return the answer of a server that did not stream."""
         chat = _checked(decoded(_chat, data))
         first, usage = chat.choices[0] if chat.choices else _Choice(), chat.usage or _Usage()
-        if first.message is None or first.message.content is None:
+        message, calls = first.message, Calls()
+        if message is None or (message.content is None and not message.tool_calls):
             raise _no_message()
+        for place, part in enumerate(message.tool_calls or ()):
+            _take(calls, part, place)
         return Completion(
-            text=first.message.content,
+            text=message.content or "",
+            tool_calls=calls.whole(),
             model=chat.model or model,
             tokens_in=token_count(usage.prompt_tokens),
             tokens_out=token_count(usage.completion_tokens),
@@ -113,6 +138,7 @@ class _Stream:
         self._usage = _Usage()
         self._answered = False
         self._texts: list[str] = []
+        self._calls = Calls()
         self.reader = SseReader()
 
     def feed(self, data: bytes) -> str:
@@ -139,6 +165,7 @@ class _Stream:
             tokens_in=token_count(self._usage.prompt_tokens),
             tokens_out=token_count(self._usage.completion_tokens),
             finish=self._finish or "stop",
+            tool_calls=self._calls.whole(),
         )
 
     def _taken(self, events: list[bytes]) -> str:
@@ -152,10 +179,45 @@ class _Stream:
             for choice in chunk.choices or ():
                 self._answered = True
                 self._finish = choice.finish_reason or self._finish
-                if choice.delta is not None and choice.delta.content:
-                    text += choice.delta.content
+                if choice.delta is not None:
+                    text += choice.delta.content or ""
+                    for part in choice.delta.tool_calls or ():
+                        _take(self._calls, part, part.index)
         self._texts.append(text)
         return text
+
+
+def _message(message: ChatMessage) -> Mapping[str, object]:
+    """Return a message with its calls as this API wants them; it has no word for a result that is an error."""
+    said: dict[str, object] = {"role": message["role"], "content": message["content"]}
+    if "tool_call_id" in message:
+        said["tool_call_id"] = message["tool_call_id"]
+    if "tool_calls" in message:
+        said["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": arguments_object(call.arguments)},
+            }
+            for call in message["tool_calls"]
+        ]
+    return said
+
+
+def _tool(tool: Tool) -> object:
+    function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+    return {"type": "function", "function": function}
+
+
+def _choice(choice: str) -> object:
+    return choice if choice in {"auto", "none", "required"} else {"type": "function", "function": {"name": choice}}
+
+
+def _take(calls: Calls, part: _CallPart, index: int | None) -> None:
+    function = part.function or _Function()
+    arguments = function.arguments or ""
+    text = arguments if isinstance(arguments, str) else _encode(arguments).decode()
+    calls.add(index, part.id or "", function.name or "", text)
 
 
 def _no_message() -> UpstreamFailed:

@@ -37,6 +37,7 @@ async def streamed(model: LanguageModel, request: ChatRequest) -> tuple[list[str
         async for piece in pieces:
             if isinstance(piece, Completion):
                 return texts, piece
+            assert isinstance(piece, Delta)
             texts.append(piece.text)
     return texts, None
 

@@ -63,7 +63,8 @@ class _Turn:
         if isinstance(piece, Delta):
             self.texts.append(piece.text)
             return ChatDelta(piece.text)
-        self.completion = piece
+        if isinstance(piece, Completion):
+            self.completion = piece
         return None
 
     def check_whole(self) -> None:
