@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from llmos_lite.core.accounts.accounts import ADMIN, Accounts
+from llmos_lite.core.accounts.capabilities import Capabilities
 from llmos_lite.core.accounts.entrance import Entrance
 from llmos_lite.core.accounts.invitations import Invitations
 from llmos_lite.core.accounts.keys import ApiKeys, make_key
@@ -131,6 +132,7 @@ class Services:
     volumes: VolumeManager
     journal: Journal | None
     accounts: Accounts
+    capabilities: Capabilities
     entrance: Entrance
     invitations: Invitations
     audit: Audit
@@ -340,6 +342,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
         volumes=volumes,
         journal=journal,
         accounts=accounts,
+        capabilities=Capabilities(accounts),
         entrance=Entrance(
             accounts,
             people,

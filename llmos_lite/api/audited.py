@@ -112,7 +112,7 @@ ACTIONS: dict[str, Action] = {
     "POST /users/{user_id}/identities": Action("user.identify", "user:{user_id}", ("provider", "subject")),
     "DELETE /users/{user_id}/identities": Action("user.unidentify", "user:{user_id}", ("provider", "subject")),
     "POST /keys": Action(
-        "key.create", "key:{key_id}", (">user_id", "name", "scopes", "teams", ">made_with", ">expires")
+        "key.create", "key:{key_id}", (">user_id", "name", "scopes", "teams", "purpose", ">made_with", ">expires")
     ),
     "DELETE /keys/{key_id}": Action("key.revoke", "key:{key_id}"),
     "POST /invitations": Action("invitation.create", "invitation:{invitation_id}", ("team_id", "role", "name?")),

@@ -14,6 +14,7 @@ from typing import cast
 
 from llmos_lite.api.errors import Asgi, Message, Receive, Scope, Send, explain, log_unexpected, send_problem
 from llmos_lite.api.hosts import Hosts
+from llmos_lite.api.links import kept_private, lift
 from llmos_lite.api.proxies import Proxies
 from llmos_lite.errors import Invalid, NotFound, TooLarge, Unavailable
 
@@ -90,7 +91,19 @@ class Edge:
 class _Request:
     """One request on its way through the edge."""
 
-    __slots__ = ("_finished", "_more", "_receive", "_send", "_started", "_waited", "id", "limit", "read", "scope")
+    __slots__ = (
+        "_finished",
+        "_more",
+        "_receive",
+        "_secret",
+        "_send",
+        "_started",
+        "_waited",
+        "id",
+        "limit",
+        "read",
+        "scope",
+    )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope, self._receive, self._send = scope, receive, send
@@ -98,6 +111,7 @@ class _Request:
         self._more = True
         self.read = self.limit = 0
         self._waited = 0.0
+        self._secret = lift(scope)
         self.id = _request_id(scope)
         scope.setdefault("state", {})["request_id"] = self.id
 
@@ -144,7 +158,8 @@ class _Request:
         """Hand a piece of the answer on, with our headers before the first."""
         if message["type"] == "http.response.start":
             self._started = True
-            message = {**message, "headers": _with_security(message.get("headers", ()), self.id)}
+            headers = _with_security(message.get("headers", ()), self.id)
+            message = {**message, "headers": kept_private(headers) if self._secret else headers}
         elif not message.get("more_body"):
             self._finished = True
         await self._send(message)

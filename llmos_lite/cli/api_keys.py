@@ -1,7 +1,8 @@
-"""`llmos api-keys`: keys for programs."""
+"""`llmos api-keys`: keys for programs; `llmos keys`: tokens for the URLs of clients that can send no header."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -18,6 +19,8 @@ Scopes = Annotated[
 Teams = Annotated[list[str], typer.Option("--team", help="The only teams that it knows; repeat it.")]
 Days = Annotated[int, typer.Option("--days", help="How long it holds; 0 for ever.")]
 Owner = Annotated[str, typer.Option("--for", metavar="ID", help="A service account, as a system admin.")]
+Team = Annotated[str, typer.Option("--team", help="The only team whose skills it reads; all that you read without.")]
+Name = Annotated[str, typer.Option("--name", help="What it is for.")]
 Whose = Annotated[str, typer.Option("--of", metavar="ID", help="Whose, as a system admin; * for everybody's.")]
 
 
@@ -27,6 +30,9 @@ def add(app: typer.Typer) -> None:
     command(keys, "create")(_create)
     command(keys, "list")(_list)
     command(keys, "revoke")(_revoke)
+    tokens = group(app, "keys", "Make URLs that read skills; `llmos api-keys` lists and ends them.")
+    command(tokens, "mcp")(_mcp)
+    command(tokens, "catalog")(_catalog)
 
 
 def _create(
@@ -50,6 +56,22 @@ def _create(
     session.out.show(made, lambda: session.out.say(str(made["key"])))
 
 
+def _mcp(session: Session, team: Team = "", name: Name = "MCP client", days: Days = 0) -> None:
+    """Make a URL of the MCP server that needs no header; it is shown this once, and only reads."""
+    _token(session, "mcp", team, name, days)
+
+
+def _catalog(session: Session, team: Team = "", name: Name = "Catalog", days: Days = 0) -> None:
+    """Make a URL of a catalog that stock clients install skills from; it is shown this once, and only reads."""
+    _token(session, "catalog", team, name, days)
+
+
+def _token(session: Session, purpose: str, team: str, name: str, days: int) -> None:
+    body = {"purpose": purpose, "name": name, "teams": [team] if team else None, "expires_days": days or None}
+    made = session.api.post("/keys", body)
+    session.out.show(made, lambda: session.out.say(str(made["url"])))
+
+
 def _list(session: Session, whose: Whose = "") -> None:
     """List your keys; with an API key, that one and what was made with it."""
     found = list(session.api.items("/keys", {"user_id": whose} if whose else {}))
@@ -58,13 +80,13 @@ def _list(session: Session, whose: Whose = "") -> None:
             key.get("key_id"),
             key.get("user_id"),
             key.get("name"),
-            " ".join(map(str, scopes)) if isinstance(scopes := key.get("scopes"), list) else "",
+            _for(key),
             _day(key.get("last_used")),
             "revoked" if key.get("revoked") else _day(key.get("expires")),
         ]
         for key in found
     )
-    header = ["KEY-ID", "OWNER", "NAME", "SCOPES", "LAST USED", "UNTIL"]
+    header = ["KEY-ID", "OWNER", "NAME", "FOR", "LAST USED", "UNTIL"]
     session.out.show(found, lambda: session.out.table(header, rows, "No keys yet."))
 
 
@@ -72,6 +94,11 @@ def _revoke(session: Session, key_id: KeyId) -> None:
     """End a key, and all that were made with it, from the next request on."""
     session.api.call("DELETE", url("keys", key_id))
     session.out.show({}, lambda: session.out.say(f"{key_id} does not work any more."))
+
+
+def _for(key: Mapping[str, object]) -> str:
+    scopes = key.get("scopes")
+    return f"URL: {key['purpose']}" if key.get("purpose") else " ".join(scopes if isinstance(scopes, list) else [])
 
 
 def _day(at: object) -> str:

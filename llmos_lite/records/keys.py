@@ -25,6 +25,7 @@ class ApiKey:
         teams: the only teams that it knows; None for all of its owner's.
         parent: the key that made it; empty when its owner was signed in otherwise.
         created, expires, revoked, last_used: milliseconds since the epoch; 0 for never.
+        purpose: empty for an ordinary key; what a capability token opens, `mcp` or `catalog`.
     """
 
     key_id: str
@@ -39,6 +40,7 @@ class ApiKey:
     expires: int = 0
     revoked: int = 0
     last_used: int = 0
+    purpose: str = ""
 
 
 class KeyStore:
@@ -125,6 +127,7 @@ def row_of(key: ApiKey) -> ApiKeyRow:
         expires=key.expires,
         revoked=key.revoked,
         last_used=key.last_used,
+        purpose=key.purpose,
     )
 
 
@@ -142,4 +145,5 @@ def _key(row: ApiKeyRow) -> ApiKey:
         expires=row.expires,
         revoked=row.revoked,
         last_used=row.last_used,
+        purpose=row.purpose,
     )

@@ -61,6 +61,7 @@ class ApiKeyRow(Table):
 
     `key_id` is the part of the key that may be shown; `scopes` and `teams` are separated by spaces, `teams` being NULL
     for all of the owner's; `parent` is the key that made this one; `expires`, `revoked`, `last_used` are 0 for never.
+    `purpose` is empty for an ordinary key, or what a capability token opens as a part of a URL.
     """
 
     __tablename__ = "api_keys"
@@ -76,6 +77,7 @@ class ApiKeyRow(Table):
     expires: Mapped[int] = mapped_column(BigInteger, default=0)
     revoked: Mapped[int] = mapped_column(BigInteger, default=0)
     last_used: Mapped[int] = mapped_column(BigInteger, default=0)
+    purpose: Mapped[str] = mapped_column(String(16), default="", server_default="")
 
 
 class TeamRow(Table):

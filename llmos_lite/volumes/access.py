@@ -97,6 +97,8 @@ class PrincipalKind(StrEnum):
     SYSTEM_ADMIN = "system-admin"
     TEAM_CRON = "team-cron"
     SYSTEM_CRON = "system-cron"
+    READER = "reader"
+    """Somebody by a capability token in a URL, which only reads."""
     PLATFORM = "platform"
     """llmos itself, after a policy or an approval allowed it; the person stays the author of the commit."""
 
@@ -116,8 +118,8 @@ class Principal:
     Args:
         kind: column of the table.
         id: the user's or the team's id; empty for the system cron and the platform.
-        teams: the ids of a user's teams; for a team's admin, of the teams that this one administers.
-        users: for a team cron: the ids of the team's members.
+        teams: the ids of a user's or a reader's teams; for a team's admin, of the teams that this one administers.
+        users: for a team cron: the ids of the team's members; for a reader: whose volumes it reads.
     """
 
     kind: PrincipalKind
@@ -135,18 +137,21 @@ TABLE: dict[tuple[VolumeKind, PrincipalKind], Access] = {
     (VolumeKind.USER, PrincipalKind.SYSTEM_ADMIN): Access.WRITE,
     (VolumeKind.USER, PrincipalKind.TEAM_CRON): Access.READ,
     (VolumeKind.USER, PrincipalKind.SYSTEM_CRON): Access.WRITE,
+    (VolumeKind.USER, PrincipalKind.READER): Access.READ,
     (VolumeKind.USER, PrincipalKind.PLATFORM): Access.WRITE,
     (VolumeKind.TEAM, PrincipalKind.USER): Access.READ,
     (VolumeKind.TEAM, PrincipalKind.TEAM_ADMIN): Access.WRITE,
     (VolumeKind.TEAM, PrincipalKind.SYSTEM_ADMIN): Access.WRITE,
     (VolumeKind.TEAM, PrincipalKind.TEAM_CRON): Access.WRITE,
     (VolumeKind.TEAM, PrincipalKind.SYSTEM_CRON): Access.WRITE,
+    (VolumeKind.TEAM, PrincipalKind.READER): Access.READ,
     (VolumeKind.TEAM, PrincipalKind.PLATFORM): Access.WRITE,
     (VolumeKind.SYSTEM, PrincipalKind.USER): Access.READ,
     (VolumeKind.SYSTEM, PrincipalKind.TEAM_ADMIN): Access.READ,
     (VolumeKind.SYSTEM, PrincipalKind.SYSTEM_ADMIN): Access.WRITE,
     (VolumeKind.SYSTEM, PrincipalKind.TEAM_CRON): Access.READ,
     (VolumeKind.SYSTEM, PrincipalKind.SYSTEM_CRON): Access.WRITE,
+    (VolumeKind.SYSTEM, PrincipalKind.READER): Access.READ,
     (VolumeKind.SYSTEM, PrincipalKind.PLATFORM): Access.WRITE,
 }
 
@@ -160,7 +165,9 @@ def _concerns(principal: Principal, ref: VolumeRef) -> bool:
         return True
     if principal.kind in {PrincipalKind.USER, PrincipalKind.TEAM_ADMIN}:
         return ref.id == principal.id if ref.kind is VolumeKind.USER else ref.id in principal.teams
-    return ref.id in principal.users if ref.kind is VolumeKind.USER else ref.id == principal.id
+    if ref.kind is VolumeKind.USER:
+        return ref.id in principal.users
+    return ref.id in principal.teams if principal.kind is PrincipalKind.READER else ref.id == principal.id
 
 
 def access(principal: Principal, ref: VolumeRef) -> Access:

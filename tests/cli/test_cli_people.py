@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,17 @@ def test_keys_are_made_listed_and_ended(llmos: Command, ask: Callable[..., Any])
     assert "revoked" in llmos("api-keys", "list", "--of", "bob")
     assert "no key 'ffffffff'" in llmos("api-keys", "revoke", "ffffffff", code=4)
     assert "--scope" in llmos("api-keys", "create", "Nothing", code=2)
+
+
+def test_urls_for_clients_without_headers(llmos: Command, ask: Callable[..., Any]) -> None:
+    llmos("teams", "add", "sre")
+    llmos("members", "add", "sre", "bob")
+    url = llmos("keys", "catalog", "--team", "sre", "--user", "bob").strip()
+    assert re.fullmatch(r"http://127\.0\.0\.1:8420/c/llmos_[0-9a-f]{8}_[0-9a-f]{64}/t/sre", url)
+    assert re.search(r"/mcp/t/llmos_\w+$", llmos("keys", "mcp", "--days", "30", "--user", "bob").strip())
+    assert {one["purpose"] for one in ask("api-keys", "list", "--user", "bob")} == {"mcp", "catalog"}
+    assert "URL: catalog" in llmos("api-keys", "list", "--user", "bob")
+    assert "no team" in llmos("keys", "mcp", "--team", "hr", "--user", "bob", code=4)
 
 
 def test_people_are_invited_changed_and_shut_out(llmos: Command, ask: Callable[..., Any]) -> None:

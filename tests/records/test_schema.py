@@ -15,6 +15,7 @@ from sqlalchemy import Connection, text
 from llmos_lite.engines.database import Database
 from llmos_lite.errors import Conflict
 from llmos_lite.records import schema
+from llmos_lite.records.keys import KeyStore
 from llmos_lite.records.tables import Table
 
 
@@ -63,6 +64,22 @@ async def test_an_older_database_is_upgraded(tmp_path: Path) -> None:
     await one.run(lambda connection: connection.execute(text("DELETE FROM alembic_version")))
     await one.run(schema.upgrade)
     assert await one.run(schema.current) == schema.HEAD
+    await one.close()
+
+
+async def test_the_keys_of_the_first_release_stay_what_they_were(tmp_path: Path) -> None:
+    one = database(tmp_path / "rows.db")
+    await one.run(lambda connection: schema.upgrade(connection, "0001"))
+    for statement in (
+        "INSERT INTO users VALUES ('alice', 'Alice', 'user', 1, 'digest', 1, 0, 'person', '', NULL)",
+        "INSERT INTO api_keys VALUES ('0123abcd', 'alice', 'Old', '5f', 'chat', NULL, '', 1, 'alice', 0, 0, 0)",
+    ):
+        await one.run(lambda connection, text_=statement: connection.execute(text(text_)))  # type: ignore[misc]
+    await schema.prepare(one)
+    assert await one.run(schema.current) == schema.HEAD
+    key = await KeyStore(one).get("0123abcd")
+    assert key is not None
+    assert (key.name, key.scopes, key.purpose) == ("Old", ("chat",), "")
     await one.close()
 
 

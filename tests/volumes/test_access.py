@@ -27,6 +27,8 @@ from llmos_lite.volumes.access import (
 ALICE = Principal(PrincipalKind.USER, "alice", teams=frozenset({"sre"}))
 SRE_CRON = Principal(PrincipalKind.TEAM_CRON, "sre", users=frozenset({"alice"}))
 SRE_ADMIN = Principal(PrincipalKind.TEAM_ADMIN, "alice", teams=frozenset({"sre"}))
+READER = Principal(PrincipalKind.READER, "alice", teams=frozenset({"sre"}), users=frozenset({"alice"}))
+TEAM_READER = Principal(PrincipalKind.READER, "alice", teams=frozenset({"sre"}))
 SYSTEM_ADMIN = Principal(PrincipalKind.SYSTEM_ADMIN, "root")
 OWN, TEAM = VolumeRef.user("alice"), VolumeRef.team("sre")
 OTHER, OTHER_TEAM = VolumeRef.user("bob"), VolumeRef.team("hr")
@@ -40,6 +42,8 @@ ROWS = {
     SYSTEM_ADMIN: ("rw", "rw", "rw", "rw", "rw"),
     SYSTEM_CRON: ("rw", "rw", "rw", "rw", "rw"),
     PLATFORM: ("rw", "rw", "rw", "rw", "rw"),
+    READER: ("r", "r", "r", "", ""),
+    TEAM_READER: ("", "r", "r", "", ""),
     NOBODY: ("", "", "r", "", ""),
 }
 EXPECTED = {(who, ref): allowed for who, row in ROWS.items() for ref, allowed in zip(VOLUMES, row, strict=True)}

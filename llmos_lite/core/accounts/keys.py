@@ -44,7 +44,7 @@ def key_name(key: str) -> str:
 
 def digest_of(text: str) -> bytes:
     """Return the SHA-256 of a secret, whatever was sent."""
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
 def unknown_credential() -> Unauthenticated:
@@ -82,16 +82,22 @@ class ApiKeys:
 
     # -- checking ---------------------------------------------------------------------------------------------------
 
-    async def check(self, credential: str) -> ApiKey:
+    async def check(self, credential: str, purpose: str = "") -> ApiKey:
         """Return the key that somebody sent.
 
+        Args:
+            credential: what was sent.
+            purpose: what for: empty in a header; as a part of a URL, what the URL opens. A key is for one of them.
+
         Raises:
-            Unauthenticated: `credential.invalid`, `credential.revoked`, `credential.expired`.
+            Unauthenticated: `credential.invalid`, `credential.purpose`, `credential.revoked`, `credential.expired`.
         """
         form = _FORM.fullmatch(credential)
         digest, key = self._known.get(form[1]) or await self._load(form[1]) if form else _NOBODYS
         if not compare_digest(digest_of(credential), digest):
             raise unknown_credential()
+        if key.purpose != purpose:
+            raise _other_purpose(key)
         now = self._clock()
         if key.revoked:
             raise Unauthenticated("credential.revoked", "This key was revoked.", hint="Make another one.")
@@ -155,6 +161,7 @@ class ApiKeys:
         *,
         teams: Iterable[str] | None = None,
         days: int | None = None,
+        purpose: str = "",
     ) -> tuple[str, ApiKey]:
         """Make a key; the caller has checked that it may belong to `owner` with these scopes and teams.
 
@@ -165,6 +172,7 @@ class ApiKeys:
             scopes: what it may be used for.
             teams: the only teams that it knows; None for all of the owner's.
             days: how long it holds; None for ever.
+            purpose: what it opens as a part of a URL; empty for an ordinary key.
 
         Returns:
             The key, which is shown once, and what is kept of it.
@@ -184,6 +192,7 @@ class ApiKeys:
             created=now,
             created_by=actor.user_id,
             expires=expires,
+            purpose=purpose,
         )
         while True:
             secret, key = draft(record)
@@ -267,6 +276,20 @@ def check_scopes(wanted: Iterable[str], most: frozenset[Scope]) -> frozenset[Sco
             hint=f"Choose from {', '.join(sorted(most))}.",
         )
     return scopes
+
+
+def _other_purpose(key: ApiKey) -> Unauthenticated:
+    if not key.purpose:
+        return Unauthenticated(
+            "credential.purpose",
+            "This key is for headers, not for URLs, which end up in logs and histories.",
+            hint="Revoke it, since it may stand in one now, and make a token: llmos keys mcp, llmos keys catalog.",
+        )
+    return Unauthenticated(
+        "credential.purpose",
+        f"This is a token for a URL ({key.purpose}), and opens nothing else.",
+        hint="Make a key for headers: llmos api-keys create.",
+    )
 
 
 def _no_scopes() -> Invalid:

@@ -57,6 +57,7 @@ class Actor:
         service: for a service account: the volume that it works for; None for a person.
         delegated: whether a front end named this person; then little is allowed.
         owner: whose credential it is, when that is somebody else.
+        reads: for a capability token in a URL: the volumes that it reads beside the system's; None for all else.
     """
 
     user_id: str
@@ -69,6 +70,7 @@ class Actor:
     service: VolumeRef | None = None
     delegated: bool = False
     owner: str = ""
+    reads: frozenset[VolumeRef] | None = None
 
     @property
     def is_admin(self) -> bool:
@@ -77,12 +79,18 @@ class Actor:
 
     @property
     def volume(self) -> VolumeRef:
-        """Return the person's own volume; a service account has none, and works in the one that it serves."""
-        return self.service or VolumeRef.user(self.user_id)
+        """Return the person's own volume; a service account has none, and works in the one that it serves.
+
+        For a token that reads a team and not the person's own volume, that is the team's.
+        """
+        own = self.service or VolumeRef.user(self.user_id)
+        return own if self.reads is None or own in self.reads else min(self.reads, default=SYSTEM)
 
     @property
     def principal(self) -> Principal:
         """Return this actor as the volumes see it, with the rights that the seed's table gives."""
+        if self.reads is not None:
+            return _reader(self.user_id, self.reads)
         if self.service is None:
             return Principal(PrincipalKind.USER, self.user_id, teams=frozenset(self.teams))
         if self.service.kind is VolumeKind.TEAM:
@@ -94,11 +102,18 @@ class Actor:
 
         It looks at roles alone and asks no table, so that a mistake in `permit` opens nothing.
         """
+        if self.reads is not None:
+            return self.principal
         if self.is_admin:
             return Principal(PrincipalKind.SYSTEM_ADMIN, self.user_id)
         if ref.kind is VolumeKind.TEAM and self.teams.get(ref.id) is Role.TEAM_ADMIN:
             return Principal(PrincipalKind.TEAM_ADMIN, self.user_id, teams=frozenset({ref.id}))
         return self.principal
+
+
+def _reader(user_id: str, reads: frozenset[VolumeRef]) -> Principal:
+    ids = {kind: frozenset(ref.id for ref in reads if ref.kind is kind) for kind in (VolumeKind.TEAM, VolumeKind.USER)}
+    return Principal(PrincipalKind.READER, user_id, teams=ids[VolumeKind.TEAM], users=ids[VolumeKind.USER])
 
 
 class Verb(StrEnum):
@@ -221,6 +236,8 @@ def _cell(text: str) -> frozenset[Standing]:
 TABLE: Mapping[Verb, Right] = _parsed(_TABLE)
 DELEGATED = frozenset({Verb.CHAT})
 """All that somebody may whom a front end names."""
+LINKED = frozenset({Verb.READ_SKILLS})
+"""All that a capability token in a URL opens."""
 
 
 def standings(actor: Actor, ref: VolumeRef | None) -> set[Standing]:
@@ -228,7 +245,7 @@ def standings(actor: Actor, ref: VolumeRef | None) -> set[Standing]:
     found = {Standing.ANYBODY}
     if actor.is_admin:
         found.add(Standing.SYSTEM_ADMIN)
-    if ref is None:
+    if ref is None or not (actor.reads is None or ref in actor.reads):
         return found
     if actor.service is not None:
         if ref == actor.service or (actor.service == SYSTEM and ref.kind is VolumeKind.TEAM):
@@ -246,6 +263,7 @@ def allowed(actor: Actor, verb: Verb, ref: VolumeRef | None = None) -> bool:
     right = TABLE[verb]
     return (
         (verb in DELEGATED or not actor.delegated)
+        and (verb in LINKED or actor.reads is None)
         and right.scopes <= actor.scopes
         and not right.of(ref).isdisjoint(standings(actor, ref))
     )
@@ -263,6 +281,8 @@ def permit(actor: Actor, verb: Verb, ref: VolumeRef | None = None) -> None:
         return
     if actor.delegated and verb not in DELEGATED:
         raise refused_delegate()
+    if actor.reads is not None and verb not in LINKED:
+        raise refused_link()
     for scope in sorted(TABLE[verb].scopes):
         require(actor, scope)
     if ref is not None and TABLE[Verb.INSPECT_TRACES].of(ref).isdisjoint(standings(actor, ref)):
@@ -295,9 +315,16 @@ def refused_delegate() -> Forbidden:
     )
 
 
+def refused_link() -> Forbidden:
+    """Return the error for what a capability token in a URL does not open."""
+    return Forbidden("link.refused", "This URL reads skills, and does nothing else.", hint="Use a key in a header.")
+
+
 def may_administer(actor: Actor, ref: VolumeRef) -> bool:
     """Tell whether the actor decides over a volume: its owner, its team's admin, a system admin."""
-    return not actor.delegated and not TABLE[Verb.ADMINISTER].of(ref).isdisjoint(standings(actor, ref))
+    if actor.delegated or actor.reads is not None:
+        return False
+    return not TABLE[Verb.ADMINISTER].of(ref).isdisjoint(standings(actor, ref))
 
 
 def require_admin(actor: Actor) -> None:

@@ -241,8 +241,9 @@ class SkillsManager:
         if team_id:
             team = VolumeRef.team(team_id)
             require(actor.principal, team, write=False)
-            return [actor.volume, team, SYSTEM]
-        return [actor.volume, *(VolumeRef.team(team) for team in sorted(actor.teams)), SYSTEM]
+            return [actor.volume, team, SYSTEM] if actor.volume != team else [team, SYSTEM]
+        refs = [actor.volume, *(VolumeRef.team(team) for team in sorted(actor.teams)), SYSTEM]
+        return refs if actor.reads is None else list(dict.fromkeys(refs))
 
     def _head(self, actor: Actor, ref: VolumeRef) -> str:
         """Return the commit of a volume, empty for one that was never created: reading creates nothing."""
