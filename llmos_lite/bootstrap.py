@@ -45,6 +45,7 @@ from llmos_lite.core.remotes.mirrors import Mirrors
 from llmos_lite.core.remotes.service import Remotes
 from llmos_lite.core.remotes.sync import Sync
 from llmos_lite.core.runs import Runs
+from llmos_lite.core.skills.exporting import SkillExports
 from llmos_lite.core.skills.history import SkillHistory
 from llmos_lite.core.skills.manager import SkillsManager
 from llmos_lite.core.skills.origins import SkillOrigins
@@ -139,6 +140,7 @@ class Services:
     limits: Limits
     skills: SkillService
     versions: SkillHistory
+    exports: SkillExports
     origins: SkillOrigins
     traces: TraceLog
     eraser: Eraser
@@ -356,6 +358,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
         audit=audit,
         skills=skills,
         versions=SkillHistory(skills, scanners),
+        exports=SkillExports(skills),
         origins=SkillOrigins(volumes, catalog),
         traces=traces,
         eraser=eraser,

@@ -17,6 +17,7 @@ from llmos_lite.api import (
     audit,
     erasure,
     evolution,
+    exports,
     home,
     imports,
     invitations,
@@ -46,6 +47,7 @@ from llmos_lite.errors import Invalid, LlmosError, NotFound
 MODULES = (
     skills,
     versions,
+    exports,
     proposals,
     evolution,
     imports,

@@ -274,6 +274,18 @@ def apply_changes(edit: TreeEdit, changes: Mapping[str, Change], store: Callable
             edit.put(parts, mode, blob.oid)
 
 
+def tree_id(files: Mapping[str, File]) -> str:
+    """Return the id that Git gives to a folder with these files, by their paths in it.
+
+    Raises:
+        Invalid: `file.invalid_path`.
+        Conflict: `file.in_the_way`.
+    """
+    edit = TreeEdit(b"", lambda _: {})
+    apply_changes(edit, files, lambda _: None)
+    return edit.write(lambda _: None).hex()
+
+
 def _mode(edit: TreeEdit, parts: Sequence[bytes], change: Change) -> bytes:
     """Return the mode to write: content alone keeps the one that the file has, even when its folder is written anew."""
     if isinstance(change, Entry) and change.is_tree:

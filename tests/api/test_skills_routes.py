@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from asgi_client import Client
 
+from llmos_lite.core.skills.install import unpacked
 from llmos_lite.core.skills.starter import starter_skills
 
 SKILL = {
@@ -251,3 +252,23 @@ async def test_volumes_tell_what_they_hold_to_whom_they_concern(alice: Client, c
     assert (await alice.get("/volumes/history?volume=team:none")).json()["code"] == "team.unknown"
     assert (await client.get("/volumes/history?volume=user:alice")).json()["total"] == 2
     assert (await alice.get("/volumes/history?cursor=bm9uZQ")).status in {400, 404}
+
+
+async def test_a_skill_comes_out_as_it_went_in(alice: Client) -> None:
+    text = "---\nname: tea\ndescription: Brews tea.\nargument-hint: '[leaf]'\n---\r\nBoil.\r\n"
+    sent = await alice.request(
+        "POST", "/skills/install", content=tar({"tea/SKILL.md": text, "tea/x.sh": "#!/bin/sh\n"})
+    )
+    assert "does not know argument-hint" in sent.json()["items"][0]["detail"]
+    for form in ("tar.gz", "zip"):
+        answer = await alice.get(f"/skills/tea/archive?format={form}")
+        assert answer.status == 200
+        assert answer.headers["etag"] == f'"{sent.json()["items"][0]["version"]}"'
+        assert answer.headers["content-disposition"] == f'attachment; filename="tea.{form}"'
+        files = unpacked(io.BytesIO(answer.body))
+        assert {name: file[0] for name, file in files.items()} == {"SKILL.md": text.encode(), "x.sh": b"#!/bin/sh\n"}
+        again = await alice.request("POST", "/skills/install", content=answer.body)
+        assert [(one["skill_id"], one["status"]) for one in again.json()["items"]] == [("tea", "unchanged")]
+    assert (await alice.get("/skills/nothing/archive")).json()["code"] == "skill.unknown"
+    assert (await alice.get("/skills/tea/archive?format=rar")).status == 400
+    assert (await alice.get("/skills/tea/archive?volume=user:bob")).status == 404

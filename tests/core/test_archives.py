@@ -9,6 +9,7 @@ import lzma
 import os
 import tarfile
 import tracemalloc
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmos_lite.core import archives
-from llmos_lite.core.archives import BROKEN, untar
+from llmos_lite.core.archives import BROKEN, members, untar
 from llmos_lite.core.skills.install import unpack
 from llmos_lite.core.traces.importers.registry import importers
 from llmos_lite.core.traces.importers.work import Import, Target
@@ -136,3 +137,85 @@ async def test_nor_are_traces(tmp_path: Path) -> None:
         await work.file(path)
     assert refused.value.code == "import.broken_archive"
     assert os.listdir(tmp_path) == ["upload"]  # noqa: PTH208 - nothing else to say
+
+
+# Zip
+
+
+def zipped(*files: tuple[str, bytes], mode: int = 0o100644) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files:
+            info = zipfile.ZipInfo(name)
+            info.create_system, info.external_attr, info.compress_type = 3, mode << 16, zipfile.ZIP_DEFLATED
+            archive.writestr(info, data)
+    return stream.getvalue()
+
+
+def unzipped(data: bytes, most: int = MB) -> list[tuple[str, bytes, bool]]:
+    return [(one.name, one.read(), one.executable) for one in members(io.BytesIO(data), most)]
+
+
+def test_a_zip_is_read_with_its_executables() -> None:
+    assert unzipped(zipped(("a/x", b"one"), ("ü", b""))) == [("a/x", b"one", False), ("ü", b"", False)]
+    assert unzipped(zipped(("run", b"#!"), mode=0o100755)) == [("run", b"#!", True)]
+
+
+@pytest.mark.parametrize("kind", [0o120000, 0o010000, 0o020000, 0o060000, 0o140000])
+def test_links_and_devices_in_a_zip_are_left_out(kind: int) -> None:
+    assert unzipped(zipped(("x/SKILL.md", b"/etc/passwd"), mode=kind | 0o777)) == []
+
+
+def test_a_zip_that_unfolds_to_too_much_is_refused_before_it_does() -> None:
+    bomb = zipped(*((f"{number}", bytes(MB)) for number in range(64)))
+    assert len(bomb) < 100_000
+    tracemalloc.start()
+    with pytest.raises(TooLarge):
+        unzipped(bomb, 3 * MB)
+    assert tracemalloc.get_traced_memory()[1] < 8 * MB
+    tracemalloc.stop()
+
+
+def test_a_zip_that_lies_about_a_size_is_refused() -> None:
+    data = zipped(("x", bytes(MB)))
+    lying = data.replace(MB.to_bytes(4, "little"), (10).to_bytes(4, "little"))
+    with pytest.raises(BROKEN):
+        unzipped(lying)
+
+
+@pytest.mark.parametrize("at", [-22, -60])
+def test_a_zip_with_an_endless_directory_is_refused_unread(at: int) -> None:
+    data = bytearray(zipped(("x", b"x")) + (b"" if at == -22 else bytes(38)))
+    data[at + 12 : at + 16] = (1 << 30).to_bytes(4, "little")
+    with pytest.raises(TooLarge):
+        unzipped(bytes(data))
+
+
+def test_what_a_zip_may_also_be_is_refused() -> None:
+    data = zipped(("x", b"x"))
+    with pytest.raises(BROKEN, match="zip64"):
+        unzipped(data[:-22] + b"PK\x06\x07" + bytes(16) + data[-22:])
+    locked = bytearray(data)
+    locked[6] |= 1
+    locked[data.rindex(b"PK\x01\x02") + 8] |= 1
+    with pytest.raises(BROKEN, match="encrypted"):
+        unzipped(bytes(locked))
+    with pytest.raises(BROKEN):
+        unzipped(data[:40])
+
+
+@given(st.binary(max_size=300), st.integers(0, 120), st.integers(0, 255))
+def test_a_broken_zip_is_broken_and_nothing_else(more: bytes, at: int, byte: int) -> None:
+    data = bytearray(zipped(("x/SKILL.md", b"text")) + more)
+    data[at] = byte
+    try:
+        unzipped(bytes(data))
+    except (*BROKEN, LlmosError):
+        pass
+
+
+@pytest.mark.parametrize("kind", [tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE])
+def test_no_link_and_no_device_comes_out_of_a_tar(kind: bytes) -> None:
+    info = tarfile.TarInfo("x/SKILL.md")
+    info.type, info.linkname = kind, "/etc/passwd"
+    assert unpack(io.BytesIO(info.tobuf() + bytes(1024))) == []

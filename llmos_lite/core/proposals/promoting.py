@@ -15,10 +15,12 @@ from llmos_lite.core.proposals import branches
 from llmos_lite.core.proposals.branches import PREFIX
 from llmos_lite.core.proposals.events import Event, Kind, record_of
 from llmos_lite.core.proposals.log import ProposalLog
+from llmos_lite.core.skills.standard import conforming
 from llmos_lite.core.traces.trace import make_ulid, now_ms
 from llmos_lite.engines.git import LOCAL_FILES, MAIN, PLATFORM, Commit
 from llmos_lite.errors import Conflict
 from llmos_lite.records.proposals import ProposalRecord
+from llmos_lite.volumes.access import PLATFORM as PRINCIPAL
 from llmos_lite.volumes.access import VolumeRef
 from llmos_lite.volumes.git_volume import GitVolume, author_of
 from llmos_lite.volumes.manager import VolumeManager
@@ -84,9 +86,12 @@ def _draft(target: GitVolume, branch: str) -> Iterator[str]:
 
 
 def _copy(volumes: VolumeManager, wanted: Event, branch: str) -> Commit:
+    """Copy a skill; one that came in outside the standard is written in its form: what we publish others can read."""
     source, target = VolumeRef.parse(wanted.source), VolumeRef.parse(wanted.target)
+    text = volumes.open(PRINCIPAL, source).read_skill(wanted.skill_id)
+    content = conforming(wanted.skill_id, text.encode()).decode()
     return volumes.promote_skill(
-        wanted.skill_id, source, target, author_of(wanted.author), wanted.reason, branch=branch
+        wanted.skill_id, source, target, author_of(wanted.author), wanted.reason, branch=branch, content=content
     )
 
 

@@ -26,7 +26,7 @@ NO_DESCRIPTION = "It has no description and no text to take one from."
 VENDOR = "vendor-"
 """Prefix under `metadata` of the keys that only one vendor's client knows; the standard allows none at the top."""
 
-_STANDARD = ("name", "description", "license", "compatibility", "allowed-tools", "metadata")
+STANDARD = ("name", "description", "license", "compatibility", "allowed-tools", "metadata")
 _OURS = ("title", "category", "keywords")
 _EMPTY = frozenset({"", "~", "null", "Null", "NULL"})
 _HEADING = re.compile(r"^#{1,6}[ \t]+([^\s#].*)$", re.MULTILINE)
@@ -109,7 +109,7 @@ class Skill:
         described = _text(fields.get("description", "")) or _first_paragraph(body)
         own = {key: value for key, value in inner.items() if key not in _OURS and not key.startswith(VENDOR)}
         vendor = {key.removeprefix(VENDOR): value for key, value in inner.items() if key.startswith(VENDOR)}
-        top = {key: value for key, value in fields.items() if key not in {*_STANDARD, "category", "keywords"}}
+        top = {key: value for key, value in fields.items() if key not in {*STANDARD, "category", "keywords"}}
         if "title" in top and "title" not in inner:
             inner["title"] = top.pop("title")
         return replace(
@@ -160,7 +160,7 @@ class Skill:
         self.checked()
         fields: dict[str, str | Mapping[str, str]] = {"name": self.skill_id, "description": self.description}
         optional = (self.license, self.compatibility, self.allowed_tools)
-        fields |= {key: value for key, value in zip(_STANDARD[2:5], optional, strict=True) if value}
+        fields |= {key: value for key, value in zip(STANDARD[2:5], optional, strict=True) if value}
         if metadata := self._metadata():
             fields["metadata"] = metadata
         return frontmatter.dump(fields) + self.body

@@ -30,7 +30,7 @@ _SIGNS = frozenset("@`%*&!")
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _./()-]*[A-Za-z0-9.)]|[A-Za-z0-9]")
 _RESERVED = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
-_Loader: type[yaml.BaseLoader] = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+LOADER: type[yaml.BaseLoader] = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 
 class BrokenFrontMatterError(ValueError):
@@ -84,7 +84,7 @@ def _quoted(line: re.Match[str]) -> str:
 
 def _load(block: str) -> Fields:
     try:
-        fields = _Builder(yaml.parse(block, _Loader)).document()
+        fields = _Builder(yaml.parse(block, LOADER)).document()
     except BrokenFrontMatterError:
         raise
     except (yaml.YAMLError, ValueError) as error:

@@ -1,22 +1,26 @@
 """Take skills in as they come: one Markdown file, a skill's folder, or a tree of them.
 
-A skill in the standard's folder form is kept byte for byte; the seed's flat file is written in the standard's form.
+A folder is kept byte for byte, also where it leaves the standard: then the answer says so. The seed's flat file is
+written in the standard's form.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO, Literal
 
-from llmos_lite.core.archives import BROKEN, untar
+from llmos_lite.core.archives import BROKEN, members
 from llmos_lite.core.skills.format import LARGEST_FILE, Skill
 from llmos_lite.core.skills.scan import Scanner, scan
-from llmos_lite.engines.git_objects import Author, Change, File, check_path
+from llmos_lite.core.skills.standard import deviations
+from llmos_lite.engines.git_objects import Author, Change, File, check_path, tree_id
 from llmos_lite.errors import Conflict, Invalid, LlmosError, NotFound, TooLarge
 from llmos_lite.volumes.access import ID_LENGTH, check_id
 from llmos_lite.volumes.git_volume import GitVolume
@@ -46,6 +50,8 @@ class Package:
         files: further files by their path in the folder; plain bytes are no program.
         is_folder: whether it came in the standard's form.
         problem: why it cannot be taken; empty when it can.
+        path: of its Markdown where it comes from.
+        note: what was done to it on its way.
     """
 
     name: str
@@ -53,6 +59,12 @@ class Package:
     files: Mapping[str, bytes | File] = field(default_factory=dict)
     is_folder: bool = True
     problem: str = ""
+    path: str = ""
+    note: str = ""
+
+    def all_files(self) -> dict[str, File]:
+        """Return its files with the Markdown among them, as they are kept."""
+        return {name: _as_file(content) for name, content in self.files.items()} | {FILE: File(self.content)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,22 +89,32 @@ def gather(paths: Iterable[Path]) -> list[Package]:
 
 
 def unpack(stream: IO[bytes]) -> list[Package]:
-    """Return the skills in a tar archive; nothing is written to disk, links and devices are left out.
+    """Return the skills in a tar or zip archive; nothing is written to disk, links and devices are left out.
 
     Raises:
         Invalid: `install.not_an_archive`, `install.bad_path`.
         TooLarge: as `gather`, and `archive.too_large`.
     """
+    return packages_of(unpacked(stream))
+
+
+def unpacked(stream: IO[bytes], most: int = MOST_BYTES) -> dict[str, bytes | File]:
+    """Return the files of a tar or zip archive by their paths.
+
+    Raises:
+        Invalid, TooLarge: as `unpack`.
+    """
     budget, files = _Budget(), dict[str, bytes | File]()
     try:
-        for member, content in untar(stream, MOST_BYTES):
-            name = _inside(member.name)
+        for member in members(stream, most):
+            name = inside(member.name)
             budget.take(member.size)
             if not LEFT_OUT & set(PurePosixPath(name).parts):
-                files[name] = File(content.read(), bool(member.mode & stat.S_IXUSR))
+                files[name] = File(member.read(), member.executable)
     except BROKEN as error:
-        raise Invalid("install.not_an_archive", f"That is no tar archive: {error}.", hint="Send a .tar.") from error
-    return packages_of(files)
+        said = f"That is no tar or zip archive: {error}."
+        raise Invalid("install.not_an_archive", said, hint="Send a .tar, .tar.gz or .zip.") from error
+    return files
 
 
 def packages_of(files: Mapping[str, bytes | File]) -> list[Package]:
@@ -106,7 +128,7 @@ def packages_of(files: Mapping[str, bytes | File]) -> list[Package]:
         if root is not None:
             inside[root][str(path.relative_to(root))] = file
         elif path.suffix.lower() == ".md" and not _NO_SKILLS.match(path.stem):
-            flat.append(Package(path.stem, file.data, is_folder=False))
+            flat.append(Package(path.stem, file.data, is_folder=False, path=str(path)))
     folders = [_folder(root, inner) for root, inner in sorted(inside.items())]
     return [*folders, *flat]
 
@@ -118,6 +140,7 @@ def install(
     scanners: Mapping[str, Scanner] | None = None,
     *,
     replace: bool = True,
+    beside: Callable[[Sequence[Installed]], Mapping[str, Change]] | None = None,
 ) -> list[Installed]:
     """Write skills to a volume as one commit, and tell what came of each, in their order.
 
@@ -127,14 +150,16 @@ def install(
         author: of the commit.
         scanners: look at each skill; high severity refuses it.
         replace: whether a skill that is there and differs is replaced, or refused.
+        beside: returns what else changes in the same commit, as a lock file.
     """
     with volume.store.lock():
         volume.commit_changes()
         batch = _Batch(volume, scanners or {}, replace=replace)
         done = [batch.add(package) for package in packages]
-        if batch.changes:
-            volume.store.commit(batch.changes, _message(done), author)
-        return [_with_version(volume, one) for one in done]
+        changes = batch.changes | (dict(beside(done)) if beside else {})
+        if changes:
+            volume.store.commit(changes, _message(done), author)
+        return done
 
 
 class _Batch:
@@ -155,11 +180,11 @@ class _Batch:
     def _add(self, package: Package) -> Installed:
         if package.problem:
             raise Invalid("skill.unreadable", package.problem)
-        skill, content = _skill_of(package)
+        skill, content, said = _skill_of(package)
         if skill.skill_id in self._seen:
             raise Conflict("skill.exists", "Another skill of this batch has the same id.")
-        findings = scan(self._scanners, skill)
-        files = {name: _as_file(content) for name, content in package.files.items()} | {FILE: File(content)}
+        said += [finding.message for finding in scan(self._scanners, skill)]
+        files = package.all_files() | {FILE: File(content)}
         for name in files:
             check_path(f"{folder_path(skill.skill_id)}/{name}")
         status = self._status(skill.skill_id, files)
@@ -168,7 +193,7 @@ class _Batch:
             folder = folder_path(skill.skill_id)
             self.changes |= {folder: None, flat_path(skill.skill_id): None} if status == "updated" else {}
             self.changes |= {f"{folder}/{name}": file for name, file in files.items()}
-        return Installed(skill.skill_id, status, "; ".join(finding.message for finding in findings))
+        return Installed(skill.skill_id, status, " ".join(said), tree_id(files))
 
     def _status(self, skill_id: str, files: Mapping[str, File]) -> Status:
         entry = self._volume.skill_entry(skill_id)
@@ -186,24 +211,39 @@ class _Batch:
         return "updated"
 
 
-def _skill_of(package: Package) -> tuple[Skill, bytes]:
-    """Return the skill and the SKILL.md to write for it.
+def _skill_of(package: Package) -> tuple[Skill, bytes, list[str]]:
+    """Return the skill, the SKILL.md to write for it, and what its owner should know of that.
 
     Raises:
         Invalid: it cannot be read, or has no usable id.
     """
-    skill_id = _id_of(package.name)
+    skill_id = id_of(package.name)
     skill = Skill.parse(skill_id, package.content)
     if skill.error is not None:
         raise Invalid("skill.unreadable", skill.error)
-    if package.is_folder and skill_id == package.name:
-        return skill, package.content
-    return skill, skill.render().encode()
+    if not package.is_folder:
+        return skill, skill.render().encode(), []
+    said = [package.note] if package.note else []
+    if skill_id != package.name:
+        said.append(f"The folder {package.name[:ID_LENGTH]!r} is kept under the id {skill_id}.")
+    found = deviations(skill_id, package.content)
+    return skill, package.content, said + (["Kept as it is, outside the standard:", *found] if found else [])
 
 
-def _id_of(name: str) -> str:
-    """Return the id for a folder or file name: `My Skill` becomes `my-skill`."""
-    return check_id(_NOT_ID.sub("-", name.casefold()).strip("-")[:ID_LENGTH].strip("-"), "skill")
+def id_of(name: str) -> str:
+    """Return the id for a folder or file name: `My Skill` becomes `my-skill`.
+
+    Letters that ASCII does not have stand in a short hash, so that two such names get two ids.
+
+    Raises:
+        Invalid: `skill.invalid_id`, for a name without a letter or a digit.
+    """
+    letters = unicodedata.normalize("NFKD", name).casefold()
+    plain = _NOT_ID.sub("-", "".join(char for char in letters if not unicodedata.combining(char))).strip("-")
+    if any(char.isalnum() and not char.isascii() for char in letters if not unicodedata.combining(char)):
+        digest = hashlib.sha256(unicodedata.normalize("NFC", name).encode("utf-8", "replace")).hexdigest()[:10]
+        plain = f"{plain[: ID_LENGTH - 11].strip('-') or 'skill'}-{digest}"
+    return check_id(plain[:ID_LENGTH].strip("-"), "skill")
 
 
 def _as_file(content: bytes | File) -> File:
@@ -214,7 +254,8 @@ def _folder(root: PurePosixPath, files: dict[str, File]) -> Package:
     main = FILE if FILE in files else FILE.lower()
     content = files.pop(main).data
     name = root.name or _named(content)
-    return Package(name, content, files, problem=_too_much(files, content))
+    note = "" if main == FILE else f"Its {main} is kept as {FILE}."
+    return Package(name, content, files, problem=_too_much(files, content), path=str(root / main), note=note)
 
 
 def _named(content: bytes) -> str:
@@ -229,8 +270,15 @@ def _too_much(files: Mapping[str, File], content: bytes) -> str:
         return f"It has more than {MOST_SKILL_FILES} files."
     if sum(len(file.data) for file in files.values()) > MOST_SKILL_BYTES:
         return f"It is larger than {MOST_SKILL_BYTES >> 20} MiB."
-    folded = [name.casefold() for name in files]
-    return "Two of its files differ only in upper and lower case." if len(set(folded)) < len(folded) else ""
+    folded = {unicodedata.normalize("NFC", name).casefold() for name in [*_all_paths(files), FILE]}
+    clash = len(folded) <= len(_all_paths(files))
+    return "Two of its files differ only in upper and lower case, or in how an accent is written." if clash else ""
+
+
+def _all_paths(files: Mapping[str, File]) -> set[str]:
+    """Return the paths of files and of the folders that they lie in."""
+    folders = {str(parent) for name in files for parent in PurePosixPath(name).parents}
+    return files.keys() | folders - {"."}
 
 
 def _files_at(path: Path, budget: _Budget) -> dict[str, bytes | File]:
@@ -262,7 +310,12 @@ def _walk(root: Path) -> Iterator[Path]:
                 yield path
 
 
-def _inside(name: str) -> str:
+def inside(name: str) -> str:
+    """Return a path inside an archive, when it stays in there.
+
+    Raises:
+        Invalid: `install.bad_path`.
+    """
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
         raise Invalid("install.bad_path", f"The archive holds {name[:200]!r}, which leads out of its folder.")
@@ -292,8 +345,3 @@ def _message(done: Sequence[Installed]) -> str:
     created = sum(one.status == "created" for one in changed)
     listed = "\n".join(f"{one.status}: {one.skill_id}" for one in changed)
     return f"Install {len(changed)} skills ({created} new)\n\n{listed}"
-
-
-def _with_version(volume: GitVolume, one: Installed) -> Installed:
-    entry = volume.skill_entry(one.skill_id) if one.status != "refused" else None
-    return Installed(one.skill_id, one.status, one.detail, entry.version) if entry else one

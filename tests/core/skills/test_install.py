@@ -115,7 +115,7 @@ def test_one_file_or_one_skill_folder_will_do(own: GitVolume, tmp_path: Path) ->
     assert [one.status for one in install(own, gather(paths), AUTHOR)] == ["created"] * 3
 
 
-def test_names_become_ids_and_the_text_follows(own: GitVolume) -> None:
+def test_names_become_ids_and_the_text_stays(own: GitVolume) -> None:
     done = install(own, [Package("My Tea (2)", TEA), Package("🎉", TEA), Package("MY-TEA-2", TEA)], AUTHOR)
     assert [(one.skill_id, one.status) for one in done] == [
         ("my-tea-2", "created"),
@@ -123,7 +123,8 @@ def test_names_become_ids_and_the_text_follows(own: GitVolume) -> None:
         ("MY-TEA-2", "refused"),
     ]
     assert done[2].detail == "Another skill of this batch has the same id."
-    assert own.read_skill("my-tea-2").startswith("---\nname: my-tea-2\n")
+    assert own.store.read("skills/my-tea-2/SKILL.md") == TEA
+    assert done[0].detail.startswith("The folder 'My Tea (2)' is kept under the id my-tea-2. Kept as it is")
 
 
 def test_links_are_left_out(tmp_path: Path) -> None:
