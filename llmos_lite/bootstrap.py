@@ -53,6 +53,7 @@ from llmos_lite.core.skills.scan import Scanner, scanners_from
 from llmos_lite.core.skills.scrub import Scrubber
 from llmos_lite.core.skills.seeding import ensure_starter
 from llmos_lite.core.skills.service import SkillService
+from llmos_lite.core.skills.uses import Uses
 from llmos_lite.core.traces.archive import Archives
 from llmos_lite.core.traces.erase import Eraser
 from llmos_lite.core.traces.keeping import Keeping, Rules
@@ -310,7 +311,6 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
     people, tokens = AccountStore(database), _tokens(settings)
     sign_in = SignIn(SignInStore(database), Sessions(SignInStore(database), tokens))
     accounts = Accounts(people, settings, key, sign_in, keys=ApiKeys(KeyStore(database)), tokens=tokens)
-    manager = SkillsManager(volumes, budget_tokens=settings.skill_tokens)
     traces = TraceLog(
         volumes,
         journal,
@@ -320,6 +320,9 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
         fold_events=settings.fold_events,
         fold_seconds=settings.fold_seconds,
     )
+    uses = Uses(catalog.uses, traces.erased)
+    traces.listen(uses)
+    manager = SkillsManager(volumes, budget_tokens=settings.skill_tokens, uses=uses)
     scanners = scanners_from(plugins.load(plugins.SCANNERS))
     proposals, runs = Proposals(ProposalRows(database), volumes, scanners), Runs(catalog.runs)
 

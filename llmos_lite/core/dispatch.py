@@ -43,6 +43,7 @@ class Dispatch:
         try:
             await self._traces.fold()
             await self._pool.run(kind, run_id)
+            self._traces.reload()
         except LlmosError as error:
             await self._runs.fail(run_id, error)
             return

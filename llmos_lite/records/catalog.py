@@ -8,6 +8,7 @@ from llmos_lite.records.catalog_patterns import PatternRows
 from llmos_lite.records.catalog_runs import RunRows
 from llmos_lite.records.catalog_skills import SkillRows
 from llmos_lite.records.catalog_traces import TraceRows
+from llmos_lite.records.catalog_uses import UseRows
 
 
 class Catalog:
@@ -23,3 +24,4 @@ class Catalog:
         self.patterns = PatternRows(database)
         self.runs = RunRows(database)
         self.erasure = ErasureRows(database)
+        self.uses = UseRows(database)

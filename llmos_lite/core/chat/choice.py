@@ -11,7 +11,7 @@ from llmos_lite.core.chat.assignment import Arm, Assignment
 from llmos_lite.core.chat.conversation import Conversation
 from llmos_lite.core.chat.injection import inject
 from llmos_lite.core.skills.library import Library
-from llmos_lite.core.skills.manager import ScoredSkill, SkillsManager, usable
+from llmos_lite.core.skills.manager import ScoredSkill, SkillContext, SkillsManager, usable
 from llmos_lite.core.traces.trace import Exposure, SkillUse
 
 
@@ -51,10 +51,12 @@ class Chooser:
         libraries = self._skills.in_memory(actor, team_id)
         if libraries is None:
             libraries = await asyncio.to_thread(self._skills.libraries, actor, team_id)
-        return self._choose(actor, libraries, query, limit, talk)
+        context = self._skills.context(libraries, query, limit, asked=await self._skills.asked(actor, team_id))
+        return self._choose(actor, libraries, context, limit, talk)
 
-    def _choose(self, actor: Actor, libraries: Sequence[Library], query: str, limit: int, talk: Conversation) -> Choice:
-        context = self._skills.context(libraries, query, limit)
+    def _choose(
+        self, actor: Actor, libraries: Sequence[Library], context: SkillContext, limit: int, talk: Conversation
+    ) -> Choice:
         fitting = list(context.used)
         if len(fitting) < limit and talk.skills:
             fitting += _carried(talk.skills, fitting, libraries)

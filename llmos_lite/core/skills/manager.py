@@ -17,12 +17,15 @@ from llmos_lite.core.skills.abstain import CLOSE, THRESHOLD, evidence, is_side_r
 from llmos_lite.core.skills.format import Skill, estimate_tokens
 from llmos_lite.core.skills.library import Library, document
 from llmos_lite.core.skills.text import QUERY_CHARACTERS, Analyzer
+from llmos_lite.core.traces.trace import now_ms
 from llmos_lite.volumes.access import SYSTEM, VolumeRef, require
 from llmos_lite.volumes.git_volume import GitVolume
 from llmos_lite.volumes.manager import VolumeManager
 
 if TYPE_CHECKING:
-    from llmos_lite.core.skills.search import Hit
+    from llmos_lite.core.skills.asked import AskedIndex
+    from llmos_lite.core.skills.search import Extra, Hit
+    from llmos_lite.core.skills.uses import Uses
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -43,6 +46,7 @@ class ScoredSkill:
         coverage: share of the query's meaning (idf mass) that it covers, 0 to 1.
         header: the same for its name, description, keywords and category alone.
         fits: whether that is enough to be put into a context.
+        asked: points of the score that come from what was asked where it helped.
     """
 
     skill: Skill
@@ -50,6 +54,7 @@ class ScoredSkill:
     coverage: float = 0.0
     header: float = 0.0
     fits: bool = True
+    asked: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +97,11 @@ class SkillsManager:
     Args:
         volumes: where they live.
         budget_tokens: most tokens of one context.
+        uses: knows what was asked where skills helped; None takes no notice of it.
     """
 
-    def __init__(self, volumes: VolumeManager, *, budget_tokens: int = BUDGET_TOKENS) -> None:
-        self._volumes, self._budget = volumes, budget_tokens
+    def __init__(self, volumes: VolumeManager, *, budget_tokens: int = BUDGET_TOKENS, uses: Uses | None = None) -> None:
+        self._volumes, self._budget, self._uses = volumes, budget_tokens, uses
         self._analyzer = Analyzer()
         self._libraries: OrderedDict[VolumeRef, Library] = OrderedDict()
         self._lists: OrderedDict[tuple[tuple[VolumeRef, str], ...], SkillSet] = OrderedDict()
@@ -155,15 +161,26 @@ class SkillsManager:
         *,
         only_fitting: bool = True,
         shadowed: bool = False,
+        asked: Sequence[AskedIndex] = (),
     ) -> list[ScoredSkill]:
-        """Return the best skills of these libraries, of which the first wins; `shadowed` lets shadowed ones in."""
+        """Return the best skills of these libraries, of which the first wins.
+
+        Args:
+            libraries: what is searched.
+            query: free text.
+            limit: skills to return at most.
+            only_fitting: leave out what matches too little to be put into a context.
+            shadowed: let shadowed ones in.
+            asked: the goals that whoever asks profits from; see `asked`.
+        """
         from llmos_lite.core.skills.search import search  # noqa: PLC0415 - loads numpy
 
         def hidden(source: int, key: str) -> bool:
             return any(library.offers(key) for library in libraries[:source])
 
         indexes = [library.index for library in libraries]
-        hits = search(indexes, query, limit, hidden=None if shadowed else hidden, collapse=not shadowed)
+        extra = _asked_by(libraries, asked)
+        hits = search(indexes, query, limit, hidden=None if shadowed else hidden, collapse=not shadowed, extra=extra)
         pairs = [(_marked(libraries, hit), hit) for hit in hits]
         return self._scored(pairs, query, only_fitting=only_fitting)
 
@@ -171,7 +188,14 @@ class SkillsManager:
         """Decide once for all matches whether anything fits; then those near the best one do."""
         bar = self._bar(found, query)
         scored = [
-            ScoredSkill(skill, hit.score, hit.coverage, hit.header, fits=not skill.shadowed_by and hit.score >= bar)
+            ScoredSkill(
+                skill,
+                hit.score,
+                hit.coverage,
+                hit.header,
+                fits=not skill.shadowed_by and hit.score >= bar,
+                asked=hit.asked,
+            )
             for skill, hit in found
         ]
         return [one for one in scored if one.fits] if only_fitting else scored
@@ -196,10 +220,16 @@ class SkillsManager:
         """
         return self.context(self.libraries(actor, team_id), query, limit)
 
-    def context(self, libraries: Sequence[Library], query: str, limit: int = LIMIT) -> SkillContext:
-        """Return the skills of these libraries that go into the context of a query."""
+    def context(
+        self, libraries: Sequence[Library], query: str, limit: int = LIMIT, *, asked: Sequence[AskedIndex] = ()
+    ) -> SkillContext:
+        """Return the skills of these libraries that go into the context of a query; see `ranked`."""
         commits = {str(library.ref): library.commit for library in libraries if library.commit}
-        return SkillContext(self.ranked(libraries, query, limit), commits, self._budget)
+        return SkillContext(self.ranked(libraries, query, limit, asked=asked), commits, self._budget)
+
+    async def asked(self, actor: Actor, team_id: str | None = None) -> Sequence[AskedIndex]:
+        """Return the goals that the actor's choice of skills profits from; reads rows only the first time."""
+        return await self._uses.of(actor, team_id) if self._uses is not None else ()
 
     def libraries(self, actor: Actor, team_id: str | None = None) -> list[Library]:
         """Return the libraries that the actor sees, the one that wins first."""
@@ -277,6 +307,16 @@ class SkillsManager:
             cache.move_to_end(key)
             while len(cache) > most:
                 cache.popitem(last=False)
+
+
+def _asked_by(libraries: Sequence[Library], asked: Sequence[AskedIndex]) -> Extra | None:
+    """Return what gives skills points for what was asked; None when nothing was."""
+    views = [view for view in asked if view.goals]
+    if not views:
+        return None
+    from llmos_lite.core.skills.asked import AskedBy  # noqa: PLC0415 - loads numpy
+
+    return AskedBy(libraries, views, now_ms())
 
 
 def usable(libraries: Sequence[Library], volume: str, skill_id: str) -> Skill | None:

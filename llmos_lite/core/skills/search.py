@@ -93,7 +93,7 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
-class _Piece:
+class Piece:
     """A segment and what of it still counts.
 
     Args:
@@ -109,7 +109,7 @@ class _Piece:
     frequency: npt.NDArray[np.int32] | None = None
 
     @classmethod
-    def whole(cls, segment: Segment) -> _Piece:
+    def whole(cls, segment: Segment) -> Piece:
         """Return a piece of which everything counts."""
         return cls(segment, np.ones(len(segment), dtype=bool), len(segment))
 
@@ -133,14 +133,15 @@ class _Piece:
         found = self.segment.place(key)
         return found if found is not None and self.alive[found] else None
 
-    def without(self, keys: Collection[str]) -> _Piece:
+    def without(self, keys: Collection[str]) -> Piece:
+        """Return the piece with fewer documents that count."""
         gone = [place for place, key in enumerate(self.segment.keys) if key in keys and self.alive[place]]
         if not gone:
             return self
         alive = self.alive.copy()
         alive[gone] = False
         counted = alive[self.segment.docs].astype(np.int32)
-        return _Piece(self.segment, alive, self.count - len(gone), np.add.reduceat(counted, self.segment.starts[:-1]))
+        return Piece(self.segment, alive, self.count - len(gone), np.add.reduceat(counted, self.segment.starts[:-1]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,7 @@ class SkillIndex:
     """The searchable documents of one volume; immutable, so that readers never wait for a writer."""
 
     analyzer: Analyzer
-    pieces: tuple[_Piece, ...] = ()
+    pieces: tuple[Piece, ...] = ()
 
     @property
     def count(self) -> int:
@@ -169,11 +170,11 @@ class SkillIndex:
         replaced = {document.key for document in fresh} | set(gone)
         pieces = [piece.without(replaced) for piece in self.pieces] if replaced else list(self.pieces)
         for start in range(0, len(fresh), LARGEST):
-            pieces.append(_Piece.whole(Segment.build(fresh[start : start + LARGEST], self.analyzer)))
+            pieces.append(Piece.whole(Segment.build(fresh[start : start + LARGEST], self.analyzer)))
         return SkillIndex(self.analyzer, tuple(_merged([piece for piece in pieces if piece.count])))
 
 
-def _merged(pieces: list[_Piece]) -> list[_Piece]:
+def _merged(pieces: list[Piece]) -> list[Piece]:
     """Merge small pieces when there are many, and clean a piece of which half is dead."""
     pieces.sort(key=lambda piece: -piece.count)
     while len(pieces) > _MANY_SEGMENTS and pieces[-1].count + pieces[-2].count <= LARGEST:
@@ -181,7 +182,7 @@ def _merged(pieces: list[_Piece]) -> list[_Piece]:
     return [_joined([piece]) if 2 * piece.count < len(piece.segment) else piece for piece in pieces]
 
 
-def _with_tail_merged(pieces: list[_Piece]) -> list[_Piece]:
+def _with_tail_merged(pieces: list[Piece]) -> list[Piece]:
     """Merge the two smallest pieces, and those before them while these are not more than twice as large as the sum."""
     cut = len(pieces) - 2
     together = pieces[-1].count + pieces[-2].count
@@ -191,8 +192,8 @@ def _with_tail_merged(pieces: list[_Piece]) -> list[_Piece]:
     return [*pieces[:cut], _joined(pieces[cut:])]
 
 
-def _joined(pieces: Sequence[_Piece]) -> _Piece:
-    return _Piece.whole(Segment.merge([(piece.segment, piece.alive) for piece in pieces]))
+def _joined(pieces: Sequence[Piece]) -> Piece:
+    return Piece.whole(Segment.merge([(piece.segment, piece.alive) for piece in pieces]))
 
 
 def search(
@@ -250,7 +251,7 @@ class _Matches:
 class _Search:
     """One query on its way through the pieces. Arrays are small: what counts is the number of calls into numpy."""
 
-    def __init__(self, pieces: list[tuple[int, _Piece]], hashes: list[int], extra: Extra | None = None) -> None:
+    def __init__(self, pieces: list[tuple[int, Piece]], hashes: list[int], extra: Extra | None = None) -> None:
         self.pieces = pieces
         self.bonuses: dict[tuple[int, int], Bonus] = {}
         self.total = sum(piece.count for _, piece in pieces)
@@ -276,7 +277,7 @@ class _Search:
         self.mass = float(self.idf.sum())
         return terms, spans
 
-    def _matches(self, piece: _Piece, begin: Numbers, end: Numbers) -> _Matches:
+    def _matches(self, piece: Piece, begin: Numbers, end: Numbers) -> _Matches:
         segment = piece.segment
         lengths, rows = end - begin, []
         for term in self._in_rows(segment, begin, lengths):
@@ -391,7 +392,7 @@ class _Search:
         )
 
 
-def _pairs_in(piece: _Piece, pairs: Hashes, places: list[int]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.uint16]]:
+def _pairs_in(piece: Piece, pairs: Hashes, places: list[int]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.uint16]]:
     """Return (index into `pairs`, document) of every document that holds one of those at `places`."""
     if not places:
         return _NOWHERE, _NO_DOCUMENTS

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from llmos_lite.core.accounts.permissions import Actor, Scope, Verb, permit, require
 from llmos_lite.core.page import Page
@@ -25,6 +25,9 @@ from llmos_lite.volumes.access import Principal, VolumeKind, VolumeRef, check_id
 from llmos_lite.volumes.git_volume import GitVolume, author_of
 from llmos_lite.volumes.manager import VolumeManager
 from llmos_lite.volumes.skill_paths import FILE
+
+if TYPE_CHECKING:
+    from llmos_lite.core.skills.asked import AskedIndex
 
 MOST_RANKED = 1000
 """Hits of a query that can be paged through."""
@@ -261,15 +264,20 @@ class SkillService:
         _check_team(actor, team_id)
         wanted = _Listing(query, team_id, category, limit, cursor, explained)
         handle = await asyncio.to_thread(self.reading, actor, volume) if volume else None
-        return await asyncio.to_thread(self._page, actor, handle, wanted)
+        asked = await self.manager.asked(actor, team_id) if query.strip() else ()
+        return await asyncio.to_thread(self._page, actor, handle, wanted, asked)
 
-    def _page(self, actor: Actor, handle: GitVolume | None, wanted: _Listing) -> Page[ListedSkill]:
+    def _page(
+        self, actor: Actor, handle: GitVolume | None, wanted: _Listing, asked: Sequence[AskedIndex]
+    ) -> Page[ListedSkill]:
         manager = self.manager
         libraries = [manager.library_of(handle)] if handle else manager.libraries(actor, wanted.team_id)
         if not wanted.query.strip():
             skills = [ListedSkill(skill) for skill in manager.listed(libraries) if wanted.includes(skill)]
             return keyset_page(skills, wanted.limit, wanted.cursor)
-        ranked = manager.ranked(libraries, wanted.query, MOST_RANKED, only_fitting=False, shadowed=wanted.explained)
+        ranked = manager.ranked(
+            libraries, wanted.query, MOST_RANKED, only_fitting=False, shadowed=wanted.explained, asked=asked
+        )
         page = offset_page([one for one in ranked if wanted.includes(one.skill)], wanted.limit, wanted.cursor)
         return Page([wanted.listed(one) for one in page.items], page.next_cursor, page.total)
 

@@ -209,6 +209,7 @@ class Archives:
                 for event, _ in placed:
                     (traces if event.trace is not None else events).discard(event.id)
         await self._catalog.traces.remove(sorted(traces), sorted(events))
+        self._traces.reload()
 
     # Erasure
 

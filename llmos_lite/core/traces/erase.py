@@ -364,6 +364,7 @@ class Eraser:
     async def _remove_rows(self, erasure: Erasure, volume: str) -> None:
         if erasure.before:
             await self._catalog.erasure.remove_before(volume, erasure.before)
+            self._traces.reload()
         else:
             await self._catalog.erasure.remove(erasure.copies[volume])
 

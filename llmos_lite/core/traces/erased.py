@@ -18,7 +18,7 @@ class Erased:
         """Hide traces from now on."""
         self._ids.update(trace_ids)
 
-    def __contains__(self, trace_id: str) -> bool:
+    def __contains__(self, trace_id: object) -> bool:
         return trace_id in self._ids
 
     def hides(self, event: Event) -> bool:

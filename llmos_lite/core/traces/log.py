@@ -19,7 +19,7 @@ from llmos_lite.core.traces.memory import RecentConversations
 from llmos_lite.core.traces.reader import TraceReader
 from llmos_lite.core.traces.redaction import KeepAll, Redactor
 from llmos_lite.core.traces.reindex import Hook, Reindex, ReindexReport
-from llmos_lite.core.traces.rows import TraceIndexer
+from llmos_lite.core.traces.rows import Listener, TraceIndexer
 from llmos_lite.core.traces.segments import Placed, commit_segments, segments_of
 from llmos_lite.core.traces.state import OUTCOME_OF, TraceState
 from llmos_lite.core.traces.trace import (
@@ -378,7 +378,19 @@ class TraceLog:
         """
         report = await Reindex(self._volumes, self._catalog, self._indexer).run(progress, hooks)
         await self._indexer.put(self._folder.unfolded())
+        self.reload()
         return report
+
+    # Who wants to know
+
+    def listen(self, listener: Listener) -> None:
+        """Tell somebody what becomes of traces from now on."""
+        self._indexer.listener = listener
+
+    def reload(self) -> None:
+        """Say that rows were changed by somebody else, as by another process."""
+        if self._indexer.listener is not None:
+            self._indexer.listener.reload()
 
     # What rewrites segments
 
@@ -406,6 +418,8 @@ class TraceLog:
         """Hide traces at once, and let go of what is in memory of them."""
         self.erased.add(trace_ids)
         self._recent.forget(trace_ids)
+        if self._indexer.listener is not None:
+            self._indexer.listener.forget(trace_ids)
 
 
 def _whole(text: str) -> str:
