@@ -45,6 +45,7 @@ from llmos_lite.core.remotes.mirrors import Mirrors
 from llmos_lite.core.remotes.service import Remotes
 from llmos_lite.core.remotes.sync import Sync
 from llmos_lite.core.runs import Runs
+from llmos_lite.core.skills.catalogs import Catalogs
 from llmos_lite.core.skills.exporting import SkillExports
 from llmos_lite.core.skills.history import SkillHistory
 from llmos_lite.core.skills.manager import SkillsManager
@@ -142,6 +143,7 @@ class Services:
     skills: SkillService
     versions: SkillHistory
     exports: SkillExports
+    catalogs: Catalogs
     origins: SkillOrigins
     traces: TraceLog
     eraser: Eraser
@@ -362,6 +364,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
         skills=skills,
         versions=SkillHistory(skills, scanners),
         exports=SkillExports(skills),
+        catalogs=Catalogs(skills, scanners),
         origins=SkillOrigins(volumes, catalog),
         traces=traces,
         eraser=eraser,

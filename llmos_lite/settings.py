@@ -44,6 +44,12 @@ class Settings:
         default="",
     )
 
+    public_catalog: bool = _setting(
+        "LLMOS_PUBLIC_CATALOG",
+        "Let everybody read the system's skills at `/.well-known/agent-skills`, without a key.",
+        default=False,
+    )
+
     oidc_issuer: str = _setting(
         "LLMOS_OIDC_ISSUER",
         "Address of an OpenID provider to sign in through, exactly as it names itself; empty for none.",

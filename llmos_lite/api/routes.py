@@ -15,6 +15,7 @@ import llmos_lite
 from llmos_lite.api import (
     accounts,
     audit,
+    discovery,
     erasure,
     evolution,
     exports,
@@ -48,6 +49,7 @@ MODULES = (
     skills,
     versions,
     exports,
+    discovery,
     proposals,
     evolution,
     imports,

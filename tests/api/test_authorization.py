@@ -15,6 +15,7 @@ from world import Host, World, expire
 
 from llmos_lite.api.auth import Needs
 from llmos_lite.api.deps import Guest, Permission
+from llmos_lite.api.discovery import Shelves
 from llmos_lite.api.routes import all_routes
 from llmos_lite.core.accounts import permissions
 from llmos_lite.core.accounts.permissions import EVERYTHING, Right, Scope, Standing, Verb
@@ -43,7 +44,7 @@ def declared() -> list[tuple[str, str, Needs]]:
         if isinstance(route, APIRoute)
         for method in sorted(route.methods or ())
         for one in route.dependant.dependencies
-        if isinstance(one.call, (Permission, Guest))
+        if isinstance(one.call, (Permission, Guest, Shelves))
     ]
     hot = [
         ("POST", "/chat", Needs(scope=Scope.CHAT, delegates=True)),

@@ -12,6 +12,7 @@ from llmos_lite.api.app import App
 from llmos_lite.api.auth import Needs
 from llmos_lite.api.chat import ChatEndpoint
 from llmos_lite.api.deps import Guest, Permission
+from llmos_lite.api.discovery import Shelves
 from llmos_lite.api.git_http import PREFIX, GitEndpoint
 from llmos_lite.api.health import Health, Metrics, Ready
 from llmos_lite.api.openapi import OPEN, render
@@ -50,8 +51,8 @@ def routes() -> list[APIRoute]:
     return [route for route in all_routes() if isinstance(route, APIRoute)]
 
 
-def permissions(route: APIRoute) -> list[Permission | Guest]:
-    return [each.call for each in route.dependant.dependencies if isinstance(each.call, (Permission, Guest))]
+def permissions(route: APIRoute) -> list[Permission | Guest | Shelves]:
+    return [each.call for each in route.dependant.dependencies if isinstance(each.call, (Permission, Guest, Shelves))]
 
 
 def declared() -> list[tuple[str, str, list[Needs]]]:
@@ -88,6 +89,12 @@ WITHOUT_A_CREDENTIAL = {
     ("GET", "/sign-in/oidc"),
     ("GET", "/sign-in/oidc/callback"),
     ("GET", "/.well-known/jwks.json"),
+    ("GET", "/.well-known/agent-skills/index.json"),
+    ("GET", "/.well-known/agent-skills/{artifact:path}"),
+    ("GET", "/c/{token}/.well-known/agent-skills/index.json"),
+    ("GET", "/c/{token}/.well-known/agent-skills/{artifact:path}"),
+    ("GET", "/c/{token}/t/{team_id}/.well-known/agent-skills/index.json"),
+    ("GET", "/c/{token}/t/{team_id}/.well-known/agent-skills/{artifact:path}"),
 }  # fmt: skip
 FOR_FRONT_ENDS = {("POST", "/chat"), ("GET", "/me")}
 

@@ -1,0 +1,254 @@
+"""Discovery of skills by stock clients: an index of each catalog at a well-known place, with what it names.
+
+Format: Agent Skills Discovery RFC 0.2.0. A catalog is a volume's, or all that a token in the URL reads; see
+`docs/discovery.md`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi.responses import Response, StreamingResponse
+
+from llmos_lite.api.auth import Needs, actor_of, given_by
+from llmos_lite.api.deps import Has, Paragraph, services_of
+from llmos_lite.api.links import linked_actor
+from llmos_lite.api.openapi import Responses, refusals
+from llmos_lite.core.accounts.capabilities import Purpose
+from llmos_lite.core.accounts.permissions import Actor, Scope
+from llmos_lite.core.skills.catalogs import PUBLIC, Catalog, Offer
+from llmos_lite.core.skills.parcels import Parcel, Seal
+from llmos_lite.errors import NotFound, Unauthenticated
+from llmos_lite.volumes.access import SYSTEM, VolumeRef
+
+router = APIRouter(route_class=Paragraph, tags=["discovery"])
+
+SCHEMA = "https://schemas.agentskills.io/discovery/0.2.0/schema.json"
+WELL_KNOWN = "/.well-known/agent-skills"
+_ARCHIVE, _FILE = ".tar.gz", "/SKILL.md"
+_TYPES = {"archive": "application/gzip", "skill-md": "text/markdown; charset=utf-8"}
+_FRESH, _PINNED = "max-age=60", "max-age=86400, immutable"
+OPEN = {"access-control-allow-origin": "*", "cross-origin-resource-policy": "cross-origin"}
+"""Pages of other sites may read what needs no header; a browser sends them no session of ours here."""
+
+_VERSION = "4f1b0c9d2e7a5b8c3d6e9f0a1b2c3d4e5f6a7b8c"
+_INDEX = {
+    "$schema": SCHEMA,
+    "skills": [
+        {
+            "name": "my-skill",
+            "type": "archive",
+            "description": "Use when a query is slow in Postgres.",
+            "url": f"my-skill.tar.gz?version={_VERSION}",
+            "digest": "sha256:" + "5f" * 32,
+        }
+    ],
+}
+_INDEXED: Responses = refusals(404) | {
+    200: {"description": "The index.", "content": {"application/json": {"example": _INDEX}}},
+    304: {"description": "It is the one that `If-None-Match` names."},
+}
+_SENT: Responses = refusals(404) | {
+    200: {
+        "description": "The bytes whose digest the index says.",
+        "content": {
+            "application/gzip": {"schema": {"type": "string", "format": "binary"}},
+            "text/markdown": {"schema": {"type": "string"}, "example": "---\nname: my-skill\n---\n"},
+        },
+    },
+    304: {"description": "It is the one that `If-None-Match` names."},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """A catalog that somebody looks at: whose, of which volume (None: all that they read), and whether all may."""
+
+    actor: Actor
+    ref: VolumeRef | None
+    public: bool = False
+    shared: bool = False
+
+
+class Shelves:
+    """Finds out which catalog a request is about, and lets in who may see it.
+
+    Without a token in the path a key in a header says who asks; the system's catalog may be public.
+
+    Args:
+        needs: of a credential in a header.
+    """
+
+    def __init__(self, needs: Needs) -> None:
+        self.needs = needs
+
+    async def __call__(self, request: Request) -> Shelf:
+        """Return the catalog.
+
+        Raises:
+            Unauthenticated, Forbidden: as `Permission`.
+        """
+        services, named = services_of(request), request.path_params
+        team = VolumeRef.team(named["team_id"]) if "team_id" in named else None
+        if "token" in named:
+            actor = await linked_actor(services.capabilities, request.scope, Purpose.CATALOG)
+            await services.limits.hit(actor)
+            return Shelf(actor, team, shared=True)
+        given = given_by(request.scope)
+        if self.needs.open and not (given.key or given.session):
+            if not services.settings.public_catalog:
+                raise Unauthenticated("credential.missing", "This needs a credential.", hint=_HOW)
+            return Shelf(PUBLIC, SYSTEM, public=True, shared=True)
+        actor = await actor_of(services.accounts, request.scope)
+        await services.limits.hit(actor)
+        return Shelf(_READS.check(actor), team or SYSTEM)
+
+
+_HOW = "Send a key as Authorization: Bearer KEY, or make a URL with a token: llmos keys catalog."
+_READS = Needs(scope=Scope.SKILLS_READ)
+On = Annotated[Shelf, Depends(Shelves(Needs(open=True)))]
+OnTeams = Annotated[Shelf, Depends(Shelves(_READS))]
+Team = Annotated[str, Path(max_length=64, description="The team.")]
+Token = Annotated[str, Path(max_length=100, description="What `llmos keys catalog` made.")]
+Artifact = Annotated[str, Path(max_length=100, description="`ID.tar.gz`, or `ID/SKILL.md` for a skill of one file.")]
+Version = Annotated[str, Query(max_length=40, pattern="^([0-9a-f]{40})?$", description="Git id of the version.")]
+
+
+@router.get(f"{WELL_KNOWN}/index.json", responses=_INDEXED, operation_id="get_catalog")
+async def get_catalog(request: Request, shelf: On, services: Has) -> Response:
+    """List the system's skills in the form of the discovery RFC; without a key where `LLMOS_PUBLIC_CATALOG` is on."""
+    return _index(request, shelf, await services.catalogs.of(shelf.actor, shelf.ref))
+
+
+@router.get("/t/{team_id}" + f"{WELL_KNOWN}/index.json", responses=_INDEXED, operation_id="get_team_catalog")
+async def get_team_catalog(request: Request, shelf: OnTeams, services: Has, team_id: Team) -> Response:
+    """List a team's skills in the form of the discovery RFC."""
+    del team_id  # the shelf has it
+    return await get_catalog(request, shelf, services)
+
+
+@router.get("/c/{token}" + f"{WELL_KNOWN}/index.json", responses=_INDEXED, operation_id="get_linked_catalog")
+async def get_linked_catalog(request: Request, shelf: On, services: Has, token: Token) -> Response:
+    """List all that a token reads: the person's own skills over the teams' over the system's."""
+    del token  # it was taken out of the path before anybody saw it
+    return await get_catalog(request, shelf, services)
+
+
+@router.get(
+    "/c/{token}/t/{team_id}" + f"{WELL_KNOWN}/index.json", responses=_INDEXED, operation_id="get_linked_team_catalog"
+)
+async def get_linked_team_catalog(request: Request, shelf: On, services: Has, token: Token, team_id: Team) -> Response:
+    """List the skills of a team that a token reads."""
+    del token, team_id
+    return await get_catalog(request, shelf, services)
+
+
+@router.get(WELL_KNOWN + "/{artifact:path}", responses=_SENT, operation_id="get_artifact")
+async def get_artifact(
+    request: Request, shelf: On, services: Has, artifact: Artifact, version: Version = ""
+) -> Response:
+    """Send a skill that the index names: one file, or an archive of its folder."""
+    skill_id, kind = _named(artifact)
+    parcel = await services.catalogs.parcel(shelf.actor, skill_id, shelf.ref, version=version)
+    if parcel.kind != kind:
+        raise _nothing(artifact)
+    return await _sent(request, shelf, parcel, pinned=bool(version))
+
+
+@router.get("/t/{team_id}" + WELL_KNOWN + "/{artifact:path}", responses=_SENT, operation_id="get_team_artifact")
+async def get_team_artifact(
+    request: Request, shelf: OnTeams, services: Has, team_id: Team, artifact: Artifact, *, version: Version = ""
+) -> Response:
+    """Send a skill of a team."""
+    del team_id
+    return await get_artifact(request, shelf, services, artifact, version)
+
+
+@router.get("/c/{token}" + WELL_KNOWN + "/{artifact:path}", responses=_SENT, operation_id="get_linked_artifact")
+async def get_linked_artifact(
+    request: Request, shelf: On, services: Has, token: Token, artifact: Artifact, *, version: Version = ""
+) -> Response:
+    """Send a skill that a token reads."""
+    del token
+    return await get_artifact(request, shelf, services, artifact, version)
+
+
+@router.get(
+    "/c/{token}/t/{team_id}" + WELL_KNOWN + "/{artifact:path}",
+    responses=_SENT,
+    operation_id="get_linked_team_artifact",
+)
+async def get_linked_team_artifact(
+    request: Request,
+    shelf: On,
+    services: Has,
+    *,
+    token: Token,
+    team_id: Team,
+    artifact: Artifact,
+    version: Version = "",
+) -> Response:
+    """Send a skill of a team that a token reads."""
+    del token, team_id
+    return await get_artifact(request, shelf, services, artifact, version)
+
+
+def index_of(catalog: Catalog) -> dict[str, Any]:
+    """Return a catalog as the RFC's index; its addresses are relative, so that they hold under every name."""
+    return {"$schema": SCHEMA, "skills": [_entry(offer) for offer in catalog.offers]}
+
+
+def _entry(offer: Offer) -> dict[str, str]:
+    end = _ARCHIVE if offer.kind == "archive" else _FILE
+    return {
+        "name": offer.skill_id,
+        "type": offer.kind,
+        "description": offer.description,
+        "url": f"{offer.skill_id}{end}?version={offer.version}",
+        "digest": f"sha256:{offer.seal.digest}",
+    }
+
+
+def _index(request: Request, shelf: Shelf, catalog: Catalog) -> Response:
+    body = json.dumps(index_of(catalog), ensure_ascii=False, separators=(",", ":")).encode()
+    headers = _headers(shelf, hashlib.sha256(body).hexdigest(), pinned=False)
+    if _is_known(request, headers["etag"]):
+        return Response(status_code=304, headers=headers)
+    return Response(body, headers=headers, media_type="application/json")
+
+
+async def _sent(request: Request, shelf: Shelf, parcel: Parcel, *, pinned: bool) -> Response:
+    seal = await asyncio.to_thread(Seal.of, parcel)
+    headers = _headers(shelf, seal.digest, pinned=pinned)
+    if _is_known(request, headers["etag"]):
+        return Response(status_code=304, headers=headers)
+    headers |= {"content-length": str(seal.size)}
+    return StreamingResponse(parcel.sent(), headers=headers, media_type=_TYPES[parcel.kind])
+
+
+def _headers(shelf: Shelf, digest: str, *, pinned: bool) -> dict[str, str]:
+    whose = "public" if shelf.public else "private"
+    said = {"etag": f'"sha256:{digest}"', "cache-control": f"{whose}, {_PINNED if pinned else _FRESH}"}
+    return said | (OPEN if shelf.shared else {"vary": "Authorization, X-API-Key"})
+
+
+def _is_known(request: Request, etag: str) -> bool:
+    asked = request.headers.get("if-none-match", "")
+    return asked.strip() == "*" or etag in [one.strip().removeprefix("W/") for one in asked.split(",")]
+
+
+def _named(artifact: str) -> tuple[str, str]:
+    """Return the skill that an artifact is of, and as what it is sent."""
+    for end, kind in ((_ARCHIVE, "archive"), (_FILE, "skill-md")):
+        if artifact.endswith(end):
+            return artifact.removesuffix(end), kind
+    raise _nothing(artifact)
+
+
+def _nothing(artifact: str) -> NotFound:
+    return NotFound("skill.unknown", f"There is no {artifact[:100]!r} in this catalog.")

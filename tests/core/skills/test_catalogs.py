@@ -1,0 +1,139 @@
+"""What a catalog offers, and what it keeps back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+from conftest import ALICE, BOB, DATA, SRE, skill_text
+
+from llmos_lite.core.accounts.permissions import Actor, Role, Scope
+from llmos_lite.core.skills.catalogs import PUBLIC, Catalog, Catalogs
+from llmos_lite.core.skills.format import Skill
+from llmos_lite.core.skills.scan import Finding, Severity
+from llmos_lite.core.skills.service import SkillService
+from llmos_lite.engines.git import Author
+from llmos_lite.errors import Forbidden, Invalid, LlmosError, NotFound
+from llmos_lite.volumes.access import SYSTEM, VolumeRef
+from llmos_lite.volumes.git_volume import GitVolume
+
+LINKED = Actor("alice", teams={"sre": Role.USER}, scopes=frozenset({Scope.SKILLS_READ}), reads=frozenset({SRE}))
+
+
+class Suspicious:
+    """Calls what says "evil" dangerous."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def scan(self, skill: Skill) -> Iterable[Finding]:
+        self.asked += 1
+        return [Finding("test.evil", Severity.HIGH, "It is evil.")] if "evil" in skill.body else []
+
+
+@pytest.fixture
+def scanner() -> Suspicious:
+    return Suspicious()
+
+
+@pytest.fixture
+def catalogs(service: SkillService, scanner: Suspicious) -> Catalogs:
+    return Catalogs(service, {"test": scanner})
+
+
+def ids(catalog: Catalog) -> list[str]:
+    return [offer.skill_id for offer in catalog.offers]
+
+
+async def test_a_catalog_has_what_can_be_used(catalogs: Catalogs, team: GitVolume) -> None:
+    team.write_skill("good", skill_text("good", "Use it."))
+    team.write_skill("folder", skill_text("folder", "Use it."), files={"a.txt": b"A"})
+    team.write_skill("danger", skill_text("danger", "Use it.", body="# evil\n"))
+    me = Author("alice", "a@localhost")
+    broken = {
+        "skills/broken/SKILL.md": b"---\nname: [\n",
+        "skills/empty/a.txt": b"x",
+        "skills/My Skill/SKILL.md": b"# x\n",
+    }
+    team.store.commit(broken, "Break", me)
+    found = await catalogs.of(ALICE, SRE)
+    assert ids(found) == ["folder", "good"]
+    assert [offer.kind for offer in found.offers] == ["archive", "skill-md"]
+    assert found.commits == {"team:sre": team.store.head()}
+    for skill_id in ("danger", "broken", "empty", "nothing"):
+        with pytest.raises(NotFound) as caught:
+            await catalogs.parcel(ALICE, skill_id, SRE)
+        assert caught.value.code == "skill.unknown"
+
+
+@pytest.mark.parametrize("name", ["../good", "My Skill", "good.md", "", "skills/good", "good\n", "x" * 65])
+async def test_a_name_that_is_none_leads_nowhere(catalogs: Catalogs, team: GitVolume, name: str) -> None:
+    team.write_skill("good", skill_text("good", "Use it."))
+    with pytest.raises(Invalid):
+        await catalogs.parcel(ALICE, name, SRE)
+
+
+async def test_what_a_person_reads_is_one_catalog_without_the_shadowed(
+    catalogs: Catalogs, system: GitVolume, team: GitVolume, own: GitVolume
+) -> None:
+    for volume, said in ((system, "The system's."), (team, "The team's."), (own, "Mine.")):
+        volume.write_skill("same", skill_text("same", said))
+    system.write_skill("below", skill_text("below", "The system's."))
+    team.write_skill("below", skill_text("below", "The team's."))
+    found = {offer.skill_id: offer for offer in (await catalogs.of(ALICE)).offers}
+    assert found["same"].volume == "user:alice"
+    assert found["below"].volume == "team:sre"
+    assert (await catalogs.parcel(ALICE, "same")).skill.description == "Mine."
+    assert (await catalogs.parcel(LINKED, "same")).skill.description == "The team's."
+    assert {offer.volume for offer in (await catalogs.of(LINKED)).offers} == {"team:sre"}
+    assert {offer.skill_id for offer in (await catalogs.of(ALICE, SYSTEM)).offers} == {"same", "below"}
+
+
+async def test_nothing_is_read_twice_and_a_change_shows(
+    catalogs: Catalogs, team: GitVolume, scanner: Suspicious
+) -> None:
+    for number in range(5):
+        team.write_skill(f"skill-{number}", skill_text(f"skill-{number}", "Use it."))
+    first = await catalogs.of(ALICE, SRE)
+    asked = scanner.asked
+    assert await catalogs.of(BOB, SRE) is first
+    team.write_skill("skill-3", skill_text("skill-3", "Use it now."))
+    second = await catalogs.of(ALICE, SRE)
+    assert scanner.asked == asked + 1
+    changed = set(second.offers) - set(first.offers)
+    assert [offer.skill_id for offer in changed] == ["skill-3"]
+
+
+async def test_an_earlier_version_is_there_as_long_as_history_has_it(catalogs: Catalogs, team: GitVolume) -> None:
+    team.write_skill("mine", skill_text("mine", "First."))
+    (offer,) = (await catalogs.of(ALICE, SRE)).offers
+    team.write_skill("mine", skill_text("mine", "Second."))
+    parcel = await catalogs.parcel(ALICE, "mine", SRE, version=offer.version)
+    assert parcel.skill.description == "First."
+    team.write_skill("other", skill_text("other", "Another."))
+    (other,) = [one for one in (await catalogs.of(ALICE, SRE)).offers if one.skill_id == "other"]
+    for version in (other.version, "0" * 40):
+        with pytest.raises(NotFound):
+            await catalogs.parcel(ALICE, "mine", SRE, version=version)
+
+
+async def test_nobody_sees_what_is_not_for_them(
+    catalogs: Catalogs, team: GitVolume, own: GitVolume, system: GitVolume
+) -> None:
+    for volume in (team, own, system):
+        volume.write_skill("secret", skill_text("secret", f"Of {volume.ref}."))
+    stranger = Actor("carol")
+    for actor, ref in (
+        (stranger, SRE), (BOB, VolumeRef.user("alice")), (PUBLIC, SRE), (PUBLIC, VolumeRef.user("public")),
+        (LINKED, VolumeRef.user("alice")), (LINKED, DATA), (ALICE, DATA),
+    ):  # fmt: skip
+        with pytest.raises(NotFound):
+            await catalogs.of(actor, ref)
+        with pytest.raises(NotFound):
+            await catalogs.parcel(actor, "secret", ref)
+    assert ids(await catalogs.of(PUBLIC, SYSTEM)) == ["secret"]
+    assert (await catalogs.parcel(PUBLIC, "secret", SYSTEM)).skill.description == "Of system."
+    with pytest.raises(Forbidden):
+        await catalogs.of(Actor("alice", teams={"sre": Role.USER}, scopes=frozenset({Scope.CHAT})), SRE)
+    with pytest.raises(LlmosError):
+        await catalogs.of(Actor("x", scopes=frozenset(), reads=frozenset()), SYSTEM)
