@@ -54,6 +54,7 @@ from llmos_lite.core.skills.scan import Scanner, scanners_from
 from llmos_lite.core.skills.scrub import Scrubber
 from llmos_lite.core.skills.seeding import ensure_starter
 from llmos_lite.core.skills.service import SkillService
+from llmos_lite.core.skills.templates import Templates
 from llmos_lite.core.skills.uses import Uses
 from llmos_lite.core.traces.archive import Archives
 from llmos_lite.core.traces.erase import Eraser
@@ -144,6 +145,7 @@ class Services:
     versions: SkillHistory
     exports: SkillExports
     catalogs: Catalogs
+    templates: Templates
     origins: SkillOrigins
     traces: TraceLog
     eraser: Eraser
@@ -365,6 +367,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
         versions=SkillHistory(skills, scanners),
         exports=SkillExports(skills),
         catalogs=Catalogs(skills, scanners),
+        templates=Templates(skills),
         origins=SkillOrigins(volumes, catalog),
         traces=traces,
         eraser=eraser,

@@ -62,6 +62,7 @@ ACTIONS: dict[str, Action] = {
     "PATCH /skills/{skill_id}": Action("skill.update", "{volume}/{skill_id}", (">version",)),
     "DELETE /skills/{skill_id}": Action("skill.delete", "{volume}/{skill_id}", (">commit",)),
     "POST /skills/{skill_id}/restore": Action("skill.restore", "{volume}/{skill_id}", ("version", ">commit")),
+    "POST /templates/{template_id}/skills": Action("skill.create", "{volume}/{skill_id}", (">version",)),
     "POST /skills/promote": Action("skill.promote", "{skill_id}", ("team_id", "to", "from", "reason", ">status")),
     "POST /skills/install": Action("skill.install", "{volume}", (">total", "replace")),
     "POST /proposals/{proposal_id}/merge": Action(

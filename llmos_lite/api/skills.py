@@ -36,7 +36,7 @@ _ROW = {
     "error": None,
     "origin": "person",
 }
-_SKILL = _ROW | {
+SKILL = _ROW | {
     "score": None,
     "content": "---\nname: my-skill\ndescription: Use when a query is slow in Postgres.\n---\n\n# My Skill\n",
     "files": ["scripts/explain.sql"],
@@ -234,12 +234,12 @@ async def list_skills(
     return Listing(items=rows, next_cursor=page.next_cursor, total=page.total)
 
 
-@router.post("/skills", status_code=201, responses=answers(_SKILL, 404, 409, status=201))
+@router.post("/skills", status_code=201, responses=answers(SKILL, 404, 409, status=201))
 async def create_skill(actor: SkillWriter, services: Has, body: NewSkill) -> SkillOut:
     """Create a skill."""
     ref = VolumeRef.parse(body.volume) if body.volume is not None else None
     draft = SkillDraft(**body.model_dump(exclude={"volume"}), volume=ref)
-    return await _shown(services, await services.skills.create(actor, draft))
+    return await shown(services, await services.skills.create(actor, draft))
 
 
 @router.post(
@@ -287,7 +287,7 @@ async def install_skills(
     return Listing(items=[InstalledOut.of(one) for one in done], next_cursor=None, total=len(done))
 
 
-@router.get("/skills/{skill_id}", responses=answers(_SKILL, 404))
+@router.get("/skills/{skill_id}", responses=answers(SKILL, 404))
 async def get_skill(
     actor: SkillReader,
     services: Has,
@@ -306,20 +306,18 @@ async def get_skill(
         version=version or None,
         history=0,
     )
-    return await _shown(services, view)
+    return await shown(services, view)
 
 
-@router.put("/skills/{skill_id}", responses=answers(_SKILL, 404, 409), operation_id="put_skill")
-@router.patch("/skills/{skill_id}", responses=answers(_SKILL, 404, 409), operation_id="patch_skill")
+@router.put("/skills/{skill_id}", responses=answers(SKILL, 404, 409), operation_id="put_skill")
+@router.patch("/skills/{skill_id}", responses=answers(SKILL, 404, 409), operation_id="patch_skill")
 async def change_skill(
     actor: SkillWriter, services: Has, skill_id: Id, body: SkillEdit, *, volume: Volume = ""
 ) -> SkillOut:
     """Change a skill."""
     change = SkillChange(**body.model_dump(exclude={"version"}))
     ref = VolumeRef.parse(volume) if volume else None
-    return await _shown(
-        services, await services.skills.update(actor, skill_id, change, volume=ref, expect=body.version)
-    )
+    return await shown(services, await services.skills.update(actor, skill_id, change, volume=ref, expect=body.version))
 
 
 @router.delete("/skills/{skill_id}", responses=answers(_COMMIT | {"subject": "Delete skill: my-skill"}, 404, 409))
@@ -331,7 +329,8 @@ async def delete_skill(
     return CommitOut.of(await services.skills.delete(actor, skill_id, volume=ref, expect=version or None))
 
 
-async def _shown(services: Has, view: SkillView) -> SkillOut:
+async def shown(services: Has, view: SkillView) -> SkillOut:
+    """Return a skill as it is shown, with where it came from."""
     found = await services.origins.of([view.skill])
     record = found.get((view.skill.volume, view.skill.skill_id))
     return SkillOut.whole(view, record.origin if record else None)

@@ -1,4 +1,4 @@
-"""`llmos skills`: list, show, search, add."""
+"""`llmos skills`: list, show, search, add, new."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from llmos_lite.cli import scrub, versions
+from llmos_lite.cli import scrub, templates, versions
 from llmos_lite.cli.client import Json, Params, read_json, url
 from llmos_lite.cli.command import Session, command, group
 from llmos_lite.cli.output import one_line
@@ -69,6 +69,7 @@ def add(app: typer.Typer) -> None:
         refused = not done or any(item.get("status") == "refused" for item in done)
         return Conflict.exit_code if refused else 0
 
+    templates.add(skills)
     versions.add(skills)
 
 

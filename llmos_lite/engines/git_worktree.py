@@ -32,7 +32,7 @@ LARGEST_EDIT = 1 << 20
 """Bytes: a larger file is left where it is, and reported."""
 
 METADATA = "metadata.json"
-_ADOPTED = ("skills/", "memory/")
+_ADOPTED = ("skills/", "memory/", "templates/")
 _EDITOR_ENDINGS = ("~", ".swp", ".swo", ".swx", ".tmp", ".bak", ".part", ".crdownload", ".lock")
 _BUSY_MARKS = frozenset({"MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "rebase-merge", "rebase-apply"})
 _FILE_MODES = SERVED_MODES - {FOLDER_MODE}

@@ -15,6 +15,10 @@ from llmos_lite.volumes.access import ID, ID_LENGTH, check_id
 
 FOLDER = "skills"
 FILE = "SKILL.md"
+LOCK = "skills-lock.json"
+"""File of a volume that says where its imported skills come from."""
+TEMPLATES = "templates"
+"""Folder of a volume's templates, beside its skills."""
 _FLAT = ".md"
 _LEAD = len(FOLDER) + 1
 _FILE_END = f"/{FILE}"

@@ -303,3 +303,25 @@ def test_a_run_that_fails_is_an_error() -> None:
 
     with pytest.raises(RunFailed, match="/runs/x is broken"):
         follow(Session(cast("Client", Failed()), Output()), "/runs/x", "Working")
+
+
+def test_a_skill_is_made_from_a_template(
+    llmos: Command, ask: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert {"runbook", "test-plan"} <= {one["template_id"] for one in ask("skills", "templates", "--user", "alice")}
+    assert "Which service is this for?" in llmos("skills", "templates", "runbook", "--user", "alice")
+    new = ("skills", "new", "search-runbook", "--template", "runbook", "--user", "alice")
+    assert "was created in user:alice" in llmos(*new, "--set", "service=the search service")
+    assert "# Runbook: the search service" in llmos("skills", "show", "search-runbook", "--user", "alice")
+    assert "is not NAME=TEXT" in llmos(*new, "--set", "service", code=2)
+    editor = tmp_path / "editor"
+    editor.write_text("#!/bin/sh\nprintf '\\nMore.\\n' >> \"$1\"\n")
+    editor.chmod(0o755)
+    monkeypatch.setenv("VISUAL", str(editor))
+    made = ask("skills", "new", "edited", "-t", "runbook", "--set", "service=mail", "--edit", "--user", "alice")
+    assert made["content"].endswith("\nMore.\n")
+    assert "# Runbook: mail" in made["content"]
+    monkeypatch.setenv("VISUAL", "false")
+    assert "nothing was created" in llmos("skills", "new", "x", "-t", "runbook", "--edit", "--user", "alice", code=2)
+    monkeypatch.setenv("VISUAL", str(tmp_path / "nothing"))
+    assert "cannot be started" in llmos("skills", "new", "x", "-t", "runbook", "--edit", "--user", "alice", code=2)

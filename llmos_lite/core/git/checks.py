@@ -23,7 +23,7 @@ from llmos_lite.engines.git_incoming import Incoming
 from llmos_lite.engines.git_objects import FOLDER_MODE, Item
 from llmos_lite.errors import Invalid, LlmosError
 from llmos_lite.volumes.access import ID_LENGTH, check_id
-from llmos_lite.volumes.skill_paths import FILE, FOLDER, folder_path, skill_of
+from llmos_lite.volumes.skill_paths import FILE, FOLDER, LOCK, TEMPLATES, folder_path, skill_of
 
 MOST_COMMITS = 10_000
 """Commits of one push."""
@@ -36,9 +36,8 @@ LATEST = 24 * 3600 * 1000
 """Milliseconds that a commit may be dated ahead of the server's clock."""
 
 _SCRUBBED = "what was taken out of this volume's history: delete your clone, and clone again"
-_AT_TOP = frozenset(
-    {METADATA, "README.md", "LICENSE", "LICENSE.md", "LICENSE.txt", "CHANGELOG.md", "CONTRIBUTING.md", "AGENTS.md"}
-)
+_NAMED_AT_TOP = ("README.md", "LICENSE", "LICENSE.md", "LICENSE.txt", "CHANGELOG.md", "CONTRIBUTING.md", "AGENTS.md")
+_AT_TOP = frozenset({METADATA, LOCK, *_NAMED_AT_TOP})
 _KINDS = {b"120000": "is a symbolic link", b"160000": "is a submodule"}
 _LINE = re.compile(r" ?\(line (\d+)\)")
 _IN_FLAT, _IN_FOLDER = 1, 2
@@ -253,9 +252,9 @@ def _misplaced(path: str) -> str:
         return "has a name that is no text"
     if top == FOLDER and rest:
         return _no_skill(rest)
-    if (top == "memory" and rest) or path in _AT_TOP:
+    if (top in {"memory", TEMPLATES} and rest) or path in _AT_TOP:
         return ""
-    return "does not belong into a volume: it holds skills/, memory/, metadata.json and README.md"
+    return "does not belong into a volume: it holds skills/, templates/, memory/, metadata.json and README.md"
 
 
 def _no_skill(rest: str) -> str:

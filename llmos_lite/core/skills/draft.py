@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from llmos_lite.core.skills.format import NO_DESCRIPTION, Skill
+from llmos_lite.engines.git_objects import File
 from llmos_lite.errors import Invalid
 from llmos_lite.volumes.access import VolumeRef, check_id
 
@@ -26,6 +27,7 @@ class SkillDraft:
         keywords: words that call it.
         content: Markdown; front matter in it counts where the fields here are empty.
         volume: where to; the actor's own when None.
+        files: further files, by their paths in the folder.
     """
 
     skill_id: str
@@ -35,6 +37,7 @@ class SkillDraft:
     keywords: Sequence[str] = ()
     content: str = ""
     volume: VolumeRef | None = None
+    files: Mapping[str, File] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -132,9 +132,8 @@ class SkillService:
         skill = skill_of_draft(draft)
         findings = scan(self._scanners, skill)
         volume = self.volumes.open(principal, ref, write=True)
-        volume.write_skill(
-            skill.skill_id, skill.render(), f"Create skill: {skill.name}", author_of(actor.user_id), expect=""
-        )
+        message, author = f"Create skill: {skill.name}", author_of(actor.user_id)
+        volume.write_skill(skill.skill_id, skill.render(), message, author, files=draft.files, expect="")
         return skill_view(volume, skill.skill_id, findings=findings)
 
     async def update(
