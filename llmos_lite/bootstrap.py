@@ -29,9 +29,13 @@ from llmos_lite.core.accounts.sign_in import SignIn
 from llmos_lite.core.accounts.tokens import Tokens
 from llmos_lite.core.audit import Audit
 from llmos_lite.core.audit.checkpoints import Checkpoints
+from llmos_lite.core.chat.assignment import TreatAll
+from llmos_lite.core.chat.choice import Chooser
 from llmos_lite.core.chat.service import ChatService
 from llmos_lite.core.dispatch import SCHEDULES, Dispatch
 from llmos_lite.core.evolution.service import Evolution
+from llmos_lite.core.gateway.context import Contexts
+from llmos_lite.core.gateway.service import Gateway
 from llmos_lite.core.git.pushing import Pushes
 from llmos_lite.core.git.repositories import Repositories
 from llmos_lite.core.imports import Imports
@@ -79,6 +83,7 @@ from llmos_lite.engines.oidc import Client, OpenIdProvider
 from llmos_lite.engines.sealing import Seals
 from llmos_lite.engines.signing import Signer
 from llmos_lite.engines.token_keys import TokenKeys
+from llmos_lite.engines.upstreams import Upstreams, open_upstreams
 from llmos_lite.engines.worker_pool import WorkerPool
 from llmos_lite.errors import LlmosError, Unavailable
 from llmos_lite.observability import Metrics, configure_logging
@@ -153,6 +158,7 @@ class Services:
     keeping: Keeping
     model: LanguageModel
     chat: ChatService
+    gateway: Gateway
     runs: Runs
     jobs: Jobs
     evolution: Evolution
@@ -201,6 +207,7 @@ class Services:
     async def stop(self) -> None:
         """Stop it, with everything that was recorded folded into Git; doing so again does nothing."""
         await self.chat.close()
+        await self.gateway.close()
         await self.mirrors.stop()
         await self.edits.stop()
         await self.maintenance.stop()
@@ -298,7 +305,9 @@ async def _opened(settings: Settings, stack: AsyncExitStack, *, owner: bool, ser
         await asyncio.to_thread(ensure_starter, volumes)
     model = open_model(settings)
     stack.push_async_callback(model.close)
-    return _wired(settings, _Engines(volumes, database, journal, model, signer), key, serve=serve)
+    upstreams = open_upstreams(settings)
+    stack.push_async_callback(upstreams.close)
+    return _wired(settings, _Engines(volumes, database, journal, model, upstreams, signer), key, serve=serve)
 
 
 class _Engines(NamedTuple):
@@ -306,11 +315,12 @@ class _Engines(NamedTuple):
     database: Database
     journal: Journal | None
     model: LanguageModel
+    upstreams: Upstreams
     signer: Signer
 
 
 def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> Services:
-    volumes, database, journal, model, signer = engines
+    volumes, database, journal, model, upstreams, signer = engines
     catalog, metrics = Catalog(database), Metrics()
     people, tokens = AccountStore(database), _tokens(settings)
     sign_in = SignIn(SignInStore(database), Sessions(SignInStore(database), tokens))
@@ -383,6 +393,14 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
             max_skills=settings.max_skills,
             skill_tokens=settings.skill_tokens,
             limits=limits,
+        ),
+        gateway=Gateway(
+            Contexts(Chooser(manager, TreatAll(), budget_tokens=settings.skill_tokens), max_skills=settings.max_skills),
+            traces,
+            accounts,
+            upstreams,
+            limits=limits,
+            metrics=metrics,
         ),
         runs=runs,
         jobs=jobs,

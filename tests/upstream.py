@@ -236,7 +236,10 @@ async def _huge(writer: asyncio.StreamWriter, *, declared: bool) -> None:
 async def _stream(seen: Seen, plan: Plan, writer: asyncio.StreamWriter) -> None:
     writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
     end = "\r\n" if "crlf" in plan.words else "\n"
-    events = list(_anthropic(seen, plan) if seen.path.endswith("/messages") else _openai(seen, plan))
+    speak = {"messages": _anthropic, "responses": _responses}.get(
+        seen.path.partition("?")[0].rsplit("/", 1)[1], _openai
+    )
+    events = list(speak(seen, plan))
     for number, event in enumerate(events):
         if "cut" in plan.words and number * 2 >= len(events):
             writer.close()
@@ -265,6 +268,8 @@ def _usage(plan: Plan) -> dict[str, int] | None:
 
 def _whole(seen: Seen, plan: Plan) -> dict[str, object]:
     text = "".join(_texts(seen, plan))
+    if seen.path.endswith("/responses"):
+        return _response(seen, plan, text)
     if seen.path.endswith("/messages"):
         usage = {"input_tokens": 8, "cache_read_input_tokens": 2, "output_tokens": plan.chunks}
         content: list[object] = [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": text}]
@@ -282,6 +287,37 @@ def _whole(seen: Seen, plan: Plan) -> dict[str, object]:
         ]
     choices = [{"message": message, "finish_reason": "tool_calls" if plan.calls else "stop"}]
     return {"model": seen.model, "choices": [] if "empty" in plan.words else choices, "usage": _usage(plan)}
+
+
+def _response(seen: Seen, plan: Plan, text: str) -> dict[str, object]:
+    part = {"type": "output_text", "text": text, "annotations": []}
+    output: list[object] = [{"type": "reasoning", "id": "rs_0", "summary": []}]
+    output += [
+        {"type": "function_call", "call_id": f"call_{place}", "name": name, "arguments": arguments}
+        for place, (name, arguments) in enumerate(plan.calls)
+    ]
+    output += [] if plan.calls else [{"type": "message", "role": "assistant", "content": [part]}]
+    usage = None if "nousage" in plan.words else {"input_tokens": 10, "output_tokens": plan.chunks}
+    body = {"id": "resp_1", "object": "response", "status": "completed", "model": seen.model}
+    return body | {"output": output, "usage": usage}
+
+
+def _responses(seen: Seen, plan: Plan) -> Iterator[str]:
+    def event(kind: str, **fields: object) -> str:
+        return f"event: {kind}\ndata: {json.dumps({'type': kind, **fields})}\n\n"
+
+    texts = _texts(seen, plan)
+    whole = _response(seen, plan, "".join(texts))
+    yield event("response.created", response=whole | {"status": "in_progress", "output": [], "usage": None})
+    for text in texts:
+        yield event("response.output_text.delta", output_index=0, delta=text)
+    for place, (name, arguments) in enumerate(plan.calls):
+        item = {"type": "function_call", "call_id": f"call_{place}", "name": name, "arguments": arguments}
+        yield event("response.output_item.done", output_index=place, item=item)
+    if "midfail" in plan.words:
+        yield event("response.failed", response=whole | {"status": "failed"})
+    if "nodone" not in plan.words:
+        yield event("response.completed", response=whole)
 
 
 def _openai(seen: Seen, plan: Plan) -> Iterator[str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 from llmos_lite.api.audited import Auditing, record_refusal
 from llmos_lite.api.chat import ChatEndpoint
 from llmos_lite.api.errors import Asgi, MethodNotAllowed, Receive, Scope, Send
+from llmos_lite.api.gateway import gateway_routes
 from llmos_lite.api.git_http import PREFIX, GitEndpoint
 from llmos_lite.api.health import Health, Metrics, Ready
 from llmos_lite.api.hosts import Hosts, open_to
@@ -47,6 +48,7 @@ class App:
             ("GET", "/health"): Health(),
             ("GET", "/ready"): Ready(services),
             ("GET", "/metrics"): Metrics(services),
+            **gateway_routes(services),
         }
         self._git = Auditing(GitEndpoint(services), services)
         self._audited = Auditing(self._crud, services)

@@ -122,12 +122,13 @@ def check_same_site(scope: Scope) -> None:
         raise Forbidden("request.cross_site", "A browser's session works only from the pages of this server.")
 
 
-_AUTHORIZATION, _KEY, _USER, _COOKIE = range(4)
+_AUTHORIZATION, _KEY, _USER, _COOKIE, _OURS = range(5)
 _KINDS = {
     b"authorization": _AUTHORIZATION,
     b"x-api-key": _KEY,
     b"x-llmos-user": _USER,
     b"cookie": _COOKIE,
+    b"x-llmos-key": _OURS,
 }
 _FRONT = b"x-openwebui-user-"
 
@@ -142,12 +143,12 @@ class Given(NamedTuple):
 
 
 def given_by(scope: Scope) -> Given:
-    """Read the headers of a request.
+    """Read the headers of a request; `X-LLMOS-Key` counts before those that may be meant for a provider of models.
 
     Raises:
         Invalid: `user.invalid_id`, for an empty or a second `X-LLMOS-User`.
     """
-    key = user = session = ""
+    key = user = session = ours = ""
     front: dict[bytes, bytes] = {}
     for name, value in scope["headers"]:
         kind = _KINDS.get(name)
@@ -161,9 +162,11 @@ def given_by(scope: Scope) -> Given:
             key = key or value.decode("latin-1").strip()
         elif kind == _USER:
             user = _user(value, user)
+        elif kind == _OURS:
+            ours = value.decode("latin-1").strip().removeprefix("Bearer ").strip()
         else:
             session = session or _cookie(value, COOKIE)
-    return Given(key, user, session, _front_end_user(front) if b"id" in front else None)
+    return Given(ours or key, user, session, _front_end_user(front) if b"id" in front else None)
 
 
 def _user(value: bytes, before: str) -> str:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from types import TracebackType
-from typing import Annotated, Protocol, Self, cast
+from typing import Annotated, Protocol
 
 import msgspec
 
@@ -15,6 +13,7 @@ from llmos_lite.api.auth import Needs, actor_of
 from llmos_lite.api.chat_openapi import OPENAPI
 from llmos_lite.api.errors import Message, Receive, Scope, Send, explain, problem_body, send_problem
 from llmos_lite.api.sse import EventStream
+from llmos_lite.api.waiting import UntilGone, read_body
 from llmos_lite.core.accounts.accounts import Accounts
 from llmos_lite.core.accounts.permissions import Scope as Right
 from llmos_lite.core.chat.messages import (
@@ -76,7 +75,7 @@ class ChatEndpoint:
         """Answer one request; what is refused before the first byte is raised, for the edge to answer."""
         actor = self.needs.check(await actor_of(self._accounts, scope))
         record, wants_events = _steering(scope)
-        body = _parsed(await _read(receive))
+        body = _parsed(await read_body(receive))
         given = ChatInput(
             message=body.message,
             conversation_id=body.conversation_id,
@@ -85,7 +84,7 @@ class ChatEndpoint:
             record=record,
         )
         answer = _as_events if (wants_events if body.stream is None else body.stream) else _as_json
-        async with _UntilGone(receive), aclosing(self._chat.stream(actor, given)) as events:
+        async with UntilGone(receive), aclosing(self._chat.stream(actor, given)) as events:
             await answer(events, send, scope.get("state", {}).get("request_id", ""))
 
 
@@ -130,35 +129,6 @@ async def _as_events(events: AsyncGenerator[ChatEvent, None], send: Send, reques
         stream.close()
 
 
-class _UntilGone:
-    """Cancels its body when the client goes away, so that the model stops, and then ends quietly."""
-
-    def __init__(self, receive: Receive) -> None:
-        self._receive, self._gone = receive, False
-        self._watch: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> Self:
-        task = cast("asyncio.Task[None]", asyncio.current_task())
-        self._watch = asyncio.create_task(self._wait(task))
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        if self._watch is not None:
-            self._watch.cancel()
-        if not self._gone:
-            return False
-        task = cast("asyncio.Task[None]", asyncio.current_task())
-        return task.uncancel() == 0 and isinstance(error, asyncio.CancelledError)
-
-    async def _wait(self, task: asyncio.Task[None]) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self._gone = True
-        task.cancel()
-
-
 def _steering(scope: Scope) -> tuple[bool, bool]:
     """Return whether to record, and whether the client takes events, as the headers say."""
     record = events = None
@@ -176,19 +146,6 @@ def _switch(value: bytes) -> bool:
     if word not in _ON | _OFF:
         raise Invalid("request.invalid", "The header X-LLMOS-Record is neither on nor off.", hint="Send off, or none.")
     return word in _ON
-
-
-async def _read(receive: Receive) -> bytes:
-    """Return the body; its limit is the edge's business."""
-    message = await receive()
-    body = cast("bytes", message.get("body", b""))
-    if not message.get("more_body"):
-        return body
-    parts = [body]
-    while message.get("more_body"):
-        message = await receive()
-        parts.append(message.get("body", b""))
-    return b"".join(parts)
 
 
 def _parsed(body: bytes) -> _Body:

@@ -23,6 +23,8 @@ Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
+Words: TypeAlias = Callable[[LlmosError, str], bytes]
+"""Says an error, with the id of the request, as the clients of another API expect it."""
 Asgi: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 log = logging.getLogger("llmos.api")
@@ -100,9 +102,13 @@ def problem_headers(error: LlmosError) -> list[tuple[bytes, bytes]]:
     return headers
 
 
-async def send_problem(send: Send, error: LlmosError, request_id: str = "") -> None:
-    """Answer a request with a problem document."""
-    body = problem_body(error, request_id)
+async def send_problem(send: Send, error: LlmosError, request_id: str = "", *, words: Words | None = None) -> None:
+    """Answer a request with a problem document, or in the words of another API."""
+    body = words(error, request_id) if words else problem_body(error, request_id)
     headers = [*problem_headers(error), (b"content-length", str(len(body)).encode())]
+    if words:
+        headers[0] = (b"content-type", b"application/json")
+    if words and (trace_id := error.detail.get("trace_id")):
+        headers.append((b"x-llmos-trace", str(trace_id).encode()))
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

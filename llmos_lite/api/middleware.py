@@ -171,7 +171,7 @@ class _Request:
         if not self._started:
             if isinstance(said, TooLarge):
                 await self._drain()
-            await send_problem(self.send, said, self.id)
+            await send_problem(self.send, said, self.id, words=self.scope["state"].get("words"))
         elif not self._finished:
             raise error  # the server drops the connection, so that half an answer is not taken for a whole one
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Protocol, cast
 from urllib.parse import SplitResult
@@ -33,6 +33,9 @@ class Reply(Protocol):
 
     def header(self, name: str) -> str:
         """Return a header by its lower-case name; empty when it is not there."""
+
+    def headers(self) -> Iterable[tuple[str, str]]:
+        """Return every header, its name in lower case."""
 
     async def chunk(self) -> bytes:
         """Return the next bytes of the body, of any size; empty at its end.
@@ -172,6 +175,10 @@ class _Connection(asyncio.Protocol):
     def header(self, name: str) -> str:
         """Return a header by its lower-case name."""
         return self._headers.get(name, "")
+
+    def headers(self) -> Iterable[tuple[str, str]]:
+        """Return every header, its name in lower case."""
+        return self._headers.items()
 
     async def ask(self, data: bytes, timeout: float) -> _Connection:  # noqa: ASYNC109 - it bounds silence, not the call
         """Send a request, wait for the head of its answer, and return this connection; closed when that fails."""

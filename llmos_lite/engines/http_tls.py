@@ -6,7 +6,7 @@ token back until the last one came.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -65,6 +65,9 @@ class _Reply:
 
     def header(self, name: str) -> str:
         return self._response.get_header(name) or ""
+
+    def headers(self) -> Iterable[tuple[str, str]]:
+        return [(name.lower(), value) for name, value in self._response.headers.items()]
 
     async def chunk(self) -> bytes:
         with _builtin_errors():

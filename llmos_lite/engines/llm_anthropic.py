@@ -137,25 +137,34 @@ class AnthropicModel(HttpModel):
 
     def whole(self, data: bytes, model: str) -> Completion:
         """Return the answer of a server that did not stream."""
-        message, calls = decoded(_message, data), Calls()
-        for place, block in enumerate(message.content):
-            if block.type == "tool_use":
-                calls.add(place, block.id, block.name, _input(block))
-        return Completion(
-            text="".join(block.text for block in message.content if block.type == "text"),
-            model=message.model or model,
-            tokens_in=message.usage.tokens_in,
-            tokens_out=token_count(message.usage.output_tokens),
-            finish=message.stop_reason or "end_turn",
-            tool_calls=calls.whole(),
-        )
+        return whole_message(data, model)
 
-    def dialect(self, model: str) -> _Stream:
+    def dialect(self, model: str) -> MessageStream:
         """Return a reader for a stream."""
-        return _Stream(model)
+        return MessageStream(model)
 
 
-class _Stream:
+def whole_message(data: bytes, model: str) -> Completion:
+    """Read an answer that came at once.
+
+    Raises:
+        UpstreamFailed: `model.garbage`.
+    """
+    message, calls = decoded(_message, data), Calls()
+    for place, block in enumerate(message.content):
+        if block.type == "tool_use":
+            calls.add(place, block.id, block.name, _input(block))
+    return Completion(
+        text="".join(block.text for block in message.content if block.type == "text"),
+        model=message.model or model,
+        tokens_in=message.usage.tokens_in,
+        tokens_out=token_count(message.usage.output_tokens),
+        finish=message.stop_reason or "end_turn",
+        tool_calls=calls.whole(),
+    )
+
+
+class MessageStream:
     """Events of a message; ended by `message_stop`."""
 
     def __init__(self, model: str) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import NoReturn, Protocol, TypeVar
 from urllib.parse import urlsplit
 
@@ -27,6 +27,7 @@ _UNABLE = frozenset({400, 404, 422, 500, 501})
 """With which servers say that a model takes no tools: Ollama and vLLM 400, routers 404, llama.cpp 500."""
 
 _QUOTED = 300
+_GENERAL = frozenset({"user-agent", "content-type"})
 T = TypeVar("T")
 
 
@@ -135,6 +136,33 @@ class ModelServer:
             tools: whether it offers tools, which is what a refusal may be about.
         """
         return Request(self, self._client.send(method, path, self._headers, body), tools=tools)
+
+    @asynccontextmanager
+    async def passed(
+        self, method: str, path: str, body: bytes, headers: Mapping[str, str]
+    ) -> AsyncGenerator[Reply, None]:
+        """Send a request as it is and hand out the answer as it is, whatever its status; see `request`.
+
+        Args:
+            method: of HTTP.
+            path: below the base URL.
+            body: its bytes.
+            headers: all but those of the connection; the credential of this server is not added.
+
+        Raises:
+            UpstreamFailed: `model.unreachable`, `model.cut`.
+            UpstreamTimeout: `model.timeout`.
+        """
+        try:
+            async with self._client.send(method, path, headers, body) as reply:
+                yield reply
+        except OSError as error:
+            self.fail(error)
+
+    @property
+    def credential(self) -> Mapping[str, str]:
+        """Return the headers that carry the key of this server; never to be logged."""
+        return {name: value for name, value in self._headers.items() if name not in _GENERAL}
 
     def silence(self) -> Silence:
         """Return a watch over one stream."""
@@ -273,7 +301,7 @@ class HttpModel(ABC):
     """Both APIs have them; a model behind one that has none raises `model.no_tools` when it is given some."""
 
     def __init__(self, server: ModelServer, model: str) -> None:
-        self._server, self._model = server, model
+        self.server, self._model = server, model
 
     @property
     def name(self) -> str:
@@ -282,7 +310,7 @@ class HttpModel(ABC):
 
     async def models(self) -> list[str]:
         """Return the names that the API lists."""
-        async with self._server.request("GET", "/models") as answer:
+        async with self.server.request("GET", "/models") as answer:
             listed = decoded(_list, await answer.read())
         return [item.id for item in listed.data or ()]
 
@@ -307,7 +335,7 @@ class HttpModel(ABC):
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
         """Yield the answer as it comes (texts that came together leave together); see `LanguageModel`."""
         model = request.model or self._model or await self.first()
-        async with self._server.request(
+        async with self.server.request(
             "POST", self.path, self.written(request, model), tools=bool(request.tools)
         ) as answer:
             if not answer.is_stream:  # a server that knows no streams
@@ -319,7 +347,7 @@ class HttpModel(ABC):
                 yield whole
                 return
             dialect = self.dialect(model)
-            silence = self._server.silence()
+            silence = self.server.silence()
             while not dialect.ended and (data := await answer.chunk()):
                 if text := dialect.feed(data):
                     yield Delta(text)
@@ -337,7 +365,7 @@ class HttpModel(ABC):
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._server.close()
+        await self.server.close()
 
     @abstractmethod
     def written(self, request: ChatRequest, model: str) -> bytes:

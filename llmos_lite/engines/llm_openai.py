@@ -108,28 +108,37 @@ class OpenAIModel(HttpModel):
 
     def whole(self, data: bytes, model: str) -> Completion:
         """Return the answer of a server that did not stream."""
-        chat = _checked(decoded(_chat, data))
-        first, usage = chat.choices[0] if chat.choices else _Choice(), chat.usage or _Usage()
-        message, calls = first.message, Calls()
-        if message is None or (message.content is None and not message.tool_calls):
-            raise _no_message()
-        for place, part in enumerate(message.tool_calls or ()):
-            _take(calls, part, place)
-        return Completion(
-            text=message.content or "",
-            tool_calls=calls.whole(),
-            model=chat.model or model,
-            tokens_in=token_count(usage.prompt_tokens),
-            tokens_out=token_count(usage.completion_tokens),
-            finish=first.finish_reason or "stop",
-        )
+        return whole_chat(data, model)
 
-    def dialect(self, model: str) -> _Stream:
+    def dialect(self, model: str) -> ChatStream:
         """Return a reader for a stream."""
-        return _Stream(model)
+        return ChatStream(model)
 
 
-class _Stream:
+def whole_chat(data: bytes, model: str) -> Completion:
+    """Read an answer that came at once.
+
+    Raises:
+        UpstreamFailed: `model.garbage`, or `model.failed`.
+    """
+    chat = _checked(decoded(_chat, data))
+    first, usage = chat.choices[0] if chat.choices else _Choice(), chat.usage or _Usage()
+    message, calls = first.message, Calls()
+    if message is None or (message.content is None and not message.tool_calls):
+        raise _no_message()
+    for place, part in enumerate(message.tool_calls or ()):
+        _take(calls, part, place)
+    return Completion(
+        text=message.content or "",
+        tool_calls=calls.whole(),
+        model=chat.model or model,
+        tokens_in=token_count(usage.prompt_tokens),
+        tokens_out=token_count(usage.completion_tokens),
+        finish=first.finish_reason or "stop",
+    )
+
+
+class ChatStream:
     """Chunks of a chat; ended by `[DONE]`, or by a reason to finish when the server leaves that out."""
 
     def __init__(self, model: str) -> None:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.chat.assignment import Arm, Assignment
 from llmos_lite.core.chat.conversation import Conversation
 from llmos_lite.core.chat.injection import inject
+from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.library import Library
-from llmos_lite.core.skills.manager import ScoredSkill, SkillContext, SkillsManager, usable
+from llmos_lite.core.skills.manager import ScoredSkill, SkillsManager, usable
 from llmos_lite.core.traces.trace import Exposure, SkillUse
+from llmos_lite.errors import NotFound
+
+Place: TypeAlias = tuple[str, str]
+"""Volume and id of a skill."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,23 +50,68 @@ class Chooser:
     def __init__(self, skills: SkillsManager, assignment: Assignment, *, budget_tokens: int) -> None:
         self._skills, self._assignment, self._budget = skills, assignment, budget_tokens
 
-    async def choose(self, actor: Actor, query: str, team_id: str | None, limit: int, talk: Conversation) -> Choice:
-        """Return what goes into the context; volumes that are not in memory yet are read beside the event loop."""
+    async def choose(
+        self,
+        actor: Actor,
+        query: str,
+        team_id: str | None,
+        limit: int,
+        talk: Conversation,
+        *,
+        without: Collection[Place] = (),
+    ) -> Choice:
+        """Return what goes into the context; volumes that are not in memory yet are read beside the event loop.
+
+        Args:
+            actor: who asks.
+            query: what the skills are chosen by.
+            team_id: in which team's context; None for all of the person's.
+            limit: most skills.
+            talk: the conversation so far.
+            without: volume and id of skills that were considered before.
+        """
         if not limit:
             return Choice()
-        libraries = self._skills.in_memory(actor, team_id)
-        if libraries is None:
-            libraries = await asyncio.to_thread(self._skills.libraries, actor, team_id)
+        libraries = await self._libraries(actor, team_id)
         context = self._skills.context(libraries, query, limit, asked=await self._skills.asked(actor, team_id))
-        return self._choose(actor, libraries, context, limit, talk)
-
-    def _choose(
-        self, actor: Actor, libraries: Sequence[Library], context: SkillContext, limit: int, talk: Conversation
-    ) -> Choice:
         fitting = list(context.used)
         if len(fitting) < limit and talk.skills:
             fitting += _carried(talk.skills, fitting, libraries)
             del fitting[limit:]
+        return self._chosen(actor, fitting, context.commits, talk, without)
+
+    async def named(
+        self,
+        actor: Actor,
+        skill_ids: Sequence[str],
+        team_id: str | None,
+        talk: Conversation,
+        *,
+        without: Collection[Place] = (),
+    ) -> Choice:
+        """Return skills that somebody asks for by id.
+
+        Raises:
+            NotFound: `skill.unknown`.
+        """
+        libraries = await self._libraries(actor, team_id)
+        asked = [ScoredSkill(_winner(libraries, skill_id), 0.0) for skill_id in skill_ids]
+        commits = {str(library.ref): library.commit for library in libraries if library.commit}
+        return self._chosen(actor, asked, commits, talk, without)
+
+    async def _libraries(self, actor: Actor, team_id: str | None) -> Sequence[Library]:
+        libraries = self._skills.in_memory(actor, team_id)
+        return await asyncio.to_thread(self._skills.libraries, actor, team_id) if libraries is None else libraries
+
+    def _chosen(
+        self,
+        actor: Actor,
+        fitting: Sequence[ScoredSkill],
+        commits: Mapping[str, str],
+        talk: Conversation,
+        without: Collection[Place],
+    ) -> Choice:
+        fitting = [one for one in fitting if (one.skill.volume, one.skill.skill_id) not in without]
         arms = self._assignment.arms(actor, talk.id, fitting)
         treated = [scored for scored, arm in zip(fitting, arms, strict=True) if arm.treated]
         injection = inject(treated, self._budget)
@@ -68,7 +119,7 @@ class Chooser:
             system=injection.text,
             used=tuple(_use(scored) for scored in injection.skills),
             exposures=tuple(_exposure(scored, arm) for scored, arm in zip(fitting, arms, strict=True)),
-            commits=context.commits,
+            commits=commits,
         )
 
 
@@ -81,6 +132,15 @@ def _carried(
         (use, usable(libraries, use.volume, use.skill_id)) for use in before if (use.volume, use.skill_id) not in chosen
     ]
     return [ScoredSkill(skill, use.score) for use, skill in kept if skill is not None]
+
+
+def _winner(libraries: Sequence[Library], skill_id: str) -> Skill:
+    for library in libraries:
+        if library.offers(skill_id):
+            return library.skills[skill_id]
+    raise NotFound(
+        "skill.unknown", f"There is no skill {skill_id!r} that you may see.", hint="`llmos skills list` shows all."
+    )
 
 
 def _use(scored: ScoredSkill) -> SkillUse:

@@ -124,7 +124,9 @@ class Trace(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=T
 
     Times are milliseconds since the epoch (UTC), `latency_ms` milliseconds, tokens counts. `outcome_sources` names
     who said what came of it (`feedback`, `verifier`, ...). `commits` maps a volume to the commit it was read at.
-    `source` is `chat`, or `import:<format>`, or `digest`. `redacted` counts, by kind, the values that were taken out.
+    `source` is `chat`, `gateway:<dialect>`, `import:<format>` or `digest`. `redacted` counts, by kind, the values that
+    were taken out. `system` is a hash of the client's own system prompt, which the first trace that has it holds as a
+    message. `retry_of` is the trace whose request was exactly this one.
     """
 
     id: str
@@ -151,6 +153,8 @@ class Trace(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=T
     team: str = ""
     share: Share = Share.NONE
     redacted: dict[str, int] = {}
+    system: str = ""
+    retry_of: str = ""
 
     @property
     def answer(self) -> str:

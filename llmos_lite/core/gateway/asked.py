@@ -1,0 +1,156 @@
+"""A client's request as far as the gateway looks into it; everything else passes on byte for byte."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeAlias
+
+import msgspec
+
+from llmos_lite.errors import Invalid
+
+Raw: TypeAlias = msgspec.Raw
+Role: TypeAlias = Literal["user", "assistant", "tool", "system"]
+
+_fields = msgspec.json.Decoder(dict[str, Raw])
+_items = msgspec.json.Decoder(list[Raw])
+_text = msgspec.json.Decoder(str)
+encode = msgspec.json.Encoder().encode
+
+
+class Call(NamedTuple):
+    """A call of a tool that stands in a conversation; `arguments` is JSON, as the model wrote it."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+class Said(NamedTuple):
+    """What one item of a conversation says, in no dialect.
+
+    Args:
+        role: who says it; `tool` gives the result of a call.
+        text: the words; of a person without what the client itself put around them.
+        call_id: of the call that a result belongs to.
+        calls: what the assistant called.
+        is_error: whether a result is of a call that failed.
+    """
+
+    role: Role
+    text: str
+    call_id: str = ""
+    calls: tuple[Call, ...] = ()
+    is_error: bool = False
+
+
+class Placed(NamedTuple):
+    """Skills that came into a conversation on its way: `text` stands right before the item `at`."""
+
+    at: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One request.
+
+    Args:
+        fields: the top of the body, each value as the client wrote it.
+        model: what is asked for.
+        stream: whether the answer shall come in events.
+        system: the client's own system prompt; empty for none.
+        items: the conversation after the leading system messages, each as the client wrote it.
+        lead: how many system messages stand before them in the same list.
+        most_tokens: most tokens of the answer; 0 when the client does not say.
+        after: id of the answer that the request goes on from, where the provider keeps the conversation.
+        session: what the client itself calls the conversation; empty when the body does not say.
+    """
+
+    fields: dict[str, Raw]
+    model: str
+    stream: bool = False
+    system: str = ""
+    items: Sequence[Raw] = ()
+    lead: int = 0
+    most_tokens: int = 0
+    after: str = ""
+    session: str = ""
+
+
+def not_json() -> Invalid:
+    """Return the error for a body that is none."""
+    return Invalid("request.not_json", "The body of the request is not a JSON object.", hint="Send a JSON object.")
+
+
+def fields_of(body: bytes) -> dict[str, Raw]:
+    """Return the top of a body.
+
+    Raises:
+        Invalid: `request.not_json`.
+    """
+    try:
+        return _fields.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise not_json() from None
+
+
+def items_of(raw: Raw | bytes) -> list[Raw]:
+    """Return the items of a list.
+
+    Raises:
+        Invalid: `request.invalid`.
+    """
+    try:
+        return _items.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Invalid("request.invalid", "The conversation in the request is not a list.") from None
+
+
+def text_of(raw: Raw | None) -> str:
+    """Return a text of the body; empty for anything else."""
+    if raw is None or bytes(raw[:1] if isinstance(raw, bytes) else bytes(raw)[:1]) != b'"':
+        return ""
+    try:
+        return _text.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
+
+
+def is_true(raw: Raw | None) -> bool:
+    """Tell whether a value is `true`."""
+    return raw is not None and bytes(raw) == b"true"
+
+
+def number_of(raw: Raw | None) -> int:
+    """Return a whole number of the body; 0 for anything else."""
+    digits = b"" if raw is None else bytes(raw)
+    return int(digits) if digits.isdigit() and len(digits) < 10 else 0  # noqa: PLR2004 - no answer has 10**9 tokens
+
+
+def joined(items: Iterable[bytes | Raw]) -> Raw:
+    """Return a list of items that are JSON already."""
+    return Raw(b"[" + b",".join(map(bytes, items)) + b"]")
+
+
+def body_of(fields: dict[str, Raw]) -> bytes:
+    """Return the body that has these fields, each value as it is."""
+    return encode(fields)
+
+
+def links(items: Iterable[bytes | Raw], start: bytes = b"") -> list[bytes]:
+    """Return one hash for each beginning of a conversation, the shortest first: 16 bytes, chained.
+
+    Args:
+        items: as the client wrote them, without what moves from turn to turn.
+        start: what tells apart conversations that read the same.
+    """
+    found, last = [], start
+    for item in items:
+        link = hashlib.blake2b(last, digest_size=16)
+        link.update(item)
+        last = link.digest()
+        found.append(last)
+    return found

@@ -1,0 +1,204 @@
+"""`/v1/messages`, as Anthropic speaks it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from llmos_lite.core.gateway.asked import (
+    Asked,
+    Call,
+    Placed,
+    Raw,
+    Said,
+    body_of,
+    encode,
+    fields_of,
+    is_true,
+    items_of,
+    joined,
+    number_of,
+    text_of,
+)
+from llmos_lite.core.gateway.problems import anthropic_event, anthropic_problem
+from llmos_lite.core.gateway.scaffolding import words_of
+from llmos_lite.engines.llm import Completion
+from llmos_lite.engines.llm_anthropic import MessageStream, whole_message
+from llmos_lite.engines.upstream import Wire
+from llmos_lite.errors import Invalid, LlmosError
+
+MARK = b'"cache_control"'
+MOST_MARKS = 4
+"""Cache breakpoints that the API takes in one request (Anthropic, prompt caching)."""
+
+
+class _Block(msgspec.Struct):
+    type: str = ""
+    text: str | None = None
+    id: str = ""
+    name: str = ""
+    input: Raw = Raw(b"{}")
+    tool_use_id: str = ""
+    content: Raw = Raw(b"null")
+    is_error: bool | None = None
+
+
+class _Message(msgspec.Struct):
+    role: str = ""
+    content: str | list[_Block] | None = None
+
+
+class _User(msgspec.Struct):
+    user_id: str | None = None
+
+
+_message = msgspec.json.Decoder(_Message)
+_blocks = msgspec.json.Decoder(str | list[_Block] | None)
+_object = msgspec.json.Decoder(dict[str, Raw])
+_any = msgspec.json.Decoder()
+
+
+class MessagesDialect:
+    """Anthropic's messages."""
+
+    wire = Wire.MESSAGES
+    limit = "max_tokens"
+
+    def read(self, body: bytes) -> Asked:
+        """Read a request; see `Dialect`."""
+        fields = fields_of(body)
+        items = items_of(fields.get("messages", Raw(b"null")))
+        if not items:
+            raise Invalid("request.invalid", "The request has no messages.", hint="Send at least one.")
+        return Asked(
+            fields=fields,
+            model=text_of(fields.get("model")),
+            stream=is_true(fields.get("stream")),
+            system=_system(fields.get("system", Raw(b"null"))),
+            items=items,
+            most_tokens=number_of(fields.get("max_tokens")),
+        )
+
+    def stable(self, item: Raw) -> bytes:
+        """Return a message without cache marks, which move to the newest message with every turn."""
+        data = bytes(item)
+        return encode(_unmarked(_any.decode(data))) if MARK in data else data
+
+    def said(self, items: Sequence[Raw]) -> list[Said]:
+        """Return what messages say; one that brings results of tools and words says several things."""
+        return [said for item in items for said in _said(item)]
+
+    def with_skills(self, asked: Asked, fields: Mapping[str, Raw], head: str, later: Sequence[Placed]) -> bytes:
+        """Return the body with a last block in its system prompt, and what came later as a block before the words."""
+        changed = dict(fields)
+        if later:
+            messages: list[bytes | Raw] = list(asked.items)
+            for place in later:
+                messages[place.at] = _prefixed(messages[place.at], place.text)
+            changed["messages"] = joined(messages)
+        if head:
+            changed["system"] = _with_block(fields.get("system", Raw(b"null")), head, marked=_may_mark(asked))
+        return body_of(changed)
+
+    def reader(self, model: str) -> MessagesReader:
+        """Return a reader for a stream."""
+        return MessagesReader(model)
+
+    def whole(self, body: bytes, model: str) -> Completion:
+        """Read an answer that came at once."""
+        return whole_message(body, model)
+
+    def problem(self, error: LlmosError, request_id: str) -> bytes:
+        """Return an error as Anthropic's libraries understand it."""
+        return anthropic_problem(error, request_id)
+
+    def problem_event(self, error: LlmosError, request_id: str) -> bytes:
+        """Return an error inside a stream."""
+        return anthropic_event(error, request_id)
+
+
+class MessagesReader(MessageStream):
+    """Reads a stream; the provider keeps no conversation."""
+
+    answer_id = ""
+
+
+def _system(raw: Raw) -> str:
+    try:
+        found = _blocks.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
+    return found if isinstance(found, str) else "\n\n".join(block.text or "" for block in found or ())
+
+
+def _may_mark(asked: Asked) -> bool:
+    """Tell whether our block may be a cache breakpoint: the client uses them, and has one left."""
+    marks = sum(bytes(raw).count(MARK) for raw in asked.fields.values())
+    return 0 < marks < MOST_MARKS
+
+
+def _with_block(system: Raw, text: str, *, marked: bool) -> Raw:
+    block = {"type": "text", "text": text} | ({"cache_control": {"type": "ephemeral"}} if marked else {})
+    content = bytes(system)
+    if content.startswith(b"[") and content[1:-1].strip():
+        return Raw(content[:-1] + b"," + encode(block) + b"]")
+    if content.startswith(b'"') and len(content) > 2:  # noqa: PLR2004 - longer than the empty string
+        return joined([b'{"type":"text","text":%b}' % content, encode(block)])
+    return joined([encode(block)])
+
+
+def _prefixed(message: bytes | Raw, text: str) -> bytes:
+    """Return a message with a block of ours before the person's words, and after the results of tools."""
+    fields = _object.decode(message)
+    content = bytes(fields.get("content", Raw(b"null")))
+    ours = encode({"type": "text", "text": text})
+    if content.startswith(b'"'):
+        blocks: list[bytes | Raw] = [b'{"type":"text","text":%b}' % content]
+    else:
+        blocks = list(items_of(content)) if content.startswith(b"[") else []
+    place = next((at for at, block in enumerate(blocks) if b'"tool_result"' not in bytes(block)), len(blocks))
+    blocks.insert(place, ours)
+    return encode(fields | {"content": joined(blocks)})
+
+
+def _unmarked(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _unmarked(inner) for key, inner in value.items() if key != "cache_control"}
+    return [_unmarked(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _said(item: Raw) -> list[Said]:
+    try:
+        message = _message.decode(item)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return [Said("system", "")]
+    blocks = [_Block("text", message.content)] if isinstance(message.content, str) else message.content or []
+    if message.role == "assistant":
+        calls = tuple(Call(one.id, one.name, bytes(one.input).decode()) for one in blocks if one.type == "tool_use")
+        return [Said("assistant", _texts(blocks), calls=calls)]
+    if message.role != "user":
+        return [Said("system", _texts(blocks))]
+    results = [
+        Said("tool", _result(one), one.tool_use_id, is_error=bool(one.is_error))
+        for one in blocks
+        if one.type == "tool_result"
+    ]
+    words = "\n".join(filter(None, (words_of(_shown(one)) for one in blocks if one.type != "tool_result")))
+    return [*results, Said("user", words)] if words or not results else results
+
+
+def _texts(blocks: Sequence[_Block]) -> str:
+    return "\n".join(block.text for block in blocks if block.type == "text" and block.text)
+
+
+def _shown(block: _Block) -> str:
+    return block.text or "" if block.type == "text" else f"[{block.type}]"
+
+
+def _result(block: _Block) -> str:
+    try:
+        content = _blocks.decode(block.content)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
+    return content if isinstance(content, str) else "\n".join(map(_shown, content or ()))

@@ -1,0 +1,146 @@
+"""Reads answers of the Responses API beside their way to the client."""
+
+from __future__ import annotations
+
+import msgspec
+
+from llmos_lite.engines.llm import Completion, ToolCall, token_count
+from llmos_lite.engines.llm_http import decoded
+from llmos_lite.engines.sse import SseReader
+from llmos_lite.errors import UpstreamFailed
+
+_ENDS = frozenset({"response.completed", "response.incomplete"})
+_FAILS = frozenset({"error", "response.failed"})
+
+
+class _Part(msgspec.Struct):
+    type: str = ""
+    text: str = ""
+
+
+class _Item(msgspec.Struct):
+    type: str = ""
+    content: list[_Part] | None = None
+    call_id: str = ""
+    name: str = ""
+    arguments: str = ""
+    input: str = ""
+
+
+class _Usage(msgspec.Struct):
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+class _Reason(msgspec.Struct):
+    reason: str = ""
+
+
+class _Response(msgspec.Struct):
+    id: str = ""
+    model: str = ""
+    status: str = ""
+    output: list[_Item] = []
+    usage: _Usage | None = None
+    incomplete_details: _Reason | None = None
+
+
+class _Event(msgspec.Struct):
+    type: str = ""
+    delta: msgspec.Raw = msgspec.Raw()
+    item: _Item | None = None
+    response: _Response | None = None
+
+
+_response = msgspec.json.Decoder(_Response)
+_event = msgspec.json.Decoder(_Event)
+_text = msgspec.json.Decoder(str)
+
+
+class ResponsesReader:
+    """Reads a stream; what it gathers on the way is replaced by the response that ends it."""
+
+    def __init__(self, model: str) -> None:
+        self.ended = False
+        self.answer_id = ""
+        self._model, self._texts, self._calls = model, list[str](), list[ToolCall]()
+        self._response: _Response | None = None
+        self._sse = SseReader()
+
+    def feed(self, data: bytes) -> str:
+        """Take bytes of a stream, and return the text in them."""
+        return self._taken(self._sse.feed(data))
+
+    def close(self) -> str:
+        """Take the end of the stream."""
+        return self._taken(self._sse.close())
+
+    def completion(self) -> Completion:
+        """Return what was read so far."""
+        if self._response is not None and self._response.output:
+            return _completion(self._response, self._model)
+        usage = self._response.usage if self._response else None
+        return Completion(
+            text="".join(self._texts),
+            model=self._model,
+            tokens_in=token_count(usage.input_tokens) if usage else 0,
+            tokens_out=token_count(usage.output_tokens) if usage else 0,
+            tool_calls=tuple(self._calls),
+        )
+
+    def _taken(self, events: list[bytes]) -> str:
+        return "".join(self._one(data) for data in events)
+
+    def _one(self, data: bytes) -> str:
+        if data == b"[DONE]":
+            self.ended = True
+            return ""
+        event = decoded(_event, data)
+        if event.type in _FAILS:
+            raise UpstreamFailed("model.failed", "The model failed in the middle of its answer.", hint="Try again.")
+        if event.response is not None:
+            self._note(event.response, ended=event.type in _ENDS)
+        elif event.type == "response.output_item.done" and event.item is not None and event.item.call_id:
+            self._calls.append(_call(event.item))
+        elif event.type == "response.output_text.delta":
+            text = decoded(_text, bytes(event.delta))
+            self._texts.append(text)
+            return text
+        return ""
+
+    def _note(self, response: _Response, *, ended: bool) -> None:
+        self.answer_id = response.id or self.answer_id
+        self._model = response.model or self._model
+        if ended:
+            self.ended, self._response = True, response
+
+
+def whole_response(data: bytes, model: str) -> Completion:
+    """Read an answer that came at once.
+
+    Raises:
+        UpstreamFailed: `model.garbage`, or `model.failed`.
+    """
+    response = decoded(_response, data)
+    if response.status == "failed":
+        raise UpstreamFailed("model.failed", "The model failed.", hint="Try again.")
+    if not response.output and response.usage is None:
+        raise UpstreamFailed("model.garbage", "The model answered without a message.")
+    return _completion(response, model)
+
+
+def _completion(response: _Response, model: str) -> Completion:
+    usage = response.usage or _Usage()
+    parts = (part.text for item in response.output if item.type == "message" for part in item.content or ())
+    return Completion(
+        text="".join(parts),
+        model=response.model or model,
+        tokens_in=token_count(usage.input_tokens),
+        tokens_out=token_count(usage.output_tokens),
+        finish=response.incomplete_details.reason if response.incomplete_details else "stop",
+        tool_calls=tuple(_call(item) for item in response.output if item.call_id),
+    )
+
+
+def _call(item: _Item) -> ToolCall:
+    return ToolCall(item.call_id, item.name, item.arguments or item.input)

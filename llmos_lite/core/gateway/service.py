@@ -1,0 +1,329 @@
+"""The gateway: a client's request gets the skills that fit, goes to its model, and leaves an honest trace.
+
+The answer passes byte for byte. What ends it waits until its trace is durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from functools import partial
+from typing import NamedTuple, TypeAlias
+
+from llmos_lite.core.accounts.accounts import Accounts, unknown_team
+from llmos_lite.core.accounts.permissions import Actor, Verb, allowed, permit
+from llmos_lite.core.gateway.asked import Asked, Raw, encode, links
+from llmos_lite.core.gateway.chat_dialect import ChatDialect
+from llmos_lite.core.gateway.context import Contexts
+from llmos_lite.core.gateway.dialect import Dialect
+from llmos_lite.core.gateway.messages_dialect import MessagesDialect
+from llmos_lite.core.gateway.reading import LARGEST_ANSWER, Reading, too_large
+from llmos_lite.core.gateway.responses_dialect import ResponsesDialect
+from llmos_lite.core.gateway.steering import Steering, steering_of
+from llmos_lite.core.gateway.threads import Found, Thread, Threads
+from llmos_lite.core.gateway.turn import Turn, fresh, system_hash, trace_of, words_in
+from llmos_lite.core.limits import Limits
+from llmos_lite.core.skills.abstain import is_side_request
+from llmos_lite.core.traces.log import TraceLog
+from llmos_lite.core.traces.trace import Ended, Share, make_ulid, now_ms
+from llmos_lite.engines.http_client import Reply
+from llmos_lite.engines.upstream import Passing, Wire
+from llmos_lite.engines.upstreams import Route, Sent, Upstreams
+from llmos_lite.errors import LlmosError, UpstreamFailed
+from llmos_lite.observability import Metrics
+from llmos_lite.volumes.access import VolumeKind, VolumeRef
+
+log = logging.getLogger("llmos.gateway")
+
+OK = 200
+REFUSAL = 1 << 20
+"""Bytes of a refusal that are handed on."""
+_ANSWERED = ("content-type", "x-request-id", "request-id", "retry-after", "retry-after-ms", "openai-", "anthropic-")
+_LIMITS = "x-ratelimit-"
+_REFUSALS = {401: "model.rejected", 403: "model.rejected", 404: "model.rejected", 429: "model.rate_limited"}
+
+
+class Request(NamedTuple):
+    """What a client sent.
+
+    Args:
+        body: its bytes.
+        headers: their names in lower case.
+        query: after the path; empty for none.
+        id: of the request, for errors.
+    """
+
+    body: bytes
+    headers: Iterable[tuple[bytes, bytes]]
+    query: str = ""
+    id: str = ""
+
+
+class Head(NamedTuple):
+    """The beginning of an answer."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+
+
+Piece: TypeAlias = Head | bytes
+
+
+class Gateway:
+    """Passes requests of clients on.
+
+    Args:
+        contexts: put skills into conversations.
+        traces: where traces go.
+        accounts: the settings of people.
+        upstreams: the model servers.
+        limits: how much may be used; None for no limit.
+        metrics: what is counted.
+    """
+
+    def __init__(
+        self,
+        contexts: Contexts,
+        traces: TraceLog,
+        accounts: Accounts,
+        upstreams: Upstreams,
+        *,
+        limits: Limits,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self._contexts, self._traces, self._accounts, self._upstreams = contexts, traces, accounts, upstreams
+        self._limits, self._metrics = limits, metrics or Metrics()
+        self._threads = Threads()
+        self._keeping: set[asyncio.Task[None]] = set()
+        dialects: list[Dialect] = [ChatDialect(), ResponsesDialect(), MessagesDialect()]
+        self.dialects: Mapping[Wire, Dialect] = {dialect.wire: dialect for dialect in dialects}
+
+    async def pass_on(self, actor: Actor, wire: Wire, request: Request) -> AsyncGenerator[Piece, None]:
+        """Yield the head of the answer and then its bytes; the last of them when the trace is durable.
+
+        Closing the iterator, or cancelling the task that waits for it, ends the request to the model.
+
+        Raises:
+            LlmosError: before the head, for whatever keeps the request from being answered.
+        """
+        permit(actor, Verb.CHAT, actor.volume)
+        steering, asked = steering_of(request.headers), self.dialects[wire].read(request.body)
+        _check_team(actor, steering.team)
+        async with self._limits.request(actor):
+            turn = await self._begun(actor, self.dialects[wire], steering, asked)
+            turn.question = len(request.body) + len(turn.thread.head)
+            tokens = turn.question // 3
+            turn.reservation = await self._limits.reserve(
+                actor, steering.team or None, tokens, tokens_out=asked.most_tokens, model=asked.model
+            )
+            started = False
+            try:
+                made = partial(_passing, turn, request)
+                async with self._upstreams.send(asked.model, wire, made) as sent:
+                    async for piece in self._answered(turn, sent):
+                        started = True
+                        yield piece
+            except LlmosError as error:
+                await self._keep(turn, Ended.ERROR, error.code)
+                if not started:
+                    error.detail["trace_id"] = turn.trace_id if turn.recorded else None
+                    raise
+                yield turn.dialect.problem_event(error, request.id)
+            except BaseException:  # the client went away, or the server stops
+                await self._keep_aborted(turn)
+                raise
+
+    async def close(self) -> None:
+        """Wait for the traces that are on their way into the journal."""
+        await asyncio.gather(*self._keeping, return_exceptions=True)
+
+    # -- before the model -------------------------------------------------------------------------------------------
+
+    async def _begun(self, actor: Actor, dialect: Dialect, steering: Steering, asked: Asked) -> Turn:
+        started, clock = now_ms(), time.perf_counter()
+        account = await self._accounts.account(actor.user_id)
+        who = f"{actor.user_id}\0{steering.team}".encode()
+        chain = links(map(dialect.stable, asked.items), who)
+        found = self._threads.find(chain, _answer_key(who, asked.after))
+        new = fresh(found, dialect.said(asked.items[found.seen :]))
+        if found.again and found.thread and found.thread.answered and not _goes_on(asked, dialect):
+            found, new = Found(), dialect.said(asked.items)  # two conversations may begin with the same words
+        words = words_in(new)
+        side = is_side_request(words)
+        thread = self._thread(found, steering, asked, words, started)
+        if not side:
+            thread = await self._contexts.extended(actor, thread, words, steering, len(asked.items))
+        return Turn(
+            actor=actor,
+            dialect=dialect,
+            steering=steering,
+            asked=asked,
+            links=chain,
+            found=found,
+            new=new,
+            side=side,
+            trace_id=make_ulid(started),
+            thread=thread,
+            share=Share(account.share) if steering.team else Share.NONE,
+            recorded=steering.record and account.record,
+            started=started,
+            clock=clock,
+        )
+
+    def _thread(self, found: Found, steering: Steering, asked: Asked, words: str, started: int) -> Thread:
+        """Return the conversation as the request finds it."""
+        before = found.thread
+        named = steering.conversation or asked.session
+        if before is None:
+            return Thread(conversation=named or make_ulid(started), goal=words, system=system_hash(asked.system))
+        return Thread(
+            conversation=named or before.conversation,
+            parent=before.parent if found.again else before.trace_id,
+            goal=words or before.goal,
+            head=before.head,
+            later=before.later,
+            skills=before.skills,
+            exposures=before.exposures,
+            commits=before.commits,
+            system=system_hash(asked.system),
+        )
+
+    # -- the answer -------------------------------------------------------------------------------------------------
+
+    async def _answered(self, turn: Turn, sent: Sent) -> AsyncGenerator[Piece, None]:
+        reply = sent.reply
+        if reply.status != OK:
+            pieces = self._refused(turn, reply)
+        elif reply.header("content-type").startswith("text/event-stream"):
+            pieces = self._streamed(turn, sent)
+        else:
+            pieces = self._whole(turn, sent)
+        async for piece in pieces:
+            yield piece
+
+    async def _refused(self, turn: Turn, reply: Reply) -> AsyncGenerator[Piece, None]:
+        """Hand a refusal on in the server's own words; what is no JSON becomes an error of ours."""
+        said = await _read(reply, REFUSAL)
+        code = _REFUSALS.get(reply.status, "model.rejected" if reply.status < 500 else "model.failed")  # noqa: PLR2004
+        if not said.lstrip().startswith(b"{"):
+            raise UpstreamFailed(code, f"The model's server answered {reply.status} and no JSON.", hint="Try again.")
+        await self._keep(turn, Ended.ERROR, code)
+        yield Head(reply.status, [*_headers(turn, reply), (b"content-length", b"%d" % len(said))])
+        yield said
+
+    async def _whole(self, turn: Turn, sent: Sent) -> AsyncGenerator[Piece, None]:
+        body = await _read(sent.reply, LARGEST_ANSWER)
+        turn.completion = self.dialects[sent.route.wire].whole(body, sent.route.model)
+        await self._keep(turn, Ended.COMPLETE)
+        yield Head(OK, [*_headers(turn, sent.reply), (b"content-length", b"%d" % len(body))])
+        yield body
+
+    async def _streamed(self, turn: Turn, sent: Sent) -> AsyncGenerator[Piece, None]:
+        turn.reading = reading = Reading(self.dialects[sent.route.wire], sent.route.model)
+        yield Head(OK, _headers(turn, sent.reply))
+        while data := await sent.reply.chunk():
+            if reading.take(data) and not turn.kept:
+                await self._keep(turn, Ended.ERROR if reading.failed else Ended.COMPLETE, _code(reading.failed))
+            yield data
+        reading.close()
+        if turn.kept:
+            return
+        if not reading.ended:
+            raise reading.failed or UpstreamFailed(
+                "model.cut", "The model's answer ends in the middle.", hint="Try again."
+            )
+        await self._keep(turn, Ended.COMPLETE)
+
+    # -- after the model --------------------------------------------------------------------------------------------
+
+    async def _keep(self, turn: Turn, ended: Ended, error: str = "") -> None:
+        """Make the trace durable, once; a client that goes away meanwhile does not stop it."""
+        if turn.kept:
+            return
+        turn.kept = True
+        turn.settle(ended)
+        self._remember(turn, ended)
+        if turn.recorded:
+            task = asyncio.ensure_future(self._traces.record(trace_of(turn, ended, error)))
+            self._keeping.add(task)
+            task.add_done_callback(self._keeping.discard)
+            await asyncio.shield(task)
+        seconds = time.perf_counter() - turn.clock
+        self._metrics.chat(ended, seconds, skills=len(turn.thread.skills), recorded=turn.recorded)
+
+    async def _keep_aborted(self, turn: Turn) -> None:
+        """Keep what came before the client went away; one that has all it wants is not disappointed."""
+        ended = Ended.COMPLETE if turn.has_its_calls() else Ended.ABORTED
+        try:
+            await self._keep(turn, ended)
+        except LlmosError as error:
+            log.warning("an aborted answer to %s was not kept: %s", turn.actor.user_id, error.message)
+
+    def _remember(self, turn: Turn, ended: Ended) -> None:
+        """Know this conversation again when its next turn comes."""
+        if turn.side or not turn.recorded:
+            return
+        thread = turn.remembered(ended)
+        if turn.links:
+            self._threads.keep(turn.links[-1], thread)
+        if turn.reading is not None and turn.reading.answer_id:
+            who = f"{turn.actor.user_id}\0{turn.steering.team}".encode()
+            self._threads.keep(_answer_key(who, turn.reading.answer_id), thread)
+
+
+def _check_team(actor: Actor, team: str) -> None:
+    if team and not (team in actor.teams and allowed(actor, Verb.CHAT, VolumeRef(VolumeKind.TEAM, team))):
+        raise unknown_team(team)
+
+
+def _answer_key(who: bytes, answer_id: str) -> bytes:
+    return b"answer\0" + who + b"\0" + answer_id.encode() if answer_id else b""
+
+
+def _goes_on(asked: Asked, dialect: Dialect) -> bool:
+    """Tell whether somebody has answered in this conversation before."""
+    return any(said.role == "assistant" for said in dialect.said(asked.items))
+
+
+def _passing(turn: Turn, request: Request, route: Route) -> Passing:
+    """Return the request with its skills; without any it is what the client sent, byte for byte."""
+    asked, thread = turn.asked, turn.thread
+    fields = asked.fields
+    if route.model != asked.model:
+        fields = fields | {"model": Raw(encode(route.model))}
+    if turn.reservation is not None and turn.reservation.bounded and not asked.most_tokens:
+        fields = fields | {turn.dialect.limit: Raw(encode(turn.reservation.answer))}
+    body = request.body if fields is asked.fields else encode(fields)
+    if not turn.side and (thread.head or thread.later):
+        body = turn.dialect.with_skills(asked, fields, thread.head, thread.later)
+    path = f"{route.wire.path}?{request.query}" if request.query else route.wire.path
+    return Passing(path=path, body=body, headers=turn.steering.passed, own_key=turn.steering.own_key)
+
+
+def _headers(turn: Turn, reply: Reply) -> list[tuple[bytes, bytes]]:
+    kept = [
+        (name.encode("latin-1"), value.encode("latin-1"))
+        for name, value in reply.headers()
+        if name.startswith(_ANSWERED) or name.startswith(_LIMITS)
+    ]
+    if turn.recorded:
+        kept.append((b"x-llmos-trace", turn.trace_id.encode()))
+    if turn.thread.skills and not turn.side:
+        kept.append((b"x-llmos-skills-used", ",".join(use.skill_id for use in turn.thread.skills).encode()))
+    return kept
+
+
+async def _read(reply: Reply, most: int) -> bytes:
+    parts, size = [], 0
+    while data := await reply.chunk():
+        size += len(data)
+        if size > most:
+            raise too_large()
+        parts.append(data)
+    return b"".join(parts)
+
+
+def _code(error: LlmosError | None) -> str:
+    return error.code if error else ""

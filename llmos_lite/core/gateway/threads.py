@@ -1,0 +1,116 @@
+"""Conversations by what was said in them: a client sends the whole of it again with every turn, and names none.
+
+A conversation is known by a chain of hashes over its items. The longest beginning that was seen before says which turn
+the new one follows, and what of it is new. Kept in memory only: what is forgotten begins a conversation anew.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from llmos_lite.core.gateway.asked import Placed
+from llmos_lite.core.traces.trace import Exposure, SkillUse
+
+MOST = 20_000
+MOST_TEXT = 32 << 20
+"""Characters of skills in the contexts of all conversations that are remembered."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thread:
+    """A conversation after one of its turns.
+
+    Args:
+        conversation: its id.
+        trace_id: of the turn.
+        parent: of the turn before; empty for the first.
+        goal: what the person wants.
+        answered: whether the turn came to its end.
+        head: skills in the system prompt.
+        later: skills that came on the way.
+        skills: all of them, best first as they came.
+        exposures: all that were considered.
+        commits: at which their volumes were read.
+        system: hash of the client's system prompt that the traces hold.
+    """
+
+    conversation: str
+    trace_id: str = ""
+    parent: str = ""
+    goal: str = ""
+    answered: bool = True
+    head: str = ""
+    later: tuple[Placed, ...] = ()
+    skills: tuple[SkillUse, ...] = ()
+    exposures: tuple[Exposure, ...] = ()
+    commits: Mapping[str, str] = field(default_factory=dict)
+    system: str = ""
+
+    @property
+    def weight(self) -> int:
+        """Return how many characters it keeps."""
+        return 500 + len(self.head) + sum(len(place.text) for place in self.later)
+
+
+class Found(NamedTuple):
+    """What is known of a request's conversation.
+
+    Args:
+        thread: its last turn; None for a new one.
+        seen: how many of the items stood there already.
+        again: whether exactly this was asked before.
+    """
+
+    thread: Thread | None = None
+    seen: int = 0
+    again: bool = False
+
+
+class Threads:
+    """The conversations that went on lately; those that were quiet for longest are forgotten.
+
+    Args:
+        most: how many turns are remembered.
+        most_text: characters of all.
+    """
+
+    def __init__(self, most: int = MOST, most_text: int = MOST_TEXT) -> None:
+        self._most, self._most_text, self._size = most, most_text, 0
+        self._kept: OrderedDict[bytes, Thread] = OrderedDict()
+
+    def find(self, links: Sequence[bytes], after: bytes = b"") -> Found:
+        """Look for the longest beginning that was seen.
+
+        Args:
+            links: one for each beginning, the shortest first.
+            after: key of the answer that the request goes on from; empty for none.
+        """
+        if after and (thread := self._kept.get(after)):
+            return Found(thread)
+        for place in range(len(links) - 1, -1, -1):
+            thread = self._kept.get(links[place])
+            if thread is not None:
+                self._kept.move_to_end(links[place])
+                return Found(thread, place + 1, place + 1 == len(links))
+        return Found()
+
+    def keep(self, key: bytes, thread: Thread) -> None:
+        """Remember a turn."""
+        self._drop(key)
+        self._kept[key] = thread
+        self._size += thread.weight
+        while len(self._kept) > self._most or self._size > self._most_text:
+            self._drop(next(iter(self._kept)))
+
+    def forget(self, trace_ids: set[str]) -> None:
+        """Let go of turns whose traces were erased."""
+        for key in [key for key, thread in self._kept.items() if thread.trace_id in trace_ids]:
+            self._drop(key)
+
+    def _drop(self, key: bytes) -> None:
+        thread = self._kept.pop(key, None)
+        if thread is not None:
+            self._size -= thread.weight

@@ -1,0 +1,174 @@
+"""One request on its way through the gateway, and the trace that it leaves."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from llmos_lite.core.accounts.permissions import Actor
+from llmos_lite.core.gateway.asked import Asked, Said
+from llmos_lite.core.gateway.dialect import Dialect
+from llmos_lite.core.gateway.reading import Reading
+from llmos_lite.core.gateway.steering import Steering
+from llmos_lite.core.gateway.threads import Found, Thread
+from llmos_lite.core.limits import Reservation
+from llmos_lite.core.traces.importers.base import clean
+from llmos_lite.core.traces.trace import GOAL_LENGTH, Ended, Message, Share, ToolCall, Trace
+from llmos_lite.engines.llm import Completion
+
+
+@dataclass(slots=True, kw_only=True)
+class Turn:
+    """One request.
+
+    Args:
+        actor: who asks.
+        dialect: of the client.
+        steering: what its headers say.
+        asked: what it asks.
+        links: one hash for each beginning of its conversation.
+        found: what is known of its conversation.
+        new: what is new in it.
+        side: whether the client asks for itself: a title, tags, a count.
+        trace_id: of its trace.
+        thread: its conversation after it.
+        share: what its team sees.
+        recorded: whether it leaves a trace.
+        started: milliseconds since the epoch.
+        clock: seconds, for the latency.
+        question: bytes of the request.
+    """
+
+    actor: Actor
+    dialect: Dialect
+    steering: Steering
+    asked: Asked
+    links: Sequence[bytes]
+    found: Found
+    new: Sequence[Said]
+    side: bool
+    trace_id: str
+    thread: Thread
+    share: Share
+    recorded: bool
+    started: int
+    clock: float
+    question: int = 0
+    reservation: Reservation | None = None
+    completion: Completion | None = None
+    reading: Reading | None = None
+    kept: bool = False
+
+    @property
+    def words(self) -> str:
+        """Return what the person says with this request; empty when only tools answer."""
+        return words_in(self.new)
+
+    def has_its_calls(self) -> bool:
+        """Tell whether the answer holds whole calls of tools: a client that only wanted these goes away (Codex)."""
+        if self.completion is None and self.reading is not None:
+            self.completion = self.reading.completion()
+        done = self.completion
+        return done is not None and bool(done.tool_calls) and all(_is_json(call.arguments) for call in done.tool_calls)
+
+    def settle(self, ended: Ended) -> None:
+        """Count what was used: as the provider says, else by length; a model that failed cost nothing."""
+        if self.completion is None and self.reading is not None:
+            self.completion = self.reading.completion()
+        if self.reservation is None:
+            return
+        done = self.completion
+        used = (done.tokens_in, done.tokens_out) if done else (0, 0)
+        text = done.text if done else ""
+        if not any(used) and (text or ended is Ended.ABORTED):
+            used = self.question // 4, len(text.encode()) // 4
+        self.reservation.settle(*used, model=done.model if done else "")
+
+    def remembered(self, ended: Ended) -> Thread:
+        """Return the conversation after this turn."""
+        return replace(self.thread, trace_id=self.trace_id, answered=ended is not Ended.ERROR)
+
+    @property
+    def source(self) -> str:
+        """Return what the trace calls the way that it came."""
+        return f"gateway:{self.dialect.wire.value}{':side' if self.side else ''}"
+
+
+def _is_json(text: str) -> bool:
+    try:
+        msgspec.json.decode(text or "{}", type=msgspec.Raw)
+    except msgspec.DecodeError:
+        return False
+    return True
+
+
+def words_in(new: Sequence[Said]) -> str:
+    """Return the last words of a person."""
+    return next((said.text for said in reversed(new) if said.role == "user" and said.text), "")
+
+
+def fresh(found: Found, said: Sequence[Said]) -> list[Said]:
+    """Return what of the items after the known ones was not recorded yet: our own answer was, with its turn."""
+    new = list(said)
+    if found.thread is not None and found.thread.answered:
+        while new and new[0].role == "assistant":
+            del new[0]
+    return new
+
+
+def system_hash(text: str) -> str:
+    """Return what stands for a client's system prompt in the traces after the first; empty for none."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16] if text else ""
+
+
+def trace_of(turn: Turn, ended: Ended, error: str = "") -> Trace:
+    """Return the trace of a turn."""
+    done = turn.completion
+    thread = turn.thread
+    return Trace(
+        id=turn.trace_id,
+        actor=turn.actor.user_id,
+        volume=str(turn.actor.volume),
+        conversation=thread.conversation,
+        parent=thread.parent,
+        time=turn.started,
+        goal="" if turn.side else thread.goal[:GOAL_LENGTH],
+        messages=tuple(_messages(turn)),
+        tool_calls=tuple(
+            ToolCall(call.name, clean(call.arguments), id=call.id) for call in (done.tool_calls if done else ())
+        ),
+        model=done.model if done and done.model else turn.asked.model,
+        tokens_in=done.tokens_in if done else 0,
+        tokens_out=done.tokens_out if done else 0,
+        latency_ms=round((time.perf_counter() - turn.clock) * 1000),
+        ended=ended,
+        error=error,
+        skills_used=thread.skills,
+        exposures=thread.exposures,
+        commits=dict(thread.commits),
+        source=turn.source,
+        team=turn.steering.team,
+        share=turn.share,
+        system=thread.system,
+        retry_of=turn.found.thread.trace_id if turn.found.again and turn.found.thread else "",
+    )
+
+
+def _messages(turn: Turn) -> list[Message]:
+    asked = turn.asked
+    before = turn.found.thread
+    said: list[Message] = []
+    if asked.system and (before is None or before.system != turn.thread.system):
+        said.append(Message("system", clean(asked.system)))
+    said += [
+        Message(one.role, clean(one.text), tool_call_id=one.call_id)
+        for one in turn.new
+        if one.text and one.role != "system"
+    ]
+    if turn.completion and turn.completion.text:
+        said.append(Message("assistant", clean(turn.completion.text)))
+    return said

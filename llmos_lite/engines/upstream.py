@@ -1,0 +1,92 @@
+"""Model servers that requests are passed on to, bytes in and bytes out, in a dialect that the server speaks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from llmos_lite.engines.http_client import Reply
+from llmos_lite.engines.llm_http import ModelServer
+
+
+class Wire(StrEnum):
+    """An API that clients and servers speak."""
+
+    CHAT = "chat"
+    RESPONSES = "responses"
+    MESSAGES = "messages"
+
+    @property
+    def path(self) -> str:
+        """Return where it lies below a server's base URL."""
+        return _PATHS[self]
+
+
+_PATHS = {Wire.CHAT: "/chat/completions", Wire.RESPONSES: "/responses", Wire.MESSAGES: "/messages"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passing:
+    """A request on its way through.
+
+    Args:
+        method: of HTTP.
+        path: below the base URL, with its query.
+        headers: of the client, those of the connection and our own aside.
+        body: what is sent.
+        own_key: whether the client's own credential is among the headers, and ours is not added.
+    """
+
+    path: str
+    body: bytes = b""
+    headers: Mapping[str, str]
+    method: str = "POST"
+    own_key: bool = False
+
+
+class Upstream(Protocol):
+    """One model server."""
+
+    @property
+    def name(self) -> str:
+        """Return what people call it."""
+
+    @property
+    def wires(self) -> frozenset[Wire]:
+        """Return what it speaks."""
+
+    def send(self, passing: Passing) -> AbstractAsyncContextManager[Reply]:
+        """Pass a request on and hand out the answer as it is; leaving the context early ends it on the server.
+
+        Raises:
+            UpstreamFailed: `model.unreachable`, `model.cut`.
+            UpstreamTimeout: `model.timeout`.
+        """
+
+    async def close(self) -> None:
+        """Close all connections."""
+
+
+class HttpUpstream:
+    """A model server at a base URL.
+
+    Args:
+        name: what people call it.
+        server: where it is, with its key.
+        wires: what it speaks.
+    """
+
+    def __init__(self, name: str, server: ModelServer, wires: frozenset[Wire]) -> None:
+        self.name, self.wires, self._server = name, wires, server
+
+    def send(self, passing: Passing) -> AbstractAsyncContextManager[Reply]:
+        """Pass a request on; see `Upstream`."""
+        headers = passing.headers if passing.own_key else {**passing.headers, **self._server.credential}
+        return self._server.passed(passing.method, passing.path, passing.body, headers)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._server.close()

@@ -1,0 +1,426 @@
+"""`/v1/…` behind the whole app, with a real model server: what goes in, what comes out, and what the trace says."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from asgi_client import Answer, Client
+
+from llmos_lite.api.app import create_app
+from llmos_lite.bootstrap import Services, open_services
+from llmos_lite.core.accounts.permissions import Actor
+from llmos_lite.core.traces.trace import Ended, Trace
+from llmos_lite.settings import Settings
+from tests.upstream import WORD, Seen, Upstream, running
+
+PHOTOS = "Write a Python script that renames my photos by date"
+REVIEW = "Now review this pull request for bugs, please"
+PATHS = {"chat": "/v1/chat/completions", "responses": "/v1/responses", "messages": "/v1/messages"}
+WIRES = sorted(PATHS)
+
+
+@dataclass
+class Gate:
+    """The app, one person at it, and the model server behind it."""
+
+    services: Services
+    client: Client
+    upstream: Upstream
+    key: str
+    actor: Actor
+    ids: list[str] = field(default_factory=list)
+
+    async def ask(self, wire: str, *said: object, model: str = "plain", stream: bool = False, **more: Any) -> Answer:  # noqa: ANN401
+        headers = more.pop("headers", None)
+        body = {"model": model, **({"stream": True} if stream else {}), **request(wire, *said), **more}
+        answer = await self.client.post(PATHS[wire], body, headers=headers)
+        self.ids.append(answer.headers.get("x-llmos-trace", ""))
+        return answer
+
+    @property
+    def seen(self) -> Seen:
+        """What the model server got last."""
+        return self.upstream.chats[-1]
+
+    async def traces(self) -> list[Trace]:
+        """Every trace of the person, in the order of the requests."""
+        page = await self.services.traces.page(self.actor)
+        found = [(await self.services.traces.get(self.actor, row.trace_id)).trace for row in page.items]
+        return sorted(found, key=lambda trace: self.ids.index(trace.id) if trace.id in self.ids else -1)
+
+    async def trace(self) -> Trace:
+        return (await self.traces())[-1]
+
+
+def request(wire: str, *said: object) -> dict[str, Any]:
+    """A conversation in a dialect: texts take turns, the person first; anything else is an item as it is."""
+    roles = ("user", "assistant")
+    items = [one if isinstance(one, dict) else {"role": roles[at % 2], "content": one} for at, one in enumerate(said)]
+    if wire == "responses":
+        return {"input": [{"type": "message", **one} if "role" in one else one for one in items]}
+    return {"messages": items} | ({"max_tokens": 100} if wire == "messages" else {})
+
+
+@asynccontextmanager
+async def gate(data: Path, upstream: Upstream, **settings: Any) -> AsyncIterator[Gate]:  # noqa: ANN401
+    options = {"llm_provider": "openai", "llm_url": upstream.url, "llm_key": "upstream-key", "fold_seconds": 60.0}
+    async with open_services(Settings(data=data, **options | settings), serve=False) as services:
+        key = (data / "admin.key").read_text().strip()
+        app = create_app(services)
+        client = Client(app, {"Authorization": f"Bearer {key}", "X-LLMOS-User": "alice"})
+        yield Gate(services, client, upstream, key, await services.accounts.authenticate(key, "alice"))
+
+
+@pytest.fixture
+def fresh_copy(tmp_path: Path, fresh_data: Path) -> Path:
+    shutil.copytree(fresh_data, tmp_path / "data", symlinks=True)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Upstream]:
+    async with running() as server:
+        yield server
+
+
+@pytest.fixture
+async def here(request: pytest.FixtureRequest, fresh_copy: Path, upstream: Upstream) -> AsyncIterator[Gate]:
+    wire = request.node.callspec.params.get("wire") if hasattr(request.node, "callspec") else None
+    provider = "anthropic" if wire == "messages" else "openai"
+    async with gate(fresh_copy, upstream, llm_provider=provider) as opened:
+        yield opened
+
+
+def system_of(seen: Seen) -> str:
+    """All that stands before the conversation, in whichever dialect."""
+    body = seen.body
+    leading = [one for one in body.get("messages", body.get("input", ())) if one.get("role") in {"system", "developer"}]
+    system = body.get("system", "")
+    blocks = [one["content"] for one in leading] + (system if isinstance(system, list) else [system])
+    return json.dumps([body.get("instructions", ""), blocks])
+
+
+def words_of(seen: Seen) -> str:
+    return json.dumps([one for one in seen.body.get("messages", seen.body.get("input", ())) if one["role"] == "user"])
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_the_skill_that_fits_is_in_the_system_prompt_and_nowhere_else(here: Gate, wire: str) -> None:
+    answer = await here.ask(wire, PHOTOS)
+    assert answer.status == 200, answer.body
+    assert "<skill_content" in system_of(here.seen)
+    assert "python-scripts" in system_of(here.seen)
+    assert json.loads(words_of(here.seen))[0]["content"] == PHOTOS
+    assert answer.headers["x-llmos-skills-used"] == "python-scripts"
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_without_a_skill_the_request_passes_byte_for_byte(here: Gate, wire: str) -> None:
+    body = {"model": "plain", **request(wire, "hi"), "unknown_key": {"b": [1.50, None], "a": "é"}}
+    raw = json.dumps(body, indent=3).encode()
+    answer = await here.client.request("POST", PATHS[wire], content=raw, headers={"content-type": "application/json"})
+    assert answer.status == 200
+    assert here.seen.headers["content-length"] == str(len(raw))
+    assert here.seen.body == body
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_with_a_skill_everything_else_stays(here: Gate, wire: str) -> None:
+    more = {"temperature": 0.70, "metadata": {"user_id": "u"}, "tools": [{"type": "function", "name": "f"}], "x": None}
+    await here.ask(wire, PHOTOS, **more)
+    assert {key: here.seen.body[key] for key in more} == more
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("wire", WIRES)
+async def test_the_answer_passes_and_leaves_a_trace(here: Gate, wire: str, *, stream: bool) -> None:
+    answer = await here.ask(wire, PHOTOS, stream=stream)
+    trace = await here.trace()
+    assert answer.headers["x-llmos-trace"] == trace.id
+    assert trace.answer == WORD * 3
+    assert (trace.goal, trace.ended, trace.source) == (PHOTOS, Ended.COMPLETE, f"gateway:{wire}")
+    assert (trace.tokens_in, trace.tokens_out) == (10, 3)
+    assert [use.skill_id for use in trace.skills_used] == ["python-scripts"]
+    assert trace.skills_used[0].version
+    assert "skill_content" not in str(trace.messages)
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_our_key_stays_here_and_the_servers_key_goes_there(here: Gate, wire: str) -> None:
+    await here.ask(wire, PHOTOS, headers={"anthropic-beta": "x-1", "X-Stainless-Lang": "python", "Cookie": "a=b"})
+    sent = here.seen.headers
+    assert here.key not in str(sent)
+    assert "upstream-key" in (sent.get("authorization", "") + sent.get("x-api-key", ""))
+    assert (sent["anthropic-beta"], sent["x-stainless-lang"]) == ("x-1", "python")
+    assert not {"cookie", "x-llmos-user", "accept-encoding"} & sent.keys()
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_a_clients_own_credential_passes_when_ours_comes_in_another_header(here: Gate, wire: str) -> None:
+    headers = {"X-LLMOS-Key": here.key, "Authorization": "Bearer subscription", "x-api-key": "theirs"}
+    answer = await here.ask(wire, PHOTOS, headers=headers)
+    assert answer.status == 200, answer.body
+    assert here.seen.headers["authorization"] == "Bearer subscription"
+    assert here.seen.headers["x-api-key"] == "theirs"
+    assert "upstream-key" not in str(here.seen.headers)
+    assert here.key not in str(here.seen.headers)
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_a_conversation_keeps_its_skills_and_stores_only_what_is_new(here: Gate, wire: str) -> None:
+    await here.ask(wire, PHOTOS)
+    first = system_of(here.seen)
+    await here.ask(wire, PHOTOS, WORD * 3, "thanks, and with the hour, too")
+    assert system_of(here.seen) == first
+    one, two = await here.traces()
+    assert (two.parent, two.conversation) == (one.id, one.conversation)
+    assert [message.content for message in two.messages] == ["thanks, and with the hour, too", WORD * 3]
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_a_skill_that_is_called_for_later_comes_before_the_new_words_and_stays_there(
+    here: Gate, wire: str
+) -> None:
+    await here.ask(wire, PHOTOS)
+    first = system_of(here.seen)
+    await here.ask(wire, PHOTOS, WORD * 3, REVIEW)
+    second = json.dumps(here.seen.body)
+    await here.ask(wire, PHOTOS, WORD * 3, REVIEW, WORD * 3, "ok")
+    third = json.dumps(here.seen.body)
+    assert "code-review" in second
+    assert "code-review" not in first
+    key = "input" if wire == "responses" else "messages"
+    before = json.loads(second)[key]
+    assert json.loads(third)[key][: len(before)] == before
+    assert system_of(here.seen).startswith(first[:200])
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_skills_can_be_refused_or_named(here: Gate, wire: str) -> None:
+    off = await here.ask(wire, PHOTOS, headers={"X-LLMOS-Skills": "off"})
+    assert "skill_content" not in json.dumps(here.seen.body)
+    assert "x-llmos-skills-used" not in off.headers
+    named = await here.ask(wire, "Anything else", headers={"X-LLMOS-Skills": "charts, debugging"})
+    assert named.headers["x-llmos-skills-used"] == "charts,debugging"
+    unknown = await here.ask(wire, "Anything else, again", headers={"X-LLMOS-Skills": "nothing-such"})
+    assert unknown.status == 404
+    assert unknown.json()["error"]["code"] == "skill.unknown"
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_nothing_is_recorded_when_it_is_refused(here: Gate, wire: str) -> None:
+    answer = await here.ask(wire, PHOTOS, headers={"X-LLMOS-Record": "off"})
+    assert answer.status == 200
+    assert "x-llmos-trace" not in answer.headers
+    assert await here.traces() == []
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_what_a_client_asks_for_itself_gets_no_skill_and_is_no_goal(here: Gate, wire: str) -> None:
+    title = "### Task:\nGenerate a concise, 3-5 word title with an emoji summarizing the chat history.\n" + PHOTOS
+    await here.ask(wire, title)
+    assert "skill_content" not in json.dumps(here.seen.body)
+    trace = await here.trace()
+    assert (trace.goal, trace.source) == ("", f"gateway:{wire}:side")
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_calls_of_tools_and_their_results_are_one_conversation(here: Gate, wire: str) -> None:
+    here.upstream.script = [[("read_file", '{"path":"a.py"}')]]
+    schema = {"type": "object"}
+    function = {"name": "read_file", "parameters": schema}
+    tool = {"type": "function", "input_schema": schema, "function": function, **function}
+    await here.ask(wire, PHOTOS, model="ask", stream=True, tools=[tool])
+    call, result = CALLS[wire]
+    await here.ask(wire, {"role": "user", "content": PHOTOS}, *call, *result)
+    one, two = await here.traces()
+    assert [(used.name, json.loads(used.arguments)) for used in one.tool_calls] == [("read_file", {"path": "a.py"})]
+    assert (two.parent, two.conversation, two.goal) == (one.id, one.conversation, PHOTOS)
+    assert [(said.role, said.content) for said in two.messages] == [("tool", "x = 1"), ("assistant", WORD * 3)]
+
+
+CALLS: Mapping[str, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {
+    "chat": (
+        [{"role": "assistant", "content": None, "tool_calls": [
+            {"id": "call_0", "type": "function", "function": {"name": "read_file", "arguments": "{}"}}]}],
+        [{"role": "tool", "tool_call_id": "call_0", "content": "x = 1"}],
+    ),
+    "responses": (
+        [{"type": "function_call", "call_id": "call_0", "name": "read_file", "arguments": "{}"}],
+        [{"type": "function_call_output", "call_id": "call_0", "output": "x = 1"}],
+    ),
+    "messages": (
+        [{"role": "assistant", "content": [{"type": "tool_use", "id": "toolu_0", "name": "read_file", "input": {}}]}],
+        [{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_0", "content": "x = 1"}]}],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_the_clients_system_prompt_is_kept_once(here: Gate, wire: str) -> None:
+    own = {"chat": {}, "responses": {"instructions": "Be brief."}, "messages": {"system": "Be brief."}}[wire]
+    lead = [{"role": "system", "content": "Be brief."}] if wire == "chat" else []
+    said = [*lead, {"role": "user", "content": PHOTOS}]
+    await here.ask(wire, *said, **own)
+    await here.ask(wire, *said, {"role": "assistant", "content": WORD * 3}, {"role": "user", "content": "more"}, **own)
+    one, two = await here.traces()
+    assert [message.content for message in one.messages] == ["Be brief.", PHOTOS, WORD * 3]
+    assert [message.content for message in two.messages] == ["more", WORD * 3]
+    assert one.system == two.system != ""
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_a_retry_is_told_apart_and_a_like_beginning_is_not_one(here: Gate, wire: str) -> None:
+    await here.ask(wire, PHOTOS, model="e500")
+    await here.ask(wire, PHOTOS)
+    await here.ask(wire, PHOTOS)
+    failed, retried, anew = await here.traces()
+    assert failed.ended is Ended.ERROR
+    assert (retried.retry_of, retried.conversation) == (failed.id, failed.conversation)
+    assert (anew.retry_of, anew.parent) == ("", "")
+    assert anew.conversation != retried.conversation
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_a_conversation_is_called_what_the_client_calls_it(here: Gate, wire: str) -> None:
+    await here.ask(wire, PHOTOS, headers={"X-Claude-Code-Session-Id": "5f0c-session"})
+    assert (await here.trace()).conversation == "5f0c-session"
+
+
+# Failures
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("model", "status", "code"), [
+    ("e429", 429, "model.rate_limited"), ("e500", 500, "model.failed"), ("e401", 401, "model.rejected"),
+    ("garbage", 502, "model.garbage"),
+])  # fmt: skip
+@pytest.mark.parametrize("wire", WIRES)
+async def test_a_failing_server_is_told_in_the_clients_words(
+    here: Gate, wire: str, model: str, status: int, code: str, *, stream: bool
+) -> None:
+    answer = await here.ask(wire, PHOTOS, model=model, stream=stream)
+    assert answer.status == status
+    assert answer.json()["error"]["message"]
+    assert answer.headers["x-llmos-trace"]
+    assert answer.headers["content-type"].startswith("application/json")
+    trace = await here.trace()
+    assert (trace.ended, trace.error) == (Ended.ERROR, code)
+    if status == 429:
+        assert answer.headers["retry-after"] == "7"
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_half_a_stream_ends_with_an_error_and_the_trace_says_so(here: Gate, wire: str) -> None:
+    answer = await here.ask(wire, PHOTOS, model="cut-c8", stream=True)
+    assert b"model.cut" in answer.pieces[-2] or b"model.cut" in answer.body
+    trace = await here.trace()
+    assert (trace.ended, trace.error) == (Ended.ERROR, "model.cut")
+    assert trace.answer.startswith(WORD)
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_a_servers_own_error_in_a_stream_passes_and_is_kept(here: Gate, wire: str) -> None:
+    answer = await here.ask(wire, PHOTOS, model="midfail", stream=True)
+    assert answer.status == 200
+    assert b"model.cut" not in answer.body
+    assert (await here.trace()).error == "model.failed"
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_an_answer_without_an_end_is_cut(here: Gate, wire: str) -> None:
+    answer = await here.ask(wire, PHOTOS, model="huge")
+    assert answer.status == 502
+    assert answer.json()["error"]["code"] == "model.garbage"
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"[]", b"null", b'{"model": 1}', b'{"messages": 5}', b'{"messages":[]}', b"\xff", b"[" * 100_000]
+)
+@pytest.mark.parametrize("wire", WIRES)
+async def test_garbage_is_refused_in_the_clients_words(here: Gate, wire: str, raw: bytes) -> None:
+    answer = await here.client.request("POST", PATHS[wire], content=raw)
+    assert answer.status in {400, 404}
+    assert answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_a_stranger_is_refused_in_the_clients_words(here: Gate, wire: str) -> None:
+    answer = await Client(here.client.app).post(PATHS[wire], request(wire, "hi"))
+    assert answer.status == 401
+    kind = {"messages": "error"}.get(wire)
+    assert answer.json().get("type") == kind
+    assert answer.json()["error"]["type"] == "authentication_error"
+
+
+async def test_a_model_server_that_is_not_configured_is_said(fresh_copy: Path, upstream: Upstream) -> None:
+    async with gate(fresh_copy, upstream, llm_provider="offline", llm_url="") as here:
+        answer = await here.ask("chat", "hi")
+    assert answer.status == 404
+    assert "LLMOS_LLM_URL" in answer.json()["error"]["message"]
+
+
+# A client that goes away
+
+
+@asynccontextmanager
+async def served(here: Gate) -> AsyncIterator[int]:
+    """Let a real server answer for the app, so that hanging up is real too; the value is its port."""
+    config = uvicorn.Config(here.client.app, port=0, lifespan="off", log_level="critical", access_log=False)
+    config.load()
+    server = uvicorn.Server(config)
+    server.lifespan = config.lifespan_class(config)
+    await server.startup()
+    try:
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.force_exit = True
+        await server.shutdown()
+
+
+async def leave_after(port: int, wire: str, here: Gate, body: dict[str, Any], sign: bytes) -> None:
+    """Ask, read up to a sign, and hang up."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    raw = json.dumps(body).encode()
+    head = f"POST {PATHS[wire]} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {here.key}\r\n"
+    writer.write(f"{head}x-llmos-user: alice\r\ncontent-length: {len(raw)}\r\n\r\n".encode() + raw)
+    await reader.readuntil(sign)
+    writer.close()
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_a_client_that_goes_away_ends_the_request_and_the_trace_says_aborted(here: Gate, wire: str) -> None:
+    async with served(here) as port:
+        body = {"model": "c1000-i20", "stream": True, **request(wire, PHOTOS)}
+        await leave_after(port, wire, here, body, WORD.encode())
+        await here.upstream.until(aborted=1)
+    await here.services.gateway.close()
+    trace = await here.trace()
+    assert trace.ended is Ended.ABORTED
+    assert trace.answer.startswith(WORD)
+
+
+async def test_a_client_that_has_its_call_and_goes_away_has_not_failed(fresh_copy: Path, upstream: Upstream) -> None:
+    """Codex closes the stream as soon as it knows what to call."""
+    upstream.script = [[("shell", '{"command":["ls"]}')]]
+    async with gate(fresh_copy, upstream) as here, served(here) as port:
+        body = {
+            "model": "ask-nodone-i300",
+            "stream": True,
+            "tools": [{"name": "shell", "parameters": {"type": "object"}}],
+        }
+        await leave_after(port, "responses", here, body | request("responses", PHOTOS), b"output_item.done")
+        await here.upstream.until(aborted=1)
+        await here.services.gateway.close()
+        trace = await here.trace()
+    assert trace.ended is Ended.COMPLETE
+    assert [call.name for call in trace.tool_calls] == ["shell"]

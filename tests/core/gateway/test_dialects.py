@@ -1,0 +1,172 @@
+"""What each dialect reads of a request, and that nothing but skills is added to it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmos_lite.core.gateway.asked import Asked, Placed, links
+from llmos_lite.core.gateway.chat_dialect import ChatDialect
+from llmos_lite.core.gateway.dialect import Dialect
+from llmos_lite.core.gateway.messages_dialect import MessagesDialect
+from llmos_lite.core.gateway.responses_dialect import ResponsesDialect
+from llmos_lite.errors import Invalid
+
+CHAT, MESSAGES, RESPONSES = ChatDialect(), MessagesDialect(), ResponsesDialect()
+DIALECTS: list[Dialect] = [CHAT, MESSAGES, RESPONSES]
+NAMES = ["chat", "messages", "responses"]
+TEXT = 'Skills:\n"quoted" \\ é \u2028'
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=6,
+)
+PARTS = st.lists(
+    st.fixed_dictionaries({"type": st.sampled_from(["text", "input_text", "image", "tool_result"]), "text": st.text()})
+    | st.dictionaries(st.text(max_size=8), JSON, max_size=3),
+    max_size=3,
+)
+ITEM = st.fixed_dictionaries(
+    {"role": st.sampled_from(["system", "developer", "user", "assistant", "tool"]), "content": st.text() | PARTS},
+    optional={"tool_calls": JSON, "cache_control": JSON, "type": st.sampled_from(["message", "reasoning"])},
+)
+CONVERSATION = st.lists(ITEM, min_size=1, max_size=5)
+
+
+def body(dialect: Dialect, items: list[Any], **more: object) -> bytes:
+    key = "input" if dialect is RESPONSES else "messages"
+    return json.dumps({"model": "m", key: items, **more}).encode()
+
+
+def injected(dialect: Dialect, asked: Asked, head: str, later: tuple[Placed, ...] = ()) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(dialect.with_skills(asked, asked.fields, head, later))
+    return found
+
+
+def texts(value: object) -> Iterator[str]:
+    """Every text of a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (list, dict)):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from texts(inner)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=NAMES)
+@given(raw=JSON | st.dictionaries(st.sampled_from(["messages", "input", "system", "model", "stream", "tools"]), JSON))
+def test_whatever_comes_is_read_or_refused(dialect: Dialect, raw: object) -> None:
+    try:
+        asked = dialect.read(json.dumps(raw).encode())
+    except Invalid:
+        return
+    dialect.said(asked.items)
+    assert len(links(map(dialect.stable, asked.items))) == len(asked.items)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=NAMES)
+@given(items=CONVERSATION, more=st.dictionaries(st.text(alphabet="xyz", min_size=1, max_size=4), JSON, max_size=4))
+def test_everything_but_the_place_of_skills_stays_as_it_was(
+    dialect: Dialect, items: list[Any], more: dict[str, Any]
+) -> None:
+    raw = body(dialect, items, **more)
+    asked = dialect.read(raw)
+    before, after = json.loads(raw), injected(dialect, asked, TEXT)
+    assert {key: after[key] for key in more} == more
+    key = "input" if dialect is RESPONSES else "messages"
+    conversation = len(asked.items)
+    assert after[key][len(after[key]) - conversation :] == before[key][asked.lead :]
+    assert any(TEXT in text for text in texts(after))
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [("Be brief.", f"Be brief.\n\n{TEXT}"), ("", TEXT), (None, TEXT), ([], TEXT)],
+)
+def test_chat_appends_to_the_system_prompt(content: object, expected: str) -> None:
+    asked = CHAT.read(body(CHAT, [{"role": "system", "content": content}, {"role": "user", "content": "hi"}]))
+    assert injected(CHAT, asked, TEXT)["messages"] == [
+        {"role": "system", "content": expected},
+        {"role": "user", "content": "hi"},
+    ]
+
+
+def test_chat_appends_a_part_to_a_system_prompt_of_parts() -> None:
+    own = {"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}
+    asked = CHAT.read(body(CHAT, [{"role": "developer", "content": [own]}, {"role": "user", "content": "hi"}]))
+    first = injected(CHAT, asked, TEXT)["messages"][0]
+    assert first == {"role": "developer", "content": [own, {"type": "text", "text": TEXT}]}
+
+
+def test_chat_puts_what_comes_later_before_its_message() -> None:
+    items = [{"role": role, "content": role} for role in ("system", "user", "assistant", "user")]
+    asked = CHAT.read(body(CHAT, items))
+    after = injected(CHAT, asked, "", (Placed(2, "later"),))["messages"]
+    assert after == [*items[:3], {"role": "system", "content": "later"}, items[3]]
+
+
+def test_messages_gets_a_last_block_and_a_cache_mark_when_the_client_uses_them() -> None:
+    marked = {"type": "text", "text": "Own.", "cache_control": {"type": "ephemeral"}}
+    user = {"role": "user", "content": "hi"}
+    for system, expected in (
+        (None, [{"type": "text", "text": TEXT}]),
+        ("Own.", [{"type": "text", "text": "Own."}, {"type": "text", "text": TEXT}]),
+        ([marked], [marked, {"type": "text", "text": TEXT, "cache_control": {"type": "ephemeral"}}]),
+        ([marked] * 4, [*[marked] * 4, {"type": "text", "text": TEXT}]),
+    ):
+        more = {} if system is None else {"system": system}
+        assert injected(MESSAGES, MESSAGES.read(body(MESSAGES, [user], **more)), TEXT)["system"] == expected
+
+
+def test_messages_puts_what_comes_later_after_results_and_before_words() -> None:
+    result = {"type": "tool_result", "tool_use_id": "t", "content": "x"}
+    words = {"type": "text", "text": "go on"}
+    asked = MESSAGES.read(body(MESSAGES, [{"role": "user", "content": [result, words]}]))
+    [after] = injected(MESSAGES, asked, "", (Placed(0, "later"),))["messages"]
+    assert after["content"] == [result, {"type": "text", "text": "later"}, words]
+
+
+def test_a_marked_and_an_unmarked_message_have_one_link() -> None:
+    part = {"text": "hi", "type": "text"}
+    marked = json.dumps({"role": "user", "content": [part | {"cache_control": {"type": "ephemeral"}}]})
+    plain = json.dumps({"role": "user", "content": [part]}, separators=(",", ":"))
+    asked = [MESSAGES.read(f'{{"messages":[{item}]}}'.encode()) for item in (marked, plain)]
+    one, two = ([MESSAGES.stable(item) for item in each.items] for each in asked)
+    assert one == two
+
+
+def test_responses_use_instructions_or_a_message_of_the_developer() -> None:
+    user = {"type": "message", "role": "user", "content": "hi"}
+    developer = {"type": "message", "role": "developer", "content": "Own."}
+    assert injected(RESPONSES, RESPONSES.read(body(RESPONSES, [user])), TEXT)["instructions"] == TEXT
+    own = RESPONSES.read(body(RESPONSES, [user], instructions="Own."))
+    assert injected(RESPONSES, own, TEXT)["instructions"] == f"Own.\n\n{TEXT}"
+    after = injected(RESPONSES, RESPONSES.read(body(RESPONSES, [developer, user])), TEXT)["input"]
+    assert after[0] == developer
+    assert after[1]["content"] == [{"type": "input_text", "text": TEXT}]
+    assert after[2] == user
+
+
+def test_responses_take_a_text_for_a_message() -> None:
+    asked = RESPONSES.read(b'{"model":"m","input":"hi"}')
+    assert [said.text for said in RESPONSES.said(asked.items)] == ["hi"]
+
+
+def test_a_message_says_who_speaks_and_what_was_called() -> None:
+    use = {"type": "tool_use", "id": "t1", "name": "ls", "input": {"a": 1}}
+    failed = {"type": "tool_result", "tool_use_id": "t1", "content": [{"type": "text", "text": "no"}], "is_error": True}
+    asked = MESSAGES.read(
+        body(
+            MESSAGES,
+            [{"role": "assistant", "content": [use]}, {"role": "user", "content": [failed, {"type": "image"}]}],
+        )
+    )
+    call, result, words = MESSAGES.said(asked.items)
+    assert [(one.id, one.name, json.loads(one.arguments)) for one in call.calls] == [("t1", "ls", {"a": 1})]
+    assert (result.role, result.text, result.call_id, result.is_error) == ("tool", "no", "t1", True)
+    assert (words.role, words.text) == ("user", "[image]")

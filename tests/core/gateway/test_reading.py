@@ -1,0 +1,71 @@
+"""Streams are read in batches, whatever the cut, and the end is noticed where it is."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmos_lite.core.gateway import reading as module
+from llmos_lite.core.gateway.chat_dialect import ChatDialect
+from llmos_lite.core.gateway.reading import BATCH, Reading
+from llmos_lite.core.gateway.responses_dialect import ResponsesDialect
+from llmos_lite.errors import UpstreamFailed
+
+
+def chunk(text: str) -> bytes:
+    return b"data: " + json.dumps({"choices": [{"delta": {"content": text}}]}).encode() + b"\n\n"
+
+
+def stream(*texts: str) -> bytes:
+    finish = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n'
+    return b"".join(map(chunk, texts)) + finish + b"data: [DONE]\n\n"
+
+
+@given(texts=st.lists(st.text(), max_size=6), cuts=st.lists(st.integers(0, 400), max_size=6))
+def test_any_cut_reads_the_same(texts: list[str], cuts: list[int]) -> None:
+    data, reading = stream(*texts), Reading(ChatDialect(), "m")
+    edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
+    ends = [reading.take(data[start:end]) for start, end in pairwise(edges)]
+    assert ends[-1]
+    assert not any(ends[: next(place for place, end in enumerate(edges) if end == len(data)) - 1])
+    done = reading.completion()
+    assert done is not None
+    assert done.text == "".join(texts)
+
+
+def test_a_text_that_holds_the_sign_of_the_end_does_not_end_it() -> None:
+    reading = Reading(ChatDialect(), "m")
+    assert not reading.take(chunk("say [DONE] and message_stop"))
+    assert reading.take(stream("x"))
+
+
+def test_small_events_wait_until_there_are_many() -> None:
+    reading = Reading(ChatDialect(), "m")
+    reading.take(chunk("a"))
+    assert reading._waiting
+    reading.take(chunk("b" * BATCH))
+    assert not reading._waiting
+
+
+def test_an_answer_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LARGEST_ANSWER", 100)
+    reading = Reading(ChatDialect(), "m")
+    with pytest.raises(UpstreamFailed):
+        reading.take(b"x" * 101)
+
+
+def test_a_server_that_says_that_it_failed_is_heard() -> None:
+    reading = Reading(ResponsesDialect(), "m")
+    assert reading.take(b'event: response.failed\ndata: {"type":"response.failed","response":{"id":"r"}}\n\n')
+    assert reading.failed is not None
+
+
+def test_a_stream_that_only_stops_without_a_mark_has_ended() -> None:
+    reading = Reading(ChatDialect(), "m")
+    reading.take(stream("a").removesuffix(b"data: [DONE]\n\n"))
+    reading.close()
+    assert reading.ended

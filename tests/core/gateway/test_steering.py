@@ -1,0 +1,69 @@
+"""What headers say to the gateway, and which of them pass on."""
+
+from __future__ import annotations
+
+import pytest
+
+from llmos_lite.core.gateway.scaffolding import words_of
+from llmos_lite.core.gateway.steering import steering_of
+from llmos_lite.errors import Invalid
+
+
+def headers(**given: str) -> list[tuple[bytes, bytes]]:
+    return [(name.replace("_", "-").encode(), value.encode()) for name, value in given.items()]
+
+
+@pytest.mark.parametrize(
+    ("text", "skills"),
+    [("off", ()), ("None", ()), ("", None), ("auto", None), ("a, b-c ,a", ("a", "b-c"))],
+)
+def test_skills_are_left_to_us_refused_or_named(text: str, skills: tuple[str, ...] | None) -> None:
+    assert steering_of(headers(x_llmos_skills=text)).skills == skills
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"x_llmos_skills": "../x"}, {"x_llmos_skills": "a," * 50 + ",".join(f"s{n}" for n in range(30))},
+     {"x_llmos_record": "maybe"}, {"x_llmos_team": "a/b"}],
+)  # fmt: skip
+def test_what_means_nothing_is_refused(given: dict[str, str]) -> None:
+    with pytest.raises(Invalid):
+        steering_of(headers(**given))
+
+
+def test_credentials_and_what_belongs_to_the_connection_stay_here() -> None:
+    sent = headers(
+        authorization="Bearer x", x_api_key="y", cookie="z", host="h", accept_encoding="gzip", te="trailers",
+        x_forwarded_for="1.2.3.4", x_openwebui_user_id="u", anthropic_version="v", user_agent="a", x_stainless_os="o",
+    )  # fmt: skip
+    assert steering_of(sent).passed == {"anthropic-version": "v", "user-agent": "a", "x-stainless-os": "o"}
+
+
+def test_with_our_own_key_beside_them_the_clients_credentials_pass() -> None:
+    found = steering_of(headers(authorization="Bearer x", x_llmos_key="ours"))
+    assert found.own_key
+    assert found.passed == {"authorization": "Bearer x"}
+
+
+def test_the_first_name_of_a_conversation_counts() -> None:
+    assert steering_of(headers(session_id="b", x_claude_code_session_id="a")).conversation == "a"
+    assert steering_of(headers(session_id="b", x_llmos_conversation="mine")).conversation == "mine"
+    assert len(steering_of(headers(session_id="b" * 5000)).conversation) <= 128
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("plain words", "plain words"),
+        ("<system-reminder>\nnot these\n</system-reminder>\nfix the bug", "fix the bug"),
+        ("<environment_context>\n<cwd>/x</cwd>\n</environment_context>", ""),
+        ("# AGENTS.md instructions for /x\n\n<INSTRUCTIONS>be good</INSTRUCTIONS>", ""),
+        ("<command-name>/review</command-name>\n<command-args>main.py</command-args>", "/review main.py"),
+        ("a < b and c > d", "a < b and c > d"),
+        ("why does <div> break?", "why does <div> break?"),
+        ("<system-reminder>" * 20_000, ""),
+        ("", ""),
+    ],
+)
+def test_what_a_client_wrote_is_no_word_of_the_person(text: str, words: str) -> None:
+    assert words_of(text) == words

@@ -1,0 +1,73 @@
+"""Conversations are known again by what was said in them."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmos_lite.core.gateway.asked import links
+from llmos_lite.core.gateway.threads import Thread, Threads
+
+ITEMS = st.lists(st.binary(max_size=8), min_size=1, max_size=8)
+
+
+@given(items=ITEMS, more=ITEMS)
+def test_the_longest_beginning_that_was_seen_is_found(items: list[bytes], more: list[bytes]) -> None:
+    threads, chain = Threads(), links([*items, *more])
+    threads.keep(chain[0], Thread(conversation="short"))
+    threads.keep(chain[len(items) - 1], Thread(conversation="long"))
+    found = threads.find(chain)
+    assert found.thread is not None
+    assert (found.thread.conversation, found.seen, found.again) == ("long", len(items), False)
+
+
+@given(items=ITEMS, other=ITEMS)
+def test_another_person_or_conversation_is_not_found(items: list[bytes], other: list[bytes]) -> None:
+    threads = Threads()
+    threads.keep(links(items, b"alice")[-1], Thread(conversation="x"))
+    assert threads.find(links(items, b"bob")).thread is None
+    if other[: len(items)] != items:
+        assert threads.find(links(other, b"alice")).thread is None
+
+
+def test_pieces_that_read_the_same_when_joined_are_not_the_same() -> None:
+    assert links([b"ab", b"c"])[-1] != links([b"a", b"bc"])[-1]
+
+
+def test_the_same_request_is_seen_again() -> None:
+    threads, chain = Threads(), links([b"a", b"b"])
+    threads.keep(chain[-1], Thread(conversation="x"))
+    assert threads.find(chain).again
+
+
+def test_those_that_were_quiet_for_longest_are_forgotten() -> None:
+    threads = Threads(most=2)
+    for name in (b"a", b"b"):
+        threads.keep(links([name])[0], Thread(conversation=name.decode()))
+    assert threads.find(links([b"a"])).thread
+    threads.keep(links([b"c"])[0], Thread(conversation="c"))
+    assert threads.find(links([b"a"])).thread
+    assert threads.find(links([b"b"])).thread is None
+
+
+def test_the_text_of_skills_is_bounded() -> None:
+    threads = Threads(most_text=5000)
+    for number in range(100):
+        threads.keep(b"%d" % number, Thread(conversation="x", head="h" * 1000))
+    kept = [number for number in range(100) if threads.find([b"%d" % number]).thread]
+    assert kept == [97, 98, 99]
+
+
+def test_an_answer_that_the_provider_keeps_is_found_by_its_name() -> None:
+    threads = Threads()
+    threads.keep(b"answer", Thread(conversation="x"))
+    found = threads.find(links([b"new"]), b"answer")
+    assert found.thread is not None
+    assert (found.seen, found.again) == (0, False)
+
+
+def test_erased_traces_are_forgotten() -> None:
+    threads = Threads()
+    threads.keep(b"a", Thread(conversation="x", trace_id="gone"))
+    threads.forget({"gone"})
+    assert threads.find([b"a"]).thread is None
