@@ -11,6 +11,7 @@ from fastapi import Path as PathParameter
 from pydantic import BaseModel, Field, model_validator
 
 from llmos_lite.api.deps import Body, Cursor, Has, Limit, Listing, Paragraph, SkillReader, SkillWriter
+from llmos_lite.api.explanations import EXAMPLE, ExplanationOut
 from llmos_lite.api.openapi import answers
 from llmos_lite.api.spool import spooled
 from llmos_lite.api.volumes import CommitOut, Volume
@@ -35,6 +36,7 @@ _ROW = {
     "shadowed_by": None,
     "error": None,
     "origin": "person",
+    "explanation": None,
 }
 SKILL = _ROW | {
     "score": None,
@@ -62,7 +64,8 @@ Version = Annotated[str, Query(max_length=64, description="Git id of the version
 class SkillRow(BaseModel):
     """A skill in a list.
 
-    `score` stands only in the answer to a query; `origin` is `person`, `evolution`, `import` or `system`.
+    `score` stands only in the answer to a query, `explanation` where it was asked for; `origin` is `person`,
+    `evolution`, `import` or `system`.
     """
 
     skill_id: str
@@ -77,11 +80,13 @@ class SkillRow(BaseModel):
     shadowed_by: str | None
     error: str | None
     origin: str | None
+    explanation: ExplanationOut | None = None
 
     @classmethod
     def of(cls, listed: ListedSkill, origin: str | None) -> SkillRow:
         """Show a skill of a list."""
-        return cls(**_fields(listed.skill), score=listed.score, origin=origin)
+        shown = ExplanationOut.of(listed.explanation)
+        return cls(**_fields(listed.skill), score=listed.score, origin=origin, explanation=shown)
 
 
 class FindingOut(BaseModel):
@@ -204,7 +209,9 @@ class Promoted(BaseModel):
     commit: str
 
 
-@router.get("/skills", responses=answers({"items": [_ROW], "next_cursor": None, "total": 1}, 404))
+@router.get(
+    "/skills", responses=answers({"items": [_ROW | {"explanation": EXAMPLE}], "next_cursor": None, "total": 1}, 404)
+)
 async def list_skills(
     actor: SkillReader,
     services: Has,
@@ -215,6 +222,9 @@ async def list_skills(
     volume: Volume = "",
     team_id: Team = "",
     category: Annotated[str, Query(max_length=64, description="Only this category.")] = "",
+    explain: Annotated[
+        bool, Query(description="Say of each hit why it would be used; list also those that would not, and why.")
+    ] = False,
     limit: Limit = 50,
     cursor: Cursor = "",
 ) -> Listing[SkillRow]:
@@ -227,6 +237,7 @@ async def list_skills(
         category=category,
         limit=limit,
         cursor=cursor,
+        explained=explain,
     )
     known = await services.origins.of(item.skill for item in page.items)
     origins = {key: record.origin for key, record in known.items()}

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from llmos_lite.cli import scrub, templates, versions
+from llmos_lite.cli import explanations, scrub, templates, versions
 from llmos_lite.cli.client import Json, Params, read_json, url
 from llmos_lite.cli.command import Session, command, group
 from llmos_lite.cli.output import one_line
@@ -35,9 +35,14 @@ def add(app: typer.Typer) -> None:
         query: Annotated[list[str], typer.Argument(help="What it should be about.")],
         team: Team = "",
         limit: Limit = 10,
+        explain: Annotated[bool, typer.Option("--explain", help="Say of each why it would be used, or not.")] = False,  # noqa: FBT002 - typer's way
     ) -> None:
         """Find skills, best first."""
-        _list(session, {"team_id": team, "query": " ".join(query)}, limit)
+        params = {"team_id": team, "query": " ".join(query)}
+        if explain:
+            explanations.show(session, params, limit)
+        else:
+            _list(session, params, limit)
 
     @command(skills, "show")
     def show(

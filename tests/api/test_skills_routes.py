@@ -22,7 +22,7 @@ EVERY = len(starter_skills()) + 1
 """Skills that alice sees."""
 ROW = {
     "skill_id", "name", "category", "description", "keywords", "volume", "version", "path", "score", "shadowed_by",
-    "error", "origin",
+    "error", "origin", "explanation",
 }  # fmt: skip
 
 

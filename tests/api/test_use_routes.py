@@ -90,6 +90,16 @@ async def test_a_credential_for_skills_alone_is_told_nothing_of_traces(
     assert "digest" not in await found(reader)
 
 
+async def test_the_answer_says_what_use_did(alice: Client, services: Services) -> None:
+    await helped(alice, services)
+    answer = await alice.get("/skills?explain=true&query=" + QUERY.replace(" ", "+"))
+    (first, *_) = answer.json()["items"]
+    told = first["explanation"]
+    assert (first["skill_id"], told["used"], told["code"]) == ("digest", True, "")
+    assert told["asked"] == told["total"] > 0
+    assert (await alice.get("/skills?explain=true")).json()["items"][0]["explanation"] is None
+
+
 async def test_a_changed_mind_counts(alice: Client, services: Services) -> None:
     trace_id = await helped(alice, services)
     assert "digest" in await found(alice)

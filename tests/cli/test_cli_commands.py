@@ -129,6 +129,21 @@ def test_skills_are_added_from_a_file_a_folder_and_a_tree(
     assert "Install 4 skills" in llmos("history", "--skill", "one", "--user", "alice")
 
 
+def test_a_search_explains_itself(llmos: Command, ask: Callable[..., Any], tmp_path: Path) -> None:
+    written(tmp_path / "mine.md", "mine", "Rotate a leaked key of a service.")
+    (tmp_path / "worn.md").write_text("---\nname: [\n---\nkey")
+    llmos("skills", "add", tmp_path / "mine.md", "--user", "alice")
+    query = ("rotate", "a", "leaked", "key", "on", "tuesday")
+    shown = llmos("skills", "search", *query, "--explain", "--user", "alice").splitlines()
+    assert shown[0].startswith("mine  user:alice  ")
+    assert shown[0].endswith("  used")
+    for line in ("header", "missing   tuesday", "coverage", "evidence", "cut"):
+        assert any(one.strip().startswith(line) for one in shown)
+    (found, *_) = ask("skills", "search", *query, "--explain", "--user", "alice")
+    assert found["explanation"]["used"] is True
+    assert "Nothing matches" in llmos("skills", "search", "xyzzy", "--explain", "--user", "alice")
+
+
 def test_a_skill_that_cannot_be_read_is_listed_with_the_reason(llmos: Command, data: Path) -> None:
     llmos("stats")
     system = data / "volumes" / "system"

@@ -49,14 +49,19 @@ def evidence(hit: Hit, *, named: bool = False) -> float:
         hit: the match.
         named: whether the query holds every word of the skill's name.
     """
-    return (
-        math.log(max(hit.score, 1e-9))
-        + HEADER_GAIN * hit.header
-        + TERMS_GAIN * math.log(max(hit.terms, 1))
-        + NAMED_GAIN * named
-        + WHOLE_GAIN * _holds_all(hit)
-        - LIBRARY_COST * math.log(hit.searched + 15)
-    )
+    return sum(parts(hit, named=named).values())
+
+
+def parts(hit: Hit, *, named: bool = False) -> dict[str, float]:
+    """Return the evidence of a match by feature; see `evidence`."""
+    return {
+        "score": math.log(max(hit.score, 1e-9)),
+        "header": HEADER_GAIN * hit.header,
+        "terms": TERMS_GAIN * math.log(max(hit.terms, 1)),
+        "named": NAMED_GAIN * named,
+        "whole": WHOLE_GAIN * _holds_all(hit),
+        "library": -LIBRARY_COST * math.log(hit.searched + 15),
+    }
 
 
 def _holds_all(hit: Hit) -> bool:

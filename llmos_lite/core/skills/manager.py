@@ -47,6 +47,7 @@ class ScoredSkill:
         header: the same for its name, description, keywords and category alone.
         fits: whether that is enough to be put into a context.
         asked: points of the score that come from what was asked where it helped.
+        hit: what the search said of it; None for a skill that was not searched for.
     """
 
     skill: Skill
@@ -55,6 +56,7 @@ class ScoredSkill:
     header: float = 0.0
     fits: bool = True
     asked: float = 0.0
+    hit: Hit | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +197,7 @@ class SkillsManager:
                 hit.header,
                 fits=not skill.shadowed_by and hit.score >= bar,
                 asked=hit.asked,
+                hit=hit,
             )
             for skill, hit in found
         ]

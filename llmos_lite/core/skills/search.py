@@ -392,6 +392,17 @@ class _Search:
         )
 
 
+def same_text(index: SkillIndex, key: str, other: SkillIndex, other_key: str) -> bool:
+    """Tell whether two documents nearly repeat each other."""
+    mine, theirs = _print_of(index, key), _print_of(other, other_key)
+    return mine is not None and theirs is not None and _repeats(mine, [theirs])
+
+
+def _print_of(index: SkillIndex, key: str) -> npt.NDArray[np.uint8] | None:
+    places = ((piece.segment.prints, piece.place(key)) for piece in index.pieces)
+    return next((prints[place] for prints, place in places if place is not None), None)
+
+
 def _pairs_in(piece: Piece, pairs: Hashes, places: list[int]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.uint16]]:
     """Return (index into `pairs`, document) of every document that holds one of those at `places`."""
     if not places:

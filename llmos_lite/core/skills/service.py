@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Protocol
 from llmos_lite.core.accounts.permissions import Actor, Scope, Verb, permit, require
 from llmos_lite.core.page import Page
 from llmos_lite.core.skills.draft import SkillChange, SkillDraft, changed, skill_of_draft
-from llmos_lite.core.skills.explain import Explanation, explain
+from llmos_lite.core.skills.explain import MOST_RANKED, Explainer, Explanation
 from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.install import Installed, Package, install
-from llmos_lite.core.skills.manager import ScoredSkill, SkillsManager
+from llmos_lite.core.skills.manager import SkillsManager
 from llmos_lite.core.skills.paging import keyset_page, offset_page
 from llmos_lite.core.skills.scan import Finding, Scanner, scan
 from llmos_lite.core.skills.versions import current_version, find_version
@@ -28,9 +28,6 @@ from llmos_lite.volumes.skill_paths import FILE
 
 if TYPE_CHECKING:
     from llmos_lite.core.skills.asked import AskedIndex
-
-MOST_RANKED = 1000
-"""Hits of a query that can be paged through."""
 
 
 class Directory(Protocol):
@@ -89,10 +86,6 @@ class _Listing:
 
     def includes(self, skill: Skill) -> bool:
         return not self.category or skill.category.casefold() == self.category.casefold()
-
-    def listed(self, scored: ScoredSkill) -> ListedSkill:
-        explanation = explain(scored, self.query) if self.explained else None
-        return ListedSkill(scored.skill, scored.score, scored.fits, explanation)
 
 
 class SkillService:
@@ -253,7 +246,8 @@ class SkillService:
             category: only this category.
             limit: items of a page.
             cursor: from the page before.
-            explained: say of each hit which words matched where; shadowed skills are among the hits then.
+            explained: say of each hit why it is used, or not; those that are shadowed, repeat another one or are broken
+                are among the hits then.
 
         Raises:
             Invalid: `cursor.invalid`.
@@ -274,11 +268,11 @@ class SkillService:
         if not wanted.query.strip():
             skills = [ListedSkill(skill) for skill in manager.listed(libraries) if wanted.includes(skill)]
             return keyset_page(skills, wanted.limit, wanted.cursor)
-        ranked = manager.ranked(
-            libraries, wanted.query, MOST_RANKED, only_fitting=False, shadowed=wanted.explained, asked=asked
-        )
+        if wanted.explained:
+            return _explained(Explainer(manager, libraries, wanted.query, asked), wanted)
+        ranked = manager.ranked(libraries, wanted.query, MOST_RANKED, only_fitting=False, asked=asked)
         page = offset_page([one for one in ranked if wanted.includes(one.skill)], wanted.limit, wanted.cursor)
-        return Page([wanted.listed(one) for one in page.items], page.next_cursor, page.total)
+        return Page([ListedSkill(one.skill, one.score, one.fits) for one in page.items], page.next_cursor, page.total)
 
     async def install(
         self,
@@ -353,6 +347,13 @@ class SkillService:
         if not self.volumes.exists(ref) and ref not in (actor.volume, access.SYSTEM) and ref.id not in actor.teams:
             raise NotFound("volume.unknown", f"There is no volume {ref} that you may see.")
         return self.volumes.open(principal, ref)
+
+
+def _explained(explainer: Explainer, wanted: _Listing) -> Page[ListedSkill]:
+    """Return a page of hits with their reasons."""
+    page = offset_page([one for one in explainer.items if wanted.includes(one.skill)], wanted.limit, wanted.cursor)
+    items = [ListedSkill(one.skill, one.score or None, one.fits, explainer.explain(one)) for one in page.items]
+    return Page(items, page.next_cursor, page.total)
 
 
 def _check_team(actor: Actor, team_id: str | None) -> None:

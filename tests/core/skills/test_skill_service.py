@@ -255,9 +255,7 @@ async def test_lists_come_in_pages_by_id(service: SkillService, system: GitVolum
     assert (only.total, only.next_cursor) == (7, None)
 
 
-async def test_a_query_answers_best_first_and_explains_itself(
-    service: SkillService, system: GitVolume, own: GitVolume
-) -> None:
+async def test_a_query_answers_best_first(service: SkillService, system: GitVolume, own: GitVolume) -> None:
     system.write_skill("tea", skill_text("tea", "Brews tea", keywords="cup"))
     system.write_skill("coffee", skill_text("coffee", "Brews coffee", "Not tea.\n"))
     own.write_skill("tea", skill_text("tea", "Brews my tea"))
@@ -267,30 +265,6 @@ async def test_a_query_answers_best_first_and_explains_itself(
     second = await service.page(ALICE, query="brew a cup of tea", limit=1, cursor=page.next_cursor or "")
     assert [item.skill.skill_id for item in second.items] == ["coffee"]
     assert (second.total, second.next_cursor) == (2, None)
-
-    explained = await service.page(ALICE, query="brew a cup of zebra tea", explained=True)
-    top = explained.items[0]
-    assert top.explanation is not None
-    assert (top.skill.volume, top.fits) == ("system", False)
-    assert top.explanation.note == "The skill of this name in user:alice is used instead."
-    assert set(top.explanation.fields["header"]) == {"brew", "cup", "tea"}
-    assert top.explanation.missing == ("zebra",)
-    weak = (await service.page(ALICE, query="not a proof", explained=True)).items
-    assert weak == []
-    side = "Generate tags for the chat history: brew tea"
-    notes = {
-        one.explanation.note for one in (await service.page(ALICE, query=side, explained=True)).items if one.explanation
-    }
-    assert any("about the conversation itself" in note for note in notes)
-
-
-async def test_a_weak_match_is_listed_and_says_why_it_would_not_be_used(service: SkillService, own: GitVolume) -> None:
-    for number in range(30):
-        own.write_skill(f"skill-{number}", skill_text(f"skill-{number}", f"Thing number {number}", "Boil water.\n"))
-    own.write_skill("kettle", skill_text("kettle", "Descales kettles", "Then boil once.\n"))
-    page = await service.page(ALICE, query="can you boil an egg for granny tomorrow", explained=True, limit=1)
-    assert page.items[0].explanation is not None
-    assert "no skill is better than a wrong one" in page.items[0].explanation.note
 
 
 async def test_categories_filter_lists_and_queries(service: SkillService) -> None:
