@@ -57,6 +57,7 @@ from llmos_lite.core.skills.origins import SkillOrigins
 from llmos_lite.core.skills.scan import Scanner, scanners_from
 from llmos_lite.core.skills.scrub import Scrubber
 from llmos_lite.core.skills.seeding import ensure_starter
+from llmos_lite.core.skills.served import ServedSkills
 from llmos_lite.core.skills.service import SkillService
 from llmos_lite.core.skills.templates import Templates
 from llmos_lite.core.skills.uses import Uses
@@ -66,6 +67,7 @@ from llmos_lite.core.traces.keeping import Keeping, Rules
 from llmos_lite.core.traces.log import TraceLog
 from llmos_lite.core.traces.redaction import redactor_of
 from llmos_lite.core.traces.reindex import index_skills
+from llmos_lite.core.traces.reports import Reports
 from llmos_lite.core.upkeep import HandEdits
 from llmos_lite.core.verify import Integrity
 from llmos_lite.core.volumes import Volumes
@@ -147,12 +149,14 @@ class Services:
     audit: Audit
     limits: Limits
     skills: SkillService
+    served: ServedSkills
     versions: SkillHistory
     exports: SkillExports
     catalogs: Catalogs
     templates: Templates
     origins: SkillOrigins
     traces: TraceLog
+    reports: Reports
     eraser: Eraser
     archives: Archives
     keeping: Keeping
@@ -374,12 +378,14 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
         limits=limits,
         audit=audit,
         skills=skills,
+        served=ServedSkills(skills),
         versions=SkillHistory(skills, scanners),
         exports=SkillExports(skills),
         catalogs=Catalogs(skills, scanners),
         templates=Templates(skills),
         origins=SkillOrigins(volumes, catalog),
         traces=traces,
+        reports=Reports(traces, skills, accounts),
         eraser=eraser,
         archives=archives,
         keeping=Keeping(volumes, eraser, archives, Rules(settings.retention_days, settings.archive_months)),

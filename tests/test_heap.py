@@ -75,7 +75,18 @@ def test_the_collector_does_not_walk_through_kept_traces() -> None:
 
 
 def test_a_server_loads_what_is_slow_after_its_first_answer() -> None:
-    slow = {"numpy", "dbos", "fastapi", "pyreqwest", "pydantic_ai", "prometheus_client", "structlog", "alembic"}
+    slow = {
+        "numpy",
+        "dbos",
+        "fastapi",
+        "pyreqwest",
+        "pydantic_ai",
+        "prometheus_client",
+        "structlog",
+        "alembic",
+        "mcp",
+        "starlette",
+    }
     code = f"import sys, llmos_lite.api.app, llmos_lite.cli.serve; print(sorted({slow} & set(sys.modules)))"
     said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert said.stdout.strip() == "[]"

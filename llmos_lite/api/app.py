@@ -17,6 +17,8 @@ from llmos_lite.api.gateway import gateway_routes
 from llmos_lite.api.git_http import PREFIX, GitEndpoint
 from llmos_lite.api.health import Health, Metrics, Ready
 from llmos_lite.api.hosts import Hosts, open_to
+from llmos_lite.api.mcp import PATH as MCP
+from llmos_lite.api.mcp import McpEndpoint
 from llmos_lite.api.middleware import Edge, wrap
 from llmos_lite.api.proxies import Proxies
 from llmos_lite.bootstrap import Services
@@ -51,6 +53,7 @@ class App:
             **gateway_routes(services),
         }
         self._git = Auditing(GitEndpoint(services), services)
+        self._mcp = McpEndpoint(services)
         self._audited = Auditing(self._crud, services)
         self._paths = {path for _, path in self._hot}
         self._routes: FastAPI | None = None
@@ -89,6 +92,9 @@ class App:
         if scope["path"].startswith(PREFIX):
             await self._git(scope, receive, send)
             return
+        if scope["path"].startswith(MCP):
+            await self._mcp(scope, receive, send)
+            return
         if scope["method"] == "HEAD":  # the server leaves the body out by itself
             scope = {**scope, "method": "GET"}
         answer = self._hot.get((scope["method"], scope["path"]))
@@ -114,6 +120,7 @@ class App:
     async def stop(self) -> None:
         """Stop what runs by itself; everything recorded is folded into Git."""
         self.edge.stopping = True
+        await self._mcp.stop()
         if self._late is not None:
             self._late.cancel()
             await asyncio.gather(self._late, return_exceptions=True)

@@ -220,7 +220,7 @@ def test_every_route_answers_with_the_same_care(host: Host, world: World, who: s
                 checked(await world.ask(who, method, filled(path)))
         for path in ("/", "/sign-in", "/sign-in/oidc", "/sign-in/oidc/callback", "/favicon.ico", "/git/", "/git/x",
                      "//", "/git/system.git/info/refs?service=git-upload-pack", "/health", "/ready",
-                     "/metrics"):  # fmt: skip
+                     "/metrics", "/mcp", "/mcp/sre", "/mcp/hr", "/mcp/%2e%2e"):  # fmt: skip
             for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "X" * 500):
                 checked(await world.ask(who, method, path))
 

@@ -6,14 +6,16 @@ Every scalar is text, as in the standard's own validator: no dates, no numbers, 
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Iterator, Mapping
-from typing import TypeAlias
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeAlias, cast
 
 import yaml
 
 Value: TypeAlias = "str | list[Value] | dict[str, Value]"
 Fields: TypeAlias = dict[str, Value]
+Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
 
 LARGEST = 64 << 10
 """Longest block, in characters; the standard's own fields come to less than 3,000."""
@@ -30,6 +32,13 @@ _SIGNS = frozenset("@`%*&!")
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _./()-]*[A-Za-z0-9.)]|[A-Za-z0-9]")
 _RESERVED = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
+_CONSTANTS: Mapping[str, bool | None] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
+_INTEGER = re.compile(r"[-+]?[0-9]{1,18}|0o[0-7]{1,20}|0x[0-9a-fA-F]{1,15}")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 LOADER: type[yaml.BaseLoader] = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 
@@ -72,6 +81,32 @@ def load(block: str) -> Fields:
         raise
 
 
+def load_json(block: str) -> dict[str, Json]:
+    """Return the fields of a block as other tools read it: by the core schema of YAML 1.2, and nothing is mended.
+
+    Raises:
+        BrokenFrontMatterError: it is no YAML mapping, uses anchors or aliases, or has a key twice.
+    """
+    return _mapping_of(block, _core, unique=True)
+
+
+def _core(event: yaml.ScalarEvent) -> Json:
+    """Return what a plain scalar stands for; what JSON has no word for stays text."""
+    text = str(event.value)
+    if event.tag is not None or not event.implicit[0]:
+        return text
+    if text in _CONSTANTS:
+        return _CONSTANTS[text]
+    if _INTEGER.fullmatch(text):
+        return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
+    number = float(text) if _FLOAT.fullmatch(text) else math.inf
+    return number if math.isfinite(number) else text
+
+
+def _text(event: yaml.ScalarEvent) -> Json:
+    return str(event.value)
+
+
 def _quoted(line: re.Match[str]) -> str:
     """Return a line whose value YAML trips over and its writer did not mean as YAML: `description: Use when: ...`."""
     key, value = line.groups()
@@ -83,8 +118,12 @@ def _quoted(line: re.Match[str]) -> str:
 
 
 def _load(block: str) -> Fields:
+    return cast("Fields", _mapping_of(block, _text))
+
+
+def _mapping_of(block: str, scalar: Callable[[yaml.ScalarEvent], Json], *, unique: bool = False) -> dict[str, Json]:
     try:
-        fields = _Builder(yaml.parse(block, LOADER)).document()
+        fields = _Builder(yaml.parse(block, LOADER), scalar, unique=unique).document()
     except BrokenFrontMatterError:
         raise
     except (yaml.YAMLError, ValueError) as error:
@@ -97,38 +136,42 @@ def _load(block: str) -> Fields:
 
 
 class _Builder:
-    """Builds text, lists and mappings from YAML events.
+    """Builds values, lists and mappings from YAML events.
 
     The C loader's own builder recurses without a limit: 60,000 opening brackets end the process.
     """
 
-    def __init__(self, events: Iterator[yaml.Event]) -> None:
-        self._events = events
+    def __init__(
+        self, events: Iterator[yaml.Event], scalar: Callable[[yaml.ScalarEvent], Json], *, unique: bool
+    ) -> None:
+        self._events, self._scalar, self._unique = events, scalar, unique
 
-    def document(self) -> Value | None:
+    def document(self) -> Json:
         """Return the first document, None when there is none."""
         for event in self._events:
             if not isinstance(event, yaml.StreamStartEvent | yaml.DocumentStartEvent):
                 return None if isinstance(event, yaml.StreamEndEvent) else self._value(event, DEEPEST)
         return None
 
-    def _value(self, event: yaml.Event, levels: int) -> Value:
+    def _value(self, event: yaml.Event, levels: int) -> Json:
         if getattr(event, "anchor", None):
             raise BrokenFrontMatterError("The front matter uses anchors or aliases, which skills may not.")
         if isinstance(event, yaml.ScalarEvent):
-            return str(event.value)
+            return self._scalar(event)
         if not levels:
             raise BrokenFrontMatterError(f"The front matter is nested deeper than {DEEPEST} levels.")
         if isinstance(event, yaml.SequenceStartEvent):
             return [self._value(item, levels - 1) for item in self._until(yaml.SequenceEndEvent)]
         return self._mapping(levels - 1)
 
-    def _mapping(self, levels: int) -> dict[str, Value]:
-        built: dict[str, Value] = {}
+    def _mapping(self, levels: int) -> dict[str, Json]:
+        built: dict[str, Json] = {}
         for event in self._until(yaml.MappingEndEvent):
-            key = self._value(event, levels)
-            if not isinstance(key, str):
+            if getattr(event, "anchor", None) or not isinstance(event, yaml.ScalarEvent):
                 raise BrokenFrontMatterError("The front matter has a key that is no text.")
+            key = str(event.value)
+            if self._unique and key in built:
+                raise BrokenFrontMatterError(f"The front matter has the key {key[:100]!r} twice.")
             built[key] = self._value(next(self._events), levels)
         return built
 

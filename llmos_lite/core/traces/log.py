@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from itertools import islice
 from typing import NamedTuple, TypedDict, Unpack
 
+from msgspec.structs import replace
+
 from llmos_lite.core.accounts.permissions import Actor, Scope, Verb, allowed, permit
 from llmos_lite.core.accounts.permissions import require as require_scope
 from llmos_lite.core.page import Page
@@ -156,12 +158,27 @@ class TraceLog:
         """
         if feedback == Feedback():
             raise Invalid("feedback.empty", "The feedback says nothing.", hint="Give a rating, a note or a kept text.")
+        trace = await self._rated(actor, trace_id, volume)
+        await self._append(_feedback_events(actor, trace, feedback))
+        return await self.get(actor, trace_id, volume=volume)
+
+    async def report(self, actor: Actor, trace_id: str, outcome: Outcome, source: str, note: str = "") -> None:
+        """Keep what a program says came of a trace; `source` says which, and nobody's own word is overruled by it.
+
+        Raises:
+            NotFound, Forbidden: as `feedback`.
+        """
+        trace = await self._rated(actor, trace_id, None)
+        said = [_said(actor, trace, Feedback(note=note))] if note else []
+        await self._append([*said, *_verdicts(actor, trace, outcome, source)])
+
+    async def _rated(self, actor: Actor, trace_id: str, volume: VolumeRef | None) -> Trace:
+        """Return a trace that the actor may say something of."""
         trace = (await self.get(actor, trace_id, volume=volume)).trace
         permit(actor, Verb.WRITE_TRACES, VolumeRef.parse(trace.volume))
         if trace.actor != actor.user_id and not allowed(actor, Verb.OVERSEE):
             raise Forbidden("trace.not_yours", "Only the person who asked may rate an answer.")
-        await self._append(_feedback_events(actor, trace, feedback))
-        return await self.get(actor, trace_id, volume=volume)
+        return trace
 
     async def _append(self, events: Sequence[Event]) -> None:
         encoded = [encode_event(event) for event in events]
@@ -461,8 +478,15 @@ def _narrow(actor: Actor, volume: VolumeRef | None, filters: Filters) -> TraceFi
 
 
 def _feedback_events(actor: Actor, trace: Trace, feedback: Feedback) -> list[Event]:
+    said = _said(actor, trace, feedback)
+    if feedback.rating is None:
+        return [said]
+    return [said, *_verdicts(actor, trace, OUTCOME_OF[feedback.rating], "feedback")[1:]]
+
+
+def _said(actor: Actor, trace: Trace, feedback: Feedback) -> Event:
     at = max(now_ms(), trace.time)
-    event = Event(
+    return Event(
         v=SCHEMA,
         kind="feedback",
         id=make_ulid(at),
@@ -472,17 +496,23 @@ def _feedback_events(actor: Actor, trace: Trace, feedback: Feedback) -> list[Eve
         by=actor.user_id,
         feedback=feedback,
     )
-    if feedback.rating is None or not trace.team or trace.share is Share.NONE or trace.volume != str(actor.volume):
-        return [event]
-    shared = Event(
+
+
+def _verdicts(actor: Actor, trace: Trace, outcome: Outcome, source: str) -> list[Event]:
+    """Return what came of a trace as an event of it and, when its team sees it, as one of the team's digest."""
+    at = max(now_ms(), trace.time)
+    own = Event(
         v=SCHEMA,
         kind="outcome",
         id=make_ulid(at),
-        trace_id=digest_id(trace.id, trace.team),
+        trace_id=trace.id,
         at=at,
-        volume=str(VolumeRef.team(trace.team)),
+        volume=trace.volume,
         by=actor.user_id,
-        outcome=OUTCOME_OF[feedback.rating],
-        source="feedback",
+        outcome=outcome,
+        source=source,
     )
-    return [event, shared]
+    if not trace.team or trace.share is Share.NONE or trace.volume != str(actor.volume):
+        return [own]
+    digest, team = digest_id(trace.id, trace.team), str(VolumeRef.team(trace.team))
+    return [own, replace(own, id=make_ulid(at), trace_id=digest, volume=team)]
