@@ -31,6 +31,7 @@ _ROW = {
     "keywords": ["postgres", "slow"],
     "volume": "user:alice",
     "version": "4f1b0c9d2e7a5b8c3d6e9f0a1b2c3d4e5f6a7b8c",
+    "tree": "4f1b0c9d2e7a5b8c3d6e9f0a1b2c3d4e5f6a7b8c",
     "path": "skills/my-skill/SKILL.md",
     "score": 7.31,
     "shadowed_by": None,
@@ -66,6 +67,8 @@ class SkillRow(BaseModel):
 
     `score` stands only in the answer to a query, `explanation` where it was asked for; `origin` is `person`,
     `evolution`, `import` or `system`.
+    `tree` is the Git id of the skill's folder, as `git rev-parse HEAD:skills/my-skill` and lock files have it; null for
+    a flat file, which has none.
     """
 
     skill_id: str
@@ -75,6 +78,7 @@ class SkillRow(BaseModel):
     keywords: list[str]
     volume: str
     version: str
+    tree: str | None
     path: str
     score: float | None
     shadowed_by: str | None
@@ -361,6 +365,7 @@ def _fields(skill: Skill) -> dict[str, Any]:
         "keywords": list(skill.keywords),
         "volume": skill.volume,
         "version": skill.version,
+        "tree": skill.tree or None,
         "path": skill.path,
         "shadowed_by": skill.shadowed_by or None,
         "error": skill.error,

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import asyncio
 import io
+import subprocess
 import tarfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +12,7 @@ from asgi_client import Client
 
 from llmos_lite.core.skills.install import unpacked
 from llmos_lite.core.skills.starter import starter_skills
+from llmos_lite.settings import Settings
 
 SKILL = {
     "skill_id": "my-skill",
@@ -21,8 +25,8 @@ SKILL = {
 EVERY = len(starter_skills()) + 1
 """Skills that alice sees."""
 ROW = {
-    "skill_id", "name", "category", "description", "keywords", "volume", "version", "path", "score", "shadowed_by",
-    "error", "origin", "explanation",
+    "skill_id", "name", "category", "description", "keywords", "volume", "version", "tree", "path", "score",
+    "shadowed_by", "error", "origin", "explanation",
 }  # fmt: skip
 
 
@@ -72,6 +76,23 @@ async def test_a_skill_is_created_read_changed_and_deleted(alice: Client) -> Non
     assert (len(after["items"]), after["total"]) == (1, 3)
     rest = (await alice.get(f"/skills/my-skill/history?volume=user:alice&cursor={after['next_cursor']}")).json()
     assert len(rest["items"]) == 2
+
+
+def git(volume: Path, *words: str) -> str:
+    command = ["git", "-C", volume, "-c", "user.name=a", "-c", "user.email=a@x", *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.strip()
+
+
+async def test_the_tree_of_a_skill_is_the_one_that_git_knows(alice: Client, settings: Settings) -> None:
+    volume = settings.data / "volumes/users/alice"
+    (volume / "skills/flat.md").write_text("# Flat\n\nDo it flatly.\n")
+    await asyncio.to_thread(git, volume, "add", "-A")
+    await asyncio.to_thread(git, volume, "commit", "-qm", "Flat")
+    said = await asyncio.to_thread(git, volume, "rev-parse", "HEAD:skills/my-skill")
+    rows = {row["skill_id"]: row for row in (await alice.get("/skills?volume=user:alice")).json()["items"]}
+    assert rows["my-skill"]["tree"] == said == rows["my-skill"]["version"]
+    assert (await alice.get("/skills/my-skill")).json()["tree"] == said
+    assert (rows["flat"]["tree"], len(rows["flat"]["version"])) == (None, 40)
 
 
 async def test_the_best_fit_comes_first(alice: Client) -> None:

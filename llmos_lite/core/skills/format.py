@@ -80,6 +80,11 @@ class Skill:
         return self.error is None and not self.shadowed_by
 
     @property
+    def tree(self) -> str:
+        """Return the Git id of its folder; empty for a flat file, and for one that is in no volume."""
+        return self.version if self.path.endswith("/SKILL.md") else ""
+
+    @property
     def header(self) -> str:
         """Return what beside name and body is searched."""
         hints = (_text(self.extra.get(key, "")) for key in ("when_to_use", "when-to-use", "tags", "triggers"))
