@@ -36,6 +36,7 @@ from llmos_lite.core.dispatch import SCHEDULES, Dispatch
 from llmos_lite.core.evolution.service import Evolution
 from llmos_lite.core.gateway.context import Contexts
 from llmos_lite.core.gateway.service import Gateway
+from llmos_lite.core.git.marketplaces import Marketplaces
 from llmos_lite.core.git.pushing import Pushes
 from llmos_lite.core.git.repositories import Repositories
 from llmos_lite.core.imports import Imports
@@ -169,6 +170,7 @@ class Services:
     imports: Imports
     proposals: Proposals
     repositories: Repositories
+    marketplaces: Marketplaces
     pushes: Pushes
     remotes: Remotes
     mirrors: Mirrors
@@ -358,6 +360,8 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
     remote_rows = RemoteRows(database)
     mirrors = _mirrors(settings, remote_rows, volumes, proposals, scanners, serve=serve)
     eraser = Eraser(settings.data, volumes, catalog, traces, archives, mirrors=[mirrors])
+    catalogs = Catalogs(skills, scanners)
+    marketplaces = Marketplaces(volumes, Repositories(volumes), catalogs, settings.data / "market")
     services = Services(
         settings=settings,
         database=database,
@@ -381,8 +385,8 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
         served=ServedSkills(skills),
         versions=SkillHistory(skills, scanners),
         exports=SkillExports(skills),
-        catalogs=Catalogs(skills, scanners),
         templates=Templates(skills),
+        catalogs=catalogs,
         origins=SkillOrigins(volumes, catalog),
         traces=traces,
         reports=Reports(traces, skills, accounts),
@@ -414,6 +418,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
         imports=Imports(accounts, runs, jobs),
         proposals=proposals,
         repositories=Repositories(volumes),
+        marketplaces=marketplaces,
         pushes=Pushes(volumes, proposals, scanners, audit),
         remotes=Remotes(remote_rows, volumes, mirrors),
         mirrors=mirrors,
@@ -421,7 +426,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
         edits=HandEdits(volumes, _proposing(proposals)),
         maintenance=Maintenance(volumes),
         integrity=Integrity(volumes),
-        scrubber=_scrubber(volumes, remote_rows, catalog, proposals),
+        scrubber=_scrubber(volumes, remote_rows, catalog, proposals, marketplaces),
         metrics=metrics,
     )
     return services
@@ -480,13 +485,16 @@ def _limits(settings: Settings, rows: UsageRows, *, owner: bool) -> Limits:
     return Limits(rows, Ledger(rows, settings.data if owner else None), defaults, prices=prices)
 
 
-def _scrubber(volumes: VolumeManager, remotes: RemoteRows, catalog: Catalog, proposals: Proposals) -> Scrubber:
+def _scrubber(
+    volumes: VolumeManager, remotes: RemoteRows, catalog: Catalog, proposals: Proposals, marketplaces: Marketplaces
+) -> Scrubber:
     async def reached(ref: VolumeRef) -> list[str]:
         return [row.name for row in await remotes.all() if row.volume == str(ref) and not row.removed]
 
     async def after(ref: VolumeRef) -> None:
         await index_skills(volumes, catalog, ref)
         await proposals.reindex()
+        await asyncio.to_thread(marketplaces.drop, ref)
 
     return Scrubber(volumes, reached, after)
 

@@ -157,7 +157,7 @@ ACTIONS: dict[str, Action] = {
 """By method and path of the route."""
 UNDECLARED = Action("request", "", quiet=True)
 GIT = re.compile(
-    r"/git/(?:(system)|(users|teams)/([a-z0-9-]{1,64}))(\.git|/traces\.git)/(git-(?:receive|upload)-pack|info/refs)"
+    r"/git/(?:market/)?(?:(system)|(users|teams)/([a-z0-9-]{1,64}))(\.git|/traces\.git)/(git-(?:receive|upload)-pack|info/refs)"
 )
 
 

@@ -31,6 +31,8 @@ from llmos_lite.api.errors import (
 from llmos_lite.core.accounts.accounts import ADMIN, Accounts
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.accounts.permissions import Scope as Right
+from llmos_lite.core.git.marketplaces import PREFIX as MARKET
+from llmos_lite.core.git.marketplaces import Marketplaces
 from llmos_lite.core.git.pushing import TO_REVIEW, Pushes
 from llmos_lite.core.git.repositories import Repositories, Repository
 from llmos_lite.core.limits import Limits
@@ -82,6 +84,10 @@ class Services(Protocol):
     @property
     def repositories(self) -> Repositories:
         """Know who may."""
+
+    @property
+    def marketplaces(self) -> Marketplaces:
+        """Know what a volume offers."""
 
     @property
     def pushes(self) -> Pushes:
@@ -164,7 +170,9 @@ class GitEndpoint:
         if not advertise:
             _check_type(scope, service)
         push = service == "git-receive-pack"
-        repository = await self._services.repositories.find(actor, found["address"], push=push)
+        market = found["address"].startswith(MARKET)
+        finder = self._services.marketplaces if market else self._services.repositories
+        repository = await finder.find(actor, found["address"], push=push)
         return _Call(repository, actor, cast("Service", service), advertise)
 
     async def _take(self, call: _Call, scope: Scope, transfer: _Transfer) -> None:

@@ -1,0 +1,327 @@
+"""Marketplaces: what a volume offers, as a repository that Claude Code, `npx skills` and plain git install from.
+
+A view holds `.claude-plugin/marketplace.json` and the skills as folders, in a bare repository of its own: nothing of
+the volume's other branches is in it, whatever id somebody asks for. Each commit of `main` gives one commit of the view
+(none, when it shows the same), whose parents are the views of its parents. So the same `main` gives the same ids, a
+fetch after a change moves forward, and a skill's folder has the id that it has in the volume. A view is a cache: it may
+be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shutil
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from llmos_lite.core.accounts.permissions import Actor
+from llmos_lite.core.git.repositories import Repositories, Repository
+from llmos_lite.core.skills.catalogs import Catalogs
+from llmos_lite.core.skills.parcels import Parcel
+from llmos_lite.core.skills.versions import read_version
+from llmos_lite.engines.git import LocalGitStore
+from llmos_lite.engines.git_objects import (
+    BLOB,
+    COMMIT,
+    FILE_MODE,
+    FOLDER_MODE,
+    PROGRAM_MODE,
+    Author,
+    Commit,
+    Draft,
+    NewObject,
+    TreeEdit,
+    compose_message,
+    new_object,
+)
+from llmos_lite.engines.git_odb import Objects
+from llmos_lite.engines.git_refs import Refs
+from llmos_lite.engines.volume_interface import MAIN, PLATFORM
+from llmos_lite.errors import Forbidden, LlmosError, NotFound, Unavailable
+from llmos_lite.volumes.access import PLATFORM as PLATFORM_ITSELF
+from llmos_lite.volumes.access import VolumeKind, VolumeRef
+from llmos_lite.volumes.git_volume import GitVolume
+from llmos_lite.volumes.manager import VolumeManager
+from llmos_lite.volumes.skill_paths import FOLDER, SkillEntry
+
+PREFIX = "market/"
+MANIFEST = (b".claude-plugin", b"marketplace.json")
+_KNOWN = "llmos-views"
+"""File of a view: a line for each commit of the volume, with the commit of the view."""
+_LINE = re.compile(r"([0-9a-f]{40}) ([0-9a-f]{40})")
+_BATCH = 32 << 20
+"""Bytes of objects after which they are written as one pack."""
+_REMEMBERED = 64
+"""Commits whose skills are in memory: parents of those that come next."""
+
+
+class Marketplaces:
+    """The marketplaces of all volumes.
+
+    Args:
+        volumes: what they show.
+        repositories: knows who may fetch.
+        catalogs: knows what may be offered.
+        folder: where the views are.
+    """
+
+    def __init__(self, volumes: VolumeManager, repositories: Repositories, catalogs: Catalogs, folder: Path) -> None:
+        self._volumes, self._repositories, self._catalogs = volumes, repositories, catalogs
+        self._folder = folder
+        self._locks: dict[VolumeRef, threading.Lock] = {}
+        self._at: dict[VolumeRef, str] = {}
+
+    async def find(self, actor: Actor, address: str, *, push: bool) -> Repository:
+        """Return the view at an address, brought up to date: `market/` before that of the volume's repository.
+
+        Raises:
+            NotFound: `volume.unknown`, for nothing there, and for what is not for the actor.
+            Forbidden: `scope.missing`; `market.readonly`.
+        """
+        volume = await self._repositories.find(actor, address.removeprefix(PREFIX), push=False)
+        if address.endswith("/traces.git"):
+            raise NotFound("volume.unknown", "There is no such repository that you may see.")
+        if push:
+            raise Forbidden(
+                "market.readonly",
+                "A marketplace is made from the skills of a volume, and cannot be pushed to.",
+                hint=f"Push to /git/{address.removeprefix(PREFIX)}.",
+            )
+        gitdir = await asyncio.to_thread(self.refresh, volume.ref)
+        return Repository(ref=volume.ref, gitdir=gitdir, shown=("refs/heads",), writable=False)
+
+    def refresh(self, ref: VolumeRef) -> Path:
+        """Bring the view of a volume up to date, and return its folder."""
+        with self._lock(ref):
+            volume, folder = self._volumes.open(PLATFORM_ITSELF, ref), self._folder_of(ref)
+            head = volume.store.head() or ""
+            if self._at.get(ref) != head or not folder.exists():
+                try:
+                    self._follow(volume, folder, head)
+                except Unavailable:  # a view that is broken is made anew; of a broken volume the second try says so
+                    shutil.rmtree(folder, ignore_errors=True)
+                    self._follow(volume, folder, head)
+                self._at[ref] = head
+            return folder
+
+    def _follow(self, volume: GitVolume, folder: Path, head: str) -> None:
+        view = _View.open(folder, self._volumes)
+        if view.last and head not in view.known and not _leads(volume, view.last, head):
+            shutil.rmtree(folder)  # history was rewritten; nothing of what it was may stay
+            view = _View.open(folder, self._volumes)
+        view.follow(_Shop(volume, self._catalogs), head)
+
+    def drop(self, ref: VolumeRef) -> None:
+        """Forget the view of a volume, as after its history was rewritten."""
+        with self._lock(ref):
+            self._at.pop(ref, None)
+            shutil.rmtree(self._folder_of(ref), ignore_errors=True)
+
+    def _folder_of(self, ref: VolumeRef) -> Path:
+        kind = {VolumeKind.SYSTEM: "system", VolumeKind.TEAM: "teams", VolumeKind.USER: "users"}[ref.kind]
+        return (self._folder / kind / ref.id if ref.id else self._folder / kind).with_suffix(".git")
+
+    def _lock(self, ref: VolumeRef) -> threading.Lock:
+        return self._locks.setdefault(ref, threading.Lock())
+
+
+def _leads(volume: GitVolume, old: str, new: str) -> bool:
+    """Tell whether a commit has another one before it, which may be gone since history was rewritten."""
+    try:
+        return volume.store.merge_base(old, new) == old
+    except LlmosError:
+        return False
+
+
+class _Shop:
+    """What a view is made of."""
+
+    def __init__(self, volume: GitVolume, catalogs: Catalogs) -> None:
+        self.volume, self._catalogs = volume, catalogs
+        self._entries: dict[str, dict[str, SkillEntry]] = {}
+
+    def commit(self, oid: str) -> Commit:
+        """Return a commit of the volume."""
+        return self.volume.store.log(limit=1, branch=oid)[0]
+
+    def skills(self, commit: str) -> str:
+        """Return the id of the folder of skills in a commit; empty for none."""
+        entry = self.volume.store.entry(FOLDER, at=commit)
+        return entry.oid if entry else ""
+
+    def entries(self, commit: str) -> dict[str, SkillEntry]:
+        """Return the skills of a commit by id; those of the last ones are kept."""
+        found = self._entries.get(commit)
+        if found is None:
+            found = {entry.skill_id: entry for entry in self.volume.list_skills(at=commit)}
+            self._entries[commit] = found
+            while len(self._entries) > _REMEMBERED:
+                self._entries.pop(next(iter(self._entries)))
+        return found
+
+    def parcel(self, entry: SkillEntry) -> Parcel | None:
+        """Return a skill as it is offered; None for one that is kept back."""
+        return self._catalogs.cleared(read_version(self.volume, entry.skill_id, entry.version))
+
+
+@dataclass
+class _View:
+    """A view as a repository, and which of its commits stands for which of the volume."""
+
+    folder: Path
+    store: LocalGitStore
+    objects: Objects
+    refs: Refs
+    known: dict[str, str] = field(default_factory=dict)
+    last: str = ""
+    fresh: list[NewObject] = field(default_factory=list)
+    weight: int = 0
+    roots: dict[str, bytes] = field(default_factory=dict)
+    shown: dict[str, dict[str, bytes]] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, folder: Path, volumes: VolumeManager) -> _View:
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        store = LocalGitStore(folder, signer=volumes.signer, bare=True)
+        view = cls(folder, store, Objects(folder, None), Refs(folder))
+        path = folder / _KNOWN
+        for line in path.read_text().splitlines() if path.exists() else ():
+            if found := _LINE.fullmatch(line):
+                view.known[found[1]] = found[2]
+                view.last = found[1]
+        return view
+
+    def follow(self, shop: _Shop, head: str) -> None:
+        """Make the views of the commits that are new, and move the branch."""
+        before = len(self.known)
+        for commit in self._missing(shop, head):
+            self.known[commit.oid] = self._viewed(shop, commit)
+            if self.weight > _BATCH:
+                self._write()
+        self._write()
+        if len(self.known) > before:
+            with (self.folder / _KNOWN).open("a") as file:
+                file.writelines(f"{one} {other}\n" for one, other in list(self.known.items())[before:])
+        now, old = self.known[head], self.refs.read(MAIN)
+        if now != old:
+            self.refs.update(MAIN, now, old)
+            self.store.upkeep()
+        self.objects.close()
+        self.store.close()
+
+    def _missing(self, shop: _Shop, head: str) -> Iterator[Commit]:
+        """Yield the commits without a view, each after its parents."""
+        seen = set[str]()
+        waiting: list[tuple[str, Commit | None]] = [(head, None)]
+        while waiting:
+            oid, commit = waiting.pop()
+            if commit is not None:
+                yield commit
+            elif oid not in self.known and oid not in seen:
+                seen.add(oid)
+                found = shop.commit(oid)
+                waiting.append((oid, found))
+                waiting += [(parent, None) for parent in found.parents]
+
+    def _viewed(self, shop: _Shop, commit: Commit) -> str:
+        """Return the view of a commit whose parents have theirs: a new one, or the parent's when it shows the same."""
+        parents = list(dict.fromkeys(self.known[parent] for parent in commit.parents))
+        if len(commit.parents) == 1 and shop.skills(commit.oid) == shop.skills(commit.parents[0]):
+            return parents[0]
+        found = self._found(shop, commit, self._shows(parents[0]) if parents else {})
+        root = self._assembled(shop.volume.ref, found)
+        if len(parents) == 1 and self._root(parents[0]) == root:
+            return parents[0]
+        author = Author(commit.author, commit.email)
+        message = compose_message(commit.subject, trailers={"Source-Commit": commit.oid})
+        draft = Draft(root, parents, author, PLATFORM, commit.time // 1000, message)
+        made = new_object(COMMIT, draft.payload())
+        self._add(made)
+        self.roots[made.oid.hex()] = root
+        self._remember(made.oid.hex(), found)
+        return made.oid.hex()
+
+    def _found(self, shop: _Shop, commit: Commit, there: dict[str, bytes]) -> dict[str, bytes]:
+        """Return the folder of each skill that a commit offers; what did not change is that of the parent's view."""
+        before = shop.entries(commit.parents[0]) if commit.parents else {}
+        found: dict[str, bytes] = {}
+        for name, entry in shop.entries(commit.oid).items():
+            if before.get(name) == entry:
+                tree = there.get(name)
+            else:
+                parcel = shop.parcel(entry)
+                tree = self._folder(parcel) if parcel is not None else None
+            if tree is not None:
+                found[name] = tree
+        return found
+
+    def _assembled(self, ref: VolumeRef, skills: dict[str, bytes]) -> bytes:
+        edit = TreeEdit(b"", self.objects.tree)
+        for name, tree in skills.items():
+            edit.put((FOLDER.encode(), name.encode()), FOLDER_MODE, tree)
+        edit.put(MANIFEST, FILE_MODE, self._blob(manifest_of(ref, sorted(skills))))
+        return edit.write(self._add)
+
+    def _folder(self, parcel: Parcel) -> bytes:
+        edit = TreeEdit(b"", self.objects.tree)
+        for path, kept in parcel.files.items():
+            mode = PROGRAM_MODE if kept.executable else FILE_MODE
+            edit.put(path.encode("utf-8", "surrogateescape").split(b"/"), mode, self._blob(parcel.read(path)))
+        return edit.write(self._add)
+
+    def _blob(self, data: bytes) -> bytes:
+        made = new_object(BLOB, data)
+        self._add(made)
+        return made.oid
+
+    def _add(self, made: NewObject) -> None:
+        self.fresh.append(made)
+        self.weight += len(made.data)
+
+    def _shows(self, view: str) -> dict[str, bytes]:
+        """Return the folders of skills in a view."""
+        found = self.shown.get(view)
+        if found is None:
+            self._write()
+            skills = self.objects.item(self._root(view), FOLDER)
+            lines = self.objects.tree(skills.oid) if skills is not None else {}
+            found = {name.decode(): oid for name, (_, oid) in lines.items()}
+            self._remember(view, found)
+        return found
+
+    def _remember(self, view: str, found: dict[str, bytes]) -> None:
+        self.shown[view] = found
+        while len(self.shown) > _REMEMBERED:
+            self.shown.pop(next(iter(self.shown)))
+
+    def _root(self, view: str) -> bytes:
+        return self.roots[view] if view in self.roots else self.objects.root(view)
+
+    def _write(self) -> None:
+        if self.fresh:
+            self.objects.write(self.fresh)
+            self.fresh.clear()
+            self.weight = 0
+
+
+def manifest_of(ref: VolumeRef, skills: Sequence[str]) -> bytes:
+    """Return the `marketplace.json` of a volume: one plugin with every skill; each commit is a version of it."""
+    name = ref.id or str(ref.kind)
+    plugin = {
+        "name": f"{name}-skills",
+        "source": "./",
+        "description": f"All skills of {ref}.",
+        "strict": False,
+        "skills": [f"./{FOLDER}/{skill}" for skill in skills],
+    }
+    document = {
+        "name": f"llmos-{str(ref).replace(':', '-')}",
+        "owner": {"name": name},
+        "description": f"Skills of {ref}, kept in llmos-lite.",
+        "plugins": [plugin] if skills else [],
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n"
