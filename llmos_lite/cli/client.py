@@ -130,7 +130,7 @@ class Client:
         if body is not None:
             headers["content-type"] = content_type
         given = {key: _text(value) for key, value in (params or {}).items() if value not in {None, "", False}}
-        target = f"{path}?{urlencode(given)}" if given else path
+        target = f"{path}?{urlencode(given, errors='surrogateescape')}" if given else path
         reply = self.transport.send(Request(method, target, headers, body))
         if refuse and reply.status >= BAD:
             raise problem(reply.status, b"".join(reply.chunks()))
@@ -171,7 +171,7 @@ class Client:
 
 def url(*parts: str) -> str:
     """Return a path from its parts, each of them quoted."""
-    return "".join(f"/{quote(part, safe='')}" for part in parts)
+    return "".join(f"/{quote(part, safe='', errors='surrogateescape')}" for part in parts)
 
 
 def read_json(reply: Reply) -> Json:

@@ -55,6 +55,11 @@ def flat_path(skill_id: str) -> str:
     return f"{folder_path(skill_id)}{_FLAT}"
 
 
+def shown(path: str) -> str:
+    """Return a path as text that any encoder takes; names in Git are bytes, and need not be UTF-8."""
+    return path if path.isascii() else path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def file_path(skill_id: str, name: str = FILE) -> str:
     """Return the path of a file in a skill's folder; `name` may lead into folders."""
     return f"{folder_path(skill_id)}/{name}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -142,6 +143,12 @@ def test_a_search_explains_itself(llmos: Command, ask: Callable[..., Any], tmp_p
     (found, *_) = ask("skills", "search", *query, "--explain", "--user", "alice")
     assert found["explanation"]["used"] is True
     assert "Nothing matches" in llmos("skills", "search", "xyzzy", "--explain", "--user", "alice")
+
+
+def test_words_that_are_no_text_are_looked_for_all_the_same(llmos: Command) -> None:
+    word = os.fsdecode(b"caf\xe9")
+    llmos("skills", "search", word, "--user", "alice")
+    assert "is not a skill id" in llmos("skills", "show", word, "--user", "alice", code=2)
 
 
 def test_a_skill_that_cannot_be_read_is_listed_with_the_reason(llmos: Command, data: Path) -> None:

@@ -11,6 +11,7 @@ from llmos_lite.engines.git_diff import unified
 from llmos_lite.engines.git_scrub import became as scrubbed
 from llmos_lite.errors import Conflict, NotFound
 from llmos_lite.volumes.merging import Collision, Pair, changed, plan_merge
+from llmos_lite.volumes.skill_paths import shown
 
 PREFIX = "pr/"
 LONGEST_DIFF = 200_000
@@ -165,6 +166,7 @@ def _version(entry: Entry | None) -> str:
 
 def _file_diff(store: VolumeInterface, path: str, before: Entry | None, after: Entry | None) -> str:
     old, new = (store.blob(entry.oid) if entry else b"" for entry in (before, after))
+    path = shown(path)
     mode = _mode_diff(path, before, after)
     if b"\0" in old + new:
         return f"{mode}Binary files a/{path} and b/{path} differ\n"

@@ -7,7 +7,7 @@ from typing import Literal
 
 from llmos_lite.core.skills.versions import Version
 from llmos_lite.engines.git_diff import Patch, is_binary, unified
-from llmos_lite.volumes.skill_paths import FILE
+from llmos_lite.volumes.skill_paths import FILE, shown
 
 LARGEST = 512 << 10
 """Bytes of a file whose lines are compared."""
@@ -100,11 +100,11 @@ def _file(old: Version, new: Version, path: str, budget: _Budget) -> FileDiff:
     binary = any(data is not None and is_binary(data) for data in (before, after))
     patch = None
     if not binary and budget.takes(before, after):
-        lead = f"skills/{new.skill_id}/{path}"
-        patch = unified(before, after, f"skills/{old.skill_id}/{path}", lead)
+        lead = f"skills/{new.skill_id}/{shown(path)}"
+        patch = unified(before, after, f"skills/{old.skill_id}/{shown(path)}", lead)
         patch = patch if budget.says(patch) else None
     return FileDiff(
-        path=path,
+        path=shown(path),
         status="added" if before is None else "removed" if after is None else "changed",
         binary=binary,
         old_size=None if before is None else len(before),

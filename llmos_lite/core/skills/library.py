@@ -13,7 +13,7 @@ from llmos_lite.core.skills.text import Analyzer
 from llmos_lite.engines.volume_interface import VolumeInterface
 from llmos_lite.errors import LlmosError
 from llmos_lite.volumes.access import ID_LENGTH, VolumeRef
-from llmos_lite.volumes.skill_paths import FOLDER, SkillEntry, misnamed, skill_entries
+from llmos_lite.volumes.skill_paths import FOLDER, SkillEntry, misnamed, shown, skill_entries
 
 if TYPE_CHECKING:
     from llmos_lite.core.skills.search import SkillIndex
@@ -53,6 +53,7 @@ class Library:
         return Library(self.ref, commit, MappingProxyType(dict(sorted(skills.items()))), index)
 
     def _unservable(self, path: str) -> Skill:
+        path = shown(path)
         name = path[len(FOLDER) + 1 :]
         error = (
             f"{name!r} is no skill id: lower-case letters, digits and single hyphens, at most {ID_LENGTH} characters."

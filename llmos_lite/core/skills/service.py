@@ -24,7 +24,7 @@ from llmos_lite.volumes import access
 from llmos_lite.volumes.access import Principal, VolumeKind, VolumeRef, check_id
 from llmos_lite.volumes.git_volume import GitVolume, author_of
 from llmos_lite.volumes.manager import VolumeManager
-from llmos_lite.volumes.skill_paths import FILE
+from llmos_lite.volumes.skill_paths import FILE, shown
 
 if TYPE_CHECKING:
     from llmos_lite.core.skills.asked import AskedIndex
@@ -397,7 +397,7 @@ def skill_view(
     return SkillView(
         skill=skill,
         content=content,
-        files=tuple(path for path in found.files if path != FILE),
+        files=tuple(shown(path) for path in found.files if path != FILE),
         history=tuple(volume.get_git_log(history, skill_id=skill_id)) if history else (),
         findings=tuple(findings),
     )
