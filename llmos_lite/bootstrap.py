@@ -74,6 +74,8 @@ from llmos_lite.core.verify import Integrity
 from llmos_lite.core.volumes import Volumes
 from llmos_lite.engines import plugins
 from llmos_lite.engines.database import Database
+from llmos_lite.engines.embedder import Embedder
+from llmos_lite.engines.embedder_auto import open_embedder
 from llmos_lite.engines.folder import RESTORED, check_format, locked, read_or_make
 from llmos_lite.engines.git_children import Children
 from llmos_lite.engines.git_version import git_problem
@@ -162,6 +164,7 @@ class Services:
     archives: Archives
     keeping: Keeping
     model: LanguageModel
+    embedder: Embedder | None
     chat: ChatService
     gateway: Gateway
     runs: Runs
@@ -274,8 +277,8 @@ async def open_services(settings: Settings, *, serve: bool, lock: bool = True) -
         lock: False in a worker process: its parent holds the folder, and the journal.
 
     Raises:
-        Unavailable: `data.locked`, `data.newer`, `data.format`.
-        Invalid: `settings.provider`.
+        Unavailable: `data.locked`, `data.newer`, `data.format`, `embedder.missing`, `embedder.broken`.
+        Invalid: `settings.provider`, `settings.embedder`.
         StorageFailed: the folder cannot be made, read or written.
     """
     configure_logging(settings.log_level, as_json=settings.log_json)
@@ -313,7 +316,11 @@ async def _opened(settings: Settings, stack: AsyncExitStack, *, owner: bool, ser
     stack.push_async_callback(model.close)
     upstreams = open_upstreams(settings)
     stack.push_async_callback(upstreams.close)
-    return _wired(settings, _Engines(volumes, database, journal, model, upstreams, signer), key, serve=serve)
+    embedder = open_embedder(settings)
+    if embedder is not None:
+        stack.callback(embedder.close)
+    engines = _Engines(volumes, database, journal, model, upstreams, signer, embedder)
+    return _wired(settings, engines, key, serve=serve)
 
 
 class _Engines(NamedTuple):
@@ -323,10 +330,11 @@ class _Engines(NamedTuple):
     model: LanguageModel
     upstreams: Upstreams
     signer: Signer
+    embedder: Embedder | None
 
 
 def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> Services:
-    volumes, database, journal, model, upstreams, signer = engines
+    volumes, database, journal, model, upstreams, signer, embedder = engines
     catalog, metrics = Catalog(database), Metrics()
     people, tokens = AccountStore(database), _tokens(settings)
     sign_in = SignIn(SignInStore(database), Sessions(SignInStore(database), tokens))
@@ -394,6 +402,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
         archives=archives,
         keeping=Keeping(volumes, eraser, archives, Rules(settings.retention_days, settings.archive_months)),
         model=model,
+        embedder=embedder,
         chat=ChatService(
             manager,
             traces,

@@ -92,7 +92,21 @@ class Settings:
     )
     llm_timeout: float = _setting("LLMOS_LLM_TIMEOUT", "Longest silence of the model, in seconds.", default=120.0)
     embedder: str = _setting(
-        "LLMOS_EMBEDDER", "Name of an entry point in `llmos_lite.embedders`; empty uses none.", default=""
+        "LLMOS_EMBEDDER",
+        "What compares meanings beside words: `off`, `local`, `static`, the base URL of an API, the name of an entry "
+        "point in `llmos_lite.embedders`, or `auto`: `static` after `make semantic`, else off.",
+        default="auto",
+    )
+    embed_model: str = _setting(
+        "LLMOS_EMBED_MODEL",
+        "Name of the model at that URL; for `local` and `static` the folder of a BERT instead of the packaged MiniLM.",
+        default="",
+    )
+    embed_key: str = _setting("LLMOS_EMBED_KEY", "Key for that URL.", default="")
+    embed_budget_ms: float = _setting(
+        "LLMOS_EMBED_BUDGET_MS",
+        "Milliseconds that a chat waits for the meaning of its message; past it, skills are chosen by words.",
+        default=30.0,
     )
 
     max_skills: int = _setting("LLMOS_MAX_SKILLS", "Most skills put into one context.", default=3)

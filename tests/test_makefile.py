@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-TARGETS = ("help", "install", "run", "demo", "test", "soak", "check", "bench", "openapi", "lock")
+TARGETS = ("help", "install", "semantic", "run", "demo", "test", "soak", "check", "bench", "openapi", "lock")
 
 
 def make(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:

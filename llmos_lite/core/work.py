@@ -31,6 +31,7 @@ from llmos_lite.core.traces.reader import TraceReader
 from llmos_lite.core.traces.redaction import KeepAll
 from llmos_lite.core.traces.trace import SkillUse, Trace
 from llmos_lite.engines.database import Database
+from llmos_lite.engines.embedder import Embedder
 from llmos_lite.engines.journal import NoJournal
 from llmos_lite.engines.llm import LanguageModel
 from llmos_lite.errors import Invalid, LlmosError, NotFound
@@ -51,6 +52,10 @@ class Tools(Protocol):
     @property
     def settings(self) -> Settings:
         """Return the settings."""
+
+    @property
+    def embedder(self) -> Embedder | None:
+        """Return what turns texts into vectors; None without one."""
 
     @property
     def database(self) -> Database:
@@ -146,7 +151,7 @@ def evolution_cron(tools: Tools) -> EvolutionCron:
         people=tools.accounts,
         proposals=ProposalRows(tools.database),
         settings=tools.settings,
-        detector=detector_for(tools.settings),
+        detector=detector_for(tools.settings, tools.embedder),
         generator=SkillGenerator(tools.model),
     )
 

@@ -111,17 +111,26 @@ class ModelServer:
         headers: sent with every request; never logged.
         secret: the key, cut out of whatever the server says about it.
         timeout: longest silence, in seconds.
+        named: the settings that hold URL and key, for hints.
 
     Raises:
         Invalid: `settings.invalid`, when the URL is none.
     """
 
-    def __init__(self, base_url: str, *, headers: Mapping[str, str], secret: str = "", timeout: float) -> None:
-        self.base_url = checked_url(base_url)
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        headers: Mapping[str, str],
+        secret: str = "",
+        timeout: float,
+        named: tuple[str, str] = ("LLMOS_LLM_URL", "LLMOS_LLM_KEY"),
+    ) -> None:
+        self.base_url, self._named = checked_url(base_url, named[0]), named
         self._headers = {"user-agent": "llmos-lite", "content-type": "application/json", **headers}
         self._secret, self._timeout = secret, timeout
         url = urlsplit(self.base_url)
-        self._host = url.netloc.rpartition("@")[2]
+        self.host = url.netloc.rpartition("@")[2]
         self._client: HttpClient = (
             PlainClient(url, timeout=timeout) if url.scheme == "http" else TlsClient(self.base_url, timeout=timeout)
         )
@@ -182,15 +191,15 @@ class ModelServer:
         if isinstance(error, ConnectionRefusedError):
             raise UpstreamFailed(
                 "model.unreachable",
-                f"The model at {self._host} cannot be reached.",
-                hint="Start it, or set LLMOS_LLM_URL.",
+                f"The model at {self.host} cannot be reached.",
+                hint=f"Start it, or set {self._named[0]}.",
             ) from None
         if isinstance(error, TimeoutError):
             raise UpstreamTimeout(
-                "model.timeout", f"The model at {self._host} was silent for {self._timeout:g} s.", hint="Try again."
+                "model.timeout", f"The model at {self.host} was silent for {self._timeout:g} s.", hint="Try again."
             ) from None
         raise UpstreamFailed(
-            "model.cut", f"The model at {self._host} broke the connection.", hint="Try again."
+            "model.cut", f"The model at {self.host} broke the connection.", hint="Try again."
         ) from None
 
     async def checked(self, reply: Reply, *, tools: bool = False) -> Answer:
@@ -217,7 +226,7 @@ class ModelServer:
             )
         if status in {401, 403}:
             return UpstreamFailed(
-                "model.rejected", f"The model refused our key ({status}){said}", hint="Check LLMOS_LLM_KEY."
+                "model.rejected", f"The model refused our key ({status}){said}", hint=f"Check {self._named[1]}."
             )
         if tools and status in _UNABLE and "tool" in said.lower():
             return UpstreamFailed("model.no_tools", f"The model takes no tools ({status}){said}")
@@ -407,7 +416,7 @@ def decoded(decoder: msgspec.json.Decoder[T], data: bytes) -> T:
         raise UpstreamFailed("model.garbage", f"The model answered what is not its protocol: {error}") from None
 
 
-def checked_url(url: str) -> str:
+def checked_url(url: str, setting: str = "LLMOS_LLM_URL") -> str:
     """Return a base URL without its trailing slash.
 
     Raises:
@@ -418,6 +427,6 @@ def checked_url(url: str) -> str:
         return url.rstrip("/")
     raise Invalid(
         "settings.invalid",
-        "LLMOS_LLM_URL is not the base URL of an API.",
+        f"{setting} is not the base URL of an API.",
         hint="Set it as in http://127.0.0.1:9100/v1.",
     )

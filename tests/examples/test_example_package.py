@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 from benchmarks._server import Server, serving
-from llmos_lite.core.evolution.embedders import find_embedder
 from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.scan import scan, scanners_from
 from llmos_lite.core.traces.importers import Skipped, Source, Target, choose, importers
 from llmos_lite.core.traces.redaction import redactor_of
 from llmos_lite.core.traces.trace import Trace, trace_event
 from llmos_lite.engines import plugins
+from llmos_lite.engines.embedder import find_embedder
 from llmos_lite.engines.llm import ChatRequest, Completion, Delta
 from llmos_lite.engines.llm_auto import open_model
 from llmos_lite.errors import Invalid

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from llmos_lite.core.evolution.embedders import find_embedder
 from llmos_lite.core.evolution.generator import SkillGenerator
 from llmos_lite.core.evolution.night import Gate, Night
 from llmos_lite.core.evolution.patterns import PatternDetector
@@ -17,6 +16,7 @@ from llmos_lite.core.evolution.report import EvolutionReport, Tell
 from llmos_lite.core.evolution.review import review_team_skills
 from llmos_lite.core.runs import no_progress
 from llmos_lite.core.skills.format import Skill
+from llmos_lite.engines.embedder import Embedder
 from llmos_lite.records.catalog import Catalog
 from llmos_lite.records.proposals import ProposalRows
 from llmos_lite.settings import Settings
@@ -133,7 +133,6 @@ class EvolutionCron:
         ]
 
 
-def detector_for(settings: Settings) -> PatternDetector:
-    """Return the detector that the settings ask for, with the embedder that they name."""
-    embedder = find_embedder(settings.embedder) if settings.embedder else None
+def detector_for(settings: Settings, embedder: Embedder | None = None) -> PatternDetector:
+    """Return the detector that the settings ask for; with an embedder it compares meanings beside words."""
     return PatternDetector(embedder, least=min(LEAST, settings.min_pattern_count, settings.min_team_pattern_count))

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -54,13 +54,6 @@ _SMALL_TALK = frozenset(
 _WORD = re.compile(r"[^\W_]{1,40}")
 _NOISE = re.compile(r"```.{0,20000}?(?:```|\Z)|https?://\S{1,2000}|<[a-z_]{1,20}(?::\d{1,6})?>", re.DOTALL)
 _HASH_SPACE = 1 << 22
-
-
-class Embedder(Protocol):
-    """Turns text into vectors; a package adds one by an entry point in the group `llmos_lite.embedders`."""
-
-    def embed(self, texts: list[str]) -> Floats:
-        """Return one row for each text, shape (n, d)."""
 
 
 @lru_cache(maxsize=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -11,8 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from llmos_lite.core.evolution.clusters import cluster, means
-from llmos_lite.core.evolution.features import Embedder, embed_goals
+from llmos_lite.core.evolution.features import embed_goals
 from llmos_lite.core.evolution.success import Verdict
+from llmos_lite.engines.embedder import Embedder
+from llmos_lite.errors import LlmosError
+
+log = logging.getLogger("llmos")
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 
@@ -103,13 +108,12 @@ class PatternDetector:
     by an embedder's vectors as well where there is one.
 
     Args:
-        embedder: see `features.Embedder`; None needs no model.
+        embedder: see `engines.embedder`; None needs no model.
         least: conversations that make a pattern.
     """
 
     def __init__(self, embedder: Embedder | None = None, *, least: int = 3) -> None:
         self._embedder, self._least = embedder, least
-        self._frame = _Frame.of(embedder) if embedder is not None else None
 
     def analyze_traces(
         self,
@@ -128,9 +132,8 @@ class PatternDetector:
         asked = sorted((one for one in conversations if one.goal.strip()), key=lambda one: one.trace_id)[-MOST_GOALS:]
         if len(asked) < self._least:
             return []
-        vectors = self._vectors(asked)
+        vectors, factor = self._vectors(asked)
         leader, merge = thresholds(len(asked))
-        factor = self._frame.factor if self._frame else 1.0
         labels = cluster(vectors, leader=leader * factor, merge=merge * factor)
         found = self._patterns(asked, vectors, labels)
         ids = _name([pattern.trace_ids for pattern in found], volume, known or {})
@@ -140,13 +143,19 @@ class PatternDetector:
         ]
         return sorted(named, key=lambda pattern: (-pattern.count, pattern.pattern_id))
 
-    def _vectors(self, asked: list[Conversation]) -> Floats:
+    def _vectors(self, asked: list[Conversation]) -> tuple[Floats, float]:
+        """Return a vector for each goal, and the factor of the thresholds that goes with them."""
         goals = [one.goal for one in asked]
         plain = embed_goals(goals, [one.tools for one in asked])
-        if self._embedder is None or self._frame is None:
-            return plain
-        embedded = self._frame.fit(self._embedder.embed(goals))
-        return np.hstack([EMBEDDED_SHARE**0.5 * embedded, (1 - EMBEDDED_SHARE) ** 0.5 * plain])
+        if self._embedder is None:
+            return plain, 1.0
+        try:
+            frame = _Frame.of(self._embedder)
+            embedded = frame.fit(self._embedder.embed(goals))
+        except Exception as error:  # noqa: BLE001 - another package's code, or an API: a night goes by words then
+            log.warning("The embedder failed (%s); goals are grouped by words alone.", _said(error))
+            return plain, 1.0
+        return np.hstack([EMBEDDED_SHARE**0.5 * embedded, (1 - EMBEDDED_SHARE) ** 0.5 * plain]), frame.factor
 
     def _patterns(self, asked: list[Conversation], vectors: Floats, labels: npt.NDArray[np.int64]) -> list[Pattern]:
         centres, sizes = means(vectors, labels)
@@ -156,6 +165,10 @@ class PatternDetector:
             _pattern(asked, vectors, order[ends[group] - sizes[group] : ends[group]], centres[group])
             for group in np.flatnonzero(sizes >= self._least)
         ]
+
+
+def _said(error: Exception) -> str:
+    return error.message if isinstance(error, LlmosError) else type(error).__name__
 
 
 def thresholds(goals: int) -> tuple[float, float]:

@@ -5,8 +5,8 @@ import functools
 import pytest
 
 from llmos_lite.core.evolution.cron import detector_for
-from llmos_lite.core.evolution.embedders import find_embedder
 from llmos_lite.engines import plugins
+from llmos_lite.engines.embedder import find_embedder
 from llmos_lite.errors import Forbidden, Invalid, NotFound
 from llmos_lite.settings import Settings
 from llmos_lite.volumes.access import SYSTEM, VolumeRef
@@ -97,7 +97,7 @@ def test_an_embedder_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch) -> No
     }
     monkeypatch.setattr(plugins, "find", lambda _group, name: there[name])
     for name in ("class", "object", "maker"):
-        assert isinstance(find_embedder(name), Embedder)
+        assert find_embedder(name).embed(["a", "b"]).shape == (2, 2)
     with pytest.raises(Invalid, match="no embedder"):
         find_embedder("none")
-    detector_for(Settings(embedder="class"))
+    detector_for(Settings(), find_embedder("class"))

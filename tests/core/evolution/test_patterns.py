@@ -17,6 +17,8 @@ from llmos_lite.core.evolution.features import content_words, embed_goals, words
 from llmos_lite.core.evolution.patterns import Conversation, Pattern, PatternDetector, thresholds
 from llmos_lite.core.evolution.success import Verdict
 from llmos_lite.core.traces.trace import make_ulid
+from llmos_lite.engines.embedder import PluggedEmbedder
+from tests.embedding import Broken
 
 CSV = ["Create a python script to parse CSV", "write a Python script that parses a csv file"]
 CSV += ["I need a python script for parsing CSVs"]
@@ -168,8 +170,15 @@ class SynonymEmbedder:
 def test_an_embedder_groups_what_shares_no_word() -> None:
     goals = ["wash car", "clean automobile", "polish vehicle", *OTHER]
     assert PatternDetector().analyze_traces(conversations(goals)) == []
-    found = PatternDetector(SynonymEmbedder()).analyze_traces(conversations(goals))
+    found = PatternDetector(PluggedEmbedder(SynonymEmbedder(), "synonyms")).analyze_traces(conversations(goals))
     assert goals_of(found) == [set(goals[:3])]
+
+
+def test_an_embedder_that_fails_leaves_the_words(caplog: pytest.LogCaptureFixture) -> None:
+    goals = [*["translate the letter", "translate a letter", "translate that letter"], *OTHER]
+    found = PatternDetector(Broken()).analyze_traces(conversations(goals))
+    assert goals_of(found) == goals_of(PatternDetector().analyze_traces(conversations(goals))) != []
+    assert "goals are grouped by words alone" in caplog.text
 
 
 @given(st.lists(st.text(max_size=30), max_size=12))
