@@ -31,7 +31,9 @@ from llmos_lite.core.audit import Audit
 from llmos_lite.core.audit.checkpoints import Checkpoints
 from llmos_lite.core.chat.assignment import TreatAll
 from llmos_lite.core.chat.choice import Chooser
+from llmos_lite.core.chat.disclosure import Disclosure
 from llmos_lite.core.chat.service import ChatService
+from llmos_lite.core.chat.tools import ToolBounds
 from llmos_lite.core.dispatch import SCHEDULES, Dispatch
 from llmos_lite.core.evolution.service import Evolution
 from llmos_lite.core.gateway.context import Contexts
@@ -412,6 +414,9 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
             max_skills=settings.max_skills,
             skill_tokens=settings.skill_tokens,
             limits=limits,
+            disclosure=Disclosure.parse(settings.disclosure),
+            bounds=ToolBounds(rounds=settings.tool_rounds, seconds=settings.tool_seconds),
+            tool_tokens=settings.tool_tokens,
         ),
         gateway=Gateway(
             Contexts(Chooser(manager, TreatAll(), budget_tokens=settings.skill_tokens), max_skills=settings.max_skills),

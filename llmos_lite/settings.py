@@ -111,6 +111,21 @@ class Settings:
 
     max_skills: int = _setting("LLMOS_MAX_SKILLS", "Most skills put into one context.", default=3)
     skill_tokens: int = _setting("LLMOS_SKILL_TOKENS", "Token budget for the skills of one context.", default=4000)
+    disclosure: str = _setting(
+        "LLMOS_DISCLOSURE",
+        "`auto` puts the best skills into the context and lists further ones by name, `bodies` lists none, `catalog` "
+        "lists all.",
+        default="auto",
+    )
+    tool_rounds: int = _setting(
+        "LLMOS_TOOL_ROUNDS", "Requests to the model, for one message, that may call tools; 0 gives it none.", default=8
+    )
+    tool_seconds: float = _setting(
+        "LLMOS_TOOL_SECONDS", "Seconds after which a message gets its answer without further tools.", default=120.0
+    )
+    tool_tokens: int = _setting(
+        "LLMOS_TOOL_TOKENS", "Token budget for the skills that the model loads for one message.", default=16_000
+    )
     max_body: int = _setting("LLMOS_MAX_BODY", "Largest request body, in bytes.", default=4 << 20)
     max_import: int = _setting("LLMOS_MAX_IMPORT", "Largest file sent to the importer, in bytes.", default=1 << 30)
     max_push: int = _setting("LLMOS_MAX_PUSH", "Largest push with git, in bytes.", default=256 << 20)

@@ -7,12 +7,16 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 from llmos_lite.core.accounts.accounts import Accounts
 from llmos_lite.core.accounts.keys import make_key
 from llmos_lite.core.accounts.permissions import Actor, Role
 from llmos_lite.core.chat.assignment import Assignment
+from llmos_lite.core.chat.disclosure import Disclosure
 from llmos_lite.core.chat.service import ChatService
+from llmos_lite.core.chat.tools import ToolBounds
+from llmos_lite.core.limits import Limits
 from llmos_lite.core.skills.manager import SkillsManager
 from llmos_lite.core.traces.log import TraceLog
 from llmos_lite.core.traces.trace import Trace
@@ -44,6 +48,16 @@ class FullDisk(FolderDisk):
         super().write_durably(name, offset, parts)
 
 
+class ToolOptions(TypedDict, total=False):
+    """What a chat is told of skills and tools."""
+
+    max_skills: int
+    skill_tokens: int
+    disclosure: Disclosure
+    bounds: ToolBounds
+    tool_tokens: int
+
+
 @dataclass
 class Room:
     """Everything a chat needs, and short ways to look at what it did."""
@@ -58,12 +72,27 @@ class Room:
     metrics: Metrics = field(default_factory=Metrics)
 
     def service(
-        self, model: str | LanguageModel = "plain", *, timeout: float = 10.0, assignment: Assignment | None = None
+        self,
+        model: str | LanguageModel = "plain",
+        *,
+        timeout: float = 10.0,
+        assignment: Assignment | None = None,
+        limits: Limits | None = None,
+        **options: Unpack[ToolOptions],
     ) -> ChatService:
         """Return a chat with a model, or with the one of that name on the test's own server."""
         if isinstance(model, str):
             model = OpenAIModel(self.url, model=model, timeout=timeout)
-        return ChatService(self.skills, self.traces, self.accounts, model, metrics=self.metrics, assignment=assignment)
+        return ChatService(
+            self.skills,
+            self.traces,
+            self.accounts,
+            model,
+            metrics=self.metrics,
+            assignment=assignment,
+            limits=limits,
+            **options,
+        )
 
     async def actor(self, user_id: str) -> Actor:
         return await self.accounts.authenticate(self.key, user_id)

@@ -16,6 +16,7 @@ from llmos_lite.api.sse import EventStream
 from llmos_lite.api.waiting import UntilGone, read_body
 from llmos_lite.core.accounts.accounts import Accounts
 from llmos_lite.core.accounts.permissions import Scope as Right
+from llmos_lite.core.chat.disclosure import Disclosure
 from llmos_lite.core.chat.messages import (
     MOST_SKILLS,
     ChatDelta,
@@ -24,6 +25,7 @@ from llmos_lite.core.chat.messages import (
     ChatInput,
     ChatResult,
     ChatStarted,
+    ChatTool,
 )
 from llmos_lite.core.chat.service import ChatService
 from llmos_lite.errors import Invalid
@@ -41,6 +43,7 @@ class _Body(msgspec.Struct, forbid_unknown_fields=True):
     team_id: str | None = None
     stream: bool | None = None
     max_skills: Annotated[int, msgspec.Meta(ge=0, le=MOST_SKILLS)] | None = None
+    disclosure: Disclosure | None = None
 
 
 _decoder = msgspec.json.Decoder(_Body)
@@ -82,6 +85,7 @@ class ChatEndpoint:
             team_id=body.team_id,
             max_skills=body.max_skills,
             record=record,
+            disclosure=body.disclosure,
         )
         answer = _as_events if (wants_events if body.stream is None else body.stream) else _as_json
         async with UntilGone(receive), aclosing(self._chat.stream(actor, given)) as events:
@@ -112,6 +116,8 @@ async def _as_events(events: AsyncGenerator[ChatEvent, None], send: Send, reques
             elif isinstance(event, ChatStarted):
                 await stream.start(_trace_header(event.trace_id))
                 await stream.event("start", _encode(event))
+            elif isinstance(event, ChatTool):
+                await stream.event("tool", _encode(event))
             elif isinstance(event, ChatFailed):
                 await stream.event("error", problem_body(event.error, request_id))
             else:

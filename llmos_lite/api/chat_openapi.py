@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from llmos_lite.api.openapi import answers
+from llmos_lite.core.chat.disclosure import Disclosure
 from llmos_lite.core.chat.messages import MOST_SKILLS
 
 _REQUEST = {"message": "Review this pull request for SQL injection", "team_id": "sre", "max_skills": 3}
@@ -31,6 +32,9 @@ data: {"conversation_id":"01KAKE3VX5C3D5F7G9H1J3K5M7","trace_id":"01KAKE3VX5N8Q2
 event: delta
 data: {"text":"Two queries "}
 
+event: tool
+data: {"id":"call_1","name":"load_skill","arguments":"{...}","result":"team:sre/sql-queries","is_error":false}
+
 event: done
 data: {"response":"Two queries ...","skills_used":[...],"trace_id":"01KAKE3VX5N8Q2R7T9W4Y6Z1BD",...}
 
@@ -55,6 +59,12 @@ _SCHEMAS: dict[str, Any] = {
                 "minimum": 0,
                 "maximum": MOST_SKILLS,
                 "description": "Most skills in the context.",
+            },
+            "disclosure": {
+                "type": ["string", "null"],
+                "enum": [*(mode.value for mode in Disclosure), None],
+                "description": "What a model that can call tools gets: the texts of the skills that fit best and a "
+                "catalog of further ones (`auto`), texts alone, or a catalog alone. Others get texts.",
             },
         },
     },
@@ -105,9 +115,12 @@ OPENAPI: dict[str, Any] = {
                 "summary": "Chat with the skills that fit in the context",
                 "description": (
                     "Chooses skills of yours, your teams and the system, asks the model, and answers when the trace "
-                    "is durable. As events: `start` (skills, ids), `delta` (text) as it comes, then `done` with the "
-                    "fields of the JSON answer, or `error` with a problem. A model that fails is an error with "
-                    "`trace_id`; a client that goes away ends the request to the model, and its trace says `aborted`."
+                    "is durable. A model that can call tools may load further skills by `load_skill` and find them by "
+                    "`search_skills`, which the server answers; they are in `skills_used`, too. "
+                    "As events: `start` (skills, ids), `delta` (text) as it comes, `tool` for each call that was "
+                    "answered, then `done` with the fields of the JSON answer, or `error` with a problem. A model that "
+                    "fails is an error with `trace_id`; a client that goes away ends the request to the model, and its "
+                    "trace says `aborted`."
                 ),
                 "parameters": [
                     {

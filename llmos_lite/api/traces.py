@@ -50,6 +50,7 @@ _TRACE = _ROW | {
     "error": "",
     "outcome_sources": ["feedback"],
     "exposures": [],
+    "offered": ["team:sre/sql-queries"],
     "commits": {"user:alice": "5f0c3c8f1f6a2e0d3b7a9c4e8d1b2a3f4c5d6e7f"},
     "team": "sre",
     "share": "digest",
@@ -163,6 +164,7 @@ class TraceOut(TraceRow):
     error: str
     outcome_sources: list[str]
     exposures: list[ExposureOut]
+    offered: list[str] = Field(description="Skills that the model was first told of by name and description only.")
     commits: dict[str, str]
     team: str
     share: str

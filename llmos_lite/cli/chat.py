@@ -63,6 +63,8 @@ def _ask(session: Session, body: Json) -> Json:
     for name, data in events(reply):
         if name == "delta":
             session.out.write(str(data.get("text", "")))
+        elif name == "tool":
+            session.out.note(f"[{data.get('name')}: {data.get('result')}]")
         elif name == "error":
             session.out.write("\n")
             status = data.get("status")

@@ -164,6 +164,7 @@ async def test_a_body_may_come_in_pieces(opened: Room) -> None:
         (b'{"message": "hi", "max_skills": 21}', "request.invalid", "$.max_skills"),
         (b'{"message": "hi", "max_skills": "3"}', "request.invalid", "$.max_skills"),
         (b'{"message": "hi", "stream": "yes"}', "request.invalid", "$.stream"),
+        (b'{"message": "hi", "disclosure": "all"}', "request.invalid", "$.disclosure"),
         (b'{"message": " "}', "chat.empty", "empty"),
     ],
 )
@@ -371,7 +372,7 @@ def test_the_route_is_described_with_its_errors() -> None:
     assert operation["requestBody"]["content"]["application/json"]["example"]["message"]
     assert set(operation["responses"]["200"]["content"]) == {"application/json", "text/event-stream"}
     fields = OPENAPI["components"]["schemas"]["ChatRequest"]["properties"]
-    assert set(fields) == {"message", "conversation_id", "team_id", "stream", "max_skills"}
+    assert set(fields) == {"message", "conversation_id", "team_id", "stream", "max_skills", "disclosure"}
 
 
 async def test_the_described_answer_is_the_real_one(opened: Room) -> None:

@@ -8,12 +8,17 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from llmos_lite.core.accounts.permissions import Actor
-from llmos_lite.core.chat.assignment import Arm, Assignment
+from llmos_lite.core.chat.arms import exposure
+from llmos_lite.core.chat.assignment import Assignment
 from llmos_lite.core.chat.conversation import Conversation
-from llmos_lite.core.chat.injection import inject
+from llmos_lite.core.chat.disclosure import LARGE, MORE, MOST_ENTRIES, Disclosure, has_files
+from llmos_lite.core.chat.injection import Injection, inject
+from llmos_lite.core.chat.listing import Considered, Listing
+from llmos_lite.core.chat.shelf import Shelf
+from llmos_lite.core.chat.skill_tools import TOOL_TOKENS, SkillTools
 from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.library import Library
-from llmos_lite.core.skills.manager import ScoredSkill, SkillsManager, usable
+from llmos_lite.core.skills.manager import ScoredSkill, SkillsManager
 from llmos_lite.core.traces.trace import Exposure, SkillUse
 from llmos_lite.errors import NotFound
 
@@ -27,15 +32,32 @@ class Choice:
 
     Args:
         system: the system prompt; empty without skills.
-        used: the skills in it, best first.
-        exposures: every skill that was considered, in whichever arm.
+        context: the skills in it, best first.
+        considered: every skill that was considered, in whichever arm.
         commits: the commit at which each volume was read.
+        box: the tools by which the model reads more; None when it gets none.
+        offered: the skills that a catalog lists for the first time in this conversation.
     """
 
     system: str = ""
-    used: tuple[SkillUse, ...] = ()
-    exposures: tuple[Exposure, ...] = ()
+    context: tuple[SkillUse, ...] = ()
+    considered: tuple[Exposure, ...] = ()
     commits: Mapping[str, str] = field(default_factory=dict)
+    box: SkillTools | None = None
+    offered: tuple[str, ...] = ()
+
+    @property
+    def used(self) -> tuple[SkillUse, ...]:
+        """Return the skills in the context, and behind them those that the model has read so far."""
+        if self.box is None or not self.box.used:
+            return self.context
+        there = {(use.volume, use.skill_id) for use in self.context}
+        return (*self.context, *(use for use in self.box.used if (use.volume, use.skill_id) not in there))
+
+    @property
+    def exposures(self) -> tuple[Exposure, ...]:
+        """Return what was considered, found or read so far."""
+        return self.considered if self.box is None else self.box.exposures
 
 
 class Chooser:
@@ -45,10 +67,14 @@ class Chooser:
         skills: where they come from.
         assignment: who is treated and who is control.
         budget_tokens: most tokens of skills in one context.
+        tool_tokens: most tokens that the model reads by tools for one message.
     """
 
-    def __init__(self, skills: SkillsManager, assignment: Assignment, *, budget_tokens: int) -> None:
+    def __init__(
+        self, skills: SkillsManager, assignment: Assignment, *, budget_tokens: int, tool_tokens: int = TOOL_TOKENS
+    ) -> None:
         self._skills, self._assignment, self._budget = skills, assignment, budget_tokens
+        self._listing = Listing(assignment, budget_tokens=budget_tokens, tool_tokens=tool_tokens)
 
     async def choose(
         self,
@@ -59,6 +85,7 @@ class Chooser:
         talk: Conversation,
         *,
         without: Collection[Place] = (),
+        disclosure: Disclosure = Disclosure.BODIES,
     ) -> Choice:
         """Return what goes into the context; volumes that are not in memory yet are read beside the event loop.
 
@@ -66,19 +93,33 @@ class Chooser:
             actor: who asks.
             query: what the skills are chosen by.
             team_id: in which team's context; None for all of the person's.
-            limit: most skills.
+            limit: most skills whose texts go in; 0 chooses none at all.
             talk: the conversation so far.
             without: volume and id of skills that were considered before.
+            disclosure: texts alone for a model without tools.
         """
         if not limit:
             return Choice()
-        libraries = await self._libraries(actor, team_id)
-        context = self._skills.context(libraries, query, limit, asked=await self._skills.asked(actor, team_id))
-        fitting = list(context.used)
+        shelf = Shelf(self._skills, await self._libraries(actor, team_id), await self._skills.asked(actor, team_id))
+        if disclosure is Disclosure.CATALOG:
+            considered = Considered(shelf, (), _without(_near(shelf, query, limit, talk), without))
+            return self._listed(actor, considered, talk) or Choice(commits=shelf.commits)
+        lists_more = disclosure is Disclosure.AUTO and shelf.count > LARGE
+        found = shelf.best(query, limit + lists_more)
+        fitting = found[:limit]
         if len(fitting) < limit and talk.skills:
-            fitting += _carried(talk.skills, fitting, libraries)
+            fitting += _carried(talk.skills, fitting, shelf)
             del fitting[limit:]
-        return self._chosen(actor, fitting, context.commits, talk, without)
+        fitting = _without(fitting, without)
+        choice, injection = self._chosen(actor, fitting, shelf.commits, talk)
+        if disclosure is Disclosure.BODIES:
+            return choice
+        # only when one more fits does it pay to rank more of them
+        others = shelf.best(query, limit + MORE)[limit:] if len(found) > limit else []
+        others = [*_carried(talk.skills, fitting, shelf), *others]
+        if not (others or talk.offered) and _stands_alone(injection):
+            return choice
+        return self._listed(actor, Considered(shelf, fitting, _without(others, without)), talk) or choice
 
     async def named(
         self,
@@ -94,67 +135,77 @@ class Chooser:
         Raises:
             NotFound: `skill.unknown`.
         """
-        libraries = await self._libraries(actor, team_id)
-        asked = [ScoredSkill(_winner(libraries, skill_id), 0.0) for skill_id in skill_ids]
-        commits = {str(library.ref): library.commit for library in libraries if library.commit}
-        return self._chosen(actor, asked, commits, talk, without)
+        shelf = Shelf(self._skills, await self._libraries(actor, team_id))
+        asked = [ScoredSkill(_known(shelf, skill_id), 0.0) for skill_id in skill_ids]
+        return self._chosen(actor, _without(asked, without), shelf.commits, talk)[0]
 
     async def _libraries(self, actor: Actor, team_id: str | None) -> Sequence[Library]:
         libraries = self._skills.in_memory(actor, team_id)
         return await asyncio.to_thread(self._skills.libraries, actor, team_id) if libraries is None else libraries
 
     def _chosen(
-        self,
-        actor: Actor,
-        fitting: Sequence[ScoredSkill],
-        commits: Mapping[str, str],
-        talk: Conversation,
-        without: Collection[Place],
-    ) -> Choice:
-        fitting = [one for one in fitting if (one.skill.volume, one.skill.skill_id) not in without]
+        self, actor: Actor, fitting: Sequence[ScoredSkill], commits: Mapping[str, str], talk: Conversation
+    ) -> tuple[Choice, Injection]:
+        """Return a context of texts alone."""
         arms = self._assignment.arms(actor, talk.id, fitting)
         treated = [scored for scored, arm in zip(fitting, arms, strict=True) if arm.treated]
         injection = inject(treated, self._budget)
-        return Choice(
+        choice = Choice(
             system=injection.text,
-            used=tuple(_use(scored) for scored in injection.skills),
-            exposures=tuple(_exposure(scored, arm) for scored, arm in zip(fitting, arms, strict=True)),
+            context=tuple(_use(scored) for scored in injection.skills),
+            considered=tuple(
+                exposure(scored.skill, arm, scored.score) for scored, arm in zip(fitting, arms, strict=True)
+            ),
             commits=commits,
+        )
+        return choice, injection
+
+    def _listed(self, actor: Actor, considered: Considered, talk: Conversation) -> Choice | None:
+        """Return a context with a catalog; None when there is nothing to list or to read."""
+        listed = self._listing.of(actor, considered, talk)
+        if listed is None:
+            return None
+        return Choice(
+            system=listed.system,
+            context=tuple(_use(scored) for scored in listed.whole),
+            commits=considered.shelf.commits,
+            box=listed.box,
+            offered=listed.offered,
         )
 
 
-def _carried(
-    before: Sequence[SkillUse], fitting: Sequence[ScoredSkill], libraries: Sequence[Library]
-) -> list[ScoredSkill]:
+def _stands_alone(injection: Injection) -> bool:
+    """Tell whether texts in a context leave nothing to be read: none is cut, and none speaks of further files."""
+    return injection.whole and not any(has_files(scored.skill) for scored in injection.skills)
+
+
+def _near(shelf: Shelf, query: str, limit: int, talk: Conversation) -> list[ScoredSkill]:
+    """Return what a catalog alone lists: a small library as a whole, of a large one what matches at all."""
+    if shelf.count <= MOST_ENTRIES:
+        return shelf.all()
+    return [*shelf.best(query, limit + MORE, only_fitting=False), *_carried(talk.skills, (), shelf)]
+
+
+def _without(found: Sequence[ScoredSkill], places: Collection[Place]) -> list[ScoredSkill]:
+    return [one for one in found if (one.skill.volume, one.skill.skill_id) not in places]
+
+
+def _carried(before: Sequence[SkillUse], fitting: Sequence[ScoredSkill], shelf: Shelf) -> list[ScoredSkill]:
     """Return the skills of the last answer that are still there: "and now in French" names none, and means them."""
     chosen = {(scored.skill.volume, scored.skill.skill_id) for scored in fitting}
-    kept = [
-        (use, usable(libraries, use.volume, use.skill_id)) for use in before if (use.volume, use.skill_id) not in chosen
-    ]
+    kept = [(use, shelf.at(use.volume, use.skill_id)) for use in before if (use.volume, use.skill_id) not in chosen]
     return [ScoredSkill(skill, use.score) for use, skill in kept if skill is not None]
 
 
-def _winner(libraries: Sequence[Library], skill_id: str) -> Skill:
-    for library in libraries:
-        if library.offers(skill_id):
-            return library.skills[skill_id]
-    raise NotFound(
-        "skill.unknown", f"There is no skill {skill_id!r} that you may see.", hint="`llmos skills list` shows all."
-    )
+def _known(shelf: Shelf, skill_id: str) -> Skill:
+    skill = shelf.find(skill_id)
+    if skill is None:
+        raise NotFound(
+            "skill.unknown", f"There is no skill {skill_id!r} that you may see.", hint="`llmos skills list` shows all."
+        )
+    return skill
 
 
 def _use(scored: ScoredSkill) -> SkillUse:
     skill = scored.skill
     return SkillUse(skill.skill_id, skill.name, skill.volume, skill.version, round(scored.score, 3))
-
-
-def _exposure(scored: ScoredSkill, arm: Arm) -> Exposure:
-    skill = scored.skill
-    return Exposure(
-        volume=skill.volume,
-        skill_id=skill.skill_id,
-        version=skill.version,
-        arm="treatment" if arm.treated else "control",
-        propensity=arm.propensity,
-        score=round(scored.score, 3),
-    )

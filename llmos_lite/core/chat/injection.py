@@ -26,10 +26,14 @@ _LEAST = 64
 
 @dataclass(frozen=True, slots=True)
 class Injection:
-    """A system prompt, and which skills it really holds, best first; empty without skills."""
+    """A system prompt, and which skills it really holds, best first; empty without skills.
+
+    `whole` tells whether every skill that was given stands in it to its end.
+    """
 
     text: str = ""
     skills: tuple[ScoredSkill, ...] = ()
+    whole: bool = True
 
 
 def inject(skills: Sequence[ScoredSkill], budget_tokens: int) -> Injection:
@@ -42,11 +46,29 @@ def inject(skills: Sequence[ScoredSkill], budget_tokens: int) -> Injection:
     shares = _shares(skills, budget_tokens - estimate_tokens(INTRODUCTION))
     blocks = {place: skills[place].skill.to_context_injection(share) for place, share in shares.items()}
     held = [place for place in range(len(skills)) if blocks.get(place)]
+    whole = all(shares.get(place, 0) >= need for place, need in enumerate(map(needed, skills)))
     if not held:
-        return Injection()
+        return Injection(whole=whole)
     ordered = sorted(held, key=lambda place: _place(skills[place]))
     text = "\n\n".join([INTRODUCTION, *(blocks[place] for place in ordered)])
-    return Injection(text, tuple(skills[place] for place in held))
+    return Injection(text, tuple(skills[place] for place in held), whole)
+
+
+def split(skills: Sequence[ScoredSkill], budget_tokens: int) -> tuple[list[ScoredSkill], list[ScoredSkill]]:
+    """Return the skills that fit the budget whole, the best first in, and those that do not."""
+    left = budget_tokens - estimate_tokens(INTRODUCTION)
+    whole: list[ScoredSkill] = []
+    long: list[ScoredSkill] = []
+    for scored in skills:
+        need = needed(scored)
+        (whole if need <= left else long).append(scored)
+        left -= need if need <= left else 0
+    return whole, long
+
+
+def needed(scored: ScoredSkill) -> int:
+    """Return the tokens that a skill takes whole, its frame with it."""
+    return estimate_tokens(scored.skill.body) + _LEAST
 
 
 def _place(scored: ScoredSkill) -> tuple[int, str, str]:
@@ -56,7 +78,7 @@ def _place(scored: ScoredSkill) -> tuple[int, str, str]:
 
 def _shares(skills: Sequence[ScoredSkill], budget: int) -> dict[int, int]:
     """Give each skill, the shortest first, what it needs but no more than an even part of what is left."""
-    needs = {place: estimate_tokens(scored.skill.body) + _LEAST for place, scored in enumerate(skills)}
+    needs = dict(enumerate(map(needed, skills)))
     while needs and budget < len(needs) * _LEAST:
         needs.popitem()  # the worst goes first
     shares: dict[int, int] = {}

@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from llmos_lite.core.chat.disclosure import Disclosure
 from llmos_lite.core.traces.trace import SkillUse
 from llmos_lite.errors import LlmosError
 
@@ -21,6 +22,7 @@ class ChatInput(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         team_id: team in whose context this happens; one of the person's own.
         max_skills: most skills in the context, 0 to 20; None takes the setting.
         record: False keeps the chat out of the traces.
+        disclosure: whether the model gets texts of skills or a catalog; None takes the setting.
     """
 
     message: str
@@ -28,10 +30,11 @@ class ChatInput(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     team_id: str | None = None
     max_skills: int | None = None
     record: bool = True
+    disclosure: Disclosure | None = None
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
-    """Tokens as the provider counts them; 0 when it does not."""
+    """Tokens of all requests to the model, as the provider counts them; 0 when it does not."""
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -40,7 +43,8 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
 class ChatStarted(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """The skills are chosen and the model is asked.
 
-    `trace_id` is None when nothing is recorded, and `conversation_id` then only names a conversation that was there.
+    Those that the model loads later are in the result. `trace_id` is None when nothing is recorded, and
+    `conversation_id` then only names a conversation that was there.
     """
 
     conversation_id: str | None
@@ -52,6 +56,16 @@ class ChatDelta(msgspec.Struct, frozen=True, gc=False):
     """A piece of the answer."""
 
     text: str
+
+
+class ChatTool(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """A tool that the model called, and that was answered; long arguments and results are cut."""
+
+    id: str
+    name: str
+    arguments: str
+    result: str
+    is_error: bool
 
 
 class ChatResult(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -74,4 +88,4 @@ class ChatFailed(msgspec.Struct, frozen=True, kw_only=True):
     trace_id: str | None
 
 
-ChatEvent: TypeAlias = ChatStarted | ChatDelta | ChatResult | ChatFailed
+ChatEvent: TypeAlias = ChatStarted | ChatDelta | ChatTool | ChatResult | ChatFailed

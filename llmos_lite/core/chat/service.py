@@ -7,84 +7,29 @@ import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager, nullcontext
-from dataclasses import dataclass, field
 
 from llmos_lite.core.accounts.accounts import Accounts, unknown_team
 from llmos_lite.core.accounts.permissions import Actor, Verb, allowed, permit
 from llmos_lite.core.chat.assignment import Assignment, TreatAll
-from llmos_lite.core.chat.choice import Choice, Chooser
+from llmos_lite.core.chat.choice import Chooser
 from llmos_lite.core.chat.conversation import Conversation
-from llmos_lite.core.chat.messages import (
-    MOST_SKILLS,
-    ChatDelta,
-    ChatEvent,
-    ChatFailed,
-    ChatInput,
-    ChatResult,
-    ChatStarted,
-    Usage,
-)
-from llmos_lite.core.limits import Limits, Reservation
+from llmos_lite.core.chat.disclosure import Disclosure
+from llmos_lite.core.chat.messages import MOST_SKILLS, ChatEvent, ChatFailed, ChatInput, ChatResult, ChatStarted
+from llmos_lite.core.chat.skill_tools import TOOL_TOKENS
+from llmos_lite.core.chat.tools import ToolBounds, Toolbox, converse
+from llmos_lite.core.chat.turn import Said, Turn, most_tokens
+from llmos_lite.core.limits import Limits
 from llmos_lite.core.skills.manager import SkillsManager
 from llmos_lite.core.traces.log import TraceLog
-from llmos_lite.core.traces.trace import GOAL_LENGTH, Ended, Message, Share, Trace, make_ulid, now_ms
-from llmos_lite.engines.llm import ChatRequest, Completion, Delta, LanguageModel, Piece
+from llmos_lite.core.traces.trace import Ended, Share, make_ulid, now_ms
+from llmos_lite.engines.llm import LanguageModel, knows_tools
 from llmos_lite.errors import Conflict, Invalid, LlmosError, UpstreamFailed
 from llmos_lite.observability import Metrics
 from llmos_lite.volumes.access import VolumeKind, VolumeRef
 
 log = logging.getLogger("llmos.chat")
 
-
-@dataclass(slots=True)
-class _Turn:
-    """One message on its way to its answer."""
-
-    actor: Actor
-    given: ChatInput
-    conversation: Conversation
-    choice: Choice
-    trace_id: str
-    share: Share
-    recorded: bool
-    started: int
-    clock: float
-    texts: list[str] = field(default_factory=list)
-    completion: Completion | None = None
-    reservation: Reservation | None = None
-
-    @property
-    def text(self) -> str:
-        """Return the answer as far as it came."""
-        return self.completion.text if self.completion else "".join(self.texts)
-
-    def take(self, piece: Piece) -> ChatDelta | None:
-        """Keep a piece of the answer; return what the client gets of it."""
-        if isinstance(piece, Delta):
-            self.texts.append(piece.text)
-            return ChatDelta(piece.text)
-        if isinstance(piece, Completion):
-            self.completion = piece
-        return None
-
-    def check_whole(self) -> None:
-        """Raise unless the answer came to its end.
-
-        Raises:
-            UpstreamFailed: `model.cut`.
-        """
-        if self.completion is None:
-            raise UpstreamFailed("model.cut", "The model's answer ends in the middle.", hint="Try again.")
-
-    @property
-    def shown_conversation(self) -> str | None:
-        """Return the conversation, unless nothing will be known of it."""
-        return self.conversation.id if self.recorded or self.conversation.parent else None
-
-    @property
-    def shown_trace(self) -> str | None:
-        """Return the trace's id, unless there will be none."""
-        return self.trace_id if self.recorded else None
+BOUNDS = ToolBounds()
 
 
 class ChatService:
@@ -100,6 +45,9 @@ class ChatService:
         skill_tokens: most tokens of skills in one context.
         assignment: who gets a skill and who is control; by default everybody gets it.
         limits: how much may be used; None for no limit.
+        disclosure: what a model gets of skills, of a chat that does not say otherwise.
+        bounds: how far a model may go with tools.
+        tool_tokens: most tokens that it reads by tools for one message.
     """
 
     def __init__(
@@ -114,11 +62,16 @@ class ChatService:
         skill_tokens: int = 4000,
         assignment: Assignment | None = None,
         limits: Limits | None = None,
+        disclosure: Disclosure = Disclosure.AUTO,
+        bounds: ToolBounds = BOUNDS,
+        tool_tokens: int = TOOL_TOKENS,
     ) -> None:
         self._traces, self._accounts, self._model = traces, accounts, model
         self._metrics, self._limits = metrics or Metrics(), limits
         self._max_skills = max_skills
-        self._chooser = Chooser(skills, assignment or TreatAll(), budget_tokens=skill_tokens)
+        self._chooser = Chooser(skills, assignment or TreatAll(), budget_tokens=skill_tokens, tool_tokens=tool_tokens)
+        self._disclosure, self._bounds = disclosure, bounds
+        self._toolless: set[str] = set()
         self._busy: set[tuple[str, str]] = set()
         self._keeping: set[asyncio.Task[None]] = set()
 
@@ -159,20 +112,22 @@ class ChatService:
                     conversation_id=turn.shown_conversation, trace_id=turn.shown_trace, skills_used=turn.choice.used
                 )
                 with self._translated():
-                    async with aclosing(self._model.stream(_request(turn))) as pieces:
-                        async for piece in pieces:
-                            if delta := turn.take(piece):
-                                yield delta
+                    async with aclosing(self._said(turn)) as said:
+                        async for piece in said:
+                            if event := turn.take(piece):
+                                yield event
+                            elif turn.goes_on:
+                                await self._reserve(turn)
                 turn.check_whole()
             except LlmosError as error:
                 await self._keep(turn, Ended.ERROR, error.code)
-                yield _failed(turn, error)
+                yield turn.failed(error)
                 return
             except BaseException:  # the client went away, or the server stops
                 await self._keep_aborted(turn)
                 raise
             await self._keep(turn, Ended.COMPLETE)
-            yield _result(turn)
+            yield turn.result()
 
     async def close(self) -> None:
         """Wait for the traces that are on their way into the journal."""
@@ -201,12 +156,14 @@ class ChatService:
         finally:
             self._busy.discard(key)
 
-    async def _begun(self, actor: Actor, given: ChatInput, talk: Conversation) -> _Turn:
+    async def _begun(self, actor: Actor, given: ChatInput, talk: Conversation) -> Turn:
         started, clock = now_ms(), time.perf_counter()
         account = await self._accounts.account(actor.user_id)
         limit = self._max_skills if given.max_skills is None else given.max_skills
-        choice = await self._chooser.choose(actor, given.message, given.team_id, limit, talk)
-        turn = _Turn(
+        choice = await self._chooser.choose(
+            actor, given.message, given.team_id, limit, talk, disclosure=self._disclosed(given)
+        )
+        turn = Turn(
             actor=actor,
             given=given,
             conversation=talk,
@@ -217,10 +174,52 @@ class ChatService:
             started=started,
             clock=clock,
         )
-        if self._limits:
-            tokens = _most_tokens(turn)
-            turn.reservation = await self._limits.reserve(actor, given.team_id, tokens, model=self._model.name)
+        await self._reserve(turn)
         return turn
+
+    def _disclosed(self, given: ChatInput) -> Disclosure:
+        """Return what a model gets of the skills; one without tools cannot ask for more."""
+        wanted = given.disclosure or self._disclosure
+        if wanted is Disclosure.BODIES or self._bounds.rounds < 1:
+            return Disclosure.BODIES
+        able = knows_tools(self._model) and self._model.name not in self._toolless
+        return wanted if able else Disclosure.BODIES
+
+    async def _reserve(self, turn: Turn) -> None:
+        """Set aside what the next request to the model may need."""
+        if self._limits:
+            tokens, team = most_tokens(turn.request), turn.given.team_id
+            turn.reservation = await self._limits.reserve(turn.actor, team, tokens, model=self._model.name)
+
+    # -- the model --------------------------------------------------------------------------------------------------
+
+    def _said(self, turn: Turn) -> AsyncGenerator[Said, None]:
+        if turn.choice.box is None:
+            return self._model.stream(turn.request)
+        return self._with_tools(turn, turn.choice.box)
+
+    async def _with_tools(self, turn: Turn, box: Toolbox) -> AsyncGenerator[Said, None]:
+        """Yield what a model with tools says; one that refuses them gets the skills as a model without tools does."""
+        try:
+            async with aclosing(converse(self._model, turn.request, box, self._bounds)) as steps:
+                async for step in steps:
+                    yield step
+        except UpstreamFailed as error:
+            if error.code != "model.no_tools" or turn.texts:
+                raise
+            await self._without_tools(turn)
+        else:
+            return
+        async with aclosing(self._model.stream(turn.request)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def _without_tools(self, turn: Turn) -> None:
+        log.warning("the model %s takes no tools; it gets the texts of skills from now on", self._model.name)
+        self._toolless.add(self._model.name)
+        given = turn.given
+        limit = self._max_skills if given.max_skills is None else given.max_skills
+        turn.choice = await self._chooser.choose(turn.actor, given.message, given.team_id, limit, turn.conversation)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -235,11 +234,11 @@ class ChatService:
 
     # -- after the model --------------------------------------------------------------------------------------------
 
-    async def _keep(self, turn: _Turn, ended: Ended, error: str = "") -> None:
+    async def _keep(self, turn: Turn, ended: Ended, error: str = "") -> None:
         """Make the trace durable; a client that goes away meanwhile does not stop it."""
-        _settle(turn, ended)
+        turn.settle(ended)
         if turn.recorded:
-            trace = _trace(turn, self._model.name, ended, error)
+            trace = turn.trace(self._model.name, ended, error)
             task = asyncio.ensure_future(self._traces.record(trace))
             self._keeping.add(task)
             task.add_done_callback(self._keeping.discard)
@@ -248,7 +247,7 @@ class ChatService:
             ended, time.perf_counter() - turn.clock, skills=len(turn.choice.used), recorded=turn.recorded
         )
 
-    async def _keep_aborted(self, turn: _Turn) -> None:
+    async def _keep_aborted(self, turn: Turn) -> None:
         """Keep what came before the client went away; nobody is left to be told when that fails."""
         try:
             await self._keep(turn, Ended.ABORTED)
@@ -264,74 +263,3 @@ def _check(actor: Actor, given: ChatInput) -> None:
     team = given.team_id
     if team is not None and not (team in actor.teams and allowed(actor, Verb.CHAT, VolumeRef(VolumeKind.TEAM, team))):
         raise unknown_team(team)
-
-
-def _request(turn: _Turn) -> ChatRequest:
-    return ChatRequest(
-        messages=[*turn.conversation.messages, {"role": "user", "content": turn.given.message}],
-        system=turn.choice.system,
-        max_tokens=turn.reservation.answer if turn.reservation and turn.reservation.bounded else None,
-    )
-
-
-def _most_tokens(turn: _Turn) -> int:
-    """Return more tokens than a question has: English has one for four bytes, and hardly any text one for two."""
-    texts = [turn.choice.system, turn.given.message, *(message["content"] for message in turn.conversation.messages)]
-    return sum((len(text) if text.isascii() else len(text.encode())) // 2 + 8 for text in texts)
-
-
-def _settle(turn: _Turn, ended: Ended) -> None:
-    """Count what was used: as the provider says, else by the length of the texts; a model that failed cost nothing."""
-    if turn.reservation is None:
-        return
-    done = turn.completion
-    used = done.tokens_in if done else 0, done.tokens_out if done else 0
-    if not any(used) and (turn.text or ended is Ended.ABORTED):
-        used = _most_tokens(turn) // 2, len(turn.text.encode()) // 4
-    turn.reservation.settle(*used, model=done.model if done else "")
-
-
-def _trace(turn: _Turn, model: str, ended: Ended, error: str) -> Trace:
-    messages = [Message("user", turn.given.message)]
-    if turn.text:
-        messages.append(Message("assistant", turn.text))
-    done = turn.completion
-    return Trace(
-        id=turn.trace_id,
-        actor=turn.actor.user_id,
-        volume=str(turn.actor.volume),
-        conversation=turn.conversation.id,
-        parent=turn.conversation.parent,
-        time=turn.started,
-        goal=turn.given.message.strip()[:GOAL_LENGTH],
-        messages=tuple(messages),
-        model=done.model if done else model,
-        tokens_in=done.tokens_in if done else 0,
-        tokens_out=done.tokens_out if done else 0,
-        latency_ms=round((time.perf_counter() - turn.clock) * 1000),
-        ended=ended,
-        error=error,
-        skills_used=turn.choice.used,
-        exposures=turn.choice.exposures,
-        commits=dict(turn.choice.commits),
-        team=turn.given.team_id or "",
-        share=turn.share,
-    )
-
-
-def _result(turn: _Turn) -> ChatResult:
-    done = turn.completion or Completion(text=turn.text, model="")
-    return ChatResult(
-        response=done.text,
-        skills_used=turn.choice.used,
-        trace_id=turn.shown_trace,
-        conversation_id=turn.shown_conversation,
-        usage=Usage(done.tokens_in, done.tokens_out),
-        model=done.model,
-        recorded=turn.recorded,
-    )
-
-
-def _failed(turn: _Turn, error: LlmosError) -> ChatFailed:
-    error.detail |= {"trace_id": turn.shown_trace, "conversation_id": turn.shown_conversation}
-    return ChatFailed(error=error, conversation_id=turn.shown_conversation, trace_id=turn.shown_trace)

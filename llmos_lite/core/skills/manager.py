@@ -17,6 +17,7 @@ from llmos_lite.core.skills.abstain import CLOSE, THRESHOLD, evidence, is_side_r
 from llmos_lite.core.skills.format import Skill, estimate_tokens
 from llmos_lite.core.skills.library import Library, document
 from llmos_lite.core.skills.text import QUERY_CHARACTERS, Analyzer
+from llmos_lite.core.skills.versions import Version, read_version
 from llmos_lite.core.traces.trace import now_ms
 from llmos_lite.volumes.access import SYSTEM, VolumeRef, require
 from llmos_lite.volumes.git_volume import GitVolume
@@ -233,6 +234,15 @@ class SkillsManager:
     async def asked(self, actor: Actor, team_id: str | None = None) -> Sequence[AskedIndex]:
         """Return the goals that the actor's choice of skills profits from; reads rows only the first time."""
         return await self._uses.of(actor, team_id) if self._uses is not None else ()
+
+    def version_of(self, actor: Actor, skill: Skill) -> Version:
+        """Return the files of a skill that a library of the actor's holds, as of that version; reads from Git.
+
+        Raises:
+            NotFound: `volume.unknown`, for a volume that does not concern the actor.
+        """
+        volume = self._volumes.open(actor.principal, VolumeRef.parse(skill.volume))
+        return read_version(volume, skill.skill_id, skill.version)
 
     def libraries(self, actor: Actor, team_id: str | None = None) -> list[Library]:
         """Return the libraries that the actor sees, the one that wins first."""

@@ -43,6 +43,7 @@ def _without_content(trace: Trace) -> Trace:
         tokens_out=0,
         latency_ms=0,
         error="",
+        offered=(),
         commits={},
         source="digest",
     )

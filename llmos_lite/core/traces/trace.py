@@ -124,6 +124,7 @@ class Trace(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=T
 
     Times are milliseconds since the epoch (UTC), `latency_ms` milliseconds, tokens counts. `outcome_sources` names
     who said what came of it (`feedback`, `verifier`, ...). `commits` maps a volume to the commit it was read at.
+    `offered` are the skills (volume, slash, id) that were listed by name for the first time in this conversation.
     `source` is `chat`, `gateway:<dialect>`, `import:<format>` or `digest`. `redacted` counts, by kind, the values that
     were taken out. `system` is a hash of the client's own system prompt, which the first trace that has it holds as a
     message. `retry_of` is the trace whose request was exactly this one.
@@ -148,6 +149,7 @@ class Trace(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=T
     outcome_sources: tuple[str, ...] = ()
     skills_used: tuple[SkillUse, ...] = ()
     exposures: tuple[Exposure, ...] = ()
+    offered: tuple[str, ...] = ()
     commits: dict[str, str] = {}
     source: str = "chat"
     team: str = ""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import msgspec
+
 from llmos_lite.core.chat.conversation import Conversation
 from llmos_lite.core.traces.trace import Ended, Message, SkillUse, Trace
 
@@ -52,3 +54,11 @@ def test_only_people_and_the_model_are_repeated() -> None:
 
 def test_a_new_conversation_has_no_parent() -> None:
     assert Conversation("C").parent == ""
+
+
+def test_what_was_listed_is_remembered_in_order() -> None:
+    turns = [
+        msgspec.structs.replace(trace(number, "hi", "hello"), offered=offered)
+        for number, offered in enumerate([("system/b",), (), ("system/a", "team:x/c")])
+    ]
+    assert Conversation.of("C", turns).offered == ("system/b", "system/a", "team:x/c")

@@ -1,0 +1,56 @@
+"""The skills that one message may choose from, as they were when it came."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from llmos_lite.core.skills.format import Skill
+from llmos_lite.core.skills.library import Library
+from llmos_lite.core.skills.manager import ScoredSkill, SkillsManager, usable
+
+if TYPE_CHECKING:
+    from llmos_lite.core.skills.asked import AskedIndex
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """What somebody sees, at the commits of one moment.
+
+    Args:
+        skills: ranks them.
+        libraries: the volumes, of which the first wins.
+        asked: goals that the choice profits from; see `SkillsManager.asked`.
+    """
+
+    skills: SkillsManager
+    libraries: Sequence[Library]
+    asked: Sequence[AskedIndex] = ()
+
+    @property
+    def count(self) -> int:
+        """Return how many skills there are, a few of them twice."""
+        return sum(library.index.count for library in self.libraries)
+
+    @property
+    def commits(self) -> Mapping[str, str]:
+        """Return the commit of each volume that has one."""
+        return {str(library.ref): library.commit for library in self.libraries if library.commit}
+
+    def best(self, query: str, limit: int, *, only_fitting: bool = True) -> list[ScoredSkill]:
+        """Return the skills that fit a query, best first, or all that match it."""
+        return self.skills.ranked(self.libraries, query, limit, only_fitting=only_fitting, asked=self.asked)
+
+    def all(self) -> list[ScoredSkill]:
+        """Return every skill that can be used, by id."""
+        return [ScoredSkill(skill, 0.0) for skill in self.skills.listed(self.libraries) if skill.usable]
+
+    def find(self, skill_id: str) -> Skill | None:
+        """Return the skill of an id."""
+        library = next((library for library in self.libraries if library.offers(skill_id)), None)
+        return library.skills[skill_id] if library else None
+
+    def at(self, volume: str, skill_id: str) -> Skill | None:
+        """Return the skill of a volume, unless another one is used in its place."""
+        return usable(self.libraries, volume, skill_id)

@@ -1,0 +1,213 @@
+"""One message on its way to its answer: what was said so far, what it cost, and the trace of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from llmos_lite.core.accounts.permissions import Actor
+from llmos_lite.core.chat.choice import Choice
+from llmos_lite.core.chat.conversation import Conversation
+from llmos_lite.core.chat.messages import ChatDelta, ChatFailed, ChatInput, ChatResult, ChatTool, Usage
+from llmos_lite.core.chat.tools import Round, Step, ToolDone
+from llmos_lite.core.limits import Reservation
+from llmos_lite.core.traces.trace import GOAL_LENGTH, Ended, Message, Share, ToolCall, Trace
+from llmos_lite.engines.llm import ChatRequest, Completion, Delta, Piece, Tool
+from llmos_lite.errors import LlmosError, UpstreamFailed
+
+KEPT = 2000
+"""Characters of the arguments and of the result of a call that are shown and kept."""
+Said: TypeAlias = Piece | Step
+"""What comes of a model alone, or of one with tools."""
+
+
+@dataclass(slots=True)
+class Turn:
+    """One message on its way to its answer.
+
+    Args:
+        actor: who says it.
+        given: the message.
+        conversation: what was before it.
+        choice: the skills.
+        trace_id: of its trace, when there will be one.
+        share: what the team gets of it.
+        recorded: whether it is kept.
+        started: when (milliseconds).
+        clock: the same on the performance counter.
+
+    Attributes:
+        texts: the answer as far as it came.
+        calls: of tools, answered.
+        completion: the last answer of the model; None while it is on its way.
+        reservation: what is set aside for the request that is on its way.
+    """
+
+    actor: Actor
+    given: ChatInput
+    conversation: Conversation
+    choice: Choice
+    trace_id: str
+    share: Share
+    recorded: bool
+    started: int
+    clock: float
+    texts: list[str] = field(default_factory=list)
+    calls: list[ToolCall] = field(default_factory=list)
+    completion: Completion | None = None
+    reservation: Reservation | None = None
+    tokens_in: int = 0
+    tokens_out: int = 0
+    _rounds: int = 0
+    _begun: int = 0
+    _following: ChatRequest | None = None
+
+    @property
+    def text(self) -> str:
+        """Return the answer as far as it came."""
+        return self.completion.text if self.completion and self._rounds == 1 else "".join(self.texts)
+
+    @property
+    def request(self) -> ChatRequest:
+        """Return the request that is sent now."""
+        return self._following or ChatRequest(
+            messages=[*self.conversation.messages, {"role": "user", "content": self.given.message}],
+            system=self.choice.system,
+            max_tokens=self.reservation.answer if self.reservation and self.reservation.bounded else None,
+        )
+
+    def take(self, said: Said) -> ChatDelta | ChatTool | None:
+        """Keep what came; return what the client gets of it."""
+        if isinstance(said, Delta):
+            self.texts.append(said.text)
+            return ChatDelta(said.text)
+        if isinstance(said, ToolDone):
+            return self._called(said)
+        if isinstance(said, Round):
+            self._answered(said.completion, said.following)
+        elif isinstance(said, Completion):
+            self._answered(said, None)
+        return None
+
+    def _answered(self, completion: Completion, following: ChatRequest | None) -> None:
+        self._rounds += 1
+        self.tokens_in += completion.tokens_in
+        self.tokens_out += completion.tokens_out
+        self.completion = completion
+        if following is not None:
+            self.settle(Ended.COMPLETE)
+            self.completion, self._following, self._begun = None, following, len(self.texts)
+
+    def _called(self, done: ToolDone) -> ChatTool:
+        call, result = done.call, done.result
+        kept = ToolCall(
+            name=call.name[:64],
+            arguments=_short(call.arguments),
+            result=_short(result.note or result.content),
+            is_error=result.is_error,
+            id=call.id[:64],
+        )
+        self.calls.append(kept)
+        return ChatTool(
+            id=kept.id, name=kept.name, arguments=kept.arguments, result=kept.result, is_error=kept.is_error
+        )
+
+    @property
+    def goes_on(self) -> bool:
+        """Tell whether a request of a further round is about to be sent."""
+        return self._following is not None and self.completion is None and self._begun == len(self.texts)
+
+    def check_whole(self) -> None:
+        """Raise unless the answer came to its end.
+
+        Raises:
+            UpstreamFailed: `model.cut`.
+        """
+        if self.completion is None:
+            raise UpstreamFailed("model.cut", "The model's answer ends in the middle.", hint="Try again.")
+
+    @property
+    def shown_conversation(self) -> str | None:
+        """Return the conversation, unless nothing will be known of it."""
+        return self.conversation.id if self.recorded or self.conversation.parent else None
+
+    @property
+    def shown_trace(self) -> str | None:
+        """Return the trace's id, unless there will be none."""
+        return self.trace_id if self.recorded else None
+
+    def settle(self, ended: Ended) -> None:
+        """Count what the request used: as the provider says, else by its length; a model that failed cost nothing."""
+        if self.reservation is None:
+            return
+        done = self.completion
+        used = done.tokens_in if done else 0, done.tokens_out if done else 0
+        said = "".join(self.texts[self._begun :]) or (done.text if done else "")
+        if not any(used) and (said or ended is Ended.ABORTED):
+            used = most_tokens(self.request) // 2, len(said.encode()) // 4
+        self.reservation.settle(*used, model=done.model if done else "")
+
+    def trace(self, model: str, ended: Ended, error: str) -> Trace:
+        """Return the record of it; `model` is the name of the one that was asked."""
+        messages = [Message("user", self.given.message)]
+        if text := self.text:
+            messages.append(Message("assistant", text))
+        return Trace(
+            id=self.trace_id,
+            actor=self.actor.user_id,
+            volume=str(self.actor.volume),
+            conversation=self.conversation.id,
+            parent=self.conversation.parent,
+            time=self.started,
+            goal=self.given.message.strip()[:GOAL_LENGTH],
+            messages=tuple(messages),
+            tool_calls=tuple(self.calls),
+            model=self.completion.model if self.completion else model,
+            tokens_in=self.tokens_in,
+            tokens_out=self.tokens_out,
+            latency_ms=round((time.perf_counter() - self.clock) * 1000),
+            ended=ended,
+            error=error,
+            skills_used=self.choice.used,
+            exposures=self.choice.exposures,
+            offered=self.choice.offered,
+            commits=dict(self.choice.commits),
+            team=self.given.team_id or "",
+            share=self.share,
+        )
+
+    def result(self) -> ChatResult:
+        """Return the whole answer."""
+        return ChatResult(
+            response=self.text,
+            skills_used=self.choice.used,
+            trace_id=self.shown_trace,
+            conversation_id=self.shown_conversation,
+            usage=Usage(self.tokens_in, self.tokens_out),
+            model=self.completion.model if self.completion else "",
+            recorded=self.recorded,
+        )
+
+    def failed(self, error: LlmosError) -> ChatFailed:
+        """Return the failure, which names the trace."""
+        error.detail |= {"trace_id": self.shown_trace, "conversation_id": self.shown_conversation}
+        return ChatFailed(error=error, conversation_id=self.shown_conversation, trace_id=self.shown_trace)
+
+
+def most_tokens(request: ChatRequest) -> int:
+    """Return more tokens than a request has: English has one for four bytes, and hardly any text one for two."""
+    texts = [request.system, *(message["content"] for message in request.messages)]
+    if request.tools:
+        texts += _texts_of_tools(request.tools)
+        texts += [call.arguments for message in request.messages for call in message.get("tool_calls", ())]
+    return sum((len(text) if text.isascii() else len(text.encode())) // 2 + 8 for text in texts)
+
+
+def _texts_of_tools(tools: Sequence[Tool]) -> list[str]:
+    return [f"{tool.name}{tool.description}{tool.parameters}" for tool in tools]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= KEPT else text[: KEPT - 1] + "\u2026"
