@@ -179,15 +179,13 @@ class Segment:
     def pair_postings(self, hashes: Hashes) -> tuple[npt.NDArray[np.intp], Short]:
         """Return (index into `hashes`, document) of every document that holds one of these pairs."""
         bits = self._bits
-        upper = (hashes >> np.uint32(PAIR_BITS - bits)).astype(np.intp)
-        begin, end = self.buckets[upper], self.buckets[upper + 1]
-        width = int((end - begin).max(initial=0))
-        places = begin[:, None] + np.arange(width, dtype=np.int32)
-        inside = places < end[:, None]
-        places[~inside] = 0
-        low = _low_bits(hashes, bits)
-        which, column = np.nonzero(inside & (self.pair_low[places] == low[:, None])) if width else _NOTHING
-        return which, self.pair_docs[places[which, column]]
+        upper = hashes >> np.uint32(PAIR_BITS - bits)
+        begin = self.buckets.take(upper)
+        lengths = self.buckets.take(upper + np.uint32(1)) - begin
+        ends = lengths.cumsum()
+        at = np.arange(ends[-1]) + (begin + lengths - ends).repeat(lengths)
+        same = (self.pair_low.take(at) == _low_bits(hashes, bits).repeat(lengths)).nonzero()[0]
+        return ends.searchsorted(same, side="right"), self.pair_docs.take(at.take(same))
 
 
 def _rows(documents: int, starts: Numbers, docs: Short, weights: Bytes) -> Iterator[tuple[int, Bytes]]:
@@ -198,9 +196,6 @@ def _rows(documents: int, starts: Numbers, docs: Short, weights: Bytes) -> Itera
         row = np.zeros(documents, dtype=np.uint8)
         row[docs[begin:end]] = weights[begin:end]
         yield begin, row
-
-
-_NOTHING = (np.zeros(0, dtype=np.intp), np.zeros(0, dtype=np.intp))
 
 
 def _bucket_bits(pairs: int) -> int:

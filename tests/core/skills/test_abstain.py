@@ -50,7 +50,25 @@ def test_what_needs_none_gets_none(manager: SkillsManager, query: str) -> None:
     assert manager.filter_skills_by_query(STARTER, query) == []
 
 
-@pytest.mark.parametrize("query", ON_THE_SIDE)
+FROM_TOOLS = [
+    '{"status": "error", "message": "the pull request has conflicts"}',
+    '[{"type": "tool_result", "content": "3 tests failed"}]',
+    "<system-reminder>\nThe todo list is empty.\n</system-reminder>",
+    "<bash-stdout>2 tests failed</bash-stdout>",
+    "Tool result: invoice.pdf report.xlsx",
+]
+FROM_CLIENTS = [
+    "Summarize the conversation so far, so that the work can go on from the summary alone.",
+    "Your task is to create a detailed summary of the conversation so far.",
+    "[SUGGESTION MODE: What would the user type next?]",
+    "Complete the user's unfinished message. Output only the missing part.\n\nwrite a sql query that",
+    "Does this message start a new topic? Answer as JSON.\n\nNow write the unit tests",
+    "Given the conversation, write one search query for the last message. Only the query.\n\nuser: slow sql",
+    "user: review my code\nassistant: Done.\n\n" * 200 + "Give this chat a short name, at most four words.",
+]
+
+
+@pytest.mark.parametrize("query", [*ON_THE_SIDE, *FROM_TOOLS, *FROM_CLIENTS])
 def test_side_requests_are_known(query: str) -> None:
     assert is_side_request(query)
 
@@ -61,6 +79,14 @@ def test_side_requests_are_known(query: str) -> None:
         "Write a title for my blog post on Rust",
         "Generate tags for this article",
         "suggest names for a cat",
+        "Summarize this conversation with the customer and list the action items",
+        "Write a chatbot that suggests follow-up questions to our users",
+        "How do I store chat history in Postgres?",
+        "Extract only the user ids from this JSON: {}",
+        "<div>why is this not centred?</div>",
+        "[urgent] review my pull request",
+        "Add a session title to the page and write tests for it",
+        "Rewrite the message that the user sees when a payment fails",
         "a" * 100_000,
     ],
 )
@@ -92,7 +118,7 @@ def test_the_weak_stay_in_a_ranking_and_say_so(manager: SkillsManager) -> None:
 
 
 def test_evidence_grows_with_what_matches_and_shrinks_with_the_library() -> None:
-    few = Hit(source=0, key="x", score=20.0, coverage=0.5, header=0.5, terms=2, searched=10)
-    many = Hit(source=0, key="x", score=20.0, coverage=0.5, header=0.5, terms=2, searched=10_000)
+    few = Hit(source=0, key="x", score=25.0, coverage=0.5, header=0.5, terms=2, searched=10)
+    many = Hit(source=0, key="x", score=25.0, coverage=0.5, header=0.5, terms=2, searched=10_000)
     assert evidence(few) > THRESHOLD > evidence(many)
     assert evidence(few, named=True) > evidence(few)
