@@ -37,6 +37,7 @@ from llmos_lite.core.chat.tools import ToolBounds
 from llmos_lite.core.dispatch import SCHEDULES, Dispatch
 from llmos_lite.core.evolution.service import Evolution
 from llmos_lite.core.gateway.context import Contexts
+from llmos_lite.core.gateway.local import LocalUpstream
 from llmos_lite.core.gateway.service import Gateway
 from llmos_lite.core.git.marketplaces import Marketplaces
 from llmos_lite.core.git.pushing import Pushes
@@ -90,7 +91,7 @@ from llmos_lite.engines.oidc import Client, OpenIdProvider
 from llmos_lite.engines.sealing import Seals
 from llmos_lite.engines.signing import Signer
 from llmos_lite.engines.token_keys import TokenKeys
-from llmos_lite.engines.upstreams import Upstreams, open_upstreams
+from llmos_lite.engines.upstreams import OneUpstream, Upstreams, open_upstream
 from llmos_lite.engines.worker_pool import WorkerPool
 from llmos_lite.errors import LlmosError, Unavailable
 from llmos_lite.observability import Metrics, configure_logging
@@ -316,7 +317,7 @@ async def _opened(settings: Settings, stack: AsyncExitStack, *, owner: bool, ser
         await asyncio.to_thread(ensure_starter, volumes)
     model = open_model(settings)
     stack.push_async_callback(model.close)
-    upstreams = open_upstreams(settings)
+    upstreams = OneUpstream(open_upstream(settings) or LocalUpstream(model), settings.llm_model)
     stack.push_async_callback(upstreams.close)
     embedder = open_embedder(settings)
     if embedder is not None:

@@ -129,6 +129,7 @@ StopReason: TypeAlias = Literal["end", "length", "tools", "filtered"]
 _STOPS: Mapping[str, StopReason] = {
     "length": "length",
     "max_tokens": "length",
+    "max_output_tokens": "length",
     "model_context_window_exceeded": "length",
     "content_filter": "filtered",
     "refusal": "filtered",

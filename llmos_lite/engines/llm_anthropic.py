@@ -170,7 +170,7 @@ class MessageStream:
     def __init__(self, model: str) -> None:
         self.ended = False
         self._start = _Start(model=model)
-        self._tokens_out, self._finish = 0, ""
+        self._tokens_in, self._tokens_out, self._finish = 0, 0, ""
         self._texts: list[str] = []
         self._calls = Calls()
         self._inputs: dict[int, str] = {}
@@ -192,7 +192,7 @@ class MessageStream:
         return Completion(
             text="".join(self._texts),
             model=self._start.model,
-            tokens_in=self._start.usage.tokens_in,
+            tokens_in=self._tokens_in or self._start.usage.tokens_in,
             tokens_out=self._tokens_out,
             finish=self._finish or "end_turn",
             tool_calls=self._calls.whole(),
@@ -210,6 +210,7 @@ class MessageStream:
         self._start = event.message or self._start
         if event.usage is not None:
             self._tokens_out = token_count(event.usage.output_tokens) or self._tokens_out
+            self._tokens_in = event.usage.tokens_in or self._tokens_in
         block = event.content_block
         if block is not None and block.type == "tool_use":
             self._calls.add(event.index, block.id, block.name, "")

@@ -11,7 +11,6 @@ from llmos_lite.engines.llm_anthropic import AnthropicModel, is_anthropic
 from llmos_lite.engines.llm_http import HttpModel
 from llmos_lite.engines.llm_openai import OpenAIModel
 from llmos_lite.engines.upstream import HttpUpstream, Passing, Upstream, Wire
-from llmos_lite.errors import NotFound
 from llmos_lite.settings import Settings
 
 _OPENAI = frozenset({Wire.CHAT, Wire.RESPONSES})
@@ -44,13 +43,17 @@ class Upstreams(Protocol):
             make: writes the request for a route.
 
         Raises:
-            NotFound: `model.unknown`.
             UpstreamFailed: `model.unreachable`, `model.cut`.
             UpstreamTimeout: `model.timeout`.
         """
 
     async def close(self) -> None:
         """Close all connections."""
+
+
+def spoken(upstream: Upstream, wire: Wire) -> Wire:
+    """Return what is spoken with a server: what the client speaks when the server does, too, else what it prefers."""
+    return wire if wire in upstream.wires else next(one for one in Wire if one in upstream.wires)
 
 
 class OneUpstream:
@@ -67,9 +70,7 @@ class OneUpstream:
     @asynccontextmanager
     async def send(self, model: str, wire: Wire, make: Callable[[Route], Passing]) -> AsyncGenerator[Sent, None]:
         """Send a request; see `Upstreams`."""
-        if wire not in self._upstream.wires:
-            raise NotFound("model.unknown", f"{self._upstream.name} does not speak this API.")
-        route = Route(self._upstream, model or self._model, wire)
+        route = Route(self._upstream, model or self._model, spoken(self._upstream, wire))
         async with self._upstream.send(make(route)) as reply:
             yield Sent(route, reply)
 
@@ -78,39 +79,19 @@ class OneUpstream:
         await self._upstream.close()
 
 
-class NoUpstream:
-    """Where no model server is configured."""
-
-    def send(
-        self,
-        model: str,
-        wire: Wire,  # noqa: ARG002 - nobody speaks it
-        make: Callable[[Route], Passing],  # noqa: ARG002 - as above
-    ) -> AbstractAsyncContextManager[Sent]:
-        """Refuse; see `Upstreams`."""
-        raise NotFound(
-            "model.unknown",
-            f"No model server is configured, so there is no {model[:100]!r}.",
-            hint="Set LLMOS_LLM_URL.",
-        )
-
-    async def close(self) -> None:
-        """Do nothing."""
-
-
-def open_upstreams(settings: Settings) -> Upstreams:
-    """Return the model server that the settings name; nothing is connected to yet.
+def open_upstream(settings: Settings) -> Upstream | None:
+    """Return the model server that the settings name, None when they name none; nothing is connected to yet.
 
     Raises:
         Invalid: `settings.invalid`, for a URL that is none.
     """
     name, url = settings.llm_provider, settings.llm_url
     if name not in {"auto", "openai", "anthropic"} or (name == "auto" and not url):
-        return NoUpstream()
-    key, model, timeout = settings.llm_key, settings.llm_model, settings.llm_timeout
+        return None
+    key, timeout = settings.llm_key, settings.llm_timeout
     made: HttpModel
     if name == "anthropic" or is_anthropic(url):
         made, wires = AnthropicModel(url, key=key, timeout=timeout), frozenset({Wire.MESSAGES})
     else:
         made, wires = OpenAIModel(url or "https://api.openai.com/v1", key=key, timeout=timeout), _OPENAI
-    return OneUpstream(HttpUpstream(name, made.server, wires), model)
+    return HttpUpstream(name, made.server, wires)

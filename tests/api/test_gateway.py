@@ -19,6 +19,7 @@ from llmos_lite.api.app import create_app
 from llmos_lite.bootstrap import Services, open_services
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.traces.trace import Ended, Trace
+from llmos_lite.engines.upstream import Wire
 from llmos_lite.settings import Settings
 from tests.upstream import WORD, Seen, Upstream, running
 
@@ -362,11 +363,68 @@ async def test_a_stranger_is_refused_in_the_clients_words(here: Gate, wire: str)
     assert answer.json()["error"]["type"] == "authentication_error"
 
 
-async def test_a_model_server_that_is_not_configured_is_said(fresh_copy: Path, upstream: Upstream) -> None:
+CROSSED = [("messages", "openai"), ("chat", "anthropic"), ("responses", "anthropic")]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("wire", "provider"), CROSSED)
+async def test_a_client_is_served_by_a_server_that_speaks_another_dialect(
+    fresh_copy: Path, upstream: Upstream, wire: str, provider: str, *, stream: bool
+) -> None:
+    async with gate(fresh_copy, upstream, llm_provider=provider) as here:
+        answer = await here.ask(wire, PHOTOS, stream=stream)
+        trace = await here.trace()
+    assert answer.status == 200, answer.body
+    assert "<skill_content" in system_of(here.seen)
+    assert here.seen.path.endswith("/messages" if provider == "anthropic" else "/chat/completions")
+    reader = here.services.gateway.dialects[Wire(wire)]
+    if stream:
+        reading = reader.reader("")
+        reading.feed(answer.body)
+        assert reading.ended
+    done = reading.completion() if stream else reader.whole(answer.body, "")
+    assert done.text == trace.answer == WORD * 3
+    assert (trace.tokens_in, trace.tokens_out, trace.ended) == (10, 3, Ended.COMPLETE)
+
+
+@pytest.mark.parametrize("crossed", CROSSED)
+@pytest.mark.parametrize(("status", "code"), [(429, "model.rate_limited"), (500, "model.failed")])
+async def test_a_refusal_is_translated_too(
+    fresh_copy: Path, upstream: Upstream, crossed: tuple[str, str], status: int, code: str
+) -> None:
+    wire, provider = crossed
+    async with gate(fresh_copy, upstream, llm_provider=provider) as here:
+        answer = await here.ask(wire, PHOTOS, model=f"e{status}")
+        trace = await here.trace()
+    assert answer.status == status
+    assert answer.json()["error"]["code"] == code == trace.error
+    assert answer.json().get("type") == ("error" if wire == "messages" else None)
+    assert "and your key was" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(("wire", "provider"), CROSSED)
+async def test_a_cut_stream_is_an_error_in_the_clients_dialect(
+    fresh_copy: Path, upstream: Upstream, wire: str, provider: str
+) -> None:
+    async with gate(fresh_copy, upstream, llm_provider=provider) as here:
+        answer = await here.ask(wire, PHOTOS, model="cut-c8", stream=True)
+        trace = await here.trace()
+    assert b"model.cut" in answer.body
+    assert trace.error == "model.cut"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("wire", WIRES)
+async def test_without_a_model_server_the_offline_model_answers(
+    fresh_copy: Path, upstream: Upstream, wire: str, *, stream: bool
+) -> None:
     async with gate(fresh_copy, upstream, llm_provider="offline", llm_url="") as here:
-        answer = await here.ask("chat", "hi")
-    assert answer.status == 404
-    assert "LLMOS_LLM_URL" in answer.json()["error"]["message"]
+        answer = await here.ask(wire, PHOTOS, stream=stream)
+        trace = await here.trace()
+    assert answer.status == 200, answer.body
+    assert b"python-scripts" in answer.body
+    assert "It is no language model" in trace.answer
+    assert trace.ended is Ended.COMPLETE
 
 
 # A client that goes away

@@ -21,7 +21,7 @@ from llmos_lite.core.gateway.asked import (
     number_of,
     text_of,
 )
-from llmos_lite.core.gateway.problems import openai_event, openai_problem
+from llmos_lite.core.gateway.problems import openai_event, openai_problem, openai_refusal
 from llmos_lite.core.gateway.scaffolding import words_of
 from llmos_lite.engines.llm import Completion
 from llmos_lite.engines.llm_openai import ChatStream, whole_chat
@@ -117,6 +117,10 @@ class ChatDialect:
     def whole(self, body: bytes, model: str) -> Completion:
         """Read an answer that came at once."""
         return whole_chat(body, model)
+
+    def refusal(self, status: int, message: str, code: str, request_id: str) -> bytes:
+        """Return what the server of a model refused as OpenAI's libraries understand it."""
+        return openai_refusal(status, message, code, request_id)
 
     def problem(self, error: LlmosError, request_id: str) -> bytes:
         """Return an error as OpenAI's libraries understand it."""

@@ -75,6 +75,9 @@ class Dialect(Protocol):
             UpstreamFailed: `model.garbage`.
         """
 
+    def refusal(self, status: int, message: str, code: str, request_id: str) -> bytes:
+        """Return what a model's server refused, as the client's library understands it."""
+
     def problem(self, error: LlmosError, request_id: str) -> bytes:
         """Return an error as the client's library understands it."""
 

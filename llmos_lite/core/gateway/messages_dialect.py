@@ -21,7 +21,7 @@ from llmos_lite.core.gateway.asked import (
     number_of,
     text_of,
 )
-from llmos_lite.core.gateway.problems import anthropic_event, anthropic_problem
+from llmos_lite.core.gateway.problems import anthropic_event, anthropic_problem, anthropic_refusal
 from llmos_lite.core.gateway.scaffolding import words_of
 from llmos_lite.engines.llm import Completion
 from llmos_lite.engines.llm_anthropic import MessageStream, whole_message
@@ -108,6 +108,10 @@ class MessagesDialect:
     def whole(self, body: bytes, model: str) -> Completion:
         """Read an answer that came at once."""
         return whole_message(body, model)
+
+    def refusal(self, status: int, message: str, code: str, request_id: str) -> bytes:
+        """Return what the server of a model refused as Anthropic's libraries understand it."""
+        return anthropic_refusal(status, message, code, request_id)
 
     def problem(self, error: LlmosError, request_id: str) -> bytes:
         """Return an error as Anthropic's libraries understand it."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from llmos_lite.core.gateway.asked import encode
 from llmos_lite.errors import LlmosError
 
@@ -13,6 +15,7 @@ _OPENAI = {
     413: "invalid_request_error",
     429: "rate_limit_error",
 }
+_SERVER = 500
 _ANTHROPIC = _OPENAI | {413: "request_too_large", 503: "overloaded_error"}
 
 
@@ -20,10 +23,38 @@ def _message(error: LlmosError) -> str:
     return " ".join(filter(None, (error.message, error.hint)))
 
 
+class _Said(msgspec.Struct):
+    message: str = ""
+
+
+class _Refusal(msgspec.Struct):
+    error: _Said | str | None = None
+    message: str = ""
+
+
+_refusal = msgspec.json.Decoder(_Refusal)
+
+
+def refusal_in(body: bytes) -> str:
+    """Return what a server says in a refusal, in whichever dialect."""
+    try:
+        said = _refusal.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return "The model's server refused the request."
+    inner = said.error.message if isinstance(said.error, _Said) else said.error
+    return inner or said.message or "The model's server refused the request."
+
+
+def openai_refusal(status: int, message: str, code: str, request_id: str) -> bytes:
+    """Return a refusal as OpenAI's API gives it."""
+    kind = _OPENAI.get(status, "server_error" if status >= _SERVER else "invalid_request_error")
+    said = {"message": message, "type": kind, "code": code, "param": None}
+    return encode({"error": said | {"request_id": request_id}})
+
+
 def openai_problem(error: LlmosError, request_id: str) -> bytes:
     """Return an error as OpenAI's API gives it."""
-    said = {"message": _message(error), "type": _OPENAI.get(error.status, "server_error"), "code": error.code}
-    return encode({"error": said | {"param": None, "request_id": request_id}})
+    return openai_refusal(error.status, _message(error), error.code, request_id)
 
 
 def openai_event(error: LlmosError, request_id: str) -> bytes:
@@ -37,10 +68,16 @@ def responses_event(error: LlmosError, request_id: str) -> bytes:
     return b"event: error\ndata: %b\n\n" % encode(said)
 
 
+def anthropic_refusal(status: int, message: str, code: str, request_id: str) -> bytes:
+    """Return a refusal as Anthropic's API gives it."""
+    kind = _ANTHROPIC.get(status, "api_error" if status >= _SERVER else "invalid_request_error")
+    said = {"type": kind, "message": message, "code": code}
+    return encode({"type": "error", "error": said, "request_id": request_id})
+
+
 def anthropic_problem(error: LlmosError, request_id: str) -> bytes:
     """Return an error as Anthropic's API gives it."""
-    said = {"type": _ANTHROPIC.get(error.status, "api_error"), "message": _message(error), "code": error.code}
-    return encode({"type": "error", "error": said, "request_id": request_id})
+    return anthropic_refusal(error.status, _message(error), error.code, request_id)
 
 
 def anthropic_event(error: LlmosError, request_id: str) -> bytes:

@@ -22,7 +22,7 @@ from llmos_lite.core.gateway.asked import (
     text_of,
 )
 from llmos_lite.core.gateway.chat_dialect import content_text, leading
-from llmos_lite.core.gateway.problems import openai_problem, responses_event
+from llmos_lite.core.gateway.problems import openai_problem, openai_refusal, responses_event
 from llmos_lite.core.gateway.responses_reader import ResponsesReader, whole_response
 from llmos_lite.core.gateway.scaffolding import words_of
 from llmos_lite.engines.llm import Completion
@@ -101,6 +101,10 @@ class ResponsesDialect:
     def whole(self, body: bytes, model: str) -> Completion:
         """Read an answer that came at once."""
         return whole_response(body, model)
+
+    def refusal(self, status: int, message: str, code: str, request_id: str) -> bytes:
+        """Return what the server of a model refused as OpenAI's libraries understand it."""
+        return openai_refusal(status, message, code, request_id)
 
     def problem(self, error: LlmosError, request_id: str) -> bytes:
         """Return an error as OpenAI's libraries understand it."""

@@ -19,10 +19,12 @@ from llmos_lite.core.gateway.chat_dialect import ChatDialect
 from llmos_lite.core.gateway.context import Contexts
 from llmos_lite.core.gateway.dialect import Dialect
 from llmos_lite.core.gateway.messages_dialect import MessagesDialect
+from llmos_lite.core.gateway.problems import refusal_in
 from llmos_lite.core.gateway.reading import LARGEST_ANSWER, Reading, too_large
 from llmos_lite.core.gateway.responses_dialect import ResponsesDialect
 from llmos_lite.core.gateway.steering import Steering, steering_of
 from llmos_lite.core.gateway.threads import Found, Thread, Threads
+from llmos_lite.core.gateway.translation.translator import AnswerTranslation, translate_request
 from llmos_lite.core.gateway.turn import Turn, fresh, system_hash, trace_of, words_in
 from llmos_lite.core.limits import Limits
 from llmos_lite.core.skills.abstain import is_side_request
@@ -42,6 +44,7 @@ REFUSAL = 1 << 20
 """Bytes of a refusal that are handed on."""
 _ANSWERED = ("content-type", "x-request-id", "request-id", "retry-after", "retry-after-ms", "openai-", "anthropic-")
 _LIMITS = "x-ratelimit-"
+_DIALECTS = ("anthropic-", "openai-", "x-stainless-")
 _REFUSALS = {401: "model.rejected", 403: "model.rejected", 404: "model.rejected", 429: "model.rate_limited"}
 
 
@@ -113,6 +116,7 @@ class Gateway:
         _check_team(actor, steering.team)
         async with self._limits.request(actor):
             turn = await self._begun(actor, self.dialects[wire], steering, asked)
+            turn.request_id = request.id
             turn.question = len(request.body) + len(turn.thread.head)
             tokens = turn.question // 3
             turn.reservation = await self._limits.reserve(
@@ -195,7 +199,7 @@ class Gateway:
     async def _answered(self, turn: Turn, sent: Sent) -> AsyncGenerator[Piece, None]:
         reply = sent.reply
         if reply.status != OK:
-            pieces = self._refused(turn, reply)
+            pieces = self._refused(turn, sent)
         elif reply.header("content-type").startswith("text/event-stream"):
             pieces = self._streamed(turn, sent)
         else:
@@ -203,12 +207,15 @@ class Gateway:
         async for piece in pieces:
             yield piece
 
-    async def _refused(self, turn: Turn, reply: Reply) -> AsyncGenerator[Piece, None]:
+    async def _refused(self, turn: Turn, sent: Sent) -> AsyncGenerator[Piece, None]:
         """Hand a refusal on in the server's own words; what is no JSON becomes an error of ours."""
+        reply = sent.reply
         said = await _read(reply, REFUSAL)
         code = _REFUSALS.get(reply.status, "model.rejected" if reply.status < 500 else "model.failed")  # noqa: PLR2004
         if not said.lstrip().startswith(b"{"):
             raise UpstreamFailed(code, f"The model's server answered {reply.status} and no JSON.", hint="Try again.")
+        if sent.route.wire is not turn.dialect.wire:
+            said = turn.dialect.refusal(reply.status, refusal_in(said), code, turn.request_id)
         await self._keep(turn, Ended.ERROR, code)
         yield Head(reply.status, [*_headers(turn, reply), (b"content-length", b"%d" % len(said))])
         yield said
@@ -216,17 +223,27 @@ class Gateway:
     async def _whole(self, turn: Turn, sent: Sent) -> AsyncGenerator[Piece, None]:
         body = await _read(sent.reply, LARGEST_ANSWER)
         turn.completion = self.dialects[sent.route.wire].whole(body, sent.route.model)
+        if sent.route.wire is not turn.dialect.wire:
+            body = AnswerTranslation(sent.route.wire, turn.dialect.wire).whole(body)
         await self._keep(turn, Ended.COMPLETE)
         yield Head(OK, [*_headers(turn, sent.reply), (b"content-length", b"%d" % len(body))])
         yield body
 
     async def _streamed(self, turn: Turn, sent: Sent) -> AsyncGenerator[Piece, None]:
         turn.reading = reading = Reading(self.dialects[sent.route.wire], sent.route.model)
+        same = sent.route.wire is turn.dialect.wire
+        translation = None if same else AnswerTranslation(sent.route.wire, turn.dialect.wire)
         yield Head(OK, _headers(turn, sent.reply))
         while data := await sent.reply.chunk():
-            if reading.take(data) and not turn.kept:
+            ended = reading.take(data)
+            if translation is not None:
+                data = translation.feed(data)
+            if ended and not turn.kept:
                 await self._keep(turn, Ended.ERROR if reading.failed else Ended.COMPLETE, _code(reading.failed))
-            yield data
+            if translation is not None and turn.kept:
+                data += translation.end()
+            if data:
+                yield data
         reading.close()
         if turn.kept:
             return
@@ -235,6 +252,8 @@ class Gateway:
                 "model.cut", "The model's answer ends in the middle.", hint="Try again."
             )
         await self._keep(turn, Ended.COMPLETE)
+        if translation is not None:
+            yield translation.end()
 
     # -- after the model --------------------------------------------------------------------------------------------
 
@@ -289,7 +308,7 @@ def _goes_on(asked: Asked, dialect: Dialect) -> bool:
 
 def _passing(turn: Turn, request: Request, route: Route) -> Passing:
     """Return the request with its skills; without any it is what the client sent, byte for byte."""
-    asked, thread = turn.asked, turn.thread
+    asked, thread, asked_in = turn.asked, turn.thread, turn.dialect.wire
     fields = asked.fields
     if route.model != asked.model:
         fields = fields | {"model": Raw(encode(route.model))}
@@ -298,8 +317,13 @@ def _passing(turn: Turn, request: Request, route: Route) -> Passing:
     body = request.body if fields is asked.fields else encode(fields)
     if not turn.side and (thread.head or thread.later):
         body = turn.dialect.with_skills(asked, fields, thread.head, thread.later)
-    path = f"{route.wire.path}?{request.query}" if request.query else route.wire.path
-    return Passing(path=path, body=body, headers=turn.steering.passed, own_key=turn.steering.own_key)
+    path, headers = route.wire.path, turn.steering.passed
+    if route.wire is not asked_in:
+        body = translate_request(body, asked_in, route.wire)
+        headers = {name: value for name, value in headers.items() if not name.startswith(_DIALECTS)}
+    elif request.query:
+        path += f"?{request.query}"
+    return Passing(path=path, body=body, headers=headers, own_key=turn.steering.own_key)
 
 
 def _headers(turn: Turn, reply: Reply) -> list[tuple[bytes, bytes]]:

@@ -41,6 +41,7 @@ class Turn:
         started: milliseconds since the epoch.
         clock: seconds, for the latency.
         question: bytes of the request.
+        request_id: of the request, for errors.
     """
 
     actor: Actor
@@ -58,6 +59,7 @@ class Turn:
     started: int
     clock: float
     question: int = 0
+    request_id: str = ""
     reservation: Reservation | None = None
     completion: Completion | None = None
     reading: Reading | None = None

@@ -1,0 +1,155 @@
+"""The model of `/chat` behind the gateway: whatever `LanguageModel` answers, it is spoken to as a server is."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing, asynccontextmanager
+
+import msgspec
+
+from llmos_lite.core.gateway.translation.chat import ChatOut, read_request
+from llmos_lite.core.gateway.translation.neutral import (
+    Argued,
+    Ask,
+    Began,
+    Called,
+    Counted,
+    Gathered,
+    Result,
+    Said,
+    Stop,
+    Stopped,
+    Text,
+    Turn,
+    Use,
+    Words,
+)
+from llmos_lite.engines.llm import ChatMessage, ChatRequest, Completion, Delta, LanguageModel, Piece, Tool, ToolCall
+from llmos_lite.engines.llm import knows_tools as may_call
+from llmos_lite.engines.upstream import Passing, Wire
+from llmos_lite.errors import Invalid
+
+_STOPS: dict[str, Stop] = {"end": "end", "length": "length", "tools": "tools", "filtered": "filtered"}
+_schema = msgspec.json.Decoder(dict[str, object])
+
+
+class LocalUpstream:
+    """A language model of ours as a server that speaks chat completions.
+
+    Args:
+        model: what answers.
+    """
+
+    wires = frozenset({Wire.CHAT})
+
+    def __init__(self, model: LanguageModel) -> None:
+        self._model = model
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        return self._model.name
+
+    @asynccontextmanager
+    async def send(self, passing: Passing) -> AsyncGenerator[_Reply, None]:
+        """Ask the model; see `Upstream`."""
+        ask = read_request(passing.body)
+        async with aclosing(self._model.stream(_request(ask, tools=may_call(self._model)))) as pieces:
+            first = await anext(pieces, None)
+            yield _Reply(_answer(self.name, first, pieces), stream=ask.stream)
+
+    async def close(self) -> None:
+        """Do nothing: whoever made the model closes it."""
+
+
+class _Reply:
+    status = 200
+
+    def __init__(self, said: AsyncGenerator[Said, None], *, stream: bool) -> None:
+        kind = "text/event-stream" if stream else "application/json"
+        self._kind, self._pieces = kind, _events(said) if stream else _whole(said)
+
+    def header(self, name: str) -> str:
+        return self._kind if name == "content-type" else ""
+
+    def headers(self) -> Iterable[tuple[str, str]]:
+        return [("content-type", self._kind)]
+
+    async def chunk(self) -> bytes:
+        return await anext(self._pieces, b"")
+
+
+async def _events(answer: AsyncGenerator[Said, None]) -> AsyncGenerator[bytes, None]:
+    out = ChatOut()
+    async for said in answer:
+        if written := out.event(said):
+            yield written
+    yield out.end()
+
+
+async def _whole(answer: AsyncGenerator[Said, None]) -> AsyncGenerator[bytes, None]:
+    gathered = Gathered()
+    async for said in answer:
+        gathered.take(said)
+    yield ChatOut().whole(gathered)
+
+
+async def _answer(model: str, first: Piece | None, rest: AsyncGenerator[Piece, None]) -> AsyncGenerator[Said, None]:
+    yield Began("", model)
+    calls = 0
+    piece = first
+    while piece is not None:
+        if isinstance(piece, Delta):
+            yield Words(piece.text)
+        elif isinstance(piece, ToolCall):
+            yield Called(calls, piece.id, piece.name)
+            yield Argued(calls, piece.arguments)
+            calls += 1
+        else:
+            for said in _end(piece):
+                yield said
+        piece = await anext(rest, None)
+
+
+def _end(done: Completion) -> Sequence[Said]:
+    return [
+        Counted(done.tokens_in or None, done.tokens_out or None),
+        Stopped(_STOPS[done.stop_reason]),
+    ]
+
+
+def _request(ask: Ask, *, tools: bool) -> ChatRequest:
+    system = [part.text for turn in ask.turns if turn.role == "system" for part in turn.parts if isinstance(part, Text)]
+    messages = [message for turn in ask.turns if turn.role != "system" for message in _messages(turn)]
+    if not messages:
+        raise Invalid("request.invalid", "The request has no message of a person.", hint="Send one.")
+    return ChatRequest(
+        messages=messages,
+        system="\n\n".join(system),
+        max_tokens=ask.most_tokens or None,
+        tools=[_tool(spec.name, spec.description, bytes(spec.schema)) for spec in ask.tools] if tools else (),
+        tool_choice=ask.choice,
+    )
+
+
+def _messages(turn: Turn) -> list[ChatMessage]:
+    """Return a turn as messages: results of tools one by one, then the words, with the calls beside them."""
+    found: list[ChatMessage] = [
+        {"role": "tool", "content": part.text, "tool_call_id": part.id, "is_error": part.is_error}
+        for part in turn.parts
+        if isinstance(part, Result)
+    ]
+    text = "\n\n".join(part.text for part in turn.parts if isinstance(part, Text))
+    calls = [ToolCall(part.id, part.name, part.arguments) for part in turn.parts if isinstance(part, Use)]
+    if turn.role == "assistant" and calls:
+        found.append({"role": "assistant", "content": text, "tool_calls": calls})
+    elif text or not found:
+        found.append({"role": turn.role, "content": text})
+    return found
+
+
+def _tool(name: str, description: str, schema: bytes) -> Tool:
+    try:
+        return Tool(name, description, _schema.decode(schema))
+    except msgspec.DecodeError:
+        raise Invalid("request.invalid", f"The parameters of the tool {name[:64]!r} are no JSON schema.") from None

@@ -1,0 +1,227 @@
+"""Requests of Anthropic's messages, read and written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+
+from llmos_lite.core.gateway.translation.neutral import (
+    Ask,
+    Image,
+    Part,
+    Raw,
+    Result,
+    Text,
+    ToolSpec,
+    Turn,
+    Use,
+)
+from llmos_lite.core.gateway.translation.reading import decoded, present, role_of, text_or_parts
+
+MOST_TOKENS = 8192
+"""What stands for `max_tokens`, which this API demands, when the client does not say."""
+_EFFORT = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 32768}
+"""Tokens of thinking for a word of OpenAI's `reasoning_effort`; our own choice, the API takes at least 1,024."""
+
+
+class _Source(msgspec.Struct):
+    type: str = ""
+    media_type: str = ""
+    data: str = ""
+    url: str = ""
+
+
+class Block(msgspec.Struct):
+    """A block of a message."""
+
+    type: str = ""
+    text: str = ""
+    source: _Source | None = None
+    id: str = ""
+    name: str = ""
+    input: Raw = Raw(b"{}")
+    tool_use_id: str = ""
+    content: Raw = Raw(b"null")
+    is_error: bool | None = None
+
+
+class _Message(msgspec.Struct):
+    role: str = ""
+    content: Raw = Raw(b"null")
+
+
+class _Tool(msgspec.Struct):
+    name: str = ""
+    description: str = ""
+    input_schema: Raw = Raw(b'{"type":"object","properties":{}}')
+
+
+class _Choice(msgspec.Struct):
+    type: str = "auto"
+    name: str = ""
+    disable_parallel_tool_use: bool | None = None
+
+
+class _Thinking(msgspec.Struct):
+    type: str = ""
+    budget_tokens: int | None = None
+
+
+class _User(msgspec.Struct):
+    user_id: str | None = None
+
+
+class _Request(msgspec.Struct):
+    model: str = ""
+    messages: list[_Message] = []
+    system: Raw = Raw(b"null")
+    tools: list[_Tool] | None = None
+    tool_choice: _Choice | None = None
+    stream: bool | None = None
+    max_tokens: int | None = None
+    stop_sequences: list[str] | None = None
+    thinking: _Thinking | None = None
+    metadata: _User | None = None
+    temperature: Raw = Raw()
+    top_p: Raw = Raw()
+
+
+_request = msgspec.json.Decoder(_Request)
+_blocks = msgspec.json.Decoder(str | list[Block] | None)
+_encode = msgspec.json.Encoder().encode
+
+
+def read_request(body: bytes) -> Ask:
+    """Read a request.
+
+    Raises:
+        Invalid: `request.invalid`.
+    """
+    asked = decoded(_request, body)
+    choice = asked.tool_choice or _Choice()
+    system = list(_content(asked.system))
+    budget = asked.thinking.budget_tokens if asked.thinking and asked.thinking.type == "enabled" else None
+    return Ask(
+        model=asked.model,
+        turns=[*([Turn("system", system)] if system else ()), *map(_turn, asked.messages)],
+        tools=[ToolSpec(tool.name, tool.description, tool.input_schema) for tool in asked.tools or ()],
+        choice={"any": "required", "tool": choice.name}.get(choice.type, choice.type),
+        parallel=None if choice.disable_parallel_tool_use is None else not choice.disable_parallel_tool_use,
+        stream=bool(asked.stream),
+        most_tokens=asked.max_tokens or 0,
+        stop=asked.stop_sequences or [],
+        numbers=present(temperature=asked.temperature, top_p=asked.top_p),
+        effort=_effort(budget) if budget else "",
+        user=(asked.metadata.user_id if asked.metadata else "") or "",
+    )
+
+
+def _effort(budget: int) -> str:
+    return next((word for word, tokens in _EFFORT.items() if budget <= tokens and word != "minimal"), "high")
+
+
+def _turn(message: _Message) -> Turn:
+    return Turn(role_of(message.role), list(_content(message.content)))
+
+
+def _content(raw: Raw) -> Iterator[Part]:
+    found = text_or_parts(_blocks, raw)
+    if isinstance(found, str):
+        yield Text(found)
+        return
+    for block in found:
+        if block.type == "text" and block.text:
+            yield Text(block.text)
+        elif block.type == "image" and block.source:
+            yield Image(block.source.url, block.source.data, block.source.media_type)
+        elif block.type == "tool_use":
+            yield Use(block.id, block.name, bytes(block.input).decode())
+        elif block.type == "tool_result":
+            inner = _content(block.content)
+            text = "\n".join(part.text for part in inner if isinstance(part, Text))
+            yield Result(block.tool_use_id, text, bool(block.is_error))
+
+
+def write_request(ask: Ask) -> bytes:
+    """Write a request; system messages from everywhere come first, since this API has one place for them."""
+    system = [part.text for turn in ask.turns if turn.role == "system" for part in turn.parts if isinstance(part, Text)]
+    body: dict[str, object] = {
+        "model": ask.model,
+        "max_tokens": ask.most_tokens or MOST_TOKENS,
+        "messages": _merged([turn for turn in ask.turns if turn.role != "system"]),
+    }
+    if system:
+        body["system"] = [{"type": "text", "text": text} for text in system if text.strip()]
+    if ask.tools:
+        body["tools"] = [
+            {"name": tool.name, "description": tool.description, "input_schema": tool.schema} for tool in ask.tools
+        ]
+        body["tool_choice"] = _choice(ask)
+    if ask.stream:
+        body["stream"] = True
+    if ask.stop:
+        body["stop_sequences"] = ask.stop
+    if ask.user:
+        body["metadata"] = {"user_id": ask.user}
+    return _encode(body | _thinking(ask) | dict(ask.numbers))
+
+
+def _thinking(ask: Ask) -> dict[str, object]:
+    """Return how hard the model shall think, when there is room for it in the answer."""
+    budget = _EFFORT.get(ask.effort, 0)
+    most = ask.most_tokens or MOST_TOKENS
+    if not budget or most <= budget or ask.choice not in {"auto", "none"}:
+        return {}
+    return {"thinking": {"type": "enabled", "budget_tokens": budget}}
+
+
+def _choice(ask: Ask) -> dict[str, object]:
+    kind = {"auto": "auto", "none": "none", "required": "any"}.get(ask.choice, "tool")
+    choice: dict[str, object] = {"type": kind}
+    if kind == "tool":
+        choice["name"] = ask.choice
+    if ask.parallel is not None and kind != "none":
+        choice["disable_parallel_tool_use"] = not ask.parallel
+    return choice
+
+
+def _merged(turns: Sequence[Turn]) -> list[dict[str, object]]:
+    """Return turns that take turns: what one side says in several messages is one, results of tools first."""
+    messages: list[tuple[str, list[Part]]] = []
+    for turn in turns:
+        if messages and messages[-1][0] == turn.role:
+            messages[-1][1].extend(turn.parts)
+        else:
+            messages.append((turn.role, list(turn.parts)))
+    written = [(role, _written(parts)) for role, parts in messages]
+    return [{"role": role, "content": blocks} for role, blocks in written if blocks]
+
+
+def _written(parts: Iterable[Part]) -> list[dict[str, object]]:
+    blocks = [block_of(part) for part in parts if not (isinstance(part, Text) and not part.text.strip())]
+    return sorted(blocks, key=lambda block: block["type"] != "tool_result")
+
+
+def block_of(part: Part) -> dict[str, object]:
+    """Write a part as a block."""
+    match part:
+        case Text():
+            return {"type": "text", "text": part.text}
+        case Image():
+            inner = {"type": "base64", "media_type": part.kind, "data": part.data}
+            return {"type": "image", "source": inner if part.data else {"type": "url", "url": part.url}}
+        case Use():
+            return {"type": "tool_use", "id": part.id, "name": part.name, "input": _object(part.arguments)}
+        case Result():
+            error = {"is_error": True} if part.is_error else {}
+            return {"type": "tool_result", "tool_use_id": part.id, "content": part.text, **error}
+
+
+def _object(arguments: str) -> Raw:
+    """Return arguments as an object, which this API demands; what is none stays visible in one."""
+    try:
+        msgspec.json.decode(arguments, type=dict[str, Raw])
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        return Raw(_encode({"arguments": arguments} if arguments.strip() else {}))
+    return Raw(arguments.encode())

@@ -1,0 +1,197 @@
+"""What a request asks and what an answer says, in no dialect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, TypeAlias
+
+import msgspec
+
+Raw: TypeAlias = msgspec.Raw
+Stop: TypeAlias = Literal["end", "length", "tools", "stop", "filtered"]
+
+
+class Text(NamedTuple):
+    """Words."""
+
+    text: str
+
+
+class Image(NamedTuple):
+    """A picture: an address, or bytes in base64 with their type."""
+
+    url: str = ""
+    data: str = ""
+    kind: str = ""
+
+    @property
+    def address(self) -> str:
+        """Return an address, one that holds the bytes itself when there is no other."""
+        return self.url or f"data:{self.kind or 'image/png'};base64,{self.data}"
+
+    @classmethod
+    def at(cls, address: str) -> Image:
+        """Read an address."""
+        head, comma, data = address.partition(";base64,")
+        if comma and head.startswith("data:"):
+            return cls(data=data, kind=head[5:])
+        return cls(url=address)
+
+
+class Use(NamedTuple):
+    """A call of a tool; `arguments` is JSON."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+class Result(NamedTuple):
+    """What a call gave back."""
+
+    id: str
+    text: str
+    is_error: bool = False
+
+
+Part: TypeAlias = Text | Image | Use | Result
+
+
+class Turn(NamedTuple):
+    """What one side says at once."""
+
+    role: Literal["system", "user", "assistant"]
+    parts: Sequence[Part]
+
+
+class ToolSpec(NamedTuple):
+    """A tool that may be called; `schema` is JSON."""
+
+    name: str
+    description: str
+    schema: Raw
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """A request.
+
+    Args:
+        model: as the server calls it.
+        turns: the conversation, its system messages where they stand.
+        tools: what may be called.
+        choice: `auto`, `none`, `required`, or the name of a tool.
+        parallel: whether several calls may come at once; None leaves it open.
+        stream: whether the answer shall come in events.
+        most_tokens: of the answer; 0 when nobody says.
+        stop: what ends the answer.
+        numbers: `temperature`, `top_p`, as they were written.
+        effort: how hard the model shall think; empty when nobody says.
+        schema: JSON schema of the answer, with its name; None for free text.
+        user: whom the provider may tell apart.
+    """
+
+    model: str
+    turns: Sequence[Turn]
+    tools: Sequence[ToolSpec] = ()
+    choice: str = "auto"
+    parallel: bool | None = None
+    stream: bool = False
+    most_tokens: int = 0
+    stop: Sequence[str] = ()
+    numbers: Mapping[str, Raw] = field(default_factory=dict)
+    effort: str = ""
+    schema: tuple[str, Raw] | None = None
+    user: str = ""
+
+
+class Began(NamedTuple):
+    """The answer begins."""
+
+    id: str
+    model: str
+
+
+class Words(NamedTuple):
+    """A piece of the answer's text."""
+
+    text: str
+
+
+class Called(NamedTuple):
+    """A call begins; `at` tells calls apart."""
+
+    at: int
+    id: str
+    name: str
+
+
+class Argued(NamedTuple):
+    """A piece of a call's arguments."""
+
+    at: int
+    text: str
+
+
+class Counted(NamedTuple):
+    """Tokens, as the server counts them; None for what it does not say. `cached` is a part of `asked`."""
+
+    asked: int | None = None
+    answered: int | None = None
+    cached: int | None = None
+
+
+class Stopped(NamedTuple):
+    """Why the answer is over."""
+
+    why: Stop
+
+
+class Failed(NamedTuple):
+    """The server says in its stream that it failed."""
+
+    message: str
+
+
+Said: TypeAlias = Began | Words | Called | Argued | Counted | Stopped | Failed
+"""An answer is a `Began`, then pieces, then a `Stopped`; counts may come anywhere."""
+
+
+@dataclass(slots=True)
+class Gathered:
+    """A whole answer from its pieces."""
+
+    id: str = ""
+    model: str = ""
+    text: str = ""
+    calls: dict[int, list[str]] = field(default_factory=dict)
+    count: Counted = field(default_factory=Counted)
+    why: Stop = "end"
+
+    def take(self, said: Said) -> None:
+        """Take a piece."""
+        match said:
+            case Began():
+                self.id, self.model = said.id or self.id, said.model or self.model
+            case Words():
+                self.text += said.text
+            case Called():
+                self.calls[said.at] = [said.id, said.name, ""]
+            case Argued():
+                self.calls.setdefault(said.at, ["", "", ""])[2] += said.text
+            case Counted():
+                self.count = merged(self.count, said)
+            case Stopped():
+                self.why = said.why
+
+    @property
+    def uses(self) -> list[Use]:
+        """Return the calls, in order."""
+        return [Use(*self.calls[at]) for at in sorted(self.calls)]
+
+
+def merged(before: Counted, now: Counted) -> Counted:
+    """Return counts with what is known now."""
+    return Counted(*(new if new is not None else old for old, new in zip(before, now, strict=True)))

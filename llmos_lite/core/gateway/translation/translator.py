@@ -1,0 +1,113 @@
+"""Translates one request, and the answer to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from llmos_lite.core.gateway.translation import chat, messages, messages_answers, responses, responses_answers
+from llmos_lite.core.gateway.translation.neutral import Ask, Gathered, Said, Stopped
+from llmos_lite.engines.upstream import Wire
+
+
+class AnswerIn(Protocol):
+    """Reads an answer."""
+
+    def whole(self, body: bytes) -> list[Said]:
+        """Read one that came at once.
+
+        Raises:
+            UpstreamFailed: `model.garbage`.
+        """
+
+    def feed(self, data: bytes) -> list[Said]:
+        """Read a piece of a stream, cut anywhere.
+
+        Raises:
+            UpstreamFailed: `model.garbage`.
+        """
+
+
+class AnswerOut(Protocol):
+    """Writes an answer."""
+
+    def whole(self, answer: Gathered) -> bytes:
+        """Write it at once."""
+
+    def event(self, said: Said) -> bytes:
+        """Write a piece of it."""
+
+    def end(self) -> bytes:
+        """Write the end of a stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Speech:
+    """How a dialect is read and written."""
+
+    read: Callable[[bytes], Ask]
+    write: Callable[[Ask], bytes]
+    answer_in: Callable[[], AnswerIn]
+    answer_out: Callable[[], AnswerOut]
+
+
+_SPEECH: Mapping[Wire, _Speech] = {
+    Wire.CHAT: _Speech(chat.read_request, chat.write_request, chat.ChatIn, chat.ChatOut),
+    Wire.MESSAGES: _Speech(
+        messages.read_request, messages.write_request, messages_answers.MessagesIn, messages_answers.MessagesOut
+    ),
+    Wire.RESPONSES: _Speech(
+        responses.read_request, responses.write_request, responses_answers.ResponsesIn, responses_answers.ResponsesOut
+    ),
+}
+
+
+def translate_request(body: bytes, client: Wire, server: Wire) -> bytes:
+    """Return a client's request as the server of its model takes it.
+
+    Raises:
+        Invalid: `request.invalid`, for what the server's dialect has no word for, or what is no request.
+    """
+    return _SPEECH[server].write(_SPEECH[client].read(body))
+
+
+class AnswerTranslation:
+    """Translates one answer.
+
+    Args:
+        server: what is read.
+        client: what is written.
+    """
+
+    def __init__(self, server: Wire, client: Wire) -> None:
+        self._in, self._out = _SPEECH[server].answer_in(), _SPEECH[client].answer_out()
+        self._ended = self._stopped = False
+
+    def whole(self, body: bytes) -> bytes:
+        """Return an answer that came at once.
+
+        Raises:
+            UpstreamFailed: `model.garbage`.
+        """
+        answer = Gathered()
+        for said in self._in.whole(body):
+            answer.take(said)
+        return self._out.whole(answer)
+
+    def feed(self, data: bytes) -> bytes:
+        """Return what a piece of a stream says.
+
+        Raises:
+            UpstreamFailed: `model.garbage`.
+        """
+        said = self._in.feed(data)
+        self._stopped = self._stopped or any(isinstance(one, Stopped) for one in said)
+        return b"".join(map(self._out.event, said))
+
+    def end(self) -> bytes:
+        """Return the end of a stream, once; nothing for one that was cut."""
+        if self._ended or not self._stopped:
+            return b""
+        self._ended = True
+        return self._out.end()

@@ -1,0 +1,268 @@
+"""Every dialect into every other: requests and answers, at once and in events, with tools and pictures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmos_lite.core.gateway.chat_dialect import ChatDialect
+from llmos_lite.core.gateway.dialect import Dialect
+from llmos_lite.core.gateway.messages_dialect import MessagesDialect
+from llmos_lite.core.gateway.responses_dialect import ResponsesDialect
+from llmos_lite.core.gateway.translation import chat, messages, responses
+from llmos_lite.core.gateway.translation.messages_answers import MessagesOut
+from llmos_lite.core.gateway.translation.neutral import (
+    Argued,
+    Ask,
+    Began,
+    Called,
+    Counted,
+    Gathered,
+    Image,
+    Raw,
+    Result,
+    Said,
+    Stop,
+    Stopped,
+    Text,
+    ToolSpec,
+    Turn,
+    Use,
+    Words,
+)
+from llmos_lite.core.gateway.translation.responses_answers import ResponsesOut
+from llmos_lite.core.gateway.translation.translator import AnswerOut, AnswerTranslation, translate_request
+from llmos_lite.engines.upstream import Wire
+from llmos_lite.errors import Invalid, UpstreamFailed
+
+MODULES: dict[Wire, Any] = {Wire.CHAT: chat, Wire.MESSAGES: messages, Wire.RESPONSES: responses}
+DIALECTS: dict[Wire, Dialect] = {
+    Wire.CHAT: ChatDialect(),
+    Wire.MESSAGES: MessagesDialect(),
+    Wire.RESPONSES: ResponsesDialect(),
+}
+OUTS = {Wire.CHAT: chat.ChatOut, Wire.MESSAGES: MessagesOut, Wire.RESPONSES: ResponsesOut}
+PAIRS = [(server, client) for server in Wire for client in Wire if server is not client]
+
+NAME = st.from_regex(r"[a-z_]{1,12}", fullmatch=True)
+WORDS = st.text(min_size=1).filter(str.strip)
+ARGUMENTS = st.dictionaries(NAME, st.text() | st.integers(), max_size=3).map(json.dumps)
+PICTURE = Image("https://x.example/p.png")
+SHOWN = st.builds(Text, WORDS) | st.just(PICTURE)
+USERS = st.tuples(st.just("user"), st.lists(SHOWN, min_size=1, max_size=3))
+ASSISTANTS = st.tuples(st.just("assistant"), st.lists(st.builds(Text, WORDS), min_size=1, max_size=1))
+
+
+def alternating(turns: list[Any]) -> list[Turn]:
+    """Turns that take turns, the person first."""
+    return [Turn(*turn) for at, turn in enumerate(turns) if turn[0] == ("user", "assistant")[at % 2]]
+
+
+CONVERSATIONS = st.lists(USERS | ASSISTANTS, max_size=6).map(alternating)
+ASKS = st.builds(
+    Ask,
+    model=NAME,
+    turns=CONVERSATIONS.map(lambda turns: [Turn("system", [Text("Be brief.")]), *turns]),
+    tools=st.lists(st.builds(ToolSpec, NAME, st.text(), st.just(Raw(b'{"type":"object"}'))), max_size=2),
+    choice=st.sampled_from(["auto", "none", "required", "named_tool"]),
+    stream=st.booleans(),
+    most_tokens=st.integers(1, 10_000),
+)
+
+
+def flat(turns: Sequence[Turn]) -> list[tuple[str, Any]]:
+    """Who says what, however it is cut into turns; texts that stand together are one."""
+    found: list[tuple[str, Any]] = []
+    for turn in turns:
+        for part in turn.parts:
+            if found and isinstance(part, Text) and found[-1][0] == turn.role and isinstance(found[-1][1], str):
+                found[-1] = (turn.role, found[-1][1] + "\n\n" + part.text)
+            else:
+                found.append((turn.role, part.text if isinstance(part, Text) else part))
+    return found
+
+
+@pytest.mark.parametrize("wire", Wire)
+@given(ask=ASKS)
+def test_what_is_written_is_read_again(wire: Wire, ask: Ask) -> None:
+    again = MODULES[wire].read_request(MODULES[wire].write_request(ask))
+    assert (again.model, again.stream, again.most_tokens) == (ask.model, ask.stream, ask.most_tokens)
+    assert flat(again.turns) == flat(ask.turns)
+    assert [(tool.name, tool.description, bytes(tool.schema)) for tool in again.tools] == [
+        (tool.name, tool.description, bytes(tool.schema)) for tool in ask.tools
+    ]
+    assert again.choice == (ask.choice if ask.tools else "auto")
+
+
+CALLS = [
+    Turn("user", [Text("look")]),
+    Turn("assistant", [Text("I look."), Use("c1", "ls", '{"p": 1}'), Use("c2", "cat", "{}")]),
+    Turn("user", [Result("c1", "a b"), Result("c2", "no such file", is_error=True)]),
+    Turn("user", [Text("go on")]),
+]
+
+
+@pytest.mark.parametrize("wire", Wire)
+def test_calls_and_their_results_stay_together(wire: Wire) -> None:
+    body = MODULES[wire].write_request(Ask(model="m", turns=CALLS))
+    parts = [part for turn in MODULES[wire].read_request(body).turns for part in turn.parts]
+    uses = [part for part in parts if isinstance(part, Use)]
+    assert [(use.id, use.name, json.loads(use.arguments)) for use in uses] == [
+        ("c1", "ls", {"p": 1}),
+        ("c2", "cat", {}),
+    ]
+    assert [(part.id, part.text) for part in parts if isinstance(part, Result)] == [
+        ("c1", "a b"),
+        ("c2", "no such file"),
+    ]
+    assert parts[-1] == Text("go on")
+
+
+def test_anthropic_gets_turns_that_take_turns_with_results_first() -> None:
+    said = json.loads(messages.write_request(Ask(model="m", turns=[*CALLS, Turn("system", [Text("late")])])))
+    assert [message["role"] for message in said["messages"]] == ["user", "assistant", "user"]
+    assert [block["type"] for block in said["messages"][2]["content"]] == ["tool_result", "tool_result", "text"]
+    assert said["system"] == [{"type": "text", "text": "late"}]
+    assert said["max_tokens"] == messages.MOST_TOKENS
+
+
+def test_pictures_are_addresses_or_bytes() -> None:
+    ask = Ask(model="m", turns=[Turn("user", [Image(data="QUJD", kind="image/jpeg"), Image("https://x.example/a")])])
+    said = json.loads(messages.write_request(ask))["messages"][0]["content"]
+    assert said[0]["source"] == {"type": "base64", "media_type": "image/jpeg", "data": "QUJD"}
+    assert said[1]["source"] == {"type": "url", "url": "https://x.example/a"}
+    for module in (chat, responses):
+        assert module.read_request(module.write_request(ask)).turns == ask.turns
+
+
+@pytest.mark.parametrize(("effort", "budget"), [("low", 2048), ("high", 16384), ("", None), ("none", None)])
+def test_how_hard_to_think_becomes_a_budget(effort: str, budget: int | None) -> None:
+    said = json.loads(messages.write_request(Ask(model="m", turns=CALLS, effort=effort, most_tokens=32_000)))
+    assert said.get("thinking", {}).get("budget_tokens") == budget
+
+
+def test_a_schema_of_the_answer_is_kept_between_openais_two() -> None:
+    body = b'{"model":"m","input":"x","text":{"format":{"type":"json_schema","name":"n","schema":{"a":1}}}}'
+    said = json.loads(translate_request(body, Wire.RESPONSES, Wire.CHAT))
+    assert said["response_format"] == {"type": "json_schema", "json_schema": {"name": "n", "schema": {"a": 1}}}
+
+
+def test_a_conversation_that_only_openai_keeps_cannot_be_translated() -> None:
+    with pytest.raises(Invalid, match="previous_response_id"):
+        translate_request(b'{"model":"m","input":"x","previous_response_id":"r"}', Wire.RESPONSES, Wire.CHAT)
+
+
+FIELDS = st.sampled_from(["model", "messages", "input", "tools", "system"])
+ITEMS = st.lists(st.dictionaries(st.sampled_from(["role", "content", "type"]), st.text() | st.integers()), max_size=2)
+
+
+@pytest.mark.parametrize(("server", "client"), PAIRS)
+@given(raw=st.dictionaries(FIELDS, st.none() | st.integers() | st.text() | ITEMS))
+def test_what_is_no_request_is_refused(server: Wire, client: Wire, raw: dict[str, Any]) -> None:
+    with suppress(Invalid):
+        json.loads(translate_request(json.dumps(raw).encode(), client, server))
+
+
+# Answers
+
+PIECES: list[Said] = [
+    Began("id-1", "m-1"), Words("Hello "), Words("é\u2028"), Called(0, "c1", "ls"), Argued(0, '{"p":'), Argued(0, "1}"),
+    Called(1, "c2", "cat"), Argued(1, "{}"), Counted(10, None, 4), Counted(None, 7), Stopped("tools"),
+]  # fmt: skip
+
+
+def streamed(out: AnswerOut, pieces: list[Said] = PIECES) -> bytes:
+    return b"".join(map(out.event, pieces)) + out.end()
+
+
+@pytest.mark.parametrize("wire", Wire)
+def test_a_written_stream_is_read_by_our_own_reader(wire: Wire) -> None:
+    reader = DIALECTS[wire].reader("")
+    reader.feed(streamed(OUTS[wire]()))
+    done = reader.completion()
+    assert reader.ended
+    assert (done.text, done.model) == ("Hello é\u2028", "m-1")
+    assert [(call.id, call.name, json.loads(call.arguments)) for call in done.tool_calls] == [
+        ("c1", "ls", {"p": 1}),
+        ("c2", "cat", {}),
+    ]
+    assert (done.tokens_in, done.tokens_out, done.stop_reason) == (10, 7, "tools")
+
+
+@pytest.mark.parametrize(("server", "client"), PAIRS)
+@given(cuts=st.lists(st.integers(0, 4000), max_size=5))
+def test_a_stream_is_translated_whatever_its_cut(server: Wire, client: Wire, cuts: list[int]) -> None:
+    data = streamed(OUTS[server]())
+    edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
+    translation = AnswerTranslation(server, client)
+    said = b"".join(translation.feed(data[start:end]) for start, end in pairwise(edges)) + translation.end()
+    reader = DIALECTS[client].reader("")
+    reader.feed(said)
+    done = reader.completion()
+    assert reader.ended
+    assert done.text == "Hello é\u2028"
+    assert [(call.name, json.loads(call.arguments)) for call in done.tool_calls] == [("ls", {"p": 1}), ("cat", {})]
+    assert (done.tokens_in, done.tokens_out) == (10, 7)
+    assert translation.end() == b""
+
+
+@pytest.mark.parametrize(("server", "client"), PAIRS)
+def test_an_answer_at_once_is_translated(server: Wire, client: Wire) -> None:
+    gathered = Gathered()
+    for piece in PIECES:
+        gathered.take(piece)
+    said = AnswerTranslation(server, client).whole(OUTS[server]().whole(gathered))
+    done = DIALECTS[client].whole(said, "")
+    assert (done.text, done.model, done.tokens_in, done.tokens_out) == ("Hello é\u2028", "m-1", 10, 7)
+    assert [(call.name, json.loads(call.arguments)) for call in done.tool_calls] == [("ls", {"p": 1}), ("cat", {})]
+
+
+@pytest.mark.parametrize("why", ["end", "length", "filtered"])
+@pytest.mark.parametrize(("server", "client"), PAIRS)
+def test_why_it_ended_is_kept(server: Wire, client: Wire, why: Stop) -> None:
+    pieces: list[Said] = [Began("i", "m"), Words("x"), Stopped(why)]
+    translation = AnswerTranslation(server, client)
+    said = translation.feed(streamed(OUTS[server](), pieces)) + translation.end()
+    reader = DIALECTS[client].reader("")
+    reader.feed(said)
+    assert reader.completion().stop_reason in {why, {"filtered": "end"}.get(why, why)}
+    assert reader.ended
+
+
+@pytest.mark.parametrize(("server", "client"), PAIRS)
+def test_a_stream_that_is_cut_has_no_end(server: Wire, client: Wire) -> None:
+    translation = AnswerTranslation(server, client)
+    translation.feed(b"".join(map(OUTS[server]().event, PIECES[:3])))
+    assert translation.end() == b""
+
+
+@pytest.mark.parametrize(("server", "client"), PAIRS)
+@pytest.mark.parametrize("data", [b"data: {\n\n", b"data: 5\n\n", b"data: [1]\n\n", b'data: {"id": 1, "type": 7}\n\n'])
+def test_garbage_is_the_servers_fault(server: Wire, client: Wire, data: bytes) -> None:
+    with pytest.raises(UpstreamFailed, match="not its protocol"):
+        AnswerTranslation(server, client).feed(data)
+
+
+def test_anthropics_events_come_in_the_order_that_its_libraries_want() -> None:
+    said = streamed(MessagesOut())
+    kinds = [line[7:].decode() for line in said.splitlines() if line.startswith(b"event: ")]
+    assert kinds == [
+        "message_start", "content_block_start", "content_block_delta", "content_block_delta", "content_block_stop",
+        "content_block_start", "content_block_delta", "content_block_delta", "content_block_stop",
+        "content_block_start", "content_block_delta", "content_block_stop", "message_delta", "message_stop",
+    ]  # fmt: skip
+
+
+def test_the_events_of_a_response_are_numbered_and_end_with_all_of_it() -> None:
+    said = streamed(ResponsesOut())
+    events = [json.loads(line[6:]) for line in said.splitlines() if line.startswith(b"data: ")]
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    assert events[-1]["type"] == "response.completed"
+    assert [item["type"] for item in events[-1]["response"]["output"]] == ["message", "function_call", "function_call"]
