@@ -17,6 +17,7 @@ from typing import Any
 from llmos_lite import errors
 from llmos_lite.core.accounts.permissions import TABLE as RIGHTS
 from llmos_lite.core.accounts.permissions import Standing, Verb
+from llmos_lite.core.skills.scanning.codes import codes
 from llmos_lite.errors import LlmosError
 from llmos_lite.settings import Settings
 from llmos_lite.volumes.access import TABLE, Access, PrincipalKind, VolumeKind
@@ -155,7 +156,14 @@ def _example(title: str, sample: object) -> list[str]:
     return [f"{title}:\n", f"```{kind}\n{text.rstrip()}\n```\n"]
 
 
+def scan() -> str:
+    """Return every code of the scanner."""
+    rows = [(f"`{one.code}`", one.severity.value, one.category.value, one.message) for one in codes()]
+    return table(("code", "severity", "category", "meaning"), rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "scan": scan,
     "settings": settings,
     "access": access,
     "readers": readers,

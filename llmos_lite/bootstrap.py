@@ -55,10 +55,13 @@ from llmos_lite.core.remotes.sync import Sync
 from llmos_lite.core.runs import Runs
 from llmos_lite.core.skills.catalogs import Catalogs
 from llmos_lite.core.skills.exporting import SkillExports
+from llmos_lite.core.skills.guard import Guard
 from llmos_lite.core.skills.history import SkillHistory
+from llmos_lite.core.skills.inspecting import Inspector
 from llmos_lite.core.skills.manager import SkillsManager
 from llmos_lite.core.skills.origins import SkillOrigins
 from llmos_lite.core.skills.scan import Scanner, scanners_from
+from llmos_lite.core.skills.scanning.house import with_house_rules
 from llmos_lite.core.skills.scrub import Scrubber
 from llmos_lite.core.skills.seeding import ensure_starter
 from llmos_lite.core.skills.served import ServedSkills
@@ -160,6 +163,7 @@ class Services:
     exports: SkillExports
     catalogs: Catalogs
     templates: Templates
+    inspector: Inspector
     origins: SkillOrigins
     traces: TraceLog
     reports: Reports
@@ -342,6 +346,8 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
     people, tokens = AccountStore(database), _tokens(settings)
     sign_in = SignIn(SignInStore(database), Sessions(SignInStore(database), tokens))
     accounts = Accounts(people, settings, key, sign_in, keys=ApiKeys(KeyStore(database)), tokens=tokens)
+    scanners = with_house_rules(scanners_from(plugins.load(plugins.SCANNERS)))
+    guard = Guard(volumes, scanners)
     traces = TraceLog(
         volumes,
         journal,
@@ -353,8 +359,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
     )
     uses = Uses(catalog.uses, traces.erased)
     traces.listen(uses)
-    manager = SkillsManager(volumes, budget_tokens=settings.skill_tokens, uses=uses)
-    scanners = scanners_from(plugins.load(plugins.SCANNERS))
+    manager = SkillsManager(volumes, budget_tokens=settings.skill_tokens, uses=uses, withholds=guard.withholds)
     proposals, runs = Proposals(ProposalRows(database), volumes, scanners), Runs(catalog.runs)
 
     async def here(kind: str, run_id: str) -> None:
@@ -398,6 +403,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
         exports=SkillExports(skills),
         templates=Templates(skills),
         catalogs=catalogs,
+        inspector=Inspector(skills, guard),
         origins=SkillOrigins(volumes, catalog),
         traces=traces,
         reports=Reports(traces, skills, accounts),

@@ -80,6 +80,13 @@ ACTIONS: dict[str, Action] = {
         (">target", ">skill_id", ">author", "verdict", "digest"),
         "{target}",
     ),
+    "POST /proposals/{proposal_id}/sign-off": Action(
+        "proposal.sign_off",
+        "proposal:{proposal_id}",
+        (">target", ">skill_id", ">author", "reason", "digest"),
+        "{target}",
+    ),
+    "POST /skills/{skill_id}/sign-off": Action("skill.sign_off", "{volume}/{skill_id}", ("reason", "digest")),
     "POST /proposals/{proposal_id}/resolve": Action(
         "proposal.resolve", "proposal:{proposal_id}", (">target", ">skill_id", ">author"), "{target}"
     ),

@@ -9,9 +9,12 @@ from pydantic import BaseModel, Field, model_validator
 
 from llmos_lite.api.deps import Body, Cursor, Has, Limit, Listing, Paragraph, SkillReader, SkillWriter
 from llmos_lite.api.openapi import answers
+from llmos_lite.api.scan import SignOffIn, SignOffOut
+from llmos_lite.api.skills import FindingOut
 from llmos_lite.core.proposals.events import VERDICTS, Kind
 from llmos_lite.core.proposals.resolving import Resolution
 from llmos_lite.core.proposals.service import ProposalView
+from llmos_lite.core.proposals.signing import Examined
 from llmos_lite.volumes.access import VolumeRef, check_id
 
 router = APIRouter(route_class=Paragraph, tags=["proposals"])
@@ -63,6 +66,14 @@ _WHOLE = _ROW | {
     "mergeable": True,
     "obstacles": [],
     "may": ["comment", "review", "merge", "close"],
+    "examined": [
+        {
+            "skill_id": "my-skill",
+            "digest": "4f1b0c9d2e7a5b8c3d6e9f0a1b2c3d4e5f6a7b8c",
+            "findings": [],
+            "signed_off": None,
+        }
+    ],
 }
 _MERGED = _WHOLE | {
     "state": "merged",
@@ -144,6 +155,7 @@ class EventOut(BaseModel):
         "commented",
         "approved",
         "changes_requested",
+        "signed_off",
         "merged",
         "closed",
     ]
@@ -170,6 +182,21 @@ class ReviewOut(BaseModel):
     valid: bool
 
 
+class ExaminedOut(BaseModel):
+    """A skill as it would stand after the merge: what scanners say of it, and who stood for exactly that version."""
+
+    skill_id: str
+    digest: str
+    findings: list[FindingOut]
+    signed_off: SignOffOut | None
+
+    @classmethod
+    def of(cls, one: Examined) -> ExaminedOut:
+        """Show it."""
+        found = [FindingOut.model_validate(finding, from_attributes=True) for finding in one.findings]
+        return cls(skill_id=one.skill_id, digest=one.digest, findings=found, signed_off=SignOffOut.of(one.signed))
+
+
 class ProposalDetail(ProposalOut):
     """A proposal with what it changes, and what was said about it.
 
@@ -186,7 +213,8 @@ class ProposalDetail(ProposalOut):
     reviews: list[ReviewOut]
     mergeable: bool
     obstacles: list[str]
-    may: list[Literal["comment", "review", "merge", "resolve", "close"]]
+    may: list[Literal["comment", "review", "sign_off", "merge", "resolve", "close"]]
+    examined: list[ExaminedOut]
 
     @classmethod
     def whole(cls, view: ProposalView) -> ProposalDetail:
@@ -203,6 +231,7 @@ class ProposalDetail(ProposalOut):
             mergeable=view.mergeable,
             obstacles=list(view.obstacles),
             may=list(view.may),  # type: ignore[arg-type]  # pydantic looks
+            examined=[ExaminedOut.of(one) for one in view.examined],
         )
 
 
@@ -339,6 +368,15 @@ async def review_proposal(actor: SkillWriter, services: Has, proposal_id: Id, bo
     verdict = Kind.APPROVED if body.verdict == "approve" else Kind.CHANGES_REQUESTED
     view = await services.proposals.review(actor, proposal_id, verdict, body.text, digest=body.digest)
     return ProposalDetail.whole(view)
+
+
+@router.post("/proposals/{proposal_id}/sign-off", responses=answers(_WHOLE, 404, 409))
+async def sign_proposal_off(actor: SkillWriter, services: Has, proposal_id: Id, body: SignOffIn) -> ProposalDetail:
+    """Stand for what scanners found in exactly what is proposed, as an admin of its target who did not write it.
+
+    Any change of any file of the skill revokes it.
+    """
+    return ProposalDetail.whole(await services.proposals.sign_off(actor, proposal_id, body.reason, digest=body.digest))
 
 
 @router.post("/proposals/{proposal_id}/resolve", responses=answers(_WHOLE, 404, 409, 413))

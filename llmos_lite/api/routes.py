@@ -29,6 +29,7 @@ from llmos_lite.api import (
     proposals,
     remotes,
     runs,
+    scan,
     scrub,
     sign_in,
     signing,
@@ -48,6 +49,7 @@ from llmos_lite.errors import Invalid, LlmosError, NotFound
 
 MODULES = (
     skills,
+    scan,
     versions,
     exports,
     discovery,

@@ -101,6 +101,8 @@ class FindingOut(BaseModel):
     message: str
     line: int
     scanner: str
+    file: str
+    category: str
 
 
 class SkillOut(SkillRow):

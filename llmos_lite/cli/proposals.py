@@ -26,6 +26,7 @@ _SAID = {
     "commented": "said",
     "approved": "approved it",
     "changes_requested": "asked for changes",
+    "signed_off": "signed off what a scanner found in it",
     "merged": "merged it",
     "closed": "closed it",
 }
@@ -98,6 +99,18 @@ def _say(app: typer.Typer) -> None:
 
 
 def _decide(app: typer.Typer) -> None:
+    @command(app, "sign-off")
+    def sign_off(
+        session: Session,
+        proposal_id: Id,
+        reason: Annotated[str, typer.Option("--reason", "-m", help="Why it is safe.")],
+        digest: Annotated[str, typer.Option(help="Digest that `show` printed; any change since revokes it.")],
+    ) -> None:
+        """Stand for what scanners found in exactly what is proposed."""
+        body = {"reason": reason, "digest": digest}
+        done = session.api.post(url("proposals", proposal_id, "sign-off"), body)
+        session.out.show(done, lambda: session.out.say("Signed off."))
+
     @command(app, "merge")
     def merge(session: Session, proposal_id: Id, *, digest: Digest = "") -> None:
         """Merge a proposal; that approves what nobody else approved yet."""
@@ -157,6 +170,8 @@ def _show(session: Session, found: Json) -> None:
         out.say(f"Conflict: main has changed {conflict.get('path')} in another way.")
         for side in ("base", "ours", "theirs"):
             out.say(*_side(side, conflict.get(side)))
+    for one in _items(found, "examined"):
+        out.say(*_examined(one))
     out.diff(str(found.get("diff")))
     if found.get("state") == "open":
         out.say("", "You may merge it." if found.get("mergeable") else "You may not merge it:")
@@ -172,6 +187,15 @@ def _event(event: Json) -> Iterator[str]:
     text = "(erased)" if event.get("erased") else str(event.get("text") or "")
     yield f"{when(event.get('at'))}  {event.get('by')} {_SAID.get(str(event.get('kind')), '')}{place}{paths}{old}"
     yield from (f"    {line}" for line in text.splitlines())
+
+
+def _examined(one: Json) -> Iterator[str]:
+    for finding in _items(one, "findings"):
+        place = f"{one.get('skill_id')}/{finding.get('file')}:{finding.get('line')}"
+        yield f"{finding.get('severity')!s:<6} {place}  {finding.get('message')} [{finding.get('code')}]"
+    signed = one.get("signed_off")
+    if isinstance(signed, dict):
+        yield f"Signed off by {signed.get('by')}, {when(signed.get('at'))}."
 
 
 def _side(name: str, text: object) -> Iterator[str]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from llmos_lite.cli import explanations, scrub, templates, versions
+from llmos_lite.cli import explanations, scan, scrub, templates, versions
 from llmos_lite.cli.client import Json, Params, read_json, url
 from llmos_lite.cli.command import Session, command, group
 from llmos_lite.cli.output import one_line
@@ -76,6 +76,7 @@ def add(app: typer.Typer) -> None:
 
     templates.add(skills)
     versions.add(skills)
+    scan.add(skills)
 
 
 def _list(session: Session, params: dict[str, str], limit: int) -> None:

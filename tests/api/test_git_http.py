@@ -227,7 +227,6 @@ BAD = {
     "attributes": ({".gitattributes": "* filter=x"}, ".gitattributes: does not belong into a volume"),
     "large memory": ({"memory/x.md": "x" * ((1 << 20) + 1)}, "memory/x.md: has 1,048,577 bytes"),
     "case": ({"memory/Notes.md": "1", "memory/notes.md": "2"}, "memory/Notes.md: differs from its neighbour"),
-    "scanner": ({"skills/x/SKILL.md": skill("x", "Use\nhunter2\n")}, "skills/x/SKILL.md:6: There is a password in it."),
     "metadata": ({"metadata.json": '{\n"a":\n'}, "metadata.json:3: is no JSON"),
     "metadata list": ({"metadata.json": "[]"}, "metadata.json:1: is no JSON object"),
     "metadata bytes": ({"metadata.json": b"\xff"}, "metadata.json:1: 'utf-8' codec"),
@@ -277,10 +276,20 @@ def test_links_and_submodules_are_refused(git: Git, clone: Path) -> None:
     assert "remote: memory/module: is a submodule" in complaint
 
 
-def test_what_a_later_commit_removes_is_still_in_the_history(git: Git, clone: Path) -> None:
+def test_a_volume_of_others_takes_nothing_unsafe_in_any_commit(host: Host, git: Git) -> None:
+    clone = git.clone(host.url("system.git", "admin"), "system")
     secret = git.commit(clone, {"skills/x/SKILL.md": skill("x", "hunter2\n")})
+    said = "skills/x/SKILL.md:5: There is a password in it. [secret.password]"
+    assert f"remote: {said}" in git.fails(clone, "push")
     git.commit(clone, {"skills/x/SKILL.md": skill("x")})
-    assert f"remote: commit {secret[:10]}: skills/x/SKILL.md:5: There is a password" in git.fails(clone, "push")
+    assert f"remote: commit {secret[:10]}: {said}" in git.fails(clone, "push")
+
+
+def test_ones_own_volume_takes_it_with_a_warning(git: Git, clone: Path) -> None:
+    git.commit(clone, {"skills/x/SKILL.md": skill("x", "hunter2\n")})
+    done = git.run(clone, "push")
+    assert done.returncode == 0
+    assert "remote: warning: skills/x/SKILL.md:5: There is a password in it. [secret.password]" in done.stderr
 
 
 def test_a_skill_may_be_unfinished_in_between(git: Git, clone: Path) -> None:

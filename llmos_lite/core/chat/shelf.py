@@ -40,17 +40,24 @@ class Shelf:
 
     def best(self, query: str, limit: int, *, only_fitting: bool = True) -> list[ScoredSkill]:
         """Return the skills that fit a query, best first, or all that match it."""
-        return self.skills.ranked(self.libraries, query, limit, only_fitting=only_fitting, asked=self.asked)
+        return self.skills.safest(self.libraries, query, limit, only_fitting=only_fitting, asked=self.asked)
 
     def all(self) -> list[ScoredSkill]:
         """Return every skill that can be used, by id."""
-        return [ScoredSkill(skill, 0.0) for skill in self.skills.listed(self.libraries) if skill.usable]
+        return [ScoredSkill(skill, 0.0) for skill in self.skills.listed(self.libraries) if self._may(skill)]
 
     def find(self, skill_id: str) -> Skill | None:
         """Return the skill of an id."""
         library = next((library for library in self.libraries if library.offers(skill_id)), None)
-        return library.skills[skill_id] if library else None
+        return self._safe(library.skills[skill_id]) if library else None
 
     def at(self, volume: str, skill_id: str) -> Skill | None:
         """Return the skill of a volume, unless another one is used in its place."""
-        return usable(self.libraries, volume, skill_id)
+        return self._safe(usable(self.libraries, volume, skill_id))
+
+    def _safe(self, skill: Skill | None) -> Skill | None:
+        """Return a skill unless it is held back: nobody has signed off what a scanner found in it."""
+        return skill if skill is not None and not self.skills.withholds(skill) else None
+
+    def _may(self, skill: Skill) -> bool:
+        return skill.usable and not self.skills.withholds(skill)

@@ -11,15 +11,18 @@ from llmos_lite.core.evolution.report import Action
 from llmos_lite.core.proposals.events import Event, Kind
 from llmos_lite.core.proposals.promoting import note_branch
 from llmos_lite.core.skills.format import Skill
+from llmos_lite.core.skills.guard import folder_of, is_unsafe, refuses
+from llmos_lite.core.skills.versions import current_version
 from llmos_lite.core.traces.trace import now_ms
 from llmos_lite.engines.git import MAIN, Author, Commit
 from llmos_lite.errors import LlmosError
 from llmos_lite.records.catalog import Catalog
 from llmos_lite.records.catalog_skills import SkillRecord, SkillUsage
 from llmos_lite.records.proposals import ProposalRecord, ProposalRows
-from llmos_lite.volumes.access import VolumeRef
+from llmos_lite.volumes.access import SYSTEM_CRON, VolumeRef
 from llmos_lite.volumes.git_volume import GitVolume
 from llmos_lite.volumes.manager import VolumeManager
+from llmos_lite.volumes.skill_paths import FILE
 
 EVOLUTION = "evolution"
 AUTHOR = Author(EVOLUTION, f"{EVOLUTION}@localhost")
@@ -110,7 +113,7 @@ class Publisher:
         return await self._publish(change, old.version)
 
     async def _publish(self, change: _Change, expect: str) -> Action:
-        if self.review:
+        if self.review or await asyncio.to_thread(self._is_unsafe, change):
             await self._propose(change)
             return Action.PROPOSED
         commit, version = await asyncio.to_thread(self._write, change, expect)
@@ -128,6 +131,10 @@ class Publisher:
         )
         await self._catalog.skills.put([row], keep=("created", "origin"))
         return Action.UPDATED if expect else Action.CREATED
+
+    def _is_unsafe(self, change: _Change) -> bool:
+        """Tell whether a reviewer has to look at it first, whatever the policy says."""
+        return refuses(self.volume.ref) and is_unsafe(change.skill_id, {FILE: change.text.encode()})
 
     def _write(self, change: _Change, expect: str) -> tuple[Commit, str]:
         commit = self.volume.write_skill(
@@ -173,8 +180,10 @@ def _change(operation: str, skill_id: str, draft: SkillDraft, evidence: Evidence
     return _Change(skill_id, rendered(skill_id, draft), message, trailers)
 
 
-def publish_promotion(volumes: VolumeManager, usage: SkillUsage, target: GitVolume, reason: str) -> Commit:
-    """Copy a team's skill upwards, to main or to a proposal's branch as the target's policy says.
+def publish_promotion(volumes: VolumeManager, usage: SkillUsage, target: GitVolume, reason: str) -> tuple[Commit, bool]:
+    """Copy a team's skill upwards, to main or, as the target's policy or the scanner says, to a proposal's branch.
+
+    Returns the commit, and whether it waits for a review.
 
     Args:
         volumes: both are there.
@@ -183,11 +192,15 @@ def publish_promotion(volumes: VolumeManager, usage: SkillUsage, target: GitVolu
         reason: why.
     """
     trailers = {"Skill-Op": "promote", "Evidence-Count": str(usage.uses), "Evidence-Users": str(usage.users)}
-    branch = branch_of(usage.skill_id) if target.review_required else MAIN
+    source = volumes.open(SYSTEM_CRON, VolumeRef.parse(usage.volume))
+    by_review = target.review_required or is_unsafe(usage.skill_id, folder_of(current_version(source, usage.skill_id)))
+    branch = branch_of(usage.skill_id) if by_review else MAIN
     if branch != MAIN:
         target.create_branch(branch, MAIN)
-    source = VolumeRef.parse(usage.volume)
-    return volumes.promote_skill(usage.skill_id, source, target.ref, AUTHOR, reason, branch=branch, trailers=trailers)
+    commit = volumes.promote_skill(
+        usage.skill_id, source.ref, target.ref, AUTHOR, reason, branch=branch, trailers=trailers
+    )
+    return commit, by_review
 
 
 def proposal(source: VolumeRef, target: GitVolume, skill_id: str, reason: str) -> ProposalRecord:

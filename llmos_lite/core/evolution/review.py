@@ -99,8 +99,8 @@ class _Review:
         if obstacle:
             return Action.SKIPPED, obstacle
         reason = f"used {usage.uses} times by {usage.users} people of {source}"
-        await asyncio.to_thread(publish_promotion, self._volumes, usage, target, reason)
-        if not target.review_required:
+        _, waits = await asyncio.to_thread(publish_promotion, self._volumes, usage, target, reason)
+        if not waits:
             return Action.PROMOTED, reason
         await self._proposals.put(await asyncio.to_thread(proposal, source, target, usage.skill_id, reason))
         return Action.PROPOSED, reason

@@ -10,13 +10,13 @@ import json
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from llmos_lite.core.skills import frontmatter
 from llmos_lite.core.skills.format import LARGEST_FILE, Skill
 from llmos_lite.core.skills.install import MOST_SKILL_BYTES, MOST_SKILL_FILES
-from llmos_lite.core.skills.scan import Scanner, Severity, findings
+from llmos_lite.core.skills.scan import Finding, Scanner, Severity, findings
 from llmos_lite.core.traces.trace import now_ms
 from llmos_lite.engines.git import METADATA
 from llmos_lite.engines.git_incoming import Incoming
@@ -86,6 +86,8 @@ class PushCheck:
         incoming: the objects.
         scanners: look at every skill.
         may_set_policy: whether the person decides over the volume.
+        stands: tells whether somebody signed a version of a skill off; None where an unsafe skill may come in, since it
+            waits there for a review, or serves nobody else.
         scrubbed: ids of files and commits that were taken out of the volume's history.
     """
 
@@ -95,10 +97,12 @@ class PushCheck:
         scanners: Mapping[str, Scanner],
         *,
         may_set_policy: bool,
+        stands: Callable[[str], bool] | None,
         scrubbed: Collection[str] = (),
     ) -> None:
         self._incoming, self._scanners, self._may_set_policy = incoming, scanners, may_set_policy
-        self._scrubbed = scrubbed
+        self._scrubbed, self._stands = scrubbed, stands
+        self.warnings: list[Problem] = []
         self._known: set[tuple[str, Item]] = set()
 
     def problems(self, base: str, new: str) -> list[Problem]:
@@ -113,7 +117,7 @@ class PushCheck:
         for commit in commits:
             if commit.oid != new:
                 found += self._dangers(commit.parents[0] if commit.parents else "", commit.oid, commit.oid)
-        return found or [*self._faults(base, new)]
+        return found or [*self._faults(base, new)] or self._unsafe(base, new)
 
     # What may never be in a volume
 
@@ -138,12 +142,33 @@ class PushCheck:
         size, most = self._incoming.size(item), _largest(path)
         if size > most:
             yield Problem(path, f"has {size:,} bytes; {most:,} are the most", commit=commit)
-        elif is_skill_file(path):
+        elif commit and self._stands is not None and is_skill_file(path):
             skill = Skill.parse(skill_of(path), self._incoming.blob(item), path=path)
             high = [one for one in findings(self._scanners, skill) if one.severity == Severity.HIGH]
             yield from (Problem(path, f"{one.message} [{one.code}]", one.line, commit) for one in high)
 
     # What has to be right in the end
+
+    def _unsafe(self, base: str, new: str) -> list[Problem]:
+        """Return what scanners refuse of the skills as they stand in the end; anything less is a warning."""
+        ids = sorted({skill_of(path) for path in self._incoming.changed(base, new)} - {"", "README"})
+        return [problem for skill_id in ids for problem in self._looked_at(skill_id, new)]
+
+    def _looked_at(self, skill_id: str, new: str) -> list[Problem]:
+        files = skill_folder(self._incoming, skill_id, new)
+        if FILE not in files:
+            return []
+        folder = folder_path(skill_id)
+        item = self._incoming.item(new, folder)
+        if item is None or item.mode != FOLDER_MODE:
+            item = self._incoming.item(new, f"{folder}.md")
+        found = findings(self._scanners, Skill.parse(skill_id, files[FILE]), files)
+        refused = self._stands is not None and item is not None and not self._stands(item.oid.hex())
+        bad = [_problem(folder, one, item) for one in found if one.severity == Severity.HIGH]
+        if bad and refused:
+            return bad
+        self.warnings += [_problem(folder, one, item) for one in found if one.severity != Severity.LOW]
+        return []
 
     def _faults(self, base: str, new: str) -> Iterator[Problem]:
         changed = self._incoming.changed(base, new)
@@ -205,6 +230,22 @@ class PushCheck:
             return _object(self._incoming.blob(item)) if item else {}
         except ValueError:
             return {}
+
+
+def _problem(folder: str, one: Finding, item: Item | None) -> Problem:
+    flat = item is not None and item.mode != FOLDER_MODE
+    return Problem(f"{folder}.md" if flat else f"{folder}/{one.file}", f"{one.message} [{one.code}]", one.line)
+
+
+def skill_folder(incoming: Incoming, skill_id: str, commit: str) -> dict[str, bytes]:
+    """Return the files of a skill as they stand in a commit, by their paths in its folder."""
+    folder = folder_path(skill_id)
+    item = incoming.item(commit, folder)
+    if item is not None and item.mode == FOLDER_MODE:
+        found = incoming.files(commit, folder)
+        return {path[len(folder) + 1 :]: incoming.blob(one) for path, one in found if one.mode not in _KINDS}
+    flat = incoming.item(commit, f"{folder}.md")
+    return {FILE: incoming.blob(flat)} if flat is not None else {}
 
 
 def is_skill_file(path: str) -> bool:

@@ -15,7 +15,9 @@ from llmos_lite.core.git.checks import Problem, PushCheck, plain, told
 from llmos_lite.core.git.repositories import Repository
 from llmos_lite.core.proposals.branches import PREFIX
 from llmos_lite.core.proposals.service import Proposals
+from llmos_lite.core.skills.guard import refuses
 from llmos_lite.core.skills.scan import Scanner
+from llmos_lite.core.skills.signoffs import signed_off
 from llmos_lite.engines.git import MAIN
 from llmos_lite.engines.git_hooks import MOST_UPDATES, Arrival, Moved, Update
 from llmos_lite.engines.git_incoming import Incoming, inside
@@ -69,6 +71,7 @@ class Push:
         self._actor, self._repository, self._pushes = actor, repository, pushes
         self._volumes = pushes.volumes
         self._branch = ""
+        self._warnings: list[Problem] = []
 
     async def check(self, arrival: Arrival) -> Sequence[str]:
         """Return why the push is refused, as lines for the person; nothing accepts it."""
@@ -86,7 +89,7 @@ class Push:
 
     async def apply(self, arrival: Arrival) -> tuple[Sequence[Moved], Sequence[str]]:
         """Move the refs; return what became of each, and lines for the person."""
-        moved, said = list[Moved](), list[str]()
+        moved, said = list[Moved](), [f"warning: {line}" for line in told(self._warnings)]
         for update in arrival.updates:
             try:
                 one, line = await (self._propose(update) if update.ref == TO_REVIEW else self._move(update))
@@ -156,9 +159,15 @@ class Push:
             incoming,
             self._pushes.scanners,
             may_set_policy=self._repository.writable,
+            stands=self._stands if update.ref == TO_MAIN and refuses(self._repository.ref) else None,
             scrubbed=became(self._repository.gitdir),
         )
-        return check.problems(base, update.new)
+        problems = check.problems(base, update.new)
+        self._warnings += check.warnings
+        return problems
+
+    def _stands(self, digest: str) -> bool:
+        return signed_off(self._volumes.open(PLATFORM, self._repository.ref), digest) is not None
 
     def _main(self, incoming: Incoming, update: Update) -> str:
         """Return where `main` is, with what was edited by hand of the files that the push changes."""

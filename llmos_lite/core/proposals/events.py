@@ -27,6 +27,8 @@ class Kind(StrEnum):
     COMMENTED = "commented"
     APPROVED = "approved"
     CHANGES_REQUESTED = "changes_requested"
+    SIGNED_OFF = "signed_off"
+    """Somebody stands for what scanners found in exactly these `versions`."""
     MERGED = "merged"
     CLOSED = "closed"
 
@@ -54,6 +56,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         paths: files that were decided about.
         commit: the commit on main.
         approved_by: who had approved what was merged.
+        versions: Git ids of the skills that were signed off.
         erased: whether the text was taken out at its author's wish.
     """
 
@@ -74,6 +77,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     paths: tuple[str, ...] = ()
     commit: str = ""
     approved_by: tuple[str, ...] = ()
+    versions: tuple[str, ...] = ()
     erased: bool = False
 
 

@@ -9,20 +9,20 @@ Stock git neither clones nor shows this ref. A proposal's branch goes when it is
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
 
 from llmos_lite.core.proposals.branches import PREFIX
 from llmos_lite.core.proposals.events import Event, record_of
+from llmos_lite.core.skills.signoffs import REF, SIGNED
 from llmos_lite.core.traces.trace import CROCKFORD
 from llmos_lite.engines.git import Change, Commit, compose_message
 from llmos_lite.errors import NotFound, Unavailable
 from llmos_lite.records.proposals import ProposalRecord
 from llmos_lite.volumes.git_volume import GitVolume, author_of
 
-REF = "proposals"
 BRANCHES = "branches"
 ULID = re.compile(rf"[0-7][{CROCKFORD}]{{25}}")
 
@@ -35,7 +35,7 @@ class ProposalLog:
     """
 
     def __init__(self, volume: GitVolume) -> None:
-        self._volume, self._notes = volume, volume.notes
+        self.volume, self._notes = volume, volume.notes
 
     def events(self, proposal_id: str) -> list[Event]:
         """Return the events of a proposal, oldest first; none when there is no such proposal.
@@ -68,22 +68,30 @@ class ProposalLog:
         """Yield the ids of all proposals, oldest first."""
         head = self._notes.head(REF)
         for month in self._notes.tree(at=head) if head else ():
-            if month.path != BRANCHES:
+            if month.path not in {BRANCHES, SIGNED}:
                 yield from (entry.path.rpartition("/")[2] for entry in self._notes.tree(month.path, at=head))
 
-    def append(self, proposal_id: str, events: Sequence[Event], *, branch: str = "") -> list[Event]:
+    def append(
+        self,
+        proposal_id: str,
+        events: Sequence[Event],
+        *,
+        branch: str = "",
+        also: Mapping[str, bytes] | None = None,
+    ) -> list[Event]:
         """Add events durably, and return all that the proposal has now; the caller holds the lock of the store.
 
         Args:
             proposal_id: of which.
             events: what happened, in order.
             branch: the branch of a proposal that begins.
+            also: further files that are written in the same commit.
         """
         known = self.events(proposal_id)
         for event in events:
             known.append(event)
             path = f"{_folder(proposal_id)}/{len(known):06d}.json"
-            changes: dict[str, Change] = {path: encoded(event)}
+            changes: dict[str, Change] = {path: encoded(event), **(also or {})}
             if branch:
                 changes[_index(branch)] = proposal_id.encode()
             self._commit(proposal_id, event, changes)

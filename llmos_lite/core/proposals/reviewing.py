@@ -5,7 +5,7 @@ Everything that decides is compared under the lock of the repository, so what is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from llmos_lite.core.accounts.permissions import Actor, may_administer
@@ -102,13 +102,14 @@ def require_unchanged(found: Standing, digest: str) -> Branch:
     return found.branch
 
 
-def obstacles(actor: Actor, found: Standing, *, looked: bool) -> list[LlmosError]:
+def obstacles(actor: Actor, found: Standing, *, looked: bool, unsafe: Sequence[LlmosError] = ()) -> list[LlmosError]:
     """Return what keeps somebody from merging, the gravest first.
 
     Args:
         actor: who would merge.
         found: the proposal.
         looked: whether the actor names what is proposed now; else a merge does not approve what changed unseen.
+        unsafe: what scanners hold against it, see `signing.obstacle`.
     """
     row, branch = found.row, found.branch
     try:
@@ -118,7 +119,7 @@ def obstacles(actor: Actor, found: Standing, *, looked: bool) -> list[LlmosError
         return [error]
     if found.landed:
         return []
-    problems: list[LlmosError] = []
+    problems: list[LlmosError] = [*unsafe]
     if branch.collisions:
         problems.append(conflict(list(branch.conflicts)))
     elif not branch.pending:
@@ -195,7 +196,15 @@ def add_review(
         return _say(volume, found, event)
 
 
-def merge(volume: GitVolume, actor: Actor, row: ProposalRecord, *, digest: str, known: str) -> list[Event]:
+def merge(
+    volume: GitVolume,
+    actor: Actor,
+    row: ProposalRecord,
+    *,
+    digest: str,
+    known: str,
+    unsafe: Callable[[Branch], Sequence[LlmosError]],
+) -> list[Event]:
     """Merge a proposal into main, as the platform, in the name of its author.
 
     Args:
@@ -204,6 +213,7 @@ def merge(volume: GitVolume, actor: Actor, row: ProposalRecord, *, digest: str, 
         row: the proposal.
         digest: what the actor looked at; empty when that is not known.
         known: what was proposed when the actor asked.
+        unsafe: says what scanners hold against a branch.
 
     Raises:
         Forbidden: `role.missing`, `proposal.own`.
@@ -213,7 +223,8 @@ def merge(volume: GitVolume, actor: Actor, row: ProposalRecord, *, digest: str, 
         found = standing(volume, row)
         require_reviewer(actor, found.row, "merge")
         branch = require_unchanged(found, digest or known)
-        for problem in obstacles(actor, found, looked=bool(digest)):
+        held = () if found.landed else unsafe(branch)
+        for problem in obstacles(actor, found, looked=bool(digest), unsafe=held):
             raise problem
         approved = approvers(found)
         if found.row.author != actor.user_id and actor.user_id not in approved:
@@ -274,7 +285,7 @@ def _require_line(volume: GitVolume, found: Standing, path: str, line: int) -> N
         raise Invalid("comment.line", f"The file {path[:200]!r} has {most} lines.")
 
 
-def may(actor: Actor, found: Standing) -> list[str]:
+def may(actor: Actor, found: Standing, *, unsafe: Sequence[LlmosError] = ()) -> list[str]:
     """Return what an actor may do with a proposal that it sees."""
     row = found.row
     if row.state != "open":
@@ -284,7 +295,8 @@ def may(actor: Actor, found: Standing) -> list[str]:
     rights = {
         "comment": True,
         "review": decides and found.branch is not None and not is_own(actor, row),
-        "merge": not obstacles(actor, found, looked=True),
+        "sign_off": decides and bool(unsafe) and not is_own(actor, row),
+        "merge": not obstacles(actor, found, looked=True, unsafe=unsafe),
         "resolve": party and found.branch is not None and bool(found.branch.collisions),
         "close": party,
     }

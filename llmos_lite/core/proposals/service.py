@@ -15,8 +15,8 @@ from functools import partial
 from llmos_lite.core.accounts.accounts import require_member
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.page import Page
-from llmos_lite.core.proposals import branches, promoting, resolving, reviewing
-from llmos_lite.core.proposals.branches import PREFIX, ConflictText
+from llmos_lite.core.proposals import branches, promoting, resolving, reviewing, signing
+from llmos_lite.core.proposals.branches import PREFIX, Branch, ConflictText
 from llmos_lite.core.proposals.events import Event, Kind, Review
 from llmos_lite.core.proposals.forgetting import forget_comments
 from llmos_lite.core.proposals.log import ProposalLog, is_id
@@ -24,8 +24,11 @@ from llmos_lite.core.proposals.promoting import REASON_LENGTH
 from llmos_lite.core.proposals.resolving import Resolution
 from llmos_lite.core.proposals.reviewing import TEXT_LENGTH, Standing
 from llmos_lite.core.proposals.rights import require_party, seen_by, sees
+from llmos_lite.core.proposals.signing import Examined
 from llmos_lite.core.skills.format import Skill
+from llmos_lite.core.skills.guard import Guard
 from llmos_lite.core.skills.scan import Scanner
+from llmos_lite.core.skills.versions import current_version
 from llmos_lite.core.traces.trace import now_ms
 from llmos_lite.errors import Conflict, Invalid, LlmosError, NotFound
 from llmos_lite.records.proposals import ProposalRecord, ProposalRows
@@ -66,7 +69,8 @@ class ProposalView:
         reviews: the last one of everybody.
         mergeable: whether the actor may merge it now.
         obstacles: why not, as sentences.
-        may: what the actor may do: `comment`, `review`, `merge`, `resolve`, `close`.
+        may: what the actor may do: `comment`, `review`, `sign_off`, `merge`, `resolve`, `close`.
+        examined: the skills as they would stand after the merge, with what scanners say of them.
     """
 
     proposal: ProposalRecord
@@ -79,6 +83,7 @@ class ProposalView:
     mergeable: bool = False
     obstacles: Sequence[str] = ()
     may: Sequence[str] = field(default_factory=tuple)
+    examined: Sequence[Examined] = ()
 
     @property
     def conflict(self) -> bool:
@@ -92,13 +97,14 @@ class Proposals:
     Args:
         rows: the rows.
         volumes: where everything else is.
-        scanners: look at what resolves a conflict.
+        scanners: look at what is proposed, and at what resolves a conflict.
     """
 
     def __init__(
         self, rows: ProposalRows, volumes: VolumeManager, scanners: Mapping[str, Scanner] | None = None
     ) -> None:
         self._rows, self._volumes, self._scanners = rows, volumes, dict(scanners or {})
+        self._guard = Guard(volumes, self._scanners)
 
     async def promote(
         self, actor: Actor, skill_id: str, target: VolumeRef, reason: str, *, source: VolumeRef | None = None
@@ -206,10 +212,34 @@ class Proposals:
             NotFound: `proposal.unknown`.
             Forbidden: `role.missing`, or `proposal.own`.
             Conflict: `proposal.conflict`, `proposal.decided`, `proposal.gone`, `proposal.changed`, `proposal.empty`,
-                `proposal.changes_requested`, `proposal.approval_fallen`.
+                `proposal.changes_requested`, `proposal.approval_fallen`, `proposal.unsigned`.
         """
         row = await self._row(actor, proposal_id)
-        return await self._do(actor, row, partial(reviewing.merge, digest=digest, known=row.digest))
+        target = await asyncio.to_thread(self._target, VolumeRef.parse(row.target))
+
+        def unsafe(branch: Branch) -> list[Conflict]:
+            return signing.obstacle(target, signing.examine(target, branch, self._guard))
+
+        return await self._do(actor, row, partial(reviewing.merge, digest=digest, known=row.digest, unsafe=unsafe))
+
+    async def sign_off(self, actor: Actor, proposal_id: str, why: str, *, digest: str) -> ProposalView:
+        """Stand for what scanners found in exactly what is proposed, as an admin of its target who did not write it.
+
+        Args:
+            actor: who.
+            proposal_id: the proposal.
+            why: why it is safe.
+            digest: what the actor looked at; any change since revokes it.
+
+        Raises:
+            NotFound: `proposal.unknown`.
+            Invalid: `comment.empty`, `comment.too_long`.
+            Forbidden: `role.missing`, `proposal.own`.
+            Conflict: `proposal.decided`, `proposal.gone`, `proposal.changed`, `proposal.nothing_found`.
+        """
+        row = await self._row(actor, proposal_id)
+        said = _text(why, needed=True)
+        return await self._do(actor, row, partial(signing.sign_off, why=said, digest=digest, guard=self._guard))
 
     async def close(self, actor: Actor, proposal_id: str, reason: str = "") -> ProposalView:
         """Close a proposal without merging it, as its author or an admin of its target.
@@ -311,9 +341,12 @@ class Proposals:
         self, actor: Actor, wanted: Event, source: VolumeRef, target: VolumeRef
     ) -> tuple[ProposalRecord | None, str]:
         """Write a promotion; the source must be one that the actor may read."""
-        _require_readable(self._volumes.open(actor.principal, source), wanted.skill_id)
+        origin = self._volumes.open(actor.principal, source)
+        _require_readable(origin, wanted.skill_id)
         volume = self._target(target)
-        way = promoting.promote_by_review if volume.review_required else promoting.promote_now
+        files = current_version(origin, wanted.skill_id).files
+        waits = volume.review_required or signing.unsigned(volume, origin, wanted.skill_id, files, self._guard)
+        way = promoting.promote_by_review if waits else promoting.promote_now
         return way(self._volumes, wanted, volume)
 
     async def _do(self, actor: Actor, row: ProposalRecord, what: Callable[..., list[Event]]) -> ProposalView:
@@ -336,7 +369,8 @@ class Proposals:
             found = reviewing.standing(volume, row)
         if found.landed:
             found = reviewing.standing(volume, promoting.land(volume, found.row))
-        return _view_of(actor, volume, found)
+        examined = signing.examine(volume, found.branch, self._guard) if found.branch and not found.landed else []
+        return _view_of(actor, volume, found, examined)
 
     async def _row(self, actor: Actor, proposal_id: str) -> ProposalRecord:
         row = await self._rows.get(proposal_id) if is_id(proposal_id) else None
@@ -348,9 +382,10 @@ class Proposals:
         return self._volumes.open(PLATFORM, ref, write=True)
 
 
-def _view_of(actor: Actor, volume: GitVolume, found: Standing) -> ProposalView:
+def _view_of(actor: Actor, volume: GitVolume, found: Standing, examined: Sequence[Examined]) -> ProposalView:
     row, branch = found.row, found.branch
-    problems = reviewing.obstacles(actor, found, looked=True)
+    unsafe = signing.obstacle(volume, examined)
+    problems = reviewing.obstacles(actor, found, looked=True, unsafe=unsafe)
     changes = branch.changes if branch else branches.brought(volume.store, row.commit) if row.commit else {}
     return ProposalView(
         row,
@@ -362,7 +397,8 @@ def _view_of(actor: Actor, volume: GitVolume, found: Standing) -> ProposalView:
         reviews=found.reviews,
         mergeable=not problems,
         obstacles=[problem.message for problem in problems],
-        may=reviewing.may(actor, found),
+        may=reviewing.may(actor, found, unsafe=unsafe),
+        examined=examined,
     )
 
 

@@ -13,7 +13,9 @@ from enum import StrEnum
 
 from llmos_lite.core.git.checks import PushCheck, told
 from llmos_lite.core.proposals.branches import PREFIX
+from llmos_lite.core.skills.guard import refuses
 from llmos_lite.core.skills.scan import Scanner
+from llmos_lite.core.skills.signoffs import signed_off
 from llmos_lite.engines.git_incoming import Incoming
 from llmos_lite.engines.git_peer import Aside, Peer
 from llmos_lite.engines.git_scrub import became
@@ -157,8 +159,12 @@ class _Look:
 
     def _problems(self, incoming: Incoming, base: str, theirs: str) -> list[str]:
         scrubbed = became(self._gitdir)
-        check = PushCheck(incoming, self._scanners, may_set_policy=self._row.trust, scrubbed=scrubbed)
+        stands = self._stands if refuses(self._ref) else None
+        check = PushCheck(incoming, self._scanners, may_set_policy=self._row.trust, stands=stands, scrubbed=scrubbed)
         return told(check.problems(base, theirs))
+
+    def _stands(self, digest: str) -> bool:
+        return signed_off(self._volume, digest) is not None
 
     def _pull(self, aside: Aside, seen: Outcome, changed: list[str]) -> Outcome:
         """Move `main` forward; an edit by hand of the same files comes first, and then this is too late."""

@@ -12,8 +12,10 @@ from llmos_lite.core.accounts.permissions import Actor, Scope, require
 from llmos_lite.core.skills.blame import Blame, blame
 from llmos_lite.core.skills.compare import SkillDiff, compare
 from llmos_lite.core.skills.format import Skill
+from llmos_lite.core.skills.guard import folder_of, refuses
 from llmos_lite.core.skills.scan import Scanner, scan
 from llmos_lite.core.skills.service import SkillService, SkillView, skill_view
+from llmos_lite.core.skills.signoffs import signed_off
 from llmos_lite.core.skills.versions import (
     OID,
     Version,
@@ -194,7 +196,9 @@ class SkillHistory:
             if wanted.version == current:
                 return Restored("unchanged", skill_view(volume, skill_id), "")
             skill = _usable(wanted)
-            findings = scan(self._scanners, skill)
+            signed = signed_off(volume, wanted.version) is not None
+            refuse = refuses(volume.ref) and not signed
+            findings = scan(self._scanners, skill, folder_of(wanted), refuse=refuse)
             subject = f"Restore skill: {skill_id} to {wanted.version[:10]}"
             trailers = {"Skill-Op": "restore", "Restored-Version": wanted.version}
             author = author_of(actor.user_id)

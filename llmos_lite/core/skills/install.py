@@ -18,6 +18,7 @@ from typing import IO, Literal
 
 from llmos_lite.core.archives import BROKEN, members
 from llmos_lite.core.skills.format import LARGEST_FILE, Skill
+from llmos_lite.core.skills.guard import refuses
 from llmos_lite.core.skills.scan import Scanner, scan
 from llmos_lite.core.skills.standard import deviations
 from llmos_lite.engines.git_objects import Author, Change, File, check_path, tree_id
@@ -148,7 +149,7 @@ def install(
         volume: a writable handle.
         packages: what to write; of two with one id the first is taken.
         author: of the commit.
-        scanners: look at each skill; high severity refuses it.
+        scanners: look at each skill; high severity refuses it where others read it, see `guard.refuses`.
         replace: whether a skill that is there and differs is replaced, or refused.
         beside: returns what else changes in the same commit, as a lock file.
     """
@@ -183,8 +184,9 @@ class _Batch:
         skill, content, said = _skill_of(package)
         if skill.skill_id in self._seen:
             raise Conflict("skill.exists", "Another skill of this batch has the same id.")
-        said += [finding.message for finding in scan(self._scanners, skill)]
         files = package.all_files() | {FILE: File(content)}
+        data = {name: file.data for name, file in files.items()}
+        said += [finding.message for finding in scan(self._scanners, skill, data, refuse=refuses(self._volume.ref))]
         for name in files:
             check_path(f"{folder_path(skill.skill_id)}/{name}")
         status = self._status(skill.skill_id, files)

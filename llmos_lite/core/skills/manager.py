@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -32,6 +32,8 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 LIMIT = 3
+SPARE = 8
+"""Skills that are looked at beside, when some are held back."""
 BUDGET_TOKENS = 4000
 CACHED_LIBRARIES = 1000
 CACHED_LISTS = 64
@@ -101,10 +103,18 @@ class SkillsManager:
         volumes: where they live.
         budget_tokens: most tokens of one context.
         uses: knows what was asked where skills helped; None takes no notice of it.
+        withholds: tells that a skill may not be put into a context, since it is unsafe; None lets all in.
     """
 
-    def __init__(self, volumes: VolumeManager, *, budget_tokens: int = BUDGET_TOKENS, uses: Uses | None = None) -> None:
-        self._volumes, self._budget, self._uses = volumes, budget_tokens, uses
+    def __init__(
+        self,
+        volumes: VolumeManager,
+        *,
+        budget_tokens: int = BUDGET_TOKENS,
+        uses: Uses | None = None,
+        withholds: Callable[[Skill], bool] | None = None,
+    ) -> None:
+        self._volumes, self._budget, self._uses, self._withholds = volumes, budget_tokens, uses, withholds
         self._analyzer = Analyzer()
         self._libraries: OrderedDict[VolumeRef, Library] = OrderedDict()
         self._lists: OrderedDict[tuple[tuple[VolumeRef, str], ...], SkillSet] = OrderedDict()
@@ -229,7 +239,7 @@ class SkillsManager:
     ) -> SkillContext:
         """Return the skills of these libraries that go into the context of a query; see `ranked`."""
         commits = {str(library.ref): library.commit for library in libraries if library.commit}
-        return SkillContext(self.ranked(libraries, query, limit, asked=asked), commits, self._budget)
+        return SkillContext(self.safest(libraries, query, limit, asked=asked), commits, self._budget)
 
     async def asked(self, actor: Actor, team_id: str | None = None) -> Sequence[AskedIndex]:
         """Return the goals that the actor's choice of skills profits from; reads rows only the first time."""
@@ -243,6 +253,26 @@ class SkillsManager:
         """
         volume = self._volumes.open(actor.principal, VolumeRef.parse(skill.volume))
         return read_version(volume, skill.skill_id, skill.version)
+
+    def safest(
+        self,
+        libraries: Sequence[Library],
+        query: str,
+        limit: int = LIMIT,
+        *,
+        only_fitting: bool = True,
+        asked: Sequence[AskedIndex] = (),
+    ) -> list[ScoredSkill]:
+        """Return the best skills that may be put into a context; see `ranked`, and `withholds`."""
+        found = self.ranked(libraries, query, limit, only_fitting=only_fitting, asked=asked)
+        if not any(self.withholds(one.skill) for one in found):
+            return found
+        more = self.ranked(libraries, query, 2 * limit + SPARE, only_fitting=only_fitting, asked=asked)
+        return [one for one in more if not self.withholds(one.skill)][:limit]
+
+    def withholds(self, skill: Skill) -> bool:
+        """Tell whether a skill may not be put into a context, since it is unsafe and nobody stands for it."""
+        return self._withholds is not None and self._withholds(skill)
 
     def libraries(self, actor: Actor, team_id: str | None = None) -> list[Library]:
         """Return the libraries that the actor sees, the one that wins first."""

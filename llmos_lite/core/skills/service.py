@@ -13,6 +13,7 @@ from llmos_lite.core.page import Page
 from llmos_lite.core.skills.draft import SkillChange, SkillDraft, changed, skill_of_draft
 from llmos_lite.core.skills.explain import MOST_RANKED, Explainer, Explanation
 from llmos_lite.core.skills.format import Skill
+from llmos_lite.core.skills.guard import folder_of, refuses
 from llmos_lite.core.skills.install import Installed, Package, install
 from llmos_lite.core.skills.manager import SkillsManager
 from llmos_lite.core.skills.paging import keyset_page, offset_page
@@ -123,7 +124,7 @@ class SkillService:
 
     def _create(self, actor: Actor, principal: Principal, ref: VolumeRef, draft: SkillDraft) -> SkillView:
         skill = skill_of_draft(draft)
-        findings = scan(self._scanners, skill)
+        findings = scan(self._scanners, skill, {FILE: skill.render().encode()}, refuse=refuses(ref))
         volume = self.volumes.open(principal, ref, write=True)
         message, author = f"Create skill: {skill.name}", author_of(actor.user_id)
         volume.write_skill(skill.skill_id, skill.render(), message, author, files=draft.files, expect="")
@@ -163,7 +164,8 @@ class SkillService:
         with _lock(volume):
             before = _parsed(volume, skill_id)
             after = changed(before, change)
-            findings = scan(self._scanners, after)
+            files = folder_of(current_version(volume, skill_id)) | {FILE: after.render().encode()}
+            findings = scan(self._scanners, after, files, refuse=refuses(volume.ref))
             volume.write_skill(
                 skill_id,
                 after.render(),

@@ -100,7 +100,7 @@ async def test_a_merge_is_of_what_was_looked_at(room: Room) -> None:
     await room.promote("two")
     await refused(room.proposals.merge(BOB, promoted.proposal_id, digest=seen), "proposal.changed")
     with pytest.raises(Conflict, match="Something else"):  # as if it was renewed between the question and the lock
-        await asyncio.to_thread(reviewing.merge, room.team, BOB, row, digest="", known=seen)
+        await asyncio.to_thread(reviewing.merge, room.team, BOB, row, digest="", known=seen, unsafe=lambda _: [])
     fresh = (await room.get(promoted)).digest
     await room.proposals.merge(BOB, promoted.proposal_id, digest=fresh)
     assert room.team.read_skill("my-skill").endswith("two")
@@ -198,12 +198,12 @@ async def test_a_resolution_is_checked_like_any_skill(room: Room) -> None:
     async def resolve(text: str) -> None:
         await room.proposals.resolve(ALICE, promoted.proposal_id, [Resolution(MAIN, content=text)])
 
-    for text, kind in (("evil", Invalid), ("x" * (1 << 20), TooLarge)):
-        with pytest.raises(kind):
-            await resolve(SKILL + text)
+    with pytest.raises(TooLarge):
+        await resolve(SKILL + "x" * (1 << 20))
     with pytest.raises(Invalid):
         await resolve("---\nname: [\n---\n")
-    await resolve(SKILL + "fine")
+    await resolve(SKILL + "evil")
+    await refused(room.proposals.merge(BOB, promoted.proposal_id), "proposal.unsigned")
 
 
 async def test_the_text_of_a_conflict_is_bounded(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:

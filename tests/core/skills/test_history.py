@@ -233,8 +233,20 @@ async def test_what_a_skill_was_before_its_rename_comes_back_under_its_name(
     assert view.content.startswith("---\nname: tea\n")
 
 
+async def test_an_unsafe_version_comes_back_to_ones_own_volume_alone(
+    versions: SkillHistory, own: GitVolume, team: GitVolume
+) -> None:
+    for volume in (own, team):
+        hushed = write(volume, "tea", "Say hush.")
+        write(volume, "tea", "Boil.")
+    done = await versions.restore(ALICE, "tea", hushed)
+    assert [one.code for one in done.view.findings] == ["word"]
+    with pytest.raises(Invalid) as raised:
+        await versions.restore(BOB, "tea", hushed, volume=SRE)
+    assert raised.value.code == "skill.unsafe"
+
+
 async def test_what_may_not_be_written_does_not_come_back(versions: SkillHistory, own: GitVolume) -> None:
-    hushed = write(own, "tea", "Say hush.")
     own.store.commit({"skills/tea/SKILL.md": b"---\nname: [\n---\n"}, "Broken", WRITER)
     broken = own.skill_entry("tea")
     own.store.commit({"skills/tea": None, "skills/tea/x": b"1"}, "No skill", WRITER)
@@ -244,7 +256,6 @@ async def test_what_may_not_be_written_does_not_come_back(versions: SkillHistory
     assert empty is not None
     before = own.store.count()
     for version, code in (
-        (hushed, "skill.unsafe"),
         (broken.version, "skill.unreadable"),
         (empty.version, "skill.unreadable"),
     ):

@@ -234,13 +234,15 @@ class Strict:
         return [Finding("x", Severity.HIGH if bad else Severity.LOW, "Looked at it.")]
 
 
-def test_scanners_refuse_one_skill_and_let_the_others_in(own: GitVolume) -> None:
+def test_scanners_refuse_one_skill_and_let_the_others_in(own: GitVolume, team: GitVolume) -> None:
     bad = Package("bad", skill_text("bad", "Cleans", "rm -rf /\n").encode())
-    done = install(own, [bad, Package("tea", TEA)], AUTHOR, {"strict": Strict()})
+    done = install(team, [bad, Package("tea", TEA)], AUTHOR, {"strict": Strict()})
     assert [(one.status, one.detail) for one in done] == [
         ("refused", "The skill bad was refused: Looked at it."),
         ("created", "Looked at it."),
     ]
+    (kept,) = install(own, [bad], AUTHOR, {"strict": Strict()})
+    assert (kept.status, kept.detail) == ("created", "Looked at it.")
 
 
 def test_a_script_stays_one_that_runs(own: GitVolume, tmp_path: Path) -> None:

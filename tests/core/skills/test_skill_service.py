@@ -307,19 +307,27 @@ async def test_scanners_look_at_every_write(volumes: VolumeManager, manager: Ski
         ("drink.tea", "watchful"),
         ("scanner.failed", "failing"),
     ]
+    bad = replace(TEA, skill_id="other", content="The password is hunter2")
+    view = await service.create(ALICE, bad)
+    assert [str(one) for one in view.findings] == [
+        "high secret.password (line 9): It holds a password.",
+        "low drink.tea: It is about tea.",
+        "medium scanner.failed: The scanner 'failing' failed: RuntimeError: out of data",
+    ]
+    assert own.store.count() == 3
+
+
+async def test_a_volume_of_others_takes_nothing_unsafe(volumes: VolumeManager, manager: SkillsManager) -> None:
+    service = SkillService(volumes, manager, People(), {"watchful": Watchful(), "failing": Failing()})
+    await service.create(ADMIN, replace(TEA, volume=SRE))
     for write in (
-        service.create(ALICE, replace(TEA, skill_id="other", content="The password is hunter2")),
-        service.update(ALICE, "tea", SkillChange(content="The password is hunter2")),
+        service.create(ADMIN, replace(TEA, skill_id="other", content="The password is hunter2", volume=SRE)),
+        service.update(ADMIN, "tea", SkillChange(content="The password is hunter2"), volume=SRE),
     ):
         with pytest.raises(Invalid) as raised:
             await write
         assert raised.value.code == "skill.unsafe"
-        assert raised.value.detail["findings"] == [
-            "high secret.password (line 9): It holds a password.",
-            "low drink.tea: It is about tea.",
-            "medium scanner.failed: The scanner 'failing' failed: RuntimeError: out of data",
-        ]
-    assert own.store.count() == 2
+        assert raised.value.detail["findings"][0] == "high secret.password (line 9): It holds a password."
 
 
 def test_the_work_tree_has_what_was_written(service: SkillService, tmp_path: Path) -> None:

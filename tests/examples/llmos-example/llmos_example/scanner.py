@@ -10,7 +10,7 @@ PIPE = re.compile(r"\b(curl|wget)\b[^\n|]{0,200}\|\s{0,9}(sudo\s{1,9})?(ba|z)?sh
 
 
 class PipesToShell:
-    """Looks at each skill before it is written; `high` refuses it, anything less is shown to the author."""
+    """Looks at each skill; `high` keeps it out of chats and blocks promotion, anything less is shown."""
 
     def scan(self, skill: Skill) -> Iterator[Finding]:
         """Yield a finding for each line that runs what it downloads."""
