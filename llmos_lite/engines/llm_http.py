@@ -228,7 +228,7 @@ class ModelServer:
             return UpstreamFailed(
                 "model.rejected", f"The model refused our key ({status}){said}", hint=f"Check {self._named[1]}."
             )
-        if tools and status in _UNABLE and "tool" in said.lower():
+        if tools and status in _UNABLE and _about_tools(said.lower()):
             return UpstreamFailed("model.no_tools", f"The model takes no tools ({status}){said}")
         if 400 <= status < 500:  # noqa: PLR2004 - the client errors of HTTP
             return UpstreamFailed("model.rejected", f"The model refused the request ({status}){said}")
@@ -242,6 +242,11 @@ class ModelServer:
         if self._secret:
             text = text.replace(self._secret, "[key]")
         return f": {text[:_QUOTED]}" if text else "."
+
+
+def _about_tools(said: str) -> bool:
+    """Tell whether a refusal says that there are no tools: "does not support tools", "--enable-auto-tool-choice"."""
+    return "tool" in said and any(word in said for word in ("support", "requires", "enable", "not allowed"))
 
 
 class Request:

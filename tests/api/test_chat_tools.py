@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -24,9 +25,10 @@ from llmos_lite.core.skills.manager import ScoredSkill
 from llmos_lite.core.traces.trace import Ended, Trace
 from llmos_lite.engines.database import Database
 from llmos_lite.engines.git import Author
-from llmos_lite.engines.llm import LanguageModel
+from llmos_lite.engines.llm import ChatRequest, LanguageModel, Piece
 from llmos_lite.engines.llm_anthropic import AnthropicModel
 from llmos_lite.engines.llm_openai import OpenAIModel
+from llmos_lite.errors import UpstreamFailed
 from llmos_lite.records.schema import prepare
 from llmos_lite.records.usage import UsageRows
 from tests.api.test_chat import Client, Parts
@@ -310,6 +312,17 @@ async def test_a_control_is_hidden_from_catalog_search_and_load_alike(
     assert exposure.version == opened.version("user:alice", "code-review")
 
 
+async def test_a_control_is_remembered_when_nothing_else_is_listed(opened: Room, upstream: Upstream) -> None:
+    for name in ("summary", "deployment"):
+        opened.delete_skill("user:alice", name)
+    service = opened.service("ask", assignment=Control("code-review"), disclosure=CATALOG)
+    body = (await client(opened, service).post({"message": ASK})).json()
+    assert "tools" not in upstream.chats[0].body
+    assert upstream.chats[0].system == ""
+    [exposure] = (await trace_of(opened, body["trace_id"])).exposures
+    assert (exposure.skill_id, exposure.arm) == ("code-review", "control")
+
+
 @both
 async def test_a_model_that_never_stops_calling_is_stopped(kind: Kind, opened: Room, upstream: Upstream) -> None:
     upstream.script = [[load("summary")]]
@@ -486,6 +499,31 @@ async def test_a_model_that_takes_no_tools_gets_texts_at_once_and_from_then_on(
     assert "code-review" in [use["skill_id"] for use in first["skills_used"]]
     trace = await trace_of(opened, first["trace_id"])
     assert (trace.skills_used, trace.offered) == ((await trace_of(opened, second["trace_id"])).skills_used, ())
+
+
+@dataclass
+class Fickle(OpenAIModel):
+    """A model that refuses tools once it has called one."""
+
+    url: str
+
+    def __post_init__(self) -> None:
+        super().__init__(self.url, model="ask")
+        self.asked = 0
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
+        self.asked += 1
+        if self.asked > 1:
+            raise UpstreamFailed("model.no_tools", "No more.")
+        async with aclosing(super().stream(request)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+
+async def test_a_refusal_in_the_middle_is_a_failure(opened: Room, upstream: Upstream) -> None:
+    upstream.script = [[load("summary")]]
+    reply = await client(opened, opened.service(Fickle(opened.url), disclosure=CATALOG)).post({"message": ASK})
+    assert (reply.status, reply.json()["code"]) == (502, "model.no_tools")
 
 
 async def test_a_long_conversation_with_tools_stores_only_what_is_new(opened: Room, upstream: Upstream) -> None:

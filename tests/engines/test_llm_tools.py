@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmos_lite.engines import llm_http
 from llmos_lite.engines.llm import (
     ChatMessage,
     ChatRequest,
@@ -181,6 +182,21 @@ async def test_a_model_that_takes_no_tools_says_so_by_a_code_of_its_own(kind: Mo
         await kind(upstream.url).complete(ask("notools"))
     assert caught.value.code == "model.no_tools"
     await kind(upstream.url).complete(ChatRequest(messages=[USER], model="notools"))
+
+
+@pytest.mark.parametrize(
+    ("said", "is_about"),
+    [
+        (": llama2 does not support tools", True),
+        (': "auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set', True),
+        (": tools param requires --jinja flag", True),
+        (": no endpoints found that support tool use", True),
+        (": messages with role 'tool' must be a response to a preceding message with 'tool_calls'", False),
+        (": the server broke", False),
+    ],
+)
+def test_refusals_of_tools_are_known_by_their_words(said: str, is_about: bool) -> None:  # noqa: FBT001 - a case
+    assert llm_http._about_tools(said) is is_about
 
 
 @both

@@ -168,6 +168,7 @@ class Chooser:
         return Choice(
             system=listed.system,
             context=tuple(_use(scored) for scored in listed.whole),
+            considered=listed.arms.exposures,
             commits=considered.shelf.commits,
             box=listed.box,
             offered=listed.offered,

@@ -16,7 +16,7 @@ from llmos_lite.errors import Invalid
 
 LARGE = 100
 """Skills from which on further ones that fit are listed: among 50 the right one is one of the first three or does not
-fit at all, among 200 the list finds another 4 of 100, among 2,000 another 7."""
+fit at all, among 200 the list finds another 1 to 4 of 100, among 2,000 another 8."""
 MORE = 8
 """Further skills that one message adds at most; 20 of them would find 1 of 100 more."""
 MOST_ENTRIES = 16

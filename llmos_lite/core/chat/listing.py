@@ -46,19 +46,21 @@ class Considered:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A context with tools.
+    """A context with what can be read beside it.
 
     Args:
         system: the system prompt.
         whole: the skills whose text is in it, best first.
-        box: reads the others, and files of all.
+        arms: what was considered, as far as it goes.
+        box: reads the others, and files of all; None where chance hides all that could be read.
         offered: what is listed for the first time; see `Trace.offered`.
     """
 
     system: str
     whole: Sequence[ScoredSkill]
-    box: SkillTools
-    offered: tuple[str, ...]
+    arms: Arms
+    box: SkillTools | None = None
+    offered: tuple[str, ...] = ()
 
 
 class Listing:
@@ -75,21 +77,17 @@ class Listing:
         whole, long = split(treated, self._budget)
         known, fresh = _grown(known, len(talk.offered), whole, [*long, *considered.others])
         room = int(self._budget * SHARE) if considered.fitting else self._budget
-        shown = within((scored.skill for scored in arms.shown([*known, *fresh])), room)
-        if not shown and not any(has_files(scored.skill) for scored in whole):
-            return None
+        fits = within((scored.skill for scored in (*known, *fresh)), room)
+        shown = [scored.skill for scored in arms.shown([*known, *fresh][: len(fits)])]
         injection = inject(whole, self._budget)
-        box = SkillTools(
-            considered.shelf,
-            actor,
-            arms,
-            held=[scored.skill for scored in injection.skills],
-            listed=shown,
-            tokens=self._tool_tokens,
-        )
+        held = [scored.skill for scored in injection.skills]
+        if not shown and not any(map(has_files, held)):
+            hidden = len(arms.exposures) > len(considered.fitting)
+            return Listed(injection.text, injection.skills, arms) if hidden else None
+        box = SkillTools(considered.shelf, actor, arms, held=held, listed=shown, tokens=self._tool_tokens)
         before = {key_of(scored.skill) for scored in known}
         offered = tuple(key for key in map(key_of, shown) if key not in before)
-        return Listed(_prompt(shown, injection.text), injection.skills, box, offered)
+        return Listed(_prompt(shown, injection.text), injection.skills, arms, box, offered)
 
 
 def _prompt(shown: Sequence[Skill], texts: str) -> str:

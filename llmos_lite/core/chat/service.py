@@ -30,6 +30,8 @@ from llmos_lite.volumes.access import VolumeKind, VolumeRef
 log = logging.getLogger("llmos.chat")
 
 BOUNDS = ToolBounds()
+AGAIN_SECONDS = 3600.0
+"""After which a model that refused tools is given some again."""
 
 
 class ChatService:
@@ -71,7 +73,7 @@ class ChatService:
         self._max_skills = max_skills
         self._chooser = Chooser(skills, assignment or TreatAll(), budget_tokens=skill_tokens, tool_tokens=tool_tokens)
         self._disclosure, self._bounds = disclosure, bounds
-        self._toolless: set[str] = set()
+        self._toolless: dict[str, float] = {}
         self._busy: set[tuple[str, str]] = set()
         self._keeping: set[asyncio.Task[None]] = set()
 
@@ -182,7 +184,7 @@ class ChatService:
         wanted = given.disclosure or self._disclosure
         if wanted is Disclosure.BODIES or self._bounds.rounds < 1:
             return Disclosure.BODIES
-        able = knows_tools(self._model) and self._model.name not in self._toolless
+        able = knows_tools(self._model) and time.monotonic() >= self._toolless.get(self._model.name, 0.0)
         return wanted if able else Disclosure.BODIES
 
     async def _reserve(self, turn: Turn) -> None:
@@ -205,7 +207,7 @@ class ChatService:
                 async for step in steps:
                     yield step
         except UpstreamFailed as error:
-            if error.code != "model.no_tools" or turn.texts:
+            if error.code != "model.no_tools" or turn.has_begun:
                 raise
             await self._without_tools(turn)
         else:
@@ -215,8 +217,9 @@ class ChatService:
                 yield piece
 
     async def _without_tools(self, turn: Turn) -> None:
-        log.warning("the model %s takes no tools; it gets the texts of skills from now on", self._model.name)
-        self._toolless.add(self._model.name)
+        """Choose skills anew for a model that refused tools, and give it none for an hour: then it may be another."""
+        log.warning("the model %s takes no tools; for an hour it gets the texts of skills", self._model.name)
+        self._toolless[self._model.name] = time.monotonic() + AGAIN_SECONDS
         given = turn.given
         limit = self._max_skills if given.max_skills is None else given.max_skills
         turn.choice = await self._chooser.choose(turn.actor, given.message, given.team_id, limit, turn.conversation)

@@ -119,6 +119,11 @@ class Turn:
         """Tell whether a request of a further round is about to be sent."""
         return self._following is not None and self.completion is None and self._begun == len(self.texts)
 
+    @property
+    def has_begun(self) -> bool:
+        """Tell whether the model said or called anything yet."""
+        return bool(self.texts) or self._rounds > 0
+
     def check_whole(self) -> None:
         """Raise unless the answer came to its end.
 
