@@ -60,6 +60,7 @@ from llmos_lite.core.skills.history import SkillHistory
 from llmos_lite.core.skills.inspecting import Inspector
 from llmos_lite.core.skills.manager import SkillsManager
 from llmos_lite.core.skills.origins import SkillOrigins
+from llmos_lite.core.skills.registry import Registry
 from llmos_lite.core.skills.scan import Scanner, scanners_from
 from llmos_lite.core.skills.scanning.house import with_house_rules
 from llmos_lite.core.skills.scrub import Scrubber
@@ -162,6 +163,7 @@ class Services:
     versions: SkillHistory
     exports: SkillExports
     catalogs: Catalogs
+    registry: Registry
     templates: Templates
     inspector: Inspector
     origins: SkillOrigins
@@ -404,6 +406,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
         templates=Templates(skills),
         catalogs=catalogs,
         inspector=Inspector(skills, guard),
+        registry=Registry(skills, catalogs),
         origins=SkillOrigins(volumes, catalog),
         traces=traces,
         reports=Reports(traces, skills, accounts),

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.requests import Request
-from fastapi.responses import Response
+from fastapi.responses import PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match
 
@@ -15,6 +15,7 @@ import llmos_lite
 from llmos_lite.api import (
     accounts,
     audit,
+    clawhub,
     discovery,
     erasure,
     evolution,
@@ -53,6 +54,7 @@ MODULES = (
     versions,
     exports,
     discovery,
+    clawhub,
     templates,
     proposals,
     evolution,
@@ -115,6 +117,9 @@ def build(services: Services | None = None) -> FastAPI:
 async def _problem(request: Request, error: Exception) -> Response:
     said = explain(error)
     headers = {name.decode(): value.decode() for name, value in problem_headers(said)}
+    if request.url.path.startswith(f"{clawhub.PREFIX}/"):  # what speaks to a registry there shows the text as it is
+        text = " ".join(filter(None, (said.message, said.hint)))
+        return PlainTextResponse(text, said.status, headers | {"content-type": "text/plain; charset=utf-8"})
     body = problem_body(said, getattr(request.state, "request_id", ""))
     return Response(body, said.status, headers)
 

@@ -91,6 +91,7 @@ WITHOUT_A_CREDENTIAL = {
     ("GET", "/sign-in/oidc"),
     ("GET", "/sign-in/oidc/callback"),
     ("GET", "/.well-known/jwks.json"),
+    ("GET", "/.well-known/clawhub.json"),
     ("GET", "/.well-known/agent-skills/index.json"),
     ("GET", "/.well-known/agent-skills/{artifact:path}"),
     ("GET", "/c/{token}/.well-known/agent-skills/index.json"),

@@ -165,7 +165,7 @@ class _Shop:
 
     def parcel(self, entry: SkillEntry) -> Parcel | None:
         """Return a skill as it is offered; None for one that is kept back."""
-        return self._catalogs.cleared(read_version(self.volume, entry.skill_id, entry.version))
+        return self._catalogs.cleared(self.volume, read_version(self.volume, entry.skill_id, entry.version))
 
 
 @dataclass

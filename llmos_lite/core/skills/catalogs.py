@@ -1,6 +1,7 @@
 """Catalogs: what a volume, or all that somebody reads, offers to other programs.
 
-Left out is what cannot be used (broken, shadowed, no text of the standard) and what a scanner calls dangerous.
+Left out is what cannot be used (broken, shadowed, no text of the standard) and what a scanner calls dangerous, unless
+a reviewer stands for exactly that version.
 """
 
 from __future__ import annotations
@@ -8,15 +9,17 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from llmos_lite.core.accounts.permissions import Actor, Scope, Verb, permit, require
 from llmos_lite.core.skills.format import Skill
+from llmos_lite.core.skills.library import Library
 from llmos_lite.core.skills.parcels import Parcel, Seal, parcel_of
-from llmos_lite.core.skills.scan import Scanner, Severity, findings
+from llmos_lite.core.skills.scan import Scanner, findings, high
 from llmos_lite.core.skills.service import SkillService
+from llmos_lite.core.skills.signoffs import signed_off
 from llmos_lite.core.skills.versions import Version, current_version, find_version
 from llmos_lite.errors import NotFound
 from llmos_lite.volumes.access import VolumeRef, check_id
@@ -42,6 +45,7 @@ class Offer:
         version: Git id of its entry.
         kind: `skill-md`, or `archive`.
         seal: size and digest of what is sent.
+        held: whether a scanner calls it dangerous, so that somebody has to stand for this version.
     """
 
     skill_id: str
@@ -50,14 +54,16 @@ class Offer:
     version: str
     kind: str
     seal: Seal
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """Offers by id, and the commit of each volume that they were read at."""
+    """Offers by id, the commit of each volume that they were read at, and what is held back as dangerous."""
 
     offers: tuple[Offer, ...]
     commits: Mapping[str, str]
+    held: tuple[Offer, ...] = ()
 
 
 class Catalogs:
@@ -70,8 +76,9 @@ class Catalogs:
 
     def __init__(self, skills: SkillService, scanners: Mapping[str, Scanner] | None = None) -> None:
         self._skills, self._scanners = skills, dict(scanners or {})
-        self._offers: _Kept[tuple[str, str, str], Offer | None] = _Kept(MOST_OFFERS)
-        self._catalogs: _Kept[tuple[tuple[str, str], ...], Catalog] = _Kept(MOST_CATALOGS)
+        self._offers: Kept[tuple[str, str, str], Offer | None] = Kept(MOST_OFFERS)
+        self._dangers: Kept[tuple[str, str], bool] = Kept(MOST_OFFERS)
+        self._catalogs: Kept[tuple[tuple[str, str], ...], Catalog] = Kept(MOST_CATALOGS)
 
     async def of(self, actor: Actor, ref: VolumeRef | None = None) -> Catalog:
         """Return what a volume offers; all that the actor reads without one, user over team over system.
@@ -94,42 +101,57 @@ class Catalogs:
         require(actor, Scope.SKILLS_READ)
         return await asyncio.to_thread(self._parcel, actor, check_id(skill_id, "skill"), ref, version)
 
-    def offered(self, volume: GitVolume, skill: Skill) -> Offer | None:
-        """Return a skill of a volume as it is offered; None for one that is kept back."""
-        key = (str(volume.ref), skill.skill_id, skill.version)
-        if key in self._offers:
-            return self._offers.get(key)
-        parcel = self.cleared(current_version(volume, skill.skill_id))
-        made = _offer(parcel) if parcel is not None and parcel.skill.version == skill.version else None
-        if parcel is None or made is not None:  # what changed meanwhile is looked at again
-            self._offers.put(key, made)
-        return made
-
-    def cleared(self, found: Version) -> Parcel | None:
-        """Return a version as it is sent; None for one that is kept back."""
+    def cleared(self, volume: GitVolume, found: Version) -> Parcel | None:
+        """Return a version as it is sent; None for one that cannot be sent, or is dangerous and not signed off."""
         parcel = parcel_of(found)
-        if parcel is None:
-            return None
-        high = any(one.severity is Severity.HIGH for one in findings(self._scanners, parcel.skill))
-        return None if high else parcel
+        return parcel if parcel is not None and not self._withheld(volume, parcel) else None
+
+    def _withheld(self, volume: GitVolume, parcel: Parcel) -> bool:
+        key = (parcel.skill.skill_id, parcel.skill.version)
+        if key not in self._dangers:
+            files = {path: parcel.read(path) for path in parcel.files}
+            self._dangers.put(key, bool(high(findings(self._scanners, parcel.skill, files))))
+        return bool(self._dangers.get(key)) and signed_off(volume, parcel.skill.version) is None
+
+    def _looked_at(self, volume: GitVolume, skill: Skill) -> Offer | None:
+        """Return a skill of a volume as it would be offered, whatever scanners say; kept for its version."""
+        key = (str(volume.ref), skill.skill_id, skill.version)
+        if key not in self._offers:
+            parcel = parcel_of(current_version(volume, skill.skill_id))
+            if parcel is not None and parcel.skill.version != skill.version:
+                return None  # it changed meanwhile
+            held = parcel is not None and self._withheld(volume, parcel)
+            self._offers.put(key, None if parcel is None else _offer(parcel, held=held))
+        return self._offers.get(key)
+
+    def _made(self, actor: Actor, libraries: Sequence[Library]) -> Catalog:
+        skills = [skill for skill in self._skills.manager.listed(libraries) if skill.usable]
+        opened = {name: self._open(actor, VolumeRef.parse(name)) for name in {skill.volume for skill in skills}}
+        found = [(skill, self._looked_at(opened[skill.volume], skill)) for skill in skills]
+        offers = [offer for _, offer in found if offer is not None]
+        held = [one for one in offers if one.held and signed_off(opened[one.volume], one.version) is None]
+        commits = {str(one.ref): one.commit for one in libraries}
+        return Catalog(tuple(one for one in offers if one not in held), commits, tuple(held))
+
+    def _stands(self, actor: Actor, catalog: Catalog) -> bool:
+        """Tell whether nothing that is held back was signed off meanwhile, which leaves no commit."""
+        opened = {one.volume: self._open(actor, VolumeRef.parse(one.volume)) for one in catalog.held}
+        return all(signed_off(opened[one.volume], one.version) is None for one in catalog.held)
 
     def _of(self, actor: Actor, ref: VolumeRef | None) -> Catalog:
         manager = self._skills.manager
         libraries = [manager.library_of(self._open(actor, ref))] if ref else manager.libraries(actor)
         key = tuple((str(library.ref), library.commit) for library in libraries)
         found = self._catalogs.get(key)
-        if found is None:
-            skills = [skill for skill in manager.listed(libraries) if skill.usable]
-            handles = {str(library.ref): library.ref for library in libraries}
-            offers = [self.offered(self._open(actor, handles[skill.volume]), skill) for skill in skills]
-            found = Catalog(tuple(offer for offer in offers if offer is not None), dict(key))
+        if found is None or not self._stands(actor, found):
+            found = self._made(actor, libraries)
             self._catalogs.put(key, found)
         return found
 
     def _parcel(self, actor: Actor, skill_id: str, ref: VolumeRef | None, version: str) -> Parcel:
         volume = self._open(actor, ref or self._seen(actor, skill_id))
         found = find_version(volume, skill_id, version) if version else current_version(volume, skill_id)
-        parcel = self.cleared(found) if found.skill_id == skill_id else None
+        parcel = self.cleared(volume, found) if found.skill_id == skill_id else None
         if parcel is None:
             raise NotFound("skill.unknown", f"There is no skill {skill_id!r} in this catalog.")
         return parcel
@@ -145,13 +167,13 @@ class Catalogs:
         return self._skills.reading(actor, ref)
 
 
-def _offer(parcel: Parcel) -> Offer:
+def _offer(parcel: Parcel, *, held: bool) -> Offer:
     skill = parcel.skill
     described = " ".join(skill.description.split())
-    return Offer(skill.skill_id, described, skill.volume, skill.version, parcel.kind, Seal.of(parcel))
+    return Offer(skill.skill_id, described, skill.volume, skill.version, parcel.kind, Seal.of(parcel), held)
 
 
-class _Kept(Generic[K, V]):
+class Kept(Generic[K, V]):
     """The last things that were asked for."""
 
     def __init__(self, most: int) -> None:
@@ -162,12 +184,14 @@ class _Kept(Generic[K, V]):
         return key in self._found
 
     def get(self, key: K) -> V | None:
+        """Return what was put, or None."""
         with self._guard:
             if key in self._found:
                 self._found.move_to_end(key)
             return self._found.get(key)
 
     def put(self, key: K, value: V) -> None:
+        """Keep something; what was asked for longest ago goes."""
         with self._guard:
             self._found[key] = value
             while len(self._found) > self._most:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pytest
-from conftest import ALICE, BOB, DATA, SRE, skill_text
+from conftest import ADMIN, ALICE, BOB, DATA, SRE, skill_text
 
 from llmos_lite.core.accounts.permissions import Actor, Role, Scope
 from llmos_lite.core.skills.catalogs import PUBLIC, Catalog, Catalogs
 from llmos_lite.core.skills.format import Skill
+from llmos_lite.core.skills.guard import Guard
+from llmos_lite.core.skills.inspecting import Inspector
 from llmos_lite.core.skills.scan import Finding, Severity
 from llmos_lite.core.skills.service import SkillService
 from llmos_lite.engines.git import Author
@@ -64,6 +66,22 @@ async def test_a_catalog_has_what_can_be_used(catalogs: Catalogs, team: GitVolum
         with pytest.raises(NotFound) as caught:
             await catalogs.parcel(ALICE, skill_id, SRE)
         assert caught.value.code == "skill.unknown"
+
+
+async def test_what_a_reviewer_stands_for_is_offered_until_it_changes(
+    catalogs: Catalogs, team: GitVolume, service: SkillService, scanner: Suspicious
+) -> None:
+    team.write_skill("danger", skill_text("danger", "Use it.", body="# evil\n"))
+    found = await catalogs.of(ALICE, SRE)
+    assert (ids(found), [one.skill_id for one in found.held]) == ([], ["danger"])
+    guard = Guard(service.volumes, {"test": scanner})
+    digest = found.held[0].version
+    await Inspector(service, guard).sign_off(ADMIN, "danger", "It is a joke.", digest=digest, volume=SRE)
+    again = await catalogs.of(ALICE, SRE)
+    assert (ids(again), again.held) == (["danger"], ())
+    assert (await catalogs.parcel(ALICE, "danger", SRE)).skill.version == digest
+    team.write_skill("danger", skill_text("danger", "Use it.", body="# evil twice\n"))
+    assert ids(await catalogs.of(ALICE, SRE)) == []
 
 
 @pytest.mark.parametrize("name", ["../good", "My Skill", "good.md", "", "skills/good", "good\n", "x" * 65])
