@@ -1,0 +1,178 @@
+"""How much of a conversation a provider can cache behind the gateway, beside the same conversation without it.
+
+A provider caches the longest beginning that a request shares with the one before it, in the order tools, system prompt,
+messages. A conversation of 20 turns in each dialect goes through the gateway, over the starter skills; its goals change
+twice, so skills come in on the way. What counts is the client's own text in the shared beginning: with us / without us.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks import Row
+from llmos_lite.bootstrap import open_services
+from llmos_lite.core.chat.assignment import TreatAll
+from llmos_lite.core.chat.choice import Chooser
+from llmos_lite.core.gateway.context import Contexts
+from llmos_lite.core.gateway.service import Gateway, Request
+from llmos_lite.engines.upstream import Passing, Wire
+from llmos_lite.engines.upstreams import Route, Sent
+from llmos_lite.settings import Settings
+
+TURNS = 20
+TARGET = "value >= 0.98"
+GOALS = {
+    0: "Write a Python script that renames my photos by date",
+    7: "Now review this pull request for bugs and security, please",
+    14: "Write the notes of this meeting: we decided to ship on Friday, Ana does the release",
+}
+OWN = "You are a careful assistant for a team of engineers. " * 60
+ANSWER = "Here is the next piece of it, with a word on each step that I took and why. " * 12
+
+
+class _Capture:
+    """A model server that keeps what it got, and always answers the same."""
+
+    name = "capture"
+
+    def __init__(self) -> None:
+        self.bodies: list[dict[str, Any]] = []
+
+    @asynccontextmanager
+    async def send(self, model: str, wire: Wire, make: Callable[[Route], Passing]) -> AsyncGenerator[Sent, None]:
+        """Keep a request."""
+        route = Route(self, model, wire)
+        self.bodies.append(json.loads(make(route).body))
+        yield Sent(route, _Reply(_answer(wire)))
+
+    @property
+    def wires(self) -> frozenset[Wire]:
+        """Speak everything."""
+        return frozenset(Wire)
+
+    async def close(self) -> None:
+        """Do nothing."""
+
+
+class _Reply:
+    status = 200
+
+    def __init__(self, body: bytes) -> None:
+        self._left = [body]
+
+    def header(self, name: str) -> str:
+        """Return the one header."""
+        return "application/json" if name == "content-type" else ""
+
+    def headers(self) -> Iterable[tuple[str, str]]:
+        """Return the one header."""
+        return [("content-type", "application/json")]
+
+    async def chunk(self) -> bytes:
+        """Return the body, once."""
+        return self._left.pop() if self._left else b""
+
+
+def _answer(wire: Wire) -> bytes:
+    text = {"type": "output_text", "text": ANSWER}
+    return json.dumps({
+        Wire.CHAT: {"choices": [{"message": {"content": ANSWER}, "finish_reason": "stop"}]},
+        Wire.MESSAGES: {"content": [{"type": "text", "text": ANSWER}], "stop_reason": "end_turn", "usage": {}},
+        Wire.RESPONSES: {"output": [{"type": "message", "content": [text]}], "usage": {}},
+    }[wire]).encode()  # fmt: skip
+
+
+def _requests(wire: Wire) -> list[dict[str, Any]]:
+    """Return what a client sends, turn by turn: the whole conversation each time."""
+    said: list[dict[str, Any]] = []
+    found = []
+    for turn in range(TURNS):
+        content = GOALS.get(turn, f"Good. Go on with part {turn}, and keep to what we said before about it.")
+        said.append({"role": "user", "content": content})
+        found.append(_request(wire, said))
+        said.append({"role": "assistant", "content": ANSWER})
+    return found
+
+
+def _request(wire: Wire, said: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    if wire is Wire.MESSAGES:
+        system = [{"type": "text", "text": OWN, "cache_control": {"type": "ephemeral"}}]
+        return {"model": "m", "max_tokens": 1000, "system": system, "messages": list(said)}
+    if wire is Wire.RESPONSES:
+        return {"model": "m", "instructions": OWN, "input": [{"type": "message", **one} for one in said]}
+    return {"model": "m", "messages": [{"role": "system", "content": OWN}, *said]}
+
+
+def _atoms(body: dict[str, Any]) -> Iterator[str]:
+    """Return the texts that a model reads, in the order in which a provider caches them."""
+    for key in ("tools", "system", "instructions", "messages", "input"):
+        yield from _texts(body.get(key))
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner)
+    elif isinstance(value, dict):
+        yield from _texts(value.get("content", value.get("text")))
+
+
+def _shared(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """Return the beginning that two requests share."""
+    one, two = "\0".join(_atoms(before)), "\0".join(_atoms(now))
+    length = next((at for at, (a, b) in enumerate(zip(one, two, strict=False)) if a != b), min(len(one), len(two)))
+    return two[:length]
+
+
+def _cacheable(bodies: Sequence[dict[str, Any]], own: Sequence[dict[str, Any]]) -> int:
+    """Return how many characters of the client's own text could come from the cache, over all turns."""
+    total = 0
+    for turn in range(1, len(bodies)):
+        left = _shared(bodies[turn - 1], bodies[turn])
+        for text in _atoms(own[turn]):
+            at = left.find(text[: len(left)])
+            if at < 0 or not left:
+                break
+            total += min(len(text), len(left) - at)
+            left = left[at + len(text) :]
+    return total
+
+
+async def _captured(wire: Wire, folder: Path) -> list[dict[str, Any]]:
+    async with open_services(Settings(data=folder, llm_provider="offline", log_level="error"), serve=False) as services:
+        capture = _Capture()
+        chooser = Chooser(services.skills.manager, TreatAll(), budget_tokens=4000)
+        contexts = Contexts(chooser, max_skills=3)
+        gateway = Gateway(contexts, services.traces, services.accounts, capture, limits=services.limits)
+        key = (folder / "admin.key").read_text().strip()
+        actor = await services.accounts.authenticate(key, "alice")
+        for request in _requests(wire):
+            async for _ in gateway.pass_on(actor, wire, Request(json.dumps(request).encode(), [])):
+                pass
+        await gateway.close()
+        return capture.bodies
+
+
+def run() -> list[Row]:
+    """Measure each dialect."""
+    rows = []
+    for wire in Wire:
+        own = _requests(wire)
+        with tempfile.TemporaryDirectory() as folder:
+            bodies = asyncio.run(_captured(wire, Path(folder, "data")))
+        brought = sum("<skill_content" in json.dumps(body) for body in bodies)
+        if brought != TURNS:
+            raise RuntimeError(f"skills were in {brought} of {TURNS} requests, so there is little to see")
+        ours, alone = _cacheable(bodies, own), _cacheable(own, own)
+        rows.append(
+            Row(f"prompt that can be cached, {TURNS} turns of {wire} / without us", ours / alone, target=TARGET)
+        )
+    return rows
