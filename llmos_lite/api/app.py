@@ -120,11 +120,15 @@ class App:
     async def stop(self) -> None:
         """Stop what runs by itself; everything recorded is folded into Git."""
         self.edge.stopping = True
-        await self._mcp.stop()
+        await self.end_streams()
         if self._late is not None:
             self._late.cancel()
             await asyncio.gather(self._late, return_exceptions=True)
         await self.services.stop()
+
+    async def end_streams(self) -> None:
+        """End the answers that end only when somebody ends them."""
+        await self._mcp.stop()
 
     async def _start_late(self) -> None:
         """Load what the first answer need not wait for; loading holds the interpreter up, so let that one go first."""

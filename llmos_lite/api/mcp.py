@@ -20,7 +20,8 @@ from llmos_lite.bootstrap import Services
 from llmos_lite.core.accounts.capabilities import Purpose
 from llmos_lite.core.accounts.permissions import Actor, Verb, permit
 from llmos_lite.core.accounts.permissions import Scope as Right
-from llmos_lite.errors import Forbidden, Invalid, NotFound, TooLarge, Unauthenticated
+from llmos_lite.errors import Forbidden, Invalid, NotFound, TooLarge, Unauthenticated, Unavailable
+from llmos_lite.volumes import access
 from llmos_lite.volumes.access import ID, ID_LENGTH, VolumeRef
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class McpEndpoint:
         self._services = services
         self._origins = frozenset(name.strip().rstrip("/") for name in services.settings.cors.split(","))
         self._hub: Hub | None = None
-        self._loading = asyncio.Lock()
+        self._loading, self._stopped = asyncio.Lock(), False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; what is refused before the protocol begins is raised, for the edge to answer."""
@@ -73,7 +74,8 @@ class McpEndpoint:
         await hub.answer(caller, scope, _bounded(receive), send)
 
     async def stop(self) -> None:
-        """End every session."""
+        """End every session, and begin no other."""
+        self._stopped = True
         if self._hub is not None:
             await self._hub.stop()
 
@@ -91,6 +93,7 @@ class McpEndpoint:
         team = place[1] if place else None
         if team:
             permit(actor, Verb.READ_SKILLS, VolumeRef.team(team))
+            access.require(actor.principal, VolumeRef.team(team), write=False)
         return Caller(actor, team)
 
     def _check_origin(self, scope: Scope) -> None:
@@ -106,6 +109,8 @@ class McpEndpoint:
             )
 
     async def _loaded(self) -> Hub:
+        if self._stopped:
+            raise Unavailable("server.stopping", "The server is stopping.", hint="Try again in a moment.")
         async with self._loading:
             if self._hub is None:
                 hub = await asyncio.to_thread(_load, self._services)

@@ -1,4 +1,4 @@
-"""The server's HTTP protocol, without endless patience: a client that never finishes the head of a request is let go.
+"""The HTTP server, without endless patience: a client that never finishes the head of a request is let go.
 
 uvicorn waits for a head for ever, so that a few thousand idle connections (Slowloris) would take every socket; and it
 takes a head of any size.
@@ -7,7 +7,10 @@ takes a head of any size.
 from __future__ import annotations
 
 import asyncio
+import socket
+from collections.abc import Awaitable, Callable
 
+import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_SECONDS = 20.0
@@ -16,6 +19,24 @@ LARGEST_HEAD = 64 << 10
 """Bytes of the head of a request, its address among them."""
 LARGEST_PIECE = 256 << 10
 """Bytes that the event loop reads at once: the first piece of a head may end the body before."""
+
+
+class Ending(uvicorn.Server):
+    """Ends what would never end by itself, as a stream of changes, before it waits for what runs.
+
+    Args:
+        config: uvicorn's.
+        end: ends it.
+    """
+
+    def __init__(self, config: uvicorn.Config, end: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(config)
+        self._end = end
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop serving."""
+        await self._end()
+        await super().shutdown(sockets)
 
 
 class PatientProtocol(HttpToolsProtocol):

@@ -109,6 +109,7 @@ class Client:
         content_type: str = JSON,
         accept: str = JSON,
         refuse: bool = True,
+        more: Mapping[str, str] | None = None,
     ) -> Reply:
         """Send one request.
 
@@ -120,13 +121,14 @@ class Client:
             content_type: type of the body.
             accept: type of the answer.
             refuse: whether an answer of failure is raised, or returned as any other.
+            more: further headers.
 
         Raises:
             LlmosError: what the server answered, as the error that it was there.
         """
         key = self._key if isinstance(self._key, str) else self._key()
         own = {"authorization": f"Bearer {key}"} if key else {}
-        headers = {**own, **self._headers, "accept": f"{accept}, application/problem+json"}
+        headers = {**own, **self._headers, **(more or {}), "accept": f"{accept}, application/problem+json"}
         if body is not None:
             headers["content-type"] = content_type
         given = {key: _text(value) for key, value in (params or {}).items() if value not in {None, "", False}}

@@ -118,7 +118,7 @@ async def _run(app: App, listener: socket.socket) -> None:
     """Answer requests until a signal comes, then finish those that are running."""
     import uvicorn  # noqa: PLC0415 - slow to load
 
-    from llmos_lite.api.patience import PatientProtocol  # noqa: PLC0415 - as above
+    from llmos_lite.api.patience import Ending, PatientProtocol  # noqa: PLC0415 - as above
 
     config = uvicorn.Config(
         app,
@@ -136,7 +136,7 @@ async def _run(app: App, listener: socket.socket) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _quiet)  # uvicorn raises the signal again when it is done; it has been heard by then
     settling = asyncio.create_task(_settle(app))
-    await uvicorn.Server(config).serve(sockets=[listener])
+    await Ending(config, app.end_streams).serve(sockets=[listener])
     settling.cancel()
 
 
