@@ -21,7 +21,7 @@ from llmos_lite.core.chat.disclosure import LARGE, MORE, Disclosure
 from llmos_lite.core.chat.service import ChatService
 from llmos_lite.core.chat.tools import ToolBounds
 from llmos_lite.core.limits import Limits
-from llmos_lite.core.skills.manager import ScoredSkill
+from llmos_lite.core.skills.manager import ScoredSkill, SkillsManager
 from llmos_lite.core.traces.trace import Ended, Trace
 from llmos_lite.engines.database import Database
 from llmos_lite.engines.git import Author
@@ -277,6 +277,25 @@ async def test_what_somebody_else_may_read_looks_as_if_it_were_not_there(opened:
     assert "diary" not in search
     assert "secret-plan" not in upstream.chats[0].system + json.dumps(upstream.chats[0].body["tools"])
     assert reply.json()["skills_used"] == []
+
+
+async def test_what_is_withheld_is_hidden_as_well_also_in_a_conversation_that_listed_it(
+    opened: Room, upstream: Upstream
+) -> None:
+    for number in range(30):
+        opened.write_skill("system", f"extra-{number}", OTHER.format(f"extra-{number}"))
+    unsafe: set[str] = set()
+    opened.skills = SkillsManager(opened.volumes, withholds=lambda skill: skill.skill_id in unsafe)
+    upstream.script = [[], [load("code-review"), ("search_skills", json.dumps({"query": ASK}))]]
+    found = client(opened, opened.service("ask", disclosure=CATALOG))
+    first = (await found.post({"message": ASK})).json()
+    assert "code-review" in names(upstream.chats[0])
+    unsafe.add("code-review")
+    await found.post({"message": ASK, "conversation_id": first["conversation_id"]})
+    second, third = upstream.chats[1:]
+    assert "code-review" not in second.system + json.dumps(second.body["tools"])
+    assert "no skill 'code-review'" in third.results[0]
+    assert "code-review" not in third.results[1]
 
 
 class Control:
