@@ -54,6 +54,7 @@ from llmos_lite.core.remotes.service import Remotes
 from llmos_lite.core.remotes.sync import Sync
 from llmos_lite.core.runs import Runs
 from llmos_lite.core.skills.catalogs import Catalogs
+from llmos_lite.core.skills.examples import Examples
 from llmos_lite.core.skills.exporting import SkillExports
 from llmos_lite.core.skills.guard import Guard
 from llmos_lite.core.skills.history import SkillHistory
@@ -189,6 +190,7 @@ class Services:
     views: Volumes
     edits: HandEdits
     maintenance: Maintenance
+    examples: Examples
     integrity: Integrity
     scrubber: Scrubber
     metrics: Metrics
@@ -208,6 +210,7 @@ class Services:
         self.traces.start()
         self.edits.start()
         self.maintenance.start()
+        self.examples.start()
         self.mirrors.start()
         self.audit.start()
         self.limits.start()
@@ -229,6 +232,7 @@ class Services:
         await self.mirrors.stop()
         await self.edits.stop()
         await self.maintenance.stop()
+        await self.examples.stop()
         await self.jobs.stop()
         await self.keeping.stop()
         await self.traces.stop()
@@ -362,6 +366,8 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
     uses = Uses(catalog.uses, traces.erased)
     traces.listen(uses)
     manager = SkillsManager(volumes, budget_tokens=settings.skill_tokens, uses=uses, withholds=guard.withholds)
+    examples = Examples(volumes, manager, catalog.examples, model, active=settings.skill_examples)
+    manager.examples = examples
     proposals, runs = Proposals(ProposalRows(database), volumes, scanners), Runs(catalog.runs)
 
     async def here(kind: str, run_id: str) -> None:
@@ -377,7 +383,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
     skills = SkillService(volumes, manager, accounts, scanners)
     remote_rows = RemoteRows(database)
     mirrors = _mirrors(settings, remote_rows, volumes, proposals, scanners, serve=serve)
-    eraser = Eraser(settings.data, volumes, catalog, traces, archives, mirrors=[mirrors])
+    eraser = Eraser(settings.data, volumes, catalog, traces, archives, mirrors=[mirrors], mended=examples.prune)
     catalogs = Catalogs(skills, scanners)
     marketplaces = Marketplaces(volumes, Repositories(volumes), catalogs, settings.data / "market")
     services = Services(
@@ -449,8 +455,9 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
         views=Volumes(volumes, catalog),
         edits=HandEdits(volumes, _proposing(proposals)),
         maintenance=Maintenance(volumes),
+        examples=examples,
         integrity=Integrity(volumes),
-        scrubber=_scrubber(volumes, remote_rows, catalog, proposals, marketplaces),
+        scrubber=_scrubber(volumes, remote_rows, catalog, proposals, marketplaces, examples=examples),
         metrics=metrics,
     )
     return services
@@ -510,7 +517,13 @@ def _limits(settings: Settings, rows: UsageRows, *, owner: bool) -> Limits:
 
 
 def _scrubber(
-    volumes: VolumeManager, remotes: RemoteRows, catalog: Catalog, proposals: Proposals, marketplaces: Marketplaces
+    volumes: VolumeManager,
+    remotes: RemoteRows,
+    catalog: Catalog,
+    proposals: Proposals,
+    marketplaces: Marketplaces,
+    *,
+    examples: Examples,
 ) -> Scrubber:
     async def reached(ref: VolumeRef) -> list[str]:
         return [row.name for row in await remotes.all() if row.volume == str(ref) and not row.removed]
@@ -519,6 +532,7 @@ def _scrubber(
         await index_skills(volumes, catalog, ref)
         await proposals.reindex()
         await asyncio.to_thread(marketplaces.drop, ref)
+        await examples.prune()
 
     return Scrubber(volumes, reached, after)
 

@@ -109,6 +109,11 @@ class Settings:
         default=30.0,
     )
 
+    skill_examples: bool = _setting(
+        "LLMOS_SKILL_EXAMPLES",
+        "Let the model write example requests for each new text of a skill, once, in the background.",
+        default=True,
+    )
     max_skills: int = _setting("LLMOS_MAX_SKILLS", "Most skills put into one context.", default=3)
     skill_tokens: int = _setting("LLMOS_SKILL_TOKENS", "Token budget for the skills of one context.", default=4000)
     disclosure: str = _setting(

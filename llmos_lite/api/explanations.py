@@ -46,7 +46,7 @@ class ExplanationOut(BaseModel):
     evidence: dict[str, float]
     needed: float
     used: bool
-    code: Literal["", "shadowed", "repeats", "side_request", "too_little", "below_cut", "broken"]
+    code: Literal["", "shadowed", "repeats", "side_request", "too_little", "below_cut", "unsafe", "broken"]
     reason: str
     by: str
 

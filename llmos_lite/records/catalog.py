@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from llmos_lite.engines.database import Database
 from llmos_lite.records.catalog_erasure import ErasureRows
+from llmos_lite.records.catalog_examples import ExampleRows
 from llmos_lite.records.catalog_patterns import PatternRows
 from llmos_lite.records.catalog_runs import RunRows
 from llmos_lite.records.catalog_skills import SkillRows
@@ -25,3 +26,4 @@ class Catalog:
         self.runs = RunRows(database)
         self.erasure = ErasureRows(database)
         self.uses = UseRows(database)
+        self.examples = ExampleRows(database)

@@ -202,6 +202,21 @@ class SkillRow(Table):
     updated: Mapped[int] = mapped_column(BigInteger)
 
 
+class SkillExampleRow(Table):
+    """Example requests that a model wrote for a text of a skill, found by a digest of what it was shown.
+
+    `requests` is a JSON list of text, empty after answers of no use; `tries` counts the answers. They are neither in
+    Git nor rebuilt by `llmos reindex`: the model writes them again.
+    """
+
+    __tablename__ = "skill_examples"
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    requests: Mapped[str] = mapped_column(Text)
+    model: Mapped[str] = mapped_column(String(200))
+    tries: Mapped[int] = mapped_column(Integer)
+    time: Mapped[int] = mapped_column(BigInteger)
+
+
 class PatternRow(Table):
     """A goal that repeats in a volume.
 

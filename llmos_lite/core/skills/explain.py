@@ -48,7 +48,8 @@ class Explanation:
         evidence: what spoke for and against using anything, by feature; of the first three hits.
         needed: the sum of evidence from which skills are used; the best of the first three counts.
         used: whether it would be put into a context that has room.
-        code: why not: `shadowed`, `repeats`, `side_request`, `too_little`, `below_cut` or `broken`; empty when used.
+        code: why not: `shadowed`, `repeats`, `side_request`, `too_little`, `below_cut`, `unsafe` or `broken`; empty
+            when used.
         reason: the same as a sentence.
         by: the volume, or volume and skill, that is used instead.
     """
@@ -83,6 +84,7 @@ class Explainer:
         self, manager: SkillsManager, libraries: Sequence[Library], query: str, asked: Sequence[AskedIndex] = ()
     ) -> None:
         self._libraries, self._query = libraries, query[:QUERY_CHARACTERS]
+        self._manager = manager
         self._indexes = {str(library.ref): library.index for library in libraries}
         self._chosen = manager.ranked(libraries, query, MOST_RANKED, only_fitting=False, asked=asked)
         every = manager.ranked(libraries, query, MOST_RANKED, only_fitting=False, shadowed=True, asked=asked)
@@ -158,15 +160,17 @@ class Explainer:
             return "shadowed", f"The skill of this id in {skill.shadowed_by} is used instead.", skill.shadowed_by
         if other := self._repeated(skill):
             return "repeats", f"It says nearly the same as {other}, which comes first.", other
-        if scored.fits:
-            return "", "", ""
+        if self._manager.withholds(skill):
+            return "unsafe", "A finding of high severity stands against it, and nobody stands for it.", ""
+        return ("", "", "") if scored.fits else (*self._too_weak(scored.score), "")
+
+    def _too_weak(self, score: float) -> tuple[str, str]:
         if is_side_request(self._query):
-            return "side_request", "The query asks for something about the conversation itself: no skill is used.", ""
+            return "side_request", "The query asks for something about the conversation itself: no skill is used."
         if not any(one.fits for one in self._chosen):
-            return "too_little", self._too_little(), ""
-        best = self._chosen[0].score
-        reason = f"Its score {scored.score:.2f} is below the cut of {CLOSE * best:.2f}: {CLOSE:g} of the best hit's."
-        return "below_cut", reason, ""
+            return "too_little", self._too_little()
+        cut = CLOSE * self._chosen[0].score
+        return "below_cut", f"Its score {score:.2f} is below the cut of {cut:.2f}: {CLOSE:g} of the best hit's."
 
     def _too_little(self) -> str:
         most = max(self._evidence.values(), key=lambda one: one.get("sum", 0.0))

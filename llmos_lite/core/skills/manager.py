@@ -25,6 +25,7 @@ from llmos_lite.volumes.manager import VolumeManager
 
 if TYPE_CHECKING:
     from llmos_lite.core.skills.asked import AskedIndex
+    from llmos_lite.core.skills.examples import Examples
     from llmos_lite.core.skills.search import Extra, Hit
     from llmos_lite.core.skills.uses import Uses
 
@@ -115,6 +116,8 @@ class SkillsManager:
         withholds: Callable[[Skill], bool] | None = None,
     ) -> None:
         self._volumes, self._budget, self._uses, self._withholds = volumes, budget_tokens, uses, withholds
+        self.examples: Examples | None = None
+        """Requests that a model wrote for skills, where it does."""
         self._analyzer = Analyzer()
         self._libraries: OrderedDict[VolumeRef, Library] = OrderedDict()
         self._lists: OrderedDict[tuple[tuple[VolumeRef, str], ...], SkillSet] = OrderedDict()
@@ -242,8 +245,12 @@ class SkillsManager:
         return SkillContext(self.safest(libraries, query, limit, asked=asked), commits, self._budget)
 
     async def asked(self, actor: Actor, team_id: str | None = None) -> Sequence[AskedIndex]:
-        """Return the goals that the actor's choice of skills profits from; reads rows only the first time."""
-        return await self._uses.of(actor, team_id) if self._uses is not None else ()
+        """Return the goals that the actor's choice of skills profits from; reads rows only the first time.
+
+        Requests that a model wrote for the skills that the actor sees are among them.
+        """
+        goals = await self._uses.of(actor, team_id) if self._uses is not None else ()
+        return [*goals, *self.examples.of(self._refs(actor, team_id))] if self.examples is not None else goals
 
     def version_of(self, actor: Actor, skill: Skill) -> Version:
         """Return the files of a skill that a library of the actor's holds, as of that version; reads from Git.

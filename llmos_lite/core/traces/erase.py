@@ -14,7 +14,7 @@ import contextlib
 import json
 import logging
 import shutil
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -125,6 +125,7 @@ class Eraser:
         traces: the log of traces.
         archives: where old months lie.
         mirrors: whom to tell.
+        mended: is called when skills lost what they quoted.
     """
 
     def __init__(
@@ -136,7 +137,9 @@ class Eraser:
         archives: Archives,
         *,
         mirrors: Sequence[Mirror] = (),
+        mended: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
+        self._mended = mended
         self._data, self._volumes, self._catalog, self._traces = data, volumes, catalog, traces
         self._archives, self._mirrors = archives, mirrors
         self._noted = Erasures(data / "erasures")
@@ -302,6 +305,8 @@ class Eraser:
             for volume in erasure.copies:
                 await self._volume(work, VolumeRef.parse(volume))
             skills = await self._rows(work)
+            if skills and self._mended is not None:
+                await self._mended()
             await self._catalog.database.compact()
         busy = [run.run_id for run in await self._catalog.runs.unfinished() if run.kind in LONG_WORK]
         if not work.unfinished and not busy:

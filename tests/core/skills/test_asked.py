@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmos_lite.core.skills.asked import HALF_LIFE, MOST_GOALS, AskedBy, AskedIndex, Goal, Nearest
+from llmos_lite.core.skills.asked import HALF_LIFE, LOOKED_AT, MOST_GOALS, AskedBy, AskedIndex, Goal, Nearest
 from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.library import Library, document
 from llmos_lite.core.skills.search import Hit, SkillIndex, search
@@ -125,7 +125,7 @@ goals = st.builds(
 )
 
 
-@given(st.lists(goals, max_size=30), st.sets(st.integers(0, 50)), st.lists(st.sampled_from(WORDS), min_size=1))
+@given(st.lists(goals, max_size=LOOKED_AT), st.sets(st.integers(0, 50)), st.lists(st.sampled_from(WORDS), min_size=1))
 def test_what_is_gone_counts_nowhere(some: list[Goal], doomed: set[int], query: list[str]) -> None:
     """However it came about, an index says what its goals say, and knows nothing of a trace that is gone."""
     ids = {one.trace_id for one in some if one.time in doomed}

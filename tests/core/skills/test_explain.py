@@ -14,6 +14,7 @@ from llmos_lite.core.skills.search import STEP
 from llmos_lite.core.skills.text import Analyzer
 from llmos_lite.core.traces.trace import now_ms
 from llmos_lite.volumes.git_volume import GitVolume, author_of
+from llmos_lite.volumes.manager import VolumeManager
 
 ROUNDING = STEP / 2
 """Most that a word's weight in the index differs from what is counted anew."""
@@ -118,6 +119,13 @@ def test_a_broken_skill_says_why(manager: SkillsManager, own: GitVolume) -> None
     assert list(found) == ["user:alice/tea", "user:alice/tea-pots"]
     assert (found["user:alice/tea-pots"].code, found["user:alice/tea-pots"].used) == ("broken", False)
     assert found["user:alice/tea-pots"].reason.startswith("It cannot be read: ")
+
+
+def test_an_unsafe_skill_says_so(volumes: VolumeManager, own: GitVolume) -> None:
+    own.write_skill("tea", skill_text("tea", "Brews tea"))
+    wary = SkillsManager(volumes, withholds=lambda skill: skill.skill_id == "tea")
+    found = explained(wary, "brew tea")["user:alice/tea"]
+    assert (found.code, found.used) == ("unsafe", False)
 
 
 def test_what_was_asked_shows_as_points(manager: SkillsManager, own: GitVolume) -> None:
