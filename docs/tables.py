@@ -17,6 +17,7 @@ from typing import Any
 from llmos_lite import errors
 from llmos_lite.core.accounts.permissions import TABLE as RIGHTS
 from llmos_lite.core.accounts.permissions import Standing, Verb
+from llmos_lite.core.skills.lint.codes import CODES
 from llmos_lite.core.skills.scanning.codes import codes
 from llmos_lite.errors import LlmosError
 from llmos_lite.settings import Settings
@@ -162,7 +163,15 @@ def scan() -> str:
     return table(("code", "severity", "category", "meaning"), rows)
 
 
+def lint() -> str:
+    """Return every code of the linter."""
+    return table(
+        ("code", "severity", "meaning"), [(f"`{code}`", one.severity.value, one.meaning) for code, one in CODES.items()]
+    )
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "lint": lint,
     "scan": scan,
     "settings": settings,
     "access": access,

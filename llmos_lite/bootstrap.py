@@ -59,6 +59,7 @@ from llmos_lite.core.skills.exporting import SkillExports
 from llmos_lite.core.skills.guard import Guard
 from llmos_lite.core.skills.history import SkillHistory
 from llmos_lite.core.skills.inspecting import Inspector
+from llmos_lite.core.skills.lint.linter import Linter
 from llmos_lite.core.skills.manager import SkillsManager
 from llmos_lite.core.skills.origins import SkillOrigins
 from llmos_lite.core.skills.registry import Registry
@@ -167,6 +168,7 @@ class Services:
     registry: Registry
     templates: Templates
     inspector: Inspector
+    linter: Linter
     origins: SkillOrigins
     traces: TraceLog
     reports: Reports
@@ -413,6 +415,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
         catalogs=catalogs,
         inspector=Inspector(skills, guard),
         registry=Registry(skills, catalogs),
+        linter=Linter(skills, manager),
         origins=SkillOrigins(volumes, catalog),
         traces=traces,
         reports=Reports(traces, skills, accounts),

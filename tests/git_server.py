@@ -68,6 +68,7 @@ def hosting(settings: Settings) -> Iterator[Host]:
     """Serve an instance from a thread until the block ends."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
+    listener.listen(128)  # who is quicker than the server waits for it
     ready, stopping, found = threading.Event(), asyncio.Event(), list[Host]()
 
     async def main() -> None:

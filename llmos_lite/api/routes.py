@@ -26,6 +26,7 @@ from llmos_lite.api import (
     joining,
     keys,
     limits,
+    lint,
     maintenance,
     proposals,
     remotes,
@@ -50,6 +51,7 @@ from llmos_lite.errors import Invalid, LlmosError, NotFound
 
 MODULES = (
     skills,
+    lint,
     scan,
     versions,
     exports,

@@ -18,6 +18,7 @@ from llmos_lite.api.volumes import CommitOut, Volume
 from llmos_lite.core.skills.draft import SkillChange, SkillDraft
 from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.install import Installed, Package, unpack
+from llmos_lite.core.skills.lint.rules import lint
 from llmos_lite.core.skills.service import ListedSkill, SkillView
 from llmos_lite.volumes.access import VolumeRef
 
@@ -44,6 +45,7 @@ SKILL = _ROW | {
     "content": "---\nname: my-skill\ndescription: Use when a query is slow in Postgres.\n---\n\n# My Skill\n",
     "files": ["scripts/explain.sql"],
     "findings": [],
+    "lint": [],
 }
 _COMMIT = {
     "commit": "5f0c3c8f1f6a2e0d3b7a9c4e8d1b2a3f4c5d6e7f",
@@ -106,11 +108,15 @@ class FindingOut(BaseModel):
 
 
 class SkillOut(SkillRow):
-    """A skill with its SKILL.md and the further files of its folder."""
+    """A skill with its SKILL.md and the further files of its folder.
+
+    `findings` is what scanners said when it was written, `lint` how well its text keeps to the standard.
+    """
 
     content: str
     files: list[str]
     findings: list[FindingOut]
+    lint: list[FindingOut]
 
     @classmethod
     def whole(cls, view: SkillView, origin: str | None) -> SkillOut:
@@ -123,6 +129,10 @@ class SkillOut(SkillRow):
             content=view.content,
             files=list(view.files),
             findings=findings,
+            lint=[
+                FindingOut.model_validate(one, from_attributes=True)
+                for one in lint(view.skill.skill_id, view.content.encode(), view.files)
+            ],
         )
 
 

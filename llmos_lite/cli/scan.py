@@ -1,4 +1,4 @@
-"""`llmos skills scan` and `sign-off`: what would harm, in folders of this machine or in a volume."""
+"""`llmos skills scan`, `lint` and `sign-off`: what would harm, and how well it is written, here or in a volume."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from llmos_lite.cli.client import Json, Where, connect, url
 from llmos_lite.cli.command import AsJson, Data, Key, Session, Url, User, command
 from llmos_lite.cli.output import Output
 from llmos_lite.core.skills.scan import Finding, Severity
+from llmos_lite.volumes.skill_paths import FILE
 
 UNSAFE = 1
 """Exit code when something of high severity was found."""
@@ -54,6 +55,25 @@ def add(skills: typer.Typer) -> None:
         if any(one.severity == Severity.HIGH for looked in found for one in looked.findings):
             raise typer.Exit(UNSAFE)
 
+    @skills.command("lint")
+    def lint(
+        paths: Paths = None,
+        *,
+        volume: Volume = "",
+        sarif: Sarif = False,
+        data: Data = "",
+        url: Url = "",
+        key: Key = "",
+        user: User = "",
+        as_json: AsJson = False,
+    ) -> None:
+        """Say how well skills are written: the standard, size, descriptions, neighbours, what clients can list."""
+        where = Where(data=data, url=url, key=key, user=user)
+        found = list(_linted_volume(where, volume) if volume else _linted_paths(paths or [Path()]))
+        tell("llmos-lint", found, Output(as_json=as_json), as_sarif=sarif)
+        if any(one.severity == Severity.HIGH for looked in found for one in looked.findings):
+            raise typer.Exit(UNSAFE)
+
     @command(skills, "sign-off")
     def sign_off(
         session: Session,
@@ -88,6 +108,28 @@ def _of_volume(where: Where, volume: str) -> Iterator[Looked]:
         for skill in api.items("/skills", {"volume": volume}):
             answer = api.get(url("skills", str(skill.get("skill_id")), "scan"), {"volume": volume})
             yield Looked(str(answer.get("skill_id")), [finding_of(one) for one in items_of(answer, "findings")])
+
+
+def _linted_paths(paths: Sequence[Path]) -> Iterator[Looked]:
+    from llmos_lite.core.skills.lint.budget import budgets, over_budget  # noqa: PLC0415 - only here
+    from llmos_lite.core.skills.lint.rules import lint  # noqa: PLC0415
+    from llmos_lite.core.skills.local import local_skills  # noqa: PLC0415
+
+    found = local_skills(paths)
+    for one in found:
+        others = [path for path in one.files if path != FILE]
+        yield Looked(one.skill.skill_id, lint(one.skill.skill_id, one.files[FILE], others))
+    if over := over_budget(budgets(one.skill for one in found)):
+        yield Looked("", over)
+
+
+def _linted_volume(where: Where, volume: str) -> Iterator[Looked]:
+    with connect(where, os.environ) as api:
+        answer = api.get(url("volumes", volume, "lint"))
+        for one in items_of(answer, "items"):
+            yield Looked(str(one.get("skill_id")), [finding_of(item) for item in items_of(one, "findings")])
+        if over := items_of(answer, "findings"):
+            yield Looked("", [finding_of(item) for item in over])
 
 
 def finding_of(item: Json) -> Finding:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from llmos_lite.core.skills import frontmatter
 from llmos_lite.core.skills.format import LARGEST_FILE, Skill
 from llmos_lite.core.skills.install import MOST_SKILL_BYTES, MOST_SKILL_FILES
+from llmos_lite.core.skills.lint.rules import lint
 from llmos_lite.core.skills.scan import Finding, Scanner, Severity, findings
 from llmos_lite.core.traces.trace import now_ms
 from llmos_lite.engines.git import METADATA
@@ -152,7 +153,17 @@ class PushCheck:
     def _unsafe(self, base: str, new: str) -> list[Problem]:
         """Return what scanners refuse of the skills as they stand in the end; anything less is a warning."""
         ids = sorted({skill_of(path) for path in self._incoming.changed(base, new)} - {"", "README"})
+        self.warnings += [problem for skill_id in ids for problem in self._linted(skill_id, new)]
         return [problem for skill_id in ids for problem in self._looked_at(skill_id, new)]
+
+    def _linted(self, skill_id: str, new: str) -> list[Problem]:
+        folder = folder_path(skill_id)
+        item = self._incoming.item(new, f"{folder}/{FILE}")
+        if item is None or item.mode in _KINDS:
+            return []
+        files = [path[len(folder) + 1 :] for path, _ in self._incoming.files(new, folder)]
+        found = lint(skill_id, self._incoming.blob(item), files)
+        return [_problem(folder, one, None) for one in found if one.severity != Severity.LOW]
 
     def _looked_at(self, skill_id: str, new: str) -> list[Problem]:
         files = skill_folder(self._incoming, skill_id, new)

@@ -169,6 +169,14 @@ class SkillsManager:
         hits = search([SkillIndex(self._analyzer).updated(documents)], query, limit)
         return self._scored([(usable[int(hit.key)], hit) for hit in hits], query, only_fitting=only_fitting)
 
+    def repeats(self, one: Skill, other: Skill) -> bool:
+        """Tell whether two skills say nearly the same."""
+        from llmos_lite.core.skills.search import SkillIndex, same_text  # noqa: PLC0415 - loads numpy
+
+        documents = [replace(document(one), key="one"), replace(document(other), key="other")]
+        index = SkillIndex(self._analyzer).updated(documents)
+        return same_text(index, "one", index, "other")
+
     def ranked(
         self,
         libraries: Sequence[Library],

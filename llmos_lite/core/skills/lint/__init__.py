@@ -1,0 +1,1 @@
+"""How well a skill is written: what the checks look for is in docs/lint.md. They warn; they refuse nothing."""
