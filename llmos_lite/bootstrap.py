@@ -56,8 +56,10 @@ from llmos_lite.core.runs import Runs
 from llmos_lite.core.skills.catalogs import Catalogs
 from llmos_lite.core.skills.examples import Examples
 from llmos_lite.core.skills.exporting import SkillExports
+from llmos_lite.core.skills.fetching import Fetcher
 from llmos_lite.core.skills.guard import Guard
 from llmos_lite.core.skills.history import SkillHistory
+from llmos_lite.core.skills.importing import SkillImports
 from llmos_lite.core.skills.inspecting import Inspector
 from llmos_lite.core.skills.lint.linter import Linter
 from llmos_lite.core.skills.manager import SkillsManager
@@ -169,6 +171,7 @@ class Services:
     templates: Templates
     inspector: Inspector
     linter: Linter
+    skill_imports: SkillImports
     origins: SkillOrigins
     traces: TraceLog
     reports: Reports
@@ -416,6 +419,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
         inspector=Inspector(skills, guard),
         registry=Registry(skills, catalogs),
         linter=Linter(skills, manager),
+        skill_imports=SkillImports(skills, Fetcher(mirrors.dialer, settings.data / "tmp"), mirrors.dialer, remote_rows),
         origins=SkillOrigins(volumes, catalog),
         traces=traces,
         reports=Reports(traces, skills, accounts),

@@ -64,6 +64,9 @@ ACTIONS: dict[str, Action] = {
     "POST /skills/{skill_id}/restore": Action("skill.restore", "{volume}/{skill_id}", ("version", ">commit")),
     "POST /templates/{template_id}/skills": Action("skill.create", "{volume}/{skill_id}", (">version",)),
     "POST /skills/promote": Action("skill.promote", "{skill_id}", ("team_id", "to", "from", "reason", ">status")),
+    "POST /skills/import": Action("skill.import", "{volume}", ("source", "ref", "replace", "dry_run", ">total")),
+    "POST /skills/update": Action("skill.follow", "{volume}", ("force", "dry_run", ">total")),
+    "PUT /skills/{skill_id}/pin": Action("skill.pin", "{volume}/{skill_id}", ("pinned", "ref", ">state")),
     "POST /skills/install": Action("skill.install", "{volume}", (">total", "replace")),
     "POST /proposals/{proposal_id}/merge": Action(
         "proposal.merge", "proposal:{proposal_id}", (">target", ">skill_id", ">author"), "{target}"

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from llmos_lite.cli import explanations, scan, scrub, templates, versions
-from llmos_lite.cli.client import Json, Params, read_json, url
+from llmos_lite.cli import adding, explanations, pull, scan, scrub, sources, templates, versions
+from llmos_lite.cli.client import Json, url
 from llmos_lite.cli.command import Session, command, group
 from llmos_lite.cli.output import one_line
-from llmos_lite.errors import Conflict
-
-TAR = "application/x-tar"
 
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="Most rows.")]
 Team = Annotated[str, typer.Option("--team", metavar="ID", help="In the context of this team.")]
@@ -54,27 +50,10 @@ def add(app: typer.Typer) -> None:
         skill = session.api.get(url("skills", skill_id), {"volume": volume})
         session.out.show(skill, lambda: session.out.say(_head(skill), "", str(skill.get("content", "")).strip()))
 
-    @command(skills, "add")
-    def add_(
-        session: Session,
-        paths: Annotated[list[Path], typer.Argument(help="Files, skill folders, or trees of them.")],
-        volume: Annotated[str, typer.Option(help="system, team:ID or user:ID; empty for your own.")] = "",
-        force: Annotated[bool, typer.Option("--force", help="Replace skills that are there.")] = False,  # noqa: FBT002 - typer's way
-    ) -> int:
-        """Add skills: a file, a skill folder, or a tree of them."""
-        from llmos_lite.cli.archive import members, tar_stream  # noqa: PLC0415 - tarfile is slow to load
-
-        body = tar_stream(members(paths))
-        params: Params = {"volume": volume, "replace": force}
-        result = read_json(session.api.send("POST", "/skills/install", params, body=body, content_type=TAR))
-        items = result.get("items")
-        done = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
-        rows = [[item.get("skill_id"), item.get("status"), item.get("detail", "")] for item in done]
-        session.out.show(done, lambda: session.out.table(["SKILL", "STATUS", ""], rows, "No skill was found there."))
-        refused = not done or any(item.get("status") == "refused" for item in done)
-        return Conflict.exit_code if refused else 0
-
+    adding.add(skills)
+    sources.add(skills)
     templates.add(skills)
+    pull.add_export(skills)
     versions.add(skills)
     scan.add(skills)
 

@@ -159,6 +159,30 @@ class Peer:
             raise TooLarge("remote.too_large", f"The other side has more than {most:,} bytes that are new.") from None
         return aside.theirs()
 
+    def snapshot(self, gitdir: Path, ref: str, *, most: int, patience: float = TRANSFER) -> None:
+        """Bring one commit without its history into an empty bare repository.
+
+        Args:
+            gitdir: the repository.
+            ref: as git names it; the caller has checked it.
+            most: bytes that it may bring.
+            patience: seconds that it has.
+
+        Raises:
+            TooLarge: `remote.too_large`.
+            UpstreamFailed: `remote.failed`.
+            UpstreamTimeout: `remote.timeout`.
+        """
+        quiet = ["-q", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-maintenance"]
+        words = ["--git-dir", str(gitdir), "fetch", "--depth=1", *quiet, "--", self.url.text, f"+{ref}:{THEIRS}"]
+        try:
+            self._git(words, patience, most=most)
+        except UpstreamFailed:
+            found = (path.stat().st_size for path in gitdir.rglob("*") if path.is_file())
+            if max(found, default=0) < most:
+                raise
+            raise TooLarge("remote.too_large", f"The other side has more than {most:,} bytes.") from None
+
     def push(
         self,
         aside: Aside,

@@ -208,6 +208,11 @@ POST /skills {"volume":"team:hr","skill_id":"theirs"}               - - + + - +
 POST /skills {"volume":"system","skill_id":"everybodys"}            f f f + f +
 DELETE /skills/ours?volume=team:sre&version=0                       f + - + + +
 DELETE /skills/mine?volume=user:alice&version=0                     + - - + - -
+GET /skills/ours/archive?volume=team:sre                            + + - + + +
+GET /skills/bobs/archive?volume=user:bob                            - - + + - -
+POST /templates/runbook/skills {"volume":"team:hr","skill_id":"theirs"}  - - + + - +
+POST /skills/update {"volume":"team:sre"}                           f + - + + +
+POST /skills/update {"volume":"user:alice"}                         + - - + - -
 POST /skills/promote {"skill_id":"mine","team_id":"hr","reason":"x"}  - - . . - .
 GET /traces?volume=user:alice                                       + - - + - -
 GET /traces?volume=team:sre                                         + + - + + +

@@ -347,3 +347,86 @@ def test_a_skill_is_made_from_a_template(
     assert "nothing was created" in llmos("skills", "new", "x", "-t", "runbook", "--edit", "--user", "alice", code=2)
     monkeypatch.setenv("VISUAL", str(tmp_path / "nothing"))
     assert "cannot be started" in llmos("skills", "new", "x", "-t", "runbook", "--edit", "--user", "alice", code=2)
+
+
+def test_a_projects_folder_is_kept_in_step(llmos: Command, ask: Callable[..., Any], tmp_path: Path) -> None:
+    written(tmp_path / "tea" / "SKILL.md", "tea")
+    (tmp_path / "tea" / "run.sh").write_bytes(b"#!/bin/sh\r\n")
+    (tmp_path / "tea" / "run.sh").chmod(0o755)
+    llmos("skills", "add", tmp_path / "tea", "--user", "alice")
+    target = tmp_path / "project" / ".claude" / "skills"
+    to = ("pull", "--to", target, "--user", "alice")
+    assert "would be added" in run_failing(llmos, *to, "--check")
+    assert not target.exists()
+    done = {one["skill_id"]: one["status"] for one in ask(*to)}
+    assert set(done.values()) == {"added"}
+    assert {"tea", "code-review"} <= done.keys()
+    assert (target / "tea" / "run.sh").read_bytes() == b"#!/bin/sh\r\n"
+    assert (target / "tea" / "run.sh").stat().st_mode & 0o100
+    assert "is in step" in llmos(*to, "--check")
+    (target / "tea" / "SKILL.md").write_text("mine")
+    assert "left alone" in llmos(*to, code=5)
+    assert (target / "tea" / "SKILL.md").read_text() == "mine"
+    llmos(*to, "--force")
+    assert (target / "tea" / "SKILL.md").read_text() != "mine"
+    only = tmp_path / "only"
+    assert [one["skill_id"] for one in ask("pull", "--to", only, "--volume", "user:alice", "--user", "alice")] == [
+        "tea"
+    ]
+
+
+def run_failing(llmos: Command, *arguments: object) -> str:
+    """Return what a command wrote that is to end with 5."""
+    out = io.StringIO()
+    stdout, sys.stdout = sys.stdout, out
+    try:
+        assert run([str(item) for item in arguments]) == 5
+    finally:
+        sys.stdout = stdout
+    assert llmos
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("name", ["folder", "some.tar.gz", "some.zip"])
+def test_skills_are_exported_and_come_in_again(
+    llmos: Command, ask: Callable[..., Any], tmp_path: Path, name: str
+) -> None:
+    text = b"---\nname: tea\ndescription: Brews tea.\nargument-hint: '[leaf]'\n---\r\nBoil.\r\n"
+    (tmp_path / "tea").mkdir()
+    (tmp_path / "tea" / "SKILL.md").write_bytes(text)
+    llmos("skills", "add", tmp_path / "tea", "--user", "alice")
+    to = tmp_path / name
+    assert "2 skills are in" in llmos("skills", "export", "tea", "charts", "--to", to, "--user", "alice")
+    assert "there already" in llmos("skills", "export", "tea", "--to", to, "--user", "alice", code=5)
+    llmos("skills", "export", "tea", "charts", "--to", to, "--user", "alice", "--force")
+    done = ask("skills", "add", to, "--user", "bob")
+    assert {one["skill_id"]: one["status"] for one in done} == {"tea": "created", "charts": "created"}
+    if name == "folder":
+        assert (to / "tea" / "SKILL.md").read_bytes() == text
+    assert "no skill" in llmos("skills", "export", "nothing", "--to", to, "--user", "alice", code=4)
+    assert ".tar.gz or .zip" in llmos("skills", "export", "tea", "--to", tmp_path / "x.rar", "--user", "alice", code=2)
+
+
+def test_skills_of_elsewhere_are_added_updated_and_pinned(
+    llmos: Command, ask: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def commit(text: str) -> None:
+        written(tmp_path / "there" / "r" / "tea" / "SKILL.md", "tea", text)
+        for words in (["init", "-q"], ["add", "-A"], ["-c", "user.name=x", "-c", "user.email=x", "commit", "-qm", "x"]):
+            subprocess.run(["git", "-C", str(tmp_path / "there" / "r"), *words], check=True, capture_output=True)
+
+    commit("Brews tea. Use when thirsty.")
+    monkeypatch.setenv("LLMOS_REMOTE_FOLDER", str(tmp_path / "there"))
+    source, alice = f"file://{tmp_path}/there/r", ("--user", "alice")
+    assert ask("skills", "add", source, "--list", *alice)[0]["detail"] == "tea/SKILL.md"
+    assert ask("skills", "add", source, "--skill", "tea", *alice)[0]["status"] == "created"
+    assert "up to date" in llmos("skills", "outdated", *alice)
+    commit("Brews black tea. Use when thirsty.")
+    assert ask("skills", "outdated", *alice)[0]["state"] == "available"
+    assert "+description: Brews black tea." in llmos("skills", "update", "--diff", *alice)
+    assert ask("skills", "update", *alice)[0]["state"] == "updated"
+    llmos("skills", "pin", "tea", *alice)
+    assert ask("skills", "outdated", *alice)[0]["state"] == "pinned"
+    llmos("skills", "unpin", "tea", *alice)
+    assert "no place" in llmos("skills", "add", "ext::sh -c id/x", *alice, code=2)
+    assert "no file or folder" in llmos("skills", "add", "./nothing", *alice, code=4)

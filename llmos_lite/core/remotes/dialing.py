@@ -84,7 +84,7 @@ class Dialer:
             Unavailable: `seal.broken`, `remote.variable`.
         """
         url = self.url(row.url)
-        credential = self._credential(row, url)
+        credential = self.credential(row, url)
         return Peer(url, self.addresses(url), credential, self.reach.data / "known_hosts", self.children)
 
     def seal(self, remote_id: str, url: RemoteUrl, secret: str) -> str:
@@ -101,7 +101,12 @@ class Dialer:
             secret=self.seal(new_id, url, secret),
         )
 
-    def _credential(self, row: RemoteRecord, url: RemoteUrl) -> Credential:
+    def credential(self, row: RemoteRecord, url: RemoteUrl) -> Credential:
+        """Return what opens a remote.
+
+        Raises:
+            Unavailable: `seal.broken`, `remote.variable`.
+        """
         if not row.credential:
             return Credential()
         secret = self.seals.open(row.secret, f"{row.remote_id} {url.origin}")

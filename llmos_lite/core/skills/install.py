@@ -141,6 +141,7 @@ def install(
     scanners: Mapping[str, Scanner] | None = None,
     *,
     replace: bool = True,
+    expect: Mapping[str, str] | None = None,
     beside: Callable[[Sequence[Installed]], Mapping[str, Change]] | None = None,
 ) -> list[Installed]:
     """Write skills to a volume as one commit, and tell what came of each, in their order.
@@ -151,11 +152,12 @@ def install(
         author: of the commit.
         scanners: look at each skill; high severity refuses it where others read it, see `guard.refuses`.
         replace: whether a skill that is there and differs is replaced, or refused.
+        expect: versions of skills that the caller saw; one that is another by now is refused.
         beside: returns what else changes in the same commit, as a lock file.
     """
     with volume.store.lock():
         volume.commit_changes()
-        batch = _Batch(volume, scanners or {}, replace=replace)
+        batch = _Batch(volume, scanners or {}, replace=replace, expect=expect or {})
         done = [batch.add(package) for package in packages]
         changes = batch.changes | (dict(beside(done)) if beside else {})
         if changes:
@@ -166,8 +168,10 @@ def install(
 class _Batch:
     """The changes of one commit, skill by skill."""
 
-    def __init__(self, volume: GitVolume, scanners: Mapping[str, Scanner], *, replace: bool) -> None:
-        self._volume, self._scanners, self._replace = volume, scanners, replace
+    def __init__(
+        self, volume: GitVolume, scanners: Mapping[str, Scanner], *, replace: bool, expect: Mapping[str, str]
+    ) -> None:
+        self._volume, self._scanners, self._replace, self._expect = volume, scanners, replace, expect
         self._seen: set[str] = set()
         self.changes: dict[str, Change] = {}
 
@@ -199,6 +203,8 @@ class _Batch:
 
     def _status(self, skill_id: str, files: Mapping[str, File]) -> Status:
         entry = self._volume.skill_entry(skill_id)
+        if self._expect.get(skill_id, entry.version if entry else "") != (entry.version if entry else ""):
+            raise Conflict("skill.changed", f"{skill_id} was changed meanwhile.", hint="Try again.")
         if entry is None:
             return "created"
         lead = len(folder_path(skill_id)) + 1

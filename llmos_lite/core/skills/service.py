@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from llmos_lite.core.accounts.permissions import Actor, Scope, Verb, permit, require
 from llmos_lite.core.page import Page
@@ -19,7 +20,7 @@ from llmos_lite.core.skills.manager import SkillsManager
 from llmos_lite.core.skills.paging import keyset_page, offset_page
 from llmos_lite.core.skills.scan import Finding, Scanner, scan
 from llmos_lite.core.skills.versions import current_version, find_version
-from llmos_lite.engines.git_objects import Commit
+from llmos_lite.engines.git_objects import Change, Commit
 from llmos_lite.errors import NotFound
 from llmos_lite.volumes import access
 from llmos_lite.volumes.access import Principal, VolumeKind, VolumeRef, check_id
@@ -29,6 +30,10 @@ from llmos_lite.volumes.skill_paths import FILE, shown
 
 if TYPE_CHECKING:
     from llmos_lite.core.skills.asked import AskedIndex
+
+
+Beside: TypeAlias = Callable[[GitVolume, Sequence[Installed]], Mapping[str, Change]]
+"""Returns what else changes with an install, for the volume and what came of each skill."""
 
 
 class Directory(Protocol):
@@ -283,6 +288,8 @@ class SkillService:
         *,
         volume: VolumeRef | None = None,
         replace: bool = True,
+        expect: Mapping[str, str] | None = None,
+        beside: Beside | None = None,
     ) -> list[Installed]:
         """Write a batch of skills as one commit; see `install.install`.
 
@@ -291,13 +298,13 @@ class SkillService:
         """
         ref = volume or actor.volume
         principal = await self.writer(actor, ref)
-        return await asyncio.to_thread(self._install, actor, principal, ref, packages, replace=replace)
 
-    def _install(
-        self, actor: Actor, principal: Principal, ref: VolumeRef, packages: Sequence[Package], *, replace: bool
-    ) -> list[Installed]:
-        volume = self.volumes.open(principal, ref, write=True)
-        return install(volume, packages, author_of(actor.user_id), self._scanners, replace=replace)
+        def write() -> list[Installed]:
+            handle, author = self.volumes.open(principal, ref, write=True), author_of(actor.user_id)
+            more = partial(beside, handle) if beside else None
+            return install(handle, packages, author, self._scanners, replace=replace, expect=expect, beside=more)
+
+        return await asyncio.to_thread(write)
 
     async def writer(self, actor: Actor, ref: VolumeRef) -> Principal:
         """Return as whom the actor writes a volume: as oneself, or as an admin of it.

@@ -127,7 +127,7 @@ def test_kept_keys_are_written_so_that_they_are_valid(
     assert validate(tmp_path, "x", text.encode()) == []
 
 
-@pytest.mark.parametrize("name", (VALID | VENDOR).keys() - {"long-words"})
+@pytest.mark.parametrize("name", sorted((VALID | VENDOR).keys() - {"long-words"}))
 def test_a_change_of_what_came_in_is_valid(tmp_path: Path, name: str) -> None:
     after = changed(Skill.parse(name, (VALID | VENDOR)[name]), SkillChange(category="data"))
     assert validate(tmp_path, name, after.render().encode()) == []
