@@ -206,6 +206,14 @@ async def test_no_token_leads_to_what_is_not_its_owners(people: dict[str, Client
         assert (await Client(app).request(method, f"{whole}{INDEX}")).status == 405
 
 
+async def test_guessing_tokens_is_bounded(people: dict[str, Client], services: Services, app: App) -> None:
+    base, _ = await url(people["alice"], teams=["sre"])
+    services.limits.defaults = replace(services.limits.defaults, strangers=3)
+    guesses = [f"/c/llmos_{number:08x}_{'0' * 64}{INDEX}" for number in range(5)]
+    assert [(await Client(app).get(guess)).status for guess in guesses] == [401, 401, 401, 429, 429]
+    assert (await Client(app).get(f"{base}{INDEX}")).status == 200
+
+
 HOSTILE = [
     "..%2f..%2f..%2fetc%2fpasswd", "../metadata.json", "%2e%2e/metadata.json/SKILL.md", "folder/scripts/run.sh",
     "folder/SKILL.md", "sre-skill.tar.gz", ".tar.gz", "/SKILL.md", "folder", "folder.tar.gz/x", "index.json/x",

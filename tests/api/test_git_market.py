@@ -236,4 +236,5 @@ def test_a_team_has_one(host: Host, git: Git) -> None:
     folder = git.clone(host.url("market/teams/market-team.git", "member"), "team")
     assert check(folder)["plugins"][0]["name"] == "market-team-skills"
     assert names(folder) == ["ours"]
+    assert [path.stat().st_mode & 0o077 for path in (host.settings.data / "market", host.settings.data)] == [0, 0]
     assert host.services.marketplaces.refresh(VolumeRef.team("market-team")).name == "market-team.git"

@@ -24,7 +24,18 @@ ROWS_FILE = "llmos.db"
 """What holds the accounts; skills and traces are in Git."""
 PUBLIC = frozenset({"allowed_signers", "git-config"})
 """Files at the top of the data folder that others may read."""
-_OURS = ("volumes", "journal", "keys", "llmos.db", "admin.key", "format", "allowed_signers", "git-config", "erasures")
+_OURS = (
+    "volumes",
+    "journal",
+    "keys",
+    "llmos.db",
+    "admin.key",
+    "format",
+    "allowed_signers",
+    "git-config",
+    "erasures",
+    "market",
+)
 
 
 @dataclass(frozen=True, slots=True)

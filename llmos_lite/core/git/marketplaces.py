@@ -23,6 +23,7 @@ from llmos_lite.core.git.repositories import Repositories, Repository
 from llmos_lite.core.skills.catalogs import Catalogs
 from llmos_lite.core.skills.parcels import Parcel
 from llmos_lite.core.skills.versions import read_version
+from llmos_lite.engines.durable import make_folder
 from llmos_lite.engines.git import LocalGitStore
 from llmos_lite.engines.git_objects import (
     BLOB,
@@ -185,7 +186,7 @@ class _View:
 
     @classmethod
     def open(cls, folder: Path, volumes: VolumeManager) -> _View:
-        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder.parent, 0o700)
         store = LocalGitStore(folder, signer=volumes.signer, bare=True)
         view = cls(folder, store, Objects(folder, None), Refs(folder))
         path = folder / _KNOWN
