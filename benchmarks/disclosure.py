@@ -18,7 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from benchmarks import Row
-from benchmarks.skills import Query, _public_queries, _public_skills
+from benchmarks._skill_data import Query, public_queries, public_skills
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.chat.assignment import TreatAll
 from llmos_lite.core.chat.choice import Choice, Chooser
@@ -91,7 +91,7 @@ def run() -> Iterator[Row]:
     starter = [Skill.parse(skill_id, text) for skill_id, text in starter_skills().items()]
     own = [Query(skill.description.split(". Use")[0], skill.skill_id) for skill in starter]
     yield from _rows("starter skills", starter, own)
-    skills, queries = list(_public_skills(data)), list(_public_queries(data))
+    skills, queries = list(public_skills(data)), list(public_queries(data))
     if skills:
         yield from _rows(f"{SMALL} skills", *_sample(skills, queries))
         yield from _rows(f"{len(skills):,} skills", skills, queries)

@@ -19,17 +19,17 @@ from pathlib import Path
 from types import MappingProxyType
 
 from benchmarks import Row
-from benchmarks.skills import (
+from benchmarks._skill_data import (
     ANALYZER,
     LIMIT,
     Query,
-    _index,
-    _intents,
-    _measures,
-    _milliseconds,
-    _milliseconds_of,
-    _public_queries,
-    _public_skills,
+    index,
+    intents,
+    milliseconds,
+    milliseconds_of,
+    public_queries,
+    public_skills,
+    quality,
 )
 from llmos_lite.core.skills.asked import AskedBy, AskedIndex, Goal
 from llmos_lite.core.skills.format import Skill
@@ -58,13 +58,13 @@ class Split:
 def run() -> Iterator[Row]:
     """Measure."""
     data = Path(os.environ.get("LLMOS_BENCH_DATA") or Path(__file__).parents[2] / "shared" / "data")
-    skills = list(_public_skills(data)) or [Skill.parse(skill_id, text) for skill_id, text in starter_skills().items()]
-    queries = list(_public_queries(data)) or [Query(skill.description, skill.skill_id) for skill in skills]
-    library = Library(SYSTEM, "", MappingProxyType({skill.skill_id: skill for skill in skills}), _index(skills))
+    skills = list(public_skills(data)) or [Skill.parse(skill_id, text) for skill_id, text in starter_skills().items()]
+    queries = list(public_queries(data)) or [Query(skill.description, skill.skill_id) for skill in skills]
+    library = Library(SYSTEM, "", MappingProxyType({skill.skill_id: skill for skill in skills}), index(skills))
     splits = [_split(queries, seed) for seed in SEEDS]
     if (data / "skills_2k.jsonl.gz").exists():
         yield from _quality(library, splits)
-        yield from _abstaining(library, splits[0], list(_intents(data)))
+        yield from _abstaining(library, splits[0], list(intents(data)))
     yield from _times(library, splits[0], [query.text for query in queries])
 
 
@@ -80,6 +80,11 @@ def _split(queries: Iterable[Query], seed: int) -> Split:
         split.history.extend(group[:half])
         (split.others if half else split.without).extend(group[half:])
     return split
+
+
+def _recall_and_ndcg(rank: Callable[[str, int], list[str]], queries: Sequence[Query]) -> tuple[float, float]:
+    measured = quality(rank, queries)
+    return measured["recall@5"], measured["nDCG@10"]
 
 
 def _view(history: Sequence[Query]) -> AskedIndex:
@@ -104,8 +109,8 @@ def _quality(library: Library, splits: Sequence[Split]) -> Iterator[Row]:
         "queries of skills without history": (lambda split: split.without, "ratio >= 0.98"),
     }
     for name, (part, target) in parts.items():
-        after = [_measures(_rank(library, view), part(split)) for view, split in zip(views, splits, strict=True)]
-        before = [_measures(_rank(library, None), part(split)) for split in splits]
+        after = [_recall_and_ndcg(_rank(library, view), part(split)) for view, split in zip(views, splits, strict=True)]
+        before = [_recall_and_ndcg(_rank(library, None), part(split)) for split in splits]
         for place, measure in enumerate(("recall@5", "nDCG@10")):
             means = [statistics.fmean(one[place] for one in some) for some in (after, before)]
             yield Row(f"{measure} with use, {name} (reference: without)", *means, target="" if place else target)
@@ -148,12 +153,12 @@ def _times(library: Library, split: Split, queries: Sequence[str]) -> Iterator[R
     chance = random.Random(8420)  # noqa: S311 - the same history every time
     ids = list(library.skills)
     many = [Query(f"{chance.choice(lines)} {chance.choice(lines)}", chance.choice(ids)) for _ in range(MANY_GOALS)]
-    without = _milliseconds(_rank(library, None), queries)
+    without = milliseconds(_rank(library, None), queries)
     for history in (split.history, many):
         view = _view(history)
         name = f"choose with {len(view.goals):,} goals (reference: without)"
-        yield Row(name, _milliseconds(_rank(library, view), queries), without, unit="ms CPU")
+        yield Row(name, milliseconds(_rank(library, view), queries), without, unit="ms CPU")
     one = Goal("new", str(SYSTEM), ids[0], "something quite new that nobody asked for before", now_ms(), 1.0)
-    more = _milliseconds_of(lambda: _view(many))
+    more = milliseconds_of(lambda: _view(many))
     name = f"one more outcome among {MANY_GOALS:,} (reference: all of them)"
-    yield Row(name, _milliseconds_of(lambda: view.updated([one])), more, unit="ms CPU", target="value <= 20")
+    yield Row(name, milliseconds_of(lambda: view.updated([one])), more, unit="ms CPU", target="value <= 20")

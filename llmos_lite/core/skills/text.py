@@ -2,7 +2,7 @@
 
 A term is a folded, stemmed word that is no stop word. Scripts that are written without spaces (Chinese, Japanese,
 Thai ...), and Korean, whose particles cling to the word, become pairs of characters instead. The index keeps terms as
-32-bit hashes, which are stable within one process only: the index is a cache and is never written to disk.
+32-bit hashes, the same in every process, so that two servers rank alike.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import threading
 import unicodedata
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
+from zlib import crc32
 
 import Stemmer
 
@@ -24,6 +25,22 @@ STOP_WORDS = frozenset(
     when where which while who whom why will with would you your yours yourself yourselves please thanks thank hello
     hi hey ok okay yes""".split()  # noqa: SIM905 - a paragraph of words reads better than a list of strings
 )
+FOREIGN_STOP_WORDS = frozenset(
+    """al como con cual cuando de del desde donde el ella ellos en entre esa ese eso esta estas este esto estos estoy
+    fue hace haz hola la las le les lo los mas mi muy nada necesito nos nuestra nuestro o para pero poco por
+    porque puedo que quien quiero se ser sobre su sus tambien tiene tu un una uno unos y ya yo aber alle als
+    auch auf aus bei bis bist da damit dann das dass dein deine dem der des dich doch dort durch ein
+    eine einem einen einer eines euch gegen haben hatte hier ich ihm ihn ihr ihre im ist ja jede kann kein
+    keine konnen machen mehr mein meine mich mir muss nach nicht nichts noch nun nur oder ob ohne sehr sein
+    seine sich sie sind soll um und uns unser unsere vom von vor warum weil wenn werden wie wir wird wo zu zum
+    zur zwei au aux avec ce ces cette dans elle et etait eux il ils je leur lui ma mais mes moi ne notre nous ou
+    oui par pas pourquoi qu quand quel quelle qui sa ses sont sur te tes toi ton tous tout une vous votre vos ao
+    aos dele do ela ele em essa esse isso isto meu minha muito na nao nem numa pela pelo quem sao sem seu
+    sua tem uma voce anche che chi cosa della delle degli dei gli loro mia mio nel nella non noi perche piu
+    quando quello questa questo sono suo tuo voi""".split()  # noqa: SIM905 - as above
+)
+"""Function words of Spanish, German, French, Portuguese and Italian, without accents, but none that is an English word
+or a short name (`die`, `todo`, `ci`, `mit`): where some skills are not English, they would match one another."""
 LONGEST_WORD = 40
 """Longer runs are keys, digests and encoded data, never what somebody searches for."""
 
@@ -38,6 +55,7 @@ _INNER = re.compile(r"[a-z][A-Z]")
 """Most text has none, and looking for this is a fifth of the work of looking for the whole word around it."""
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _CACHE = 1 << 15
+_SKIPPED = STOP_WORDS | FOREIGN_STOP_WORDS
 _VOICING = {"\u3099", "\u309a"}  # they tell two Japanese syllables apart and are no accents
 
 
@@ -123,10 +141,15 @@ class Analyzer:
                 self._older, self._known = self._known, {}
             value = self._older.get(word)
             if value is None:
-                value = hash(self._stemmer.stemWord(word)) & 0xFFFFFFFF or 1 if _counts(word) else 0
+                value = _hash(self._stemmer.stemWord(word)) if _counts(word) else 0
             self._known[word] = value
         return value
 
 
+def _hash(stem: str) -> int:
+    """Return 32 bits, never 0; CRC-32 is as fast as Python's own hash, which differs from process to process."""
+    return crc32(stem.encode("utf-8", "surrogatepass")) or 1
+
+
 def _counts(word: str) -> bool:
-    return len(word) <= LONGEST_WORD and word not in STOP_WORDS
+    return len(word) <= LONGEST_WORD and word not in _SKIPPED

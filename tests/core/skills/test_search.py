@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 import threading
 from itertools import pairwise
 
@@ -121,6 +124,54 @@ def test_a_change_replaces_one_document() -> None:
     assert keys(search([changed.updated([], {"tea"})], "coffee", 3)) == []
     assert changed.updated([], {"missing"}).count == 4
     assert library.size > 0
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.one_of(st.text(max_size=300), st.text(st.characters(categories=["Lo", "Mn", "So", "Cs", "Cc"]), max_size=80)))
+def test_no_text_breaks_a_search(query: str) -> None:
+    library = index([*LIBRARY, Document("odd", query[:60], query, query)])
+    for hit in search([library], query, 5):
+        assert hit.score > 0
+        assert 0 <= hit.header <= hit.coverage <= 1 + 1e-9
+    assert search([library], query, 5) == search([index(library_documents(query))], query, 5)
+
+
+def library_documents(odd: str) -> list[Document]:
+    return [*LIBRARY, Document("odd", odd[:60], odd, odd)]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "x" * 1_000_000,
+        "write tests " * 90_000,
+        "a b c d e f g",
+        "数据库" * 300_000,
+        "مرحبا " * 150_000,
+        "🎉👩‍👩‍👧 " * 80_000,
+        "\ud800",
+    ],
+)
+def test_a_huge_or_odd_query_is_answered(query: str) -> None:
+    assert len(search([index(LIBRARY)], query, 3)) <= 3
+
+
+def test_two_processes_rank_alike() -> None:
+    script = (
+        "from llmos_lite.core.skills.fields import Document as D\n"
+        "from llmos_lite.core.skills.search import SkillIndex, search\n"
+        "from llmos_lite.core.skills.text import Analyzer\n"
+        "docs = [D(f'd{n}', f'name {n}', 'slow query tests', f'w{n % 7} join pytest {n}') for n in range(50)]\n"
+        "library = SkillIndex(Analyzer()).updated(docs)\n"
+        "print(search([library], 'w3 join pytest 17 slow', 9, collapse=False))\n"
+    )
+    answers = {
+        subprocess.run(
+            [sys.executable, "-c", script], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(answers) == 1
 
 
 WORDS = [f"w{number}" for number in range(30)]

@@ -53,3 +53,14 @@ def test_the_cache_of_words_stays_small_and_right(monkeypatch: pytest.MonkeyPatc
     assert [analyzer.hashes(word) for word in words] == [ANALYZER.hashes(word) for word in words]
     assert [analyzer.hashes(word) for word in reversed(words)] == [ANALYZER.hashes(word) for word in reversed(words)]
     assert len(analyzer._known) <= 4
+
+
+def test_function_words_of_other_languages_count_for_nothing() -> None:
+    assert ANALYZER.terms("¿Por qué no me lo das?") == []
+    assert ANALYZER.terms("Wie ist das und warum?") == []
+    assert ANALYZER.terms("pourquoi est-ce que vous avez cela") == ["est", "avez", "cela"]
+
+
+@pytest.mark.parametrize("word", ["todo", "os", "io", "ci", "mit", "nas", "bin", "dir", "dos", "die", "war", "son"])
+def test_words_with_a_meaning_in_english_stay(word: str) -> None:
+    assert ANALYZER.terms(word)
