@@ -68,7 +68,9 @@ def serving(data: Path, **env: str) -> Iterator[Server]:
     began = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "-m", "llmos_lite", "serve", "--data", data, "--port", "0"],
-        env={name: value for name, value in os.environ.items() if not name.startswith(("LLMOS_", "COVERAGE_"))} | env,
+        env={name: value for name, value in os.environ.items() if not name.startswith(("LLMOS_", "COVERAGE_"))}
+        | {"LLMOS_EMBEDDER": "off"}  # figures and tests must not depend on what is installed beside
+        | env,
         stdout=subprocess.DEVNULL,
     )
     try:

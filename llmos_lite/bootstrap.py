@@ -69,6 +69,7 @@ from llmos_lite.core.skills.scan import Scanner, scanners_from
 from llmos_lite.core.skills.scanning.house import with_house_rules
 from llmos_lite.core.skills.scrub import Scrubber
 from llmos_lite.core.skills.seeding import ensure_starter
+from llmos_lite.core.skills.semantic import Semantics
 from llmos_lite.core.skills.served import ServedSkills
 from llmos_lite.core.skills.service import SkillService
 from llmos_lite.core.skills.templates import Templates
@@ -86,7 +87,7 @@ from llmos_lite.core.volumes import Volumes
 from llmos_lite.engines import plugins
 from llmos_lite.engines.database import Database
 from llmos_lite.engines.embedder import Embedder
-from llmos_lite.engines.embedder_auto import open_embedder
+from llmos_lite.engines.embedder_auto import CACHE, open_embedder, open_patient_embedder
 from llmos_lite.engines.folder import RESTORED, check_format, locked, read_or_make
 from llmos_lite.engines.git_children import Children
 from llmos_lite.engines.git_version import git_problem
@@ -100,6 +101,7 @@ from llmos_lite.engines.sealing import Seals
 from llmos_lite.engines.signing import Signer
 from llmos_lite.engines.token_keys import TokenKeys
 from llmos_lite.engines.upstreams import OneUpstream, Upstreams, open_upstream
+from llmos_lite.engines.vectors import LocalVectors
 from llmos_lite.engines.worker_pool import WorkerPool
 from llmos_lite.errors import LlmosError, Unavailable
 from llmos_lite.observability import Metrics, configure_logging
@@ -233,6 +235,7 @@ class Services:
     async def stop(self) -> None:
         """Stop it, with everything that was recorded folded into Git; doing so again does nothing."""
         await self.chat.close()
+        self.skills.manager.close()
         await self.gateway.close()
         await self.mirrors.stop()
         await self.edits.stop()
@@ -334,7 +337,7 @@ async def _opened(settings: Settings, stack: AsyncExitStack, *, owner: bool, ser
     stack.push_async_callback(model.close)
     upstreams = OneUpstream(open_upstream(settings) or LocalUpstream(model), settings.llm_model)
     stack.push_async_callback(upstreams.close)
-    embedder = open_embedder(settings)
+    embedder = open_patient_embedder(settings)
     if embedder is not None:
         stack.callback(embedder.close)
     engines = _Engines(volumes, database, journal, model, upstreams, signer, embedder)
@@ -370,7 +373,13 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
     )
     uses = Uses(catalog.uses, traces.erased)
     traces.listen(uses)
-    manager = SkillsManager(volumes, budget_tokens=settings.skill_tokens, uses=uses, withholds=guard.withholds)
+    manager = SkillsManager(
+        volumes,
+        budget_tokens=settings.skill_tokens,
+        uses=uses,
+        withholds=guard.withholds,
+        semantics=_semantics(settings) if serve else None,
+    )
     examples = Examples(volumes, manager, catalog.examples, model, active=settings.skill_examples)
     manager.examples = examples
     proposals, runs = Proposals(ProposalRows(database), volumes, scanners), Runs(catalog.runs)
@@ -468,6 +477,15 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
         metrics=metrics,
     )
     return services
+
+
+def _semantics(settings: Settings) -> Semantics | None:
+    """Return what compares meanings in a server; a command ends before it would have embedded anything."""
+    embedder = open_embedder(settings)
+    if embedder is None:
+        return None
+    vectors = LocalVectors(settings.data / CACHE / "vectors", embedder.name)
+    return Semantics(embedder, vectors, budget=settings.embed_budget_ms / 1000)
 
 
 def _archives(settings: Settings, volumes: VolumeManager, catalog: Catalog, traces: TraceLog) -> Archives:

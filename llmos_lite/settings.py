@@ -94,7 +94,7 @@ class Settings:
     embedder: str = _setting(
         "LLMOS_EMBEDDER",
         "What compares meanings beside words: `off`, `local`, `static`, the base URL of an API, the name of an entry "
-        "point in `llmos_lite.embedders`, or `auto`: `static` after `make semantic`, else off.",
+        "point in `llmos_lite.embedders`, or `auto`: `local` after `make semantic`, else off.",
         default="auto",
     )
     embed_model: str = _setting(

@@ -30,6 +30,7 @@ IN_MEMORY, ROOM = Path("/dev/shm"), 4 << 30  # noqa: S108 - pytest makes folders
 def pytest_configure() -> None:
     """Let tests share two cores and a disk: one thread for numpy, and folders in memory, where a sync costs nothing."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ["LLMOS_EMBEDDER"] = "off"  # of the servers that tests start; see `words_alone`
     if IN_MEMORY.is_dir() and shutil.disk_usage(IN_MEMORY).free > ROOM:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))
 
@@ -37,6 +38,12 @@ def pytest_configure() -> None:
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(data=tmp_path / "data", llm_provider="offline", fold_seconds=0.2)
+
+
+@pytest.fixture(autouse=True)
+def words_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is installed beside us must not change what a test sees: an embedder is used where one is named."""
+    monkeypatch.setattr("llmos_lite.engines.embedder_auto.packaged", lambda: None)
 
 
 @pytest.fixture(autouse=True)

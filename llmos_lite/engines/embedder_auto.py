@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from llmos_lite.engines.embedder import Embedder, find_embedder
@@ -26,13 +27,25 @@ def open_embedder(settings: Settings) -> Embedder | None:
     name, model = settings.embedder, settings.embed_model
     if name in {"", "off"} or (name == "auto" and packaged() is None and not model):
         return None
-    if name == "local":
+    if name in {"auto", "local"}:
         return LocalEmbedder(_folder(model))
-    if name in {"auto", "static"}:
+    if name == "static":
         return StaticEmbedder(LocalEmbedder(_folder(model)), settings.data / CACHE)
     if name.startswith(("http://", "https://")):
         return HttpEmbedder(name, key=settings.embed_key, model=model)
     return _plugged(name)
+
+
+def open_patient_embedder(settings: Settings) -> Embedder | None:
+    """Return the one for work that may take its time: for `static` the model that its table was distilled from.
+
+    On 3,000 goals of 75 intents, the table finds 57 as patterns of their own, words alone 66, the model 66 and purer.
+
+    Raises:
+        Invalid: as `open_embedder`.
+        Unavailable: as `open_embedder`.
+    """
+    return open_embedder(replace(settings, embedder="local") if settings.embedder == "static" else settings)
 
 
 def _folder(model: str) -> Path | None:

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from llmos_lite.engines import embedder_static, model_folder
-from llmos_lite.engines.embedder_auto import open_embedder
+from llmos_lite.engines import embedder_auto, embedder_static, model_folder
+from llmos_lite.engines.embedder_auto import open_embedder, open_patient_embedder
 from llmos_lite.engines.embedder_http import HttpEmbedder
 from llmos_lite.engines.embedder_local import LocalEmbedder
 from llmos_lite.engines.embedder_static import StaticEmbedder
@@ -168,6 +168,12 @@ def test_settings_choose(tmp_path: Path) -> None:
     with pytest.raises(Invalid) as caught:
         open_embedder(Settings(data=tmp_path, embedder="no-such"))
     assert caught.value.code == "settings.embedder"
-    if packaged() is not None:
-        assert isinstance(open_embedder(Settings(data=tmp_path)), StaticEmbedder)
-        assert isinstance(open_embedder(Settings(data=tmp_path, embedder="local")), LocalEmbedder)
+
+
+@installed
+def test_auto_takes_what_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedder_auto, "packaged", packaged)
+    assert isinstance(open_embedder(Settings(data=tmp_path)), LocalEmbedder)
+    fast = Settings(data=tmp_path, embedder="static")
+    assert isinstance(open_embedder(fast), StaticEmbedder)
+    assert isinstance(open_patient_embedder(fast), LocalEmbedder)

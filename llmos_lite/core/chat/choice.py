@@ -100,7 +100,9 @@ class Chooser:
         """
         if not limit:
             return Choice()
-        shelf = Shelf(self._skills, await self._libraries(actor, team_id), await self._skills.asked(actor, team_id))
+        libraries = await self._libraries(actor, team_id)
+        asked, meaning = await self._skills.asked(actor, team_id), await self._skills.meaning(libraries, query)
+        shelf = Shelf(self._skills, libraries, asked, meaning)
         if disclosure is Disclosure.CATALOG:
             considered = Considered(shelf, (), _without(_near(shelf, query, limit, talk), without))
             return self._listed(actor, considered, talk) or Choice(commits=shelf.commits)

@@ -12,6 +12,7 @@ from llmos_lite.core.skills.manager import ScoredSkill, SkillsManager, usable
 
 if TYPE_CHECKING:
     from llmos_lite.core.skills.asked import AskedIndex
+    from llmos_lite.core.skills.semantic import Meaning
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +23,13 @@ class Shelf:
         skills: ranks them.
         libraries: the volumes, of which the first wins.
         asked: goals that the choice profits from; see `SkillsManager.asked`.
+        meaning: of the message; another query of the same moment goes by words.
     """
 
     skills: SkillsManager
     libraries: Sequence[Library]
     asked: Sequence[AskedIndex] = ()
+    meaning: Meaning | None = None
 
     @property
     def count(self) -> int:
@@ -40,7 +43,10 @@ class Shelf:
 
     def best(self, query: str, limit: int, *, only_fitting: bool = True) -> list[ScoredSkill]:
         """Return the skills that fit a query, best first, or all that match it."""
-        return self.skills.safest(self.libraries, query, limit, only_fitting=only_fitting, asked=self.asked)
+        meaning = self.meaning if self.meaning is not None and self.meaning.query == query else None
+        return self.skills.safest(
+            self.libraries, query, limit, only_fitting=only_fitting, asked=self.asked, meaning=meaning
+        )
 
     def all(self) -> list[ScoredSkill]:
         """Return every skill that can be used, by id."""

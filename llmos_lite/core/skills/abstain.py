@@ -27,6 +27,14 @@ WHOLE_LIBRARY = 200
 """A skill that holds every word of a request of two words or more is about it, even when only its body says so. Among
 many skills one holds them by accident: with 2,000 it would cost 7 points of abstaining and gain 1 of recall."""
 
+MEANING_GAIN = 0.2
+USUAL_SURPRISE = 0.8
+MOST_SURPRISE = 4.0
+"""A match that is nearer in meaning than is usual speaks for itself, and one that is farther against itself. With
+MiniLM it abstains on 93.4 instead of 90.8 % of CLINC150, and keeps recall@5 (.757, .754); a table gains nothing."""
+ALONE_SURPRISE, ALONE_COVERAGE = 2.5, 0.2
+"""A skill that is this near needs no words in common: it holds less than a fifth of them, as in another language."""
+
 THRESHOLD = 3.6
 CLOSE = 0.5
 """Once the best match is good enough, others with this share of its score go along."""
@@ -98,19 +106,29 @@ def evidence(hit: Hit, *, named: bool = False) -> float:
         hit: the match.
         named: whether the query holds every word of the skill's name.
     """
-    return sum(parts(hit, named=named).values())
+    words = sum(parts(hit, named=named).values())
+    return max(words, THRESHOLD) if _means_it(hit) else words
 
 
 def parts(hit: Hit, *, named: bool = False) -> dict[str, float]:
     """Return the evidence of a match by feature; see `evidence`."""
     return {
-        "score": math.log(max(hit.score, 1e-9)),
+        "score": math.log(max(hit.score - hit.meaning, 1e-9)),
         "header": HEADER_GAIN * hit.header,
         "terms": TERMS_GAIN * math.log(max(hit.terms, 1)),
         "named": NAMED_GAIN * named,
         "whole": WHOLE_GAIN * _holds_all(hit),
         "library": -LIBRARY_COST * math.log(hit.searched + 15),
+        "meaning": 0.0 if hit.surprise is None else MEANING_GAIN * (_bounded(hit.surprise) - USUAL_SURPRISE),
     }
+
+
+def _bounded(surprise: float) -> float:
+    return min(max(surprise, -MOST_SURPRISE), MOST_SURPRISE)
+
+
+def _means_it(hit: Hit) -> bool:
+    return hit.surprise is not None and hit.surprise >= ALONE_SURPRISE and hit.coverage <= ALONE_COVERAGE
 
 
 def _holds_all(hit: Hit) -> bool:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from llmos_lite.core.skills.asked import AskedIndex
     from llmos_lite.core.skills.search import Bonus, Floats
     from llmos_lite.core.skills.segment import Hashes
+    from llmos_lite.core.skills.semantic import Meaning
 
 FIELDS = ("name", "header", "body")
 MOST_RANKED = 1000
@@ -40,6 +41,7 @@ class Explanation:
         fields: by field (`name`, `header`, `body`): points of each stemmed word of the query that stands there.
         pairs: points for words that are neighbours in the query and in the skill.
         asked: points for what was asked where it helped; negative where it did not.
+        meaning: points for what it means, beside its words; negative for what is farther than most.
         total: the score.
         missing: stemmed words of the query that no field holds.
         coverage: share of the query's meaning (idf mass) that it covers, 0 to 1.
@@ -58,6 +60,7 @@ class Explanation:
     fields: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     pairs: float = 0.0
     asked: float = 0.0
+    meaning: float = 0.0
     missing: tuple[str, ...] = ()
     coverage: float = 0.0
     header: float = 0.0
@@ -78,16 +81,24 @@ class Explainer:
         libraries: what is searched, the one that wins first.
         query: free text.
         asked: the goals that whoever asks profits from.
+        meaning: of the query.
     """
 
     def __init__(
-        self, manager: SkillsManager, libraries: Sequence[Library], query: str, asked: Sequence[AskedIndex] = ()
+        self,
+        manager: SkillsManager,
+        libraries: Sequence[Library],
+        query: str,
+        asked: Sequence[AskedIndex] = (),
+        meaning: Meaning | None = None,
     ) -> None:
         self._libraries, self._query = libraries, query[:QUERY_CHARACTERS]
         self._manager = manager
         self._indexes = {str(library.ref): library.index for library in libraries}
-        self._chosen = manager.ranked(libraries, query, MOST_RANKED, only_fitting=False, asked=asked)
-        every = manager.ranked(libraries, query, MOST_RANKED, only_fitting=False, shadowed=True, asked=asked)
+        self._chosen = manager.ranked(libraries, query, MOST_RANKED, only_fitting=False, asked=asked, meaning=meaning)
+        every = manager.ranked(
+            libraries, query, MOST_RANKED, only_fitting=False, shadowed=True, asked=asked, meaning=meaning
+        )
         self._known = {_key(one.skill) for one in self._chosen}
         self._others = [one for one in every if _key(one.skill) not in self._known]
         self._idf = _rarity(libraries, self._query)
@@ -112,8 +123,11 @@ class Explainer:
         return Explanation(
             total=round(scored.score, 2),
             fields=fields,
-            pairs=round(max(0.0, scored.score - scored.asked - own), 2) if self._has_pairs(skill) else 0.0,
+            pairs=round(max(0.0, scored.score - scored.asked - scored.meaning - own), 2)
+            if self._has_pairs(skill)
+            else 0.0,
             asked=round(scored.asked, 2),
+            meaning=round(scored.meaning, 2),
             missing=tuple(word for word in self._words() if word not in told),
             coverage=round(scored.coverage, 3),
             header=round(scored.header, 3),

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from llmos_lite.core.skills.asked import AskedIndex
     from llmos_lite.core.skills.examples import Examples
     from llmos_lite.core.skills.search import Extra, Hit
+    from llmos_lite.core.skills.semantic import Meaning, Semantics
     from llmos_lite.core.skills.uses import Uses
 
 K = TypeVar("K")
@@ -51,6 +52,7 @@ class ScoredSkill:
         header: the same for its name, description, keywords and category alone.
         fits: whether that is enough to be put into a context.
         asked: points of the score that come from what was asked where it helped.
+        meaning: points of the score that come from what it means, beside its words.
         hit: what the search said of it; None for a skill that was not searched for.
     """
 
@@ -60,6 +62,7 @@ class ScoredSkill:
     header: float = 0.0
     fits: bool = True
     asked: float = 0.0
+    meaning: float = 0.0
     hit: Hit | None = None
 
 
@@ -105,6 +108,7 @@ class SkillsManager:
         budget_tokens: most tokens of one context.
         uses: knows what was asked where skills helped; None takes no notice of it.
         withholds: tells that a skill may not be put into a context, since it is unsafe; None lets all in.
+        semantics: knows what skills and queries mean; None compares words alone.
     """
 
     def __init__(
@@ -114,8 +118,10 @@ class SkillsManager:
         budget_tokens: int = BUDGET_TOKENS,
         uses: Uses | None = None,
         withholds: Callable[[Skill], bool] | None = None,
+        semantics: Semantics | None = None,
     ) -> None:
-        self._volumes, self._budget, self._uses, self._withholds = volumes, budget_tokens, uses, withholds
+        self._volumes, self._budget, self._uses = volumes, budget_tokens, uses
+        self._withholds, self._semantics = withholds, semantics
         self.examples: Examples | None = None
         """Requests that a model wrote for skills, where it does."""
         self._analyzer = Analyzer()
@@ -161,7 +167,8 @@ class SkillsManager:
             only_fitting: leave out what matches too little to be put into a context.
         """
         if isinstance(skills, SkillSet):
-            return self.ranked(skills.libraries, query, limit, only_fitting=only_fitting)
+            meaning = self.meaning_now(skills.libraries, query)
+            return self.ranked(skills.libraries, query, limit, only_fitting=only_fitting, meaning=meaning)
         from llmos_lite.core.skills.search import SkillIndex, search  # noqa: PLC0415 - loads numpy
 
         usable = [skill for skill in skills if skill.usable]
@@ -186,6 +193,7 @@ class SkillsManager:
         only_fitting: bool = True,
         shadowed: bool = False,
         asked: Sequence[AskedIndex] = (),
+        meaning: Meaning | None = None,
     ) -> list[ScoredSkill]:
         """Return the best skills of these libraries, of which the first wins.
 
@@ -196,6 +204,7 @@ class SkillsManager:
             only_fitting: leave out what matches too little to be put into a context.
             shadowed: let shadowed ones in.
             asked: the goals that whoever asks profits from; see `asked`.
+            meaning: of the query; see `meaning`.
         """
         from llmos_lite.core.skills.search import search  # noqa: PLC0415 - loads numpy
 
@@ -204,7 +213,16 @@ class SkillsManager:
 
         indexes = [library.index for library in libraries]
         extra = _asked_by(libraries, asked)
-        hits = search(indexes, query, limit, hidden=None if shadowed else hidden, collapse=not shadowed, extra=extra)
+        close = self._semantics.closeness(libraries, meaning) if self._semantics and meaning else None
+        hits = search(
+            indexes,
+            query,
+            limit,
+            hidden=None if shadowed else hidden,
+            collapse=not shadowed,
+            extra=extra,
+            close=close,
+        )
         pairs = [(_marked(libraries, hit), hit) for hit in hits]
         return self._scored(pairs, query, only_fitting=only_fitting)
 
@@ -219,6 +237,7 @@ class SkillsManager:
                 hit.header,
                 fits=not skill.shadowed_by and hit.score >= bar,
                 asked=hit.asked,
+                meaning=hit.meaning,
                 hit=hit,
             )
             for skill, hit in found
@@ -243,14 +262,32 @@ class SkillsManager:
         Raises:
             NotFound: `volume.unknown`, for a team that the actor is not in.
         """
-        return self.context(self.libraries(actor, team_id), query, limit)
+        libraries = self.libraries(actor, team_id)
+        return self.context(libraries, query, limit, meaning=self.meaning_now(libraries, query))
 
     def context(
-        self, libraries: Sequence[Library], query: str, limit: int = LIMIT, *, asked: Sequence[AskedIndex] = ()
+        self,
+        libraries: Sequence[Library],
+        query: str,
+        limit: int = LIMIT,
+        *,
+        asked: Sequence[AskedIndex] = (),
+        meaning: Meaning | None = None,
     ) -> SkillContext:
         """Return the skills of these libraries that go into the context of a query; see `ranked`."""
         commits = {str(library.ref): library.commit for library in libraries if library.commit}
-        return SkillContext(self.safest(libraries, query, limit, asked=asked), commits, self._budget)
+        safest = self.safest(libraries, query, limit, asked=asked, meaning=meaning)
+        return SkillContext(safest, commits, self._budget)
+
+    async def meaning(self, libraries: Sequence[Library], query: str) -> Meaning | None:
+        """Return what a query means; None without an embedder, and when it is late or fails."""
+        return await self._semantics.meaning(libraries, query) if self._semantics is not None else None
+
+    def meaning_now(self, libraries: Sequence[Library], query: str, *, patience: float | None = None) -> Meaning | None:
+        """Do the same on a thread that may wait, `patience` seconds instead of the budget of a chat."""
+        if self._semantics is None:
+            return None
+        return self._semantics.meaning_now(libraries, query, patience=patience)
 
     async def asked(self, actor: Actor, team_id: str | None = None) -> Sequence[AskedIndex]:
         """Return the goals that the actor's choice of skills profits from; reads rows only the first time.
@@ -277,17 +314,24 @@ class SkillsManager:
         *,
         only_fitting: bool = True,
         asked: Sequence[AskedIndex] = (),
+        meaning: Meaning | None = None,
     ) -> list[ScoredSkill]:
         """Return the best skills that may be put into a context; see `ranked`, and `withholds`."""
-        found = self.ranked(libraries, query, limit, only_fitting=only_fitting, asked=asked)
+        found = self.ranked(libraries, query, limit, only_fitting=only_fitting, asked=asked, meaning=meaning)
         if not any(self.withholds(one.skill) for one in found):
             return found
-        more = self.ranked(libraries, query, 2 * limit + SPARE, only_fitting=only_fitting, asked=asked)
+        wider = 2 * limit + SPARE
+        more = self.ranked(libraries, query, wider, only_fitting=only_fitting, asked=asked, meaning=meaning)
         return [one for one in more if not self.withholds(one.skill)][:limit]
 
     def withholds(self, skill: Skill) -> bool:
         """Tell whether a skill may not be put into a context, since it is unsafe and nobody stands for it."""
         return self._withholds is not None and self._withholds(skill)
+
+    def close(self) -> None:
+        """Stop comparing meanings."""
+        if self._semantics is not None:
+            self._semantics.close()
 
     def libraries(self, actor: Actor, team_id: str | None = None) -> list[Library]:
         """Return the libraries that the actor sees, the one that wins first."""

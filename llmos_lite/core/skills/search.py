@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llmos_lite.core.skills.fields import Document
+from llmos_lite.core.skills.fusion import Close, Near, fused, unit_of
 from llmos_lite.core.skills.segment import (
     HEADER_BIT,
     LARGEST,
@@ -81,6 +82,8 @@ class Hit:
         terms: how many different terms of the query it holds.
         searched: how many documents it was chosen from.
         asked: points of the score that come from `Extra`.
+        meaning: points of the score that come from `Close`.
+        surprise: as `Near` says; None when nothing is known of its meaning.
     """
 
     source: int
@@ -91,6 +94,8 @@ class Hit:
     terms: int
     searched: int
     asked: float = 0.0
+    meaning: float = 0.0
+    surprise: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +210,7 @@ def search(
     hidden: Callable[[int, str], bool] | None = None,
     collapse: bool = True,
     extra: Extra | None = None,
+    close: Close | None = None,
 ) -> list[Hit]:
     """Return the best documents of several indexes as if they were one, best first.
 
@@ -215,6 +221,7 @@ def search(
         hidden: tells which (source, key) may not be returned, as shadowed skills; None hides nothing.
         collapse: leave out a document that nearly repeats a better one.
         extra: gives documents further points; a bad mark takes at most half of what their text earned.
+        close: gives them points for what they mean; None compares words alone.
     """
     analyzer = next((index.analyzer for index in indexes), None)
     if analyzer is None or limit < 1:
@@ -223,7 +230,7 @@ def search(
     hashes = analyzer.hashes(query[:QUERY_CHARACTERS])
     if not hashes or not pieces:
         return []
-    return _Search(pieces, hashes, extra).best(limit, hidden, collapse=collapse)
+    return _Search(pieces, hashes, extra, close).best(limit, hidden, collapse=collapse)
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,8 +269,11 @@ class _Matches:
 class _Search:
     """One query on its way through the pieces. Arrays are small: what counts is the number of calls into numpy."""
 
-    def __init__(self, pieces: list[tuple[int, Piece]], hashes: list[int], extra: Extra | None = None) -> None:
+    def __init__(
+        self, pieces: list[tuple[int, Piece]], hashes: list[int], extra: Extra | None, close: Close | None
+    ) -> None:
         self.pieces = pieces
+        self.nears: dict[int, tuple[Near, Floats]] = {}
         self.bonuses: dict[tuple[int, int], Bonus] = {}
         self.total = sum(piece.count for _, piece in pieces)
         numbers: dict[int, int] = {}
@@ -280,6 +290,8 @@ class _Search:
             self._add_pairs(terms, order, [end > begin for begin, end, _ in looked_up])
         if extra is not None:
             self._add_extra(extra(terms[chosen], self.idf))
+        if close is not None:
+            self._add_close(close)
 
     def _weighed(self, frequency: Numbers) -> npt.NDArray[np.intp] | slice:
         """Choose the rarest terms and weigh them; return which of the query's different terms they are."""
@@ -289,6 +301,7 @@ class _Search:
             chosen = rarity.argsort(kind="stable")[:QUERY_TERMS]
         self.idf = _idf(frequency[chosen], self.total)
         self.mass = float(self.idf.sum())
+        self.known = float(self.idf @ (frequency[chosen] > 0)) / self.mass
         return chosen
 
     def _matches(self, piece: Piece, begin: Numbers, end: Numbers) -> _Matches:
@@ -346,6 +359,15 @@ class _Search:
                     self.matches[number].scores[place] = own + points
                     self.bonuses[number, place] = bonus._replace(score=points)
 
+    def _add_close(self, close: Close) -> None:
+        unit = unit_of(max(float(found.scores.max(initial=0)) for found in self.matches), self.known)
+        for number, ((source, piece), found) in enumerate(zip(self.pieces, self.matches, strict=True)):
+            near = close(source, piece.segment.keys)
+            if near is not None:
+                words = found.scores.copy()
+                found.scores[:] = fused(words, near, unit) * piece.alive
+                self.nears[number] = near, words
+
     def best(self, limit: int, hidden: Callable[[int, str], bool] | None, *, collapse: bool) -> list[Hit]:
         """Return the best hits, widening the choice until `limit` are left or nothing is."""
         width = 4 * limit + 8
@@ -401,17 +423,21 @@ class _Search:
         return [hits[one] for one in kept]
 
     def _hit(self, number: int, place: int, covered: float, in_header: float, terms: int) -> Hit:
-        source, piece = self.pieces[number]
+        (source, piece), scores = self.pieces[number], self.matches[number].scores
         bonus = self.bonuses.get((number, place), _NO_BONUS)
+        near, words = self.nears.get(number, (None, scores))
+        surprise = None if near is None else float(near.surprise[place])
         return Hit(
             source=source,
             key=piece.segment.keys[place],
-            score=float(self.matches[number].scores[place]),
+            score=float(scores[place]),
             coverage=max(bonus.coverage, covered / self.mass),
             header=max(bonus.coverage, in_header / self.mass),
             terms=max(bonus.terms, terms),
             searched=self.total,
             asked=bonus.score,
+            meaning=float(scores[place] - words[place]),
+            surprise=None if surprise == -np.inf else surprise,
         )
 
 

@@ -28,6 +28,9 @@ from llmos_lite.volumes.git_volume import GitVolume, author_of
 from llmos_lite.volumes.manager import VolumeManager
 from llmos_lite.volumes.skill_paths import FILE, shown
 
+PATIENCE = 1.0
+"""Seconds that a search waits for the meaning of its query; a chat waits less."""
+
 if TYPE_CHECKING:
     from llmos_lite.core.skills.asked import AskedIndex
 
@@ -275,9 +278,10 @@ class SkillService:
         if not wanted.query.strip():
             skills = [ListedSkill(skill) for skill in manager.listed(libraries) if wanted.includes(skill)]
             return keyset_page(skills, wanted.limit, wanted.cursor)
+        meaning = manager.meaning_now(libraries, wanted.query, patience=PATIENCE)
         if wanted.explained:
-            return _explained(Explainer(manager, libraries, wanted.query, asked), wanted)
-        ranked = manager.ranked(libraries, wanted.query, MOST_RANKED, only_fitting=False, asked=asked)
+            return _explained(Explainer(manager, libraries, wanted.query, asked, meaning), wanted)
+        ranked = manager.ranked(libraries, wanted.query, MOST_RANKED, only_fitting=False, asked=asked, meaning=meaning)
         page = offset_page([one for one in ranked if wanted.includes(one.skill)], wanted.limit, wanted.cursor)
         return Page([ListedSkill(one.skill, one.score, one.fits) for one in page.items], page.next_cursor, page.total)
 

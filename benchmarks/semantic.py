@@ -1,0 +1,135 @@
+"""Choosing skills by meaning beside words: what each embedder adds, and what it costs.
+
+Data and queries are those of `skills`. Nothing is measured without the data or without `make semantic`. Embedding 2,000
+skills by the sentence model takes minutes of CPU; `LLMOS_BENCH_CACHE` names a folder that keeps their vectors.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+
+from benchmarks import Row
+from benchmarks.skills import (
+    ANALYZER,
+    TANTIVY_NDCG,
+    TANTIVY_RECALL,
+    Query,
+    _document,
+    _intents,
+    _measures,
+    _milliseconds,
+    _public_queries,
+    _public_skills,
+)
+from llmos_lite.core.skills.abstain import THRESHOLD, evidence, is_side_request
+from llmos_lite.core.skills.format import Skill
+from llmos_lite.core.skills.library import Library
+from llmos_lite.core.skills.search import Hit, SkillIndex, search
+from llmos_lite.core.skills.semantic import Semantics
+from llmos_lite.engines.embedder import Embedder
+from llmos_lite.engines.embedder_local import LocalEmbedder
+from llmos_lite.engines.embedder_static import StaticEmbedder
+from llmos_lite.engines.model_folder import packaged
+from llmos_lite.engines.vectors import LocalVectors
+from llmos_lite.volumes.access import SYSTEM
+
+LIMIT = 3
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A library and what compares meanings in it; None for words alone."""
+
+    name: str
+    library: Library
+    semantics: Semantics | None = None
+
+    def hits(self, query: str, limit: int) -> list[Hit]:
+        """Return the best skills."""
+        close = None
+        if self.semantics and (meaning := self.semantics.meaning_now([self.library], query, patience=10)):
+            close = self.semantics.closeness([self.library], meaning)
+        return search([self.library.index], query, limit, close=close)
+
+    def rank(self, query: str, limit: int) -> list[str]:
+        """Return the best ids."""
+        return [hit.key for hit in self.hits(query, limit)]
+
+    def used(self, query: str) -> list[str]:
+        """Return what would be put into a context, as `SkillsManager` decides it."""
+        hits = self.hits(query, 5)
+        if is_side_request(query) or not any(evidence(hit) >= THRESHOLD for hit in hits[:LIMIT]):
+            return []
+        return [hit.key for hit in hits if hit.score >= hits[0].score / 2]
+
+
+def run() -> Iterator[Row]:
+    """Measure."""
+    data = Path(os.environ.get("LLMOS_BENCH_DATA") or Path(__file__).parents[2] / "shared" / "data")
+    skills, queries, intents = list(_public_skills(data)), list(_public_queries(data)), list(_intents(data))
+    if not skills or packaged() is None:
+        return
+    library, asked = library_of(skills, queries)
+    needless = random.Random(8420).sample(intents, 500)  # noqa: S311 - always the same
+    words = Setting("words", library)
+    kept = os.environ.get("LLMOS_BENCH_CACHE")
+    with tempfile.TemporaryDirectory() as fresh:
+        folder = Path(kept or fresh)
+        for embedder in (StaticEmbedder(LocalEmbedder(), folder), LocalEmbedder()):
+            yield from _measured(words, embedder, folder, asked, needless)
+
+
+def library_of(skills: Sequence[Skill], queries: Sequence[Query]) -> tuple[Library, list[Query]]:
+    """Return the skills as a library, and the queries with the ids that they have there."""
+    ids = {skill.skill_id: f"s{place}" for place, skill in enumerate(skills)}
+    documents = [replace(_document(skill), key=ids[skill.skill_id]) for skill in skills]
+    held = {ids[skill.skill_id]: replace(skill, skill_id=ids[skill.skill_id], version="1") for skill in skills}
+    index = SkillIndex(ANALYZER).updated(documents)
+    return Library(SYSTEM, "c", MappingProxyType(held), index), [Query(one.text, ids[one.gold]) for one in queries]
+
+
+def prepared(library: Library, embedder: Embedder, folder: Path) -> tuple[Semantics, float]:
+    """Return what compares meanings in a library, all of it embedded, and the CPU seconds that took."""
+    started = time.process_time()
+    semantics = Semantics(embedder, LocalVectors(folder / embedder.name.replace(":", "-"), embedder.name))
+    semantics.look_at([library])
+    semantics.settle(timeout=3600)
+    return semantics, time.process_time() - started
+
+
+def _measured(
+    words: Setting, embedder: Embedder, folder: Path, queries: Sequence[Query], needless: Sequence[Query]
+) -> Iterator[Row]:
+    kind = embedder.name.partition(":")[0].rstrip("1")
+    semantics, seconds = prepared(words.library, embedder, folder)
+    meant = replace(words, name=kind, semantics=semantics)
+    count = len(words.library.skills)
+    for place, (name, goal) in enumerate((("recall@5", TANTIVY_RECALL + 0.04), ("nDCG@10", TANTIVY_NDCG))):
+        with_it, without = (_measures(one.rank, queries)[place] for one in (meant, words))
+        yield Row(
+            f"{name}, {count:,} skills, {kind} (reference: words)", with_it, without, target=f"value >= {goal:.3f}"
+        )
+    yield from _abstaining(meant, words, queries, needless)
+    texts = [query.text for query in queries[:100]]
+    plain, both = _milliseconds(words.rank, texts), _milliseconds(meant.rank, texts)
+    yield Row(f"choose from {count:,}, {kind}, the query known (reference: words)", both, plain, unit="ms CPU")
+    alone = _milliseconds(lambda query, _limit: [str(embedder.embed([query]).shape)], texts)
+    yield Row(f"embed a query, {kind}", alone, unit="ms CPU")
+    yield Row(f"embed {count:,} skills, {kind}; less when they were kept", seconds, unit="s CPU")
+    yield Row(f"vectors in memory, {kind}", 4 * embedder.dimension / 1024, unit="KB a skill")
+    semantics.close()
+
+
+def _abstaining(meant: Setting, words: Setting, queries: Sequence[Query], needless: Sequence[Query]) -> Iterator[Row]:
+    kept = [statistics.fmean(one.gold in setting.used(one.text) for one in queries) for setting in (meant, words)]
+    yield Row(f"recall@5 after abstaining, {meant.name} (reference: words)", *kept)
+    silent = [statistics.fmean(not setting.used(one.text) for one in needless) for setting in (meant, words)]
+    yield Row(f"abstains on CLINC150, {meant.name} (reference: words)", *silent, target="ratio >= 1")
