@@ -39,6 +39,8 @@ PRIOR_MATCHES = 0.5
 """A library of a few skills says little about how rare a word is; see `_idf`."""
 SAME = 0.85
 """Share of equal fingerprint columns from which two skills are the same text with small changes."""
+FEW = 16
+"""Up to so many documents, finding the terms of each costs less than counting all terms anew."""
 _MANY_SEGMENTS = 6
 _NOTHING = 1e-3
 
@@ -141,13 +143,27 @@ class Piece:
 
     def without(self, keys: Collection[str]) -> Piece:
         """Return the piece with fewer documents that count."""
-        gone = [place for place, key in enumerate(self.segment.keys) if key in keys and self.alive[place]]
+        places = (self.place(key) for key in keys) if len(keys) < len(self.segment) else self._places(keys)
+        gone = [place for place in places if place is not None]
         if not gone:
             return self
         alive = self.alive.copy()
         alive[gone] = False
-        counted = alive[self.segment.docs].astype(np.int32)
-        return Piece(self.segment, alive, self.count - len(gone), np.add.reduceat(counted, self.segment.starts[:-1]))
+        return Piece(self.segment, alive, self.count - len(gone), self._fewer(gone, alive))
+
+    def _places(self, keys: Collection[str]) -> Iterator[int]:
+        return (place for place, key in enumerate(self.segment.keys) if key in keys and self.alive[place])
+
+    def _fewer(self, gone: Sequence[int], alive: npt.NDArray[np.bool_]) -> Numbers:
+        """Return in how many documents each term stands when some more are gone; a few are looked for one by one."""
+        segment = self.segment
+        if len(gone) > FEW:
+            return np.add.reduceat(alive[segment.docs].astype(np.int32), segment.starts[:-1])
+        frequency = np.diff(segment.starts) if self.frequency is None else self.frequency.copy()
+        for place in gone:
+            at = (segment.docs == place).nonzero()[0]
+            frequency[segment.starts.searchsorted(at, side="right") - 1] -= 1
+        return frequency
 
 
 @dataclass(frozen=True, slots=True)

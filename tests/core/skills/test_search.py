@@ -198,6 +198,19 @@ def test_any_history_of_changes_ends_like_one_build(changes: list[tuple[int, lis
         assert ours == pytest.approx(theirs)
 
 
+@pytest.mark.parametrize("gone", [1, search_module.FEW, search_module.FEW + 1, 60, 99])
+def test_frequencies_are_right_however_many_are_gone(gone: int) -> None:
+    documents = [
+        Document(f"d{number:02}", f"x{number % 5}", "", f"alpha{number % 3} beta w{number}") for number in range(100)
+    ]
+    less = index(documents).updated([], {f"d{number:02}" for number in range(gone)})
+    fresh = index(documents[gone:])
+    for query in ("alpha1 beta", "x2 alpha2", "w99 beta"):
+        ours, theirs = (search([one], query, 9, collapse=False) for one in (less, fresh))
+        assert [(hit.key, hit.searched) for hit in ours] == [(hit.key, hit.searched) for hit in theirs]
+        assert [hit.score for hit in ours] == pytest.approx([hit.score for hit in theirs])
+
+
 def test_many_single_changes_keep_few_pieces() -> None:
     library = index([Document(f"d{number}", "x", "", f"alpha{number} beta") for number in range(300)])
     for number in range(100):
