@@ -89,6 +89,7 @@ ACTIONS: dict[str, Action] = {
         (">target", ">skill_id", ">author", "reason", "digest"),
         "{target}",
     ),
+    "POST /skills/lint": Action("skill.lint", quiet=True),
     "POST /skills/{skill_id}/sign-off": Action("skill.sign_off", "{volume}/{skill_id}", ("reason", "digest")),
     "POST /proposals/{proposal_id}/resolve": Action(
         "proposal.resolve", "proposal:{proposal_id}", (">target", ">skill_id", ">author"), "{target}"

@@ -107,7 +107,7 @@ class ServedSkills:
         """
         usable = await self.usable(actor, team_id)
         page = keyset_page([ListedSkill(skill) for skill in usable], limit, cursor)
-        found = await asyncio.to_thread(lambda: [self._made(actor, one.skill) for one in page.items])
+        found = await asyncio.to_thread(lambda: [self._allowed(actor, one.skill) for one in page.items])
         return Page([one for one in found if isinstance(one, ServedSkill)], page.next_cursor, page.total)
 
     async def usable(self, actor: Actor, team_id: str | None = None) -> list[Skill]:
@@ -130,10 +130,16 @@ class ServedSkills:
         skill = next((one.skills.get(uri.skill_id) for one in libraries if one.ref == uri.ref), None)
         if skill is None or skill.error is not None:
             raise not_served(str(uri)) if skill is None else _unfit(uri, skill.error or "")
-        made = await asyncio.to_thread(self._made, actor, skill)
+        made = await asyncio.to_thread(self._allowed, actor, skill)
         if isinstance(made, LlmosError):
             raise _unfit(uri, made.message)
         return made
+
+    def _allowed(self, actor: Actor, skill: Skill) -> ServedSkill | LlmosError:
+        """Return a skill as it is served; one that is held back is none."""
+        if self._skills.manager.withholds(skill):
+            return Invalid("skill.unsafe", "A scanner holds it back, and nobody has signed it off.")
+        return self._made(actor, skill)
 
     async def read(self, actor: Actor, uri: SkillUri, team_id: str | None = None) -> tuple[ServedSkill, bytes]:
         """Return a file of a skill, and the skill.

@@ -14,11 +14,13 @@ from llmos_lite.core.skills.guard import Guard
 from llmos_lite.core.skills.inspecting import Inspector
 from llmos_lite.core.skills.manager import SkillsManager
 from llmos_lite.core.skills.scanning.house import with_house_rules
+from llmos_lite.core.skills.served import ServedSkills
 from llmos_lite.core.skills.service import SkillService
 from llmos_lite.core.skills.signoffs import tree_id
+from llmos_lite.core.skills.uris import skill_uri
 from llmos_lite.core.skills.versions import Kept, current_version
 from llmos_lite.engines.git import Author
-from llmos_lite.errors import LlmosError
+from llmos_lite.errors import LlmosError, NotFound
 from llmos_lite.volumes.git_volume import GitVolume
 from llmos_lite.volumes.manager import VolumeManager
 
@@ -112,3 +114,17 @@ def test_git_agrees(tmp_path: Path) -> None:
     rows = [row.split() for row in git("ls-files", "-s").splitlines()]
     files = {path: Kept(oid, mode == "100755") for mode, oid, _, path in rows}
     assert tree_id(files) == git("write-tree").strip()
+
+
+async def test_no_client_of_mcp_is_given_it_either(
+    volumes: VolumeManager, own: GitVolume, skills: SkillsManager, inspector: Inspector
+) -> None:
+    own.store.commit({"skills/tea/SKILL.md": BAD.encode()}, "Dropped", WRITER)
+    served = ServedSkills(SkillService(volumes, skills, People()))
+    uri = skill_uri("user:alice", "tea")
+    with pytest.raises(NotFound, match="holds it back"):
+        await served.get(ALICE, uri)
+    assert (await served.page(ALICE)).items == []
+    found = await inspector.scan(ALICE, "tea")
+    await inspector.sign_off(ALICE, "tea", "I wrote it.", digest=found.digest)
+    assert (await served.get(ALICE, uri)).skill.skill_id == "tea"
