@@ -15,6 +15,7 @@ from llmos_lite.api.errors import send_problem
 from llmos_lite.api.links import lift, linked_actor
 from llmos_lite.api.middleware import Edge
 from llmos_lite.bootstrap import Services
+from llmos_lite.core.traces.redaction import redactor_of
 from llmos_lite.errors import LlmosError
 
 KEY = "llmos_0123abcd_" + "5f" * 32
@@ -63,6 +64,14 @@ def test_wherever_a_key_stands_its_secret_half_is_gone(before: str, after: str) 
     assert lift(scope)
     assert KEY[15:] not in scope["path"]
     assert KEY[15:] not in scope["raw_path"].decode()
+
+
+def test_a_trace_that_quotes_an_address_loses_the_token() -> None:
+    said = redactor_of("on", {}).text(
+        f"Add http://127.0.0.1:8420/c/{KEY}/t/sre, and http://127.0.0.1:8420/mcp/t/{KEY}."
+    )
+    assert KEY[6:] not in str(said)
+    assert "/t/sre" in str(said)
 
 
 class Linked:
