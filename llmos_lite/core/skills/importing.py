@@ -136,14 +136,25 @@ class SkillImports:
             NotFound: `skill.not_imported`, `volume.unknown`.
             Forbidden: `scope.missing`, `volume.readonly`.
         """
-        ref = volume or actor.volume
+        return await self._follow(actor, volume or actor.volume, wanted, force=force, only_look=only_look)
+
+    async def _follow(
+        self,
+        actor: Actor,
+        ref: VolumeRef,
+        wanted: Collection[str],
+        *,
+        force: bool = False,
+        only_look: bool = False,
+        pinned_too: bool = False,
+    ) -> list[Followed]:
         principal = await self._skills.writer(actor, ref)
         handle = await asyncio.to_thread(self._skills.volumes.open, principal, ref)
         locked = await asyncio.to_thread(read_lock, handle)
         if unknown := sorted(set(wanted) - locked.keys()):
             raise _not_imported(unknown[0], ref)
         asked = {key: one for key, one in locked.items() if not wanted or key in wanted}
-        pinned = [key for key, one in asked.items() if one.pinned and key not in wanted]
+        pinned = [key for key, one in asked.items() if one.pinned and not pinned_too]
         found = [Followed(key, "pinned", asked[key].source, asked[key].ref) for key in pinned]
         for place, ids in _by_place({key: one for key, one in asked.items() if key not in pinned}).items():
             group = {key: asked[key] for key in ids}
@@ -162,7 +173,7 @@ class SkillImports:
         said = await self._set(actor, skill_id, ref, lambda one: _pinned(one, at))
         if not at:
             return Followed(skill_id, "pinned", said.source, said.ref)
-        [found] = await self.follow(actor, volume=ref, wanted=[skill_id])
+        [found] = await self._follow(actor, ref, [skill_id], pinned_too=True)
         return found
 
     async def unpin(self, actor: Actor, skill_id: str, *, volume: VolumeRef | None = None) -> Followed:

@@ -1,4 +1,7 @@
-"""Files as one archive, the same bytes for the same files: so an archive of a Git tree has a digest that stays."""
+"""Files as one archive, packed: the same bytes for the same files, as long as zlib packs as it does.
+
+What is published with a digest is in `parcels`, which packs nothing, so that its bytes hold on every machine.
+"""
 
 from __future__ import annotations
 

@@ -414,6 +414,7 @@ async def test_a_pin_holds_and_lets_go(there: Elsewhere, own: GitVolume) -> None
     there.write("r", {"a/SKILL.md": skill("a", "two\n"), "b/SKILL.md": skill("b", "two\n")}, tag="v2")
     there.write("r", {"a/SKILL.md": skill("a", "three\n")})
     assert states(await there.follow()) == {"a": "pinned", "b": "updated"}
+    assert states(await there.follow("a", force=True)) == {"a": "pinned"}
     found = await there.imports.pin(ALICE, "a", at="v2")
     assert (found.state, found.ref) == ("updated", "v2")
     assert own.read_skill("a").endswith("two\n")

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from llmos_lite.core.skills.draft import skill_of_draft
 from llmos_lite.core.skills.format import Skill, estimate_tokens
+from llmos_lite.core.skills.lint.rules import lint
 from llmos_lite.core.skills.seeding import ensure_starter
 from llmos_lite.core.skills.service import SkillService
 from llmos_lite.core.skills.standard import deviations
@@ -65,6 +66,7 @@ def test_one_click_makes_a_good_skill(volumes: VolumeManager, templates: Templat
     folder.mkdir()
     (folder / "SKILL.md").write_text(text)
     assert (skills_ref.validate(folder), deviations("my-skill", text.encode())) == ([], [])
+    assert lint("my-skill", text.encode()) == []
     assert template.error is None
     assert "{{" not in text
     assert "Use when " in skill.description
