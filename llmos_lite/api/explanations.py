@@ -13,6 +13,7 @@ EXAMPLE = {
     "fields": {"name": {}, "header": {"queri": 3.2, "slow": 2.9}, "body": {"slow": 1.21}},
     "pairs": 0.0,
     "asked": 0.0,
+    "meaning": 0.0,
     "missing": ["tuesday"],
     "coverage": 0.64,
     "header": 0.64,
@@ -29,9 +30,10 @@ EXAMPLE = {
 class ExplanationOut(BaseModel):
     """Why a hit would be put into a context, or not.
 
-    The points of `fields` (stemmed words of the query by `name`, `header` and `body`), `pairs` (neighbouring words) and
-    `asked` (what was asked where it helped) add up to `total`, but for rounding. `cut` is the score that a hit needs
-    beside the best one; null when none is used, as when no sum of `evidence` among the first three reaches `needed`.
+    The points of `fields` (stemmed words of the query by `name`, `header` and `body`), `pairs` (neighbouring words),
+    `asked` (what was asked where it helped) and `meaning` (what it means, with an embedder) add up to `total`, but for
+    rounding. `cut` is the score that a hit needs beside the best one; null when none is used, as when no sum of
+    `evidence` among the first three reaches `needed`.
     """
 
     model_config = ConfigDict(from_attributes=True)
@@ -39,6 +41,7 @@ class ExplanationOut(BaseModel):
     fields: dict[str, dict[str, float]]
     pairs: float
     asked: float
+    meaning: float
     missing: list[str]
     coverage: float
     header: float

@@ -38,7 +38,7 @@ def _points(told: Json) -> Iterator[str]:
         if words:
             shown = ", ".join(f"{word} {points:.2f}" for word, points in words.items())
             yield f"{name:9} {sum(words.values()):.2f}  ({shown})"
-    for name in ("pairs", "asked"):
+    for name in ("pairs", "asked", "meaning"):
         points = told.get(name)
         if isinstance(points, int | float) and points:
             yield f"{name:9} {points:.2f}"

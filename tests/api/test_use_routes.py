@@ -97,6 +97,7 @@ async def test_the_answer_says_what_use_did(alice: Client, services: Services) -
     told = first["explanation"]
     assert (first["skill_id"], told["used"], told["code"]) == ("digest", True, "")
     assert told["asked"] == told["total"] > 0
+    assert told["meaning"] == 0
     assert (await alice.get("/skills?explain=true")).json()["items"][0]["explanation"] is None
 
 
