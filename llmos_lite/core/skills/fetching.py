@@ -9,7 +9,9 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from llmos_lite.core.remotes.dialing import Dialer
 from llmos_lite.core.skills.install import LEFT_OUT, MOST_SKILL_BYTES, Package, packages_of, unpacked
@@ -20,9 +22,11 @@ from llmos_lite.core.skills.wellknown import Index, candidates
 from llmos_lite.engines.git_peer import Credential, Peer
 from llmos_lite.engines.git_snapshot import Listed, Snapshot, snapshot
 from llmos_lite.engines.remote_url import RemoteUrl
-from llmos_lite.engines.web import Page, Web
 from llmos_lite.errors import Invalid, LlmosError, NotFound, TooLarge
 from llmos_lite.volumes.skill_paths import FILE
+
+if TYPE_CHECKING:
+    from llmos_lite.engines.web import Page, Web
 
 MOST_REPOSITORY, MOST_ARCHIVE, MOST_TEXT = 256 << 20, 64 << 20, 4 << 20
 """Bytes of a repository, of an archive, and of an index or a marketplace."""
@@ -60,7 +64,13 @@ class Fetcher:
 
     def __init__(self, dialer: Dialer, scratch: Path) -> None:
         self._dialer, self._scratch = dialer, scratch
-        self.web = Web(private=dialer.reach.private)
+
+    @cached_property
+    def web(self) -> Web:
+        """Fetches over HTTP."""
+        from llmos_lite.engines.web import Web  # noqa: PLC0415 - loads http.client, which a start need not wait for
+
+        return Web(private=self._dialer.reach.private)
 
     def fetch(self, source: Source, wanted: Collection[str] = (), credential: Credential | None = None) -> Haul:
         """Return the skills of a source.
