@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -38,10 +39,17 @@ _LINK = re.compile(rf"{PATH}/t/[^/]+")
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who makes a request, and in which team's context; None for all teams of the person."""
+    """Who makes a request.
+
+    Args:
+        actor: who.
+        team_id: in which team's context; None for all teams of the person.
+        again: asks whether the credential still holds, for what goes on for long.
+    """
 
     actor: Actor
-    team_id: str | None = None
+    team_id: str | None
+    again: Callable[[], Awaitable[object]]
 
 
 class McpEndpoint:
@@ -64,6 +72,8 @@ class McpEndpoint:
         try:
             self._check_origin(scope)
             caller = await self._caller(scope)
+            await self._services.limits.hit(caller.actor)
+            self.needs.check(caller.actor)
         except (Unauthenticated, Forbidden) as error:
             await record_refusal(self._services, scope, error)
             raise
@@ -88,13 +98,11 @@ class McpEndpoint:
             actor = await linked_actor(self._services.capabilities, scope, Purpose.MCP)
         else:
             actor = await actor_of(self._services.accounts, scope)
-        await self._services.limits.hit(actor)
-        self.needs.check(actor)
         team = place[1] if place else None
-        if team:
+        if team and Right.SKILLS_READ in actor.scopes:
             permit(actor, Verb.READ_SKILLS, VolumeRef.team(team))
             access.require(actor.principal, VolumeRef.team(team), write=False)
-        return Caller(actor, team)
+        return Caller(actor, team, again=lambda: self._caller(scope))
 
     def _check_origin(self, scope: Scope) -> None:
         """Refuse a page of another site, whatever credential it has found."""

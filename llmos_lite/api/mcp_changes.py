@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -67,7 +67,7 @@ class Changes:
         wanted = frozenset((params.notifications.resource_subscriptions or [])[:1000])
         self._listening.add(handler)
         try:
-            async with self._watched(self._publish(caller, bus, wanted)):
+            async with self._watched(self._publish(caller, bus, wanted), handler.close):
                 return await handler(context, params)
         finally:
             self._listening.discard(handler)
@@ -120,8 +120,12 @@ class Changes:
             task.cancel()
 
     @asynccontextmanager
-    async def _watched(self, work: Any) -> AsyncIterator[None]:  # noqa: ANN401 - a coroutine of ours
-        task: asyncio.Task[None] = asyncio.create_task(work)
+    async def _watched(
+        self, work: Coroutine[Any, Any, None], end: Callable[[], None] | None = None
+    ) -> AsyncIterator[None]:
+        task = asyncio.create_task(work)
+        if end is not None:
+            task.add_done_callback(lambda _: end())
         self._watching.add(task)
         try:
             yield
@@ -131,12 +135,16 @@ class Changes:
             await asyncio.gather(task, return_exceptions=True)
 
     async def _moves(self, caller: Caller) -> AsyncIterator[tuple[Seen, Seen]]:
-        """Yield what the caller sees before and after each change."""
+        """Yield what the caller sees before and after each change, for as long as the credential holds."""
         seen = await self._look(caller)
         while True:
             await asyncio.sleep(self._every)
             now = await self._look(caller)
             if _commits(now) != _commits(seen):
+                try:
+                    await caller.again()
+                except LlmosError:
+                    return
                 before, seen = seen, now
                 yield before, now
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from llmos_lite.bootstrap import Services
 
 MOST_SESSIONS = 2000
-"""Sessions of everybody at once; about 60 KB each."""
+"""Sessions of everybody at once; about 40 KB each."""
 SESSIONS_EACH = 32
 """Sessions of one person in one context; another one ends the oldest."""
 IDLE_SECONDS = 15 * 60

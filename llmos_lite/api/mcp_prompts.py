@@ -18,8 +18,6 @@ from mcp_types import (
 from llmos_lite.api.mcp import Caller
 from llmos_lite.api.mcp_tools import loaded
 from llmos_lite.core.skills.format import Skill
-from llmos_lite.core.skills.paging import keyset_page
-from llmos_lite.core.skills.service import ListedSkill
 
 if TYPE_CHECKING:
     from llmos_lite.bootstrap import Services
@@ -40,10 +38,9 @@ class Prompts:
 
     async def listed(self, caller: Caller, params: PaginatedRequestParams | None) -> ListPromptsResult:
         """Answer `prompts/list`."""
-        usable = await self._served.usable(caller.actor, caller.team_id)
         cursor = (params.cursor if params else "") or ""
-        page = keyset_page([ListedSkill(skill) for skill in usable], PAGE, cursor)
-        return ListPromptsResult(prompts=[_prompt(one.skill) for one in page.items], next_cursor=page.next_cursor)
+        page = await self._served.page_of_names(caller.actor, caller.team_id, limit=PAGE, cursor=cursor)
+        return ListPromptsResult(prompts=[_prompt(skill) for skill in page.items], next_cursor=page.next_cursor)
 
     async def got(self, caller: Caller, params: GetPromptRequestParams) -> GetPromptResult:
         """Answer `prompts/get`."""

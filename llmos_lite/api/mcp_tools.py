@@ -124,10 +124,7 @@ class Tools:
             return CallToolResult(content=[TextContent(text=f"{error.message} {error.hint}".strip())], is_error=True)
 
     async def _search(self, caller: Caller, asked: Search) -> CallToolResult:
-        page = await self._services.skills.page(
-            caller.actor, query=asked.query, team_id=caller.team_id, limit=asked.limit
-        )
-        found = [one for one in page.items if one.skill.usable]
+        found = await self._services.skills.best(caller.actor, asked.query, caller.team_id, limit=asked.limit)
         text = "\n".join(map(_line, found)) or "No skill fits. Work without one."
         return CallToolResult(
             content=[TextContent(text=text)], structured_content={"skills": [_hit(one) for one in found]}

@@ -502,6 +502,22 @@ async def test_who_listens_is_told(services: Services, app: App, alice: Client) 
     assert not app._mcp._hub.protocol.changes._watching  # type: ignore[union-attr]
 
 
+async def test_who_has_lost_the_credential_hears_no_more(services: Services, app: App, alice: Client) -> None:
+    made = (await alice.post("/keys", {"name": "x", "scopes": ["skills:read"]})).json()
+    keyed = Client(app, {"Authorization": f"Bearer {made['key']}"})
+    await Speaker(keyed).result("skills/list")
+    app._mcp._hub.protocol.changes._every = 0.05  # type: ignore[union-attr]
+    heard: asyncio.Queue[bytes] = asyncio.Queue()
+    listening = asyncio.create_task(_listen(app, keyed, "skill://users/alice/tidy/SKILL.md", heard))
+    assert b"acknowledged" in await asyncio.wait_for(heard.get(), 10)
+    await alice.request("DELETE", f"/keys/{made['key_id']}")
+    put(services, VolumeRef.user("alice"), {"tidy/SKILL.md": TIDY + b"More.\n"})
+    await asyncio.wait_for(listening, 10)
+    rest = b"".join(heard.get_nowait() for _ in range(heard.qsize()))
+    assert b"changed" not in rest
+    assert b'"result"' in rest
+
+
 async def _listen(app: App, client: Client, uri: str, heard: asyncio.Queue[bytes]) -> None:
     meta = {"io.modelcontextprotocol/protocolVersion": NEW, "io.modelcontextprotocol/clientCapabilities": {}}
     wanted = {"resourcesListChanged": True, "resourceSubscriptions": [uri]}

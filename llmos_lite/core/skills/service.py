@@ -16,7 +16,7 @@ from llmos_lite.core.skills.explain import MOST_RANKED, Explainer, Explanation
 from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.guard import folder_of, refuses
 from llmos_lite.core.skills.install import Installed, Package, install
-from llmos_lite.core.skills.manager import SkillsManager
+from llmos_lite.core.skills.manager import ScoredSkill, SkillsManager
 from llmos_lite.core.skills.paging import keyset_page, offset_page
 from llmos_lite.core.skills.scan import Finding, Scanner, scan
 from llmos_lite.core.skills.versions import current_version, find_version
@@ -284,6 +284,22 @@ class SkillService:
         ranked = manager.ranked(libraries, wanted.query, MOST_RANKED, only_fitting=False, asked=asked, meaning=meaning)
         page = offset_page([one for one in ranked if wanted.includes(one.skill)], wanted.limit, wanted.cursor)
         return Page([ListedSkill(one.skill, one.score, one.fits) for one in page.items], page.next_cursor, page.total)
+
+    async def best(self, actor: Actor, query: str, team_id: str | None = None, *, limit: int = 5) -> list[ListedSkill]:
+        """Return the first few of what `page` lists for a query, without ranking all that match.
+
+        Raises:
+            NotFound: `volume.unknown`.
+        """
+        require(actor, Scope.SKILLS_READ)
+        _check_team(actor, team_id)
+        asked = await self.manager.asked(actor, team_id)
+
+        def ranked() -> list[ScoredSkill]:
+            libraries = self.manager.libraries(actor, team_id)
+            return self.manager.ranked(libraries, query, limit, only_fitting=False, asked=asked)
+
+        return [ListedSkill(one.skill, one.score, one.fits) for one in await asyncio.to_thread(ranked)]
 
     async def install(
         self,

@@ -117,6 +117,16 @@ async def test_a_list_has_what_is_used_in_pages(services: Services) -> None:
     assert hidden.skill.volume == "system"
 
 
+async def test_the_best_few_are_the_first_of_the_page(services: Services) -> None:
+    query = "Review my pull request for bugs, and write tests"
+    page = await services.skills.page(ALICE, query=query, limit=3)
+    best = await services.skills.best(ALICE, query, limit=3)
+    assert [(one.skill.skill_id, one.fits) for one in best] == [(one.skill.skill_id, one.fits) for one in page.items]
+    assert best[0].skill.skill_id == "code-review"
+    with pytest.raises(NotFound):
+        await services.skills.best(ALICE, query, "sre")
+
+
 async def test_nobody_gets_what_is_anothers(services: Services) -> None:
     put(services, {"tidy/SKILL.md": WHOLE})
     for text in ("skill://users/alice/tidy/SKILL.md", "skill://teams/sre/tidy/SKILL.md"):
