@@ -167,7 +167,7 @@ async def loaded(skills: SkillService, caller: Caller, name: str) -> tuple[Skill
     """Return a skill, and its text as a model gets it.
 
     Raises:
-        NotFound: `skill.unknown`, `skill.not_served`, `skill.broken`.
+        NotFound: `skill.unknown`, `skill.not_served`, `skill.broken`, `skill.unsafe`.
     """
     ref, skill_id = await _place(skills, caller, name)
     view = await skills.get(caller.actor, skill_id, volume=ref, history=0)
@@ -187,6 +187,8 @@ async def _place(skills: SkillService, caller: Caller, name: str) -> tuple[Volum
         raise not_served(name)
     if skill.error is not None:
         raise NotFound("skill.broken", f"The skill {uri.skill_id} cannot be used: {skill.error}")
+    if await asyncio.to_thread(skills.manager.withholds, skill):
+        raise NotFound("skill.unsafe", f"A scanner holds the skill {uri.skill_id} back, and nobody has signed it off.")
     return uri.ref, uri.skill_id
 
 

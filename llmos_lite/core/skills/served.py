@@ -106,24 +106,25 @@ class ServedSkills:
             NotFound: `volume.unknown`, for a team that is none of the actor's.
         """
         page = await self.page_of_names(actor, team_id, limit=limit, cursor=cursor)
-        found = await asyncio.to_thread(lambda: [self._allowed(actor, skill) for skill in page.items])
+        found = await asyncio.to_thread(lambda: [self._made(actor, skill) for skill in page.items])
         return Page([one for one in found if isinstance(one, ServedSkill)], page.next_cursor, page.total)
 
     async def page_of_names(
         self, actor: Actor, team_id: str | None = None, *, limit: int = 50, cursor: str = ""
     ) -> Page[Skill]:
-        """List the same without looking at files.
+        """List the same without looking at files; one that a scanner holds back is left out.
 
         Raises:
             Invalid, Forbidden, NotFound: as `page`.
         """
         listed = await self._skills.load_skills_for_user(actor, team_id)
 
-        def paged() -> Page[ListedSkill]:  # sorts 10,000 in about 10 ms
-            return keyset_page([ListedSkill(skill) for skill in listed if skill.usable], limit, cursor)
+        def paged() -> Page[Skill]:  # sorts 10,000 in about 10 ms
+            page = keyset_page([ListedSkill(skill) for skill in listed if skill.usable], limit, cursor)
+            given = [one.skill for one in page.items if not self._skills.manager.withholds(one.skill)]
+            return Page(given, page.next_cursor, page.total)
 
-        page = await asyncio.to_thread(paged)
-        return Page([one.skill for one in page.items], page.next_cursor, page.total)
+        return await asyncio.to_thread(paged)
 
     async def usable(self, actor: Actor, team_id: str | None = None) -> list[Skill]:
         """Return the skills that the actor uses, by id: whole, and not shadowed.

@@ -286,7 +286,7 @@ class SkillService:
         return Page([ListedSkill(one.skill, one.score, one.fits) for one in page.items], page.next_cursor, page.total)
 
     async def best(self, actor: Actor, query: str, team_id: str | None = None, *, limit: int = 5) -> list[ListedSkill]:
-        """Return the first few of what `page` lists for a query, without ranking all that match.
+        """Return the first few of what `page` lists for a query, for a model: none that a scanner holds back.
 
         Raises:
             NotFound: `volume.unknown`.
@@ -297,7 +297,7 @@ class SkillService:
 
         def ranked() -> list[ScoredSkill]:
             libraries = self.manager.libraries(actor, team_id)
-            return self.manager.ranked(libraries, query, limit, only_fitting=False, asked=asked)
+            return self.manager.safest(libraries, query, limit, only_fitting=False, asked=asked)
 
         return [ListedSkill(one.skill, one.score, one.fits) for one in await asyncio.to_thread(ranked)]
 
