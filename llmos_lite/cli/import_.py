@@ -31,7 +31,7 @@ def add(app: typer.Typer) -> None:
         paths: Annotated[list[Path], typer.Argument(help="Logs, or folders of them, as ~/.claude/projects.")],
         log_format: Annotated[str, typer.Option("--format", help="Name of the format; empty looks at each file.")] = "",
     ) -> None:
-        """Import OpenAI chat JSONL, Claude Code logs, and what plug-ins read, as traces of --user."""
+        """Import logs of Claude Code and Codex, OpenAI chat JSONL, and what plug-ins read, as traces of --user."""
         from llmos_lite.cli.archive import members  # noqa: PLC0415 - slow to load
 
         total: Json = dict.fromkeys(COUNTS, 0) | {key: {} for key in TALLIES}

@@ -28,9 +28,11 @@ from llmos_lite.core.traces.importers.base import (
     short_goal,
     undated,
 )
-from llmos_lite.core.traces.trace import Ended, Exposure, Message, SkillUse, ToolCall, Trace
+from llmos_lite.core.traces.importers.skill_use import exposures, skills_read, used
+from llmos_lite.core.traces.trace import Ended, Message, ToolCall, Trace
 
 OPEN = 64
+READERS = frozenset({"Read", "Bash"})
 HOUR = 3_600_000
 COMMAND = re.compile(r"<command-name>\s*/?([^<]{1,200})</command-name>")
 ARGUMENTS = re.compile(r"<command-args>([^<]{0,4000})</command-args>")
@@ -213,14 +215,17 @@ class _Session:
 
     def _called(self, answer: _Answer, part: Json) -> None:
         call_id, name = clean(str(part.get("id") or f"call {len(answer.calls)}")), clean(str(part.get("name", "")))
-        answer.calls.setdefault(call_id, ToolCall(name, as_json(part.get("input", {})), id=call_id))
+        arguments = as_json(part.get("input", {}))
+        answer.calls.setdefault(call_id, ToolCall(name, arguments, id=call_id))
         self.calls[call_id] = answer
         given = part.get("input")
         if name == "Skill" and isinstance(given, dict) and isinstance(skill := given.get("skill"), str):
             answer.skills.append(skill)
+        elif name in READERS:
+            answer.skills += skills_read(arguments)
 
     def _trace(self, answer: _Answer) -> Trace:
-        used = self._used(answer.skills)
+        skills = used(self.target, answer.skills)
         text = "\n\n".join(part for part in answer.texts if part)
         waited = answer.time - answer.asked
         return Trace(
@@ -239,15 +244,10 @@ class _Session:
             latency_ms=waited if 0 < waited < HOUR else 0,
             ended=answer.ended,
             error=answer.error,
-            skills_used=used,
-            exposures=tuple(Exposure(skill.volume, skill.skill_id, skill.version) for skill in used),
+            skills_used=skills,
+            exposures=exposures(skills),
             source=f"import:{ClaudeCode.name}",
         )
-
-    def _used(self, names: list[str]) -> tuple[SkillUse, ...]:
-        """Return the skills that exist here; a plug-in's skill is written `plugin:skill`."""
-        ids = dict.fromkeys(name.strip().rpartition(":")[2] for name in names)
-        return tuple(self.target.skills[skill] for skill in ids if skill in self.target.skills)
 
 
 def _parts(content: object) -> list[Json]:

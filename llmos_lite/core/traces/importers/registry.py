@@ -1,4 +1,4 @@
-"""Which importers there are: the two that come with llmos-lite, and entry points in `llmos_lite.importers`."""
+"""Which importers there are: the three that come with llmos-lite, and entry points in `llmos_lite.importers`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from llmos_lite.core.traces.importers.base import Importer, Source
 from llmos_lite.core.traces.importers.claude_code import ClaudeCode
+from llmos_lite.core.traces.importers.codex import Codex
 from llmos_lite.core.traces.importers.openai_chat import OpenAIChat
 from llmos_lite.engines import plugins
 from llmos_lite.errors import Invalid
@@ -17,7 +18,7 @@ def importers() -> dict[str, Importer]:
     Raises:
         Invalid: `plugin.broken`, when an installed plug-in cannot be loaded, or `plugin.importer` when it is none.
     """
-    found: dict[str, Importer] = {item.name: item for item in (ClaudeCode(), OpenAIChat())}
+    found: dict[str, Importer] = {item.name: item for item in (ClaudeCode(), Codex(), OpenAIChat())}
     for name, loaded in plugins.load(plugins.IMPORTERS).items():
         plugin = loaded() if isinstance(loaded, type) else loaded
         if not isinstance(plugin, Importer):

@@ -249,6 +249,13 @@ def test_a_slash_command_is_a_skill_when_one_has_its_name(log: Log) -> None:
     assert trace.skills_used == (GIT,)
 
 
+def test_a_skill_whose_file_is_read_was_used(log: Log) -> None:
+    log.user("commit")
+    log.answer([call("t1", "Read", file_path="/repo/.claude/skills/git-workflow/SKILL.md")], "msg_1")
+    log.answer([call("t2", "Write", file_path="/repo/.claude/skills/git-workflow/SKILL.md")], "msg_2")
+    assert [trace.skills_used for trace in log.read()[0]] == [(GIT,), ()]
+
+
 def test_the_synthetic_sample_uses_the_skill() -> None:
     traces, _ = read(SAMPLES / "skill_use.SYNTHETIC.jsonl")
     assert [trace.skills_used for trace in traces] == [(GIT,)]

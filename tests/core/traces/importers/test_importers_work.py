@@ -55,8 +55,8 @@ async def test_an_archive_is_imported_file_by_file(tmp_path: Path) -> None:
     with tarfile.open(path, "w") as archive:
         archive.add(SAMPLES, arcname="samples")
     report = await run(path)
-    assert report.files == 6
-    assert report.formats == {"claude-code": 4, "openai-chat": 1}
+    assert report.files == 7
+    assert report.formats == {"claude-code": 4, "codex": 1, "openai-chat": 1}
     assert report.skipped["file of no known format"] == 1
     assert os.listdir(tmp_path) == ["upload"]  # noqa: PTH208 - nothing else to say
 

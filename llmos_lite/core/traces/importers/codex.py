@@ -1,0 +1,316 @@
+"""Codex session logs: `$CODEX_HOME/sessions/YYYY/MM/DD/rollout-*.jsonl`.
+
+The format is internal to its vendor, so a line that is not understood is counted and passed over. A line is
+`{timestamp, type, payload}`; in older files the payload itself, without a time. An answer of the model has no id: it is
+the run of what the model wrote until something is given to it, named by the first call or words in it. A command's
+result stands there twice (`function_call_output`, `exec_command_end`); tokens are counted from the session's beginning.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from llmos_lite.core.gateway.scaffolding import words_of
+from llmos_lite.core.traces.importers.base import (
+    Json,
+    Skipped,
+    Source,
+    Target,
+    as_count,
+    as_json,
+    as_text,
+    as_time,
+    clean,
+    conversation_id,
+    short_goal,
+    undated,
+)
+from llmos_lite.core.traces.importers.codex_results import Result, result_of_command, result_of_output
+from llmos_lite.core.traces.importers.skill_use import exposures, skills_read, used
+from llmos_lite.core.traces.trace import Ended, Message, ToolCall, Trace
+
+OPEN = 64
+HOUR = 3_600_000
+CALLS = frozenset({"function_call", "custom_tool_call", "local_shell_call", "web_search_call", "tool_search_call"})
+OUTPUTS = frozenset({"function_call_output", "custom_tool_call_output", "mcp_tool_call_output", "tool_search_output"})
+ENVELOPES = frozenset({"session_meta", "turn_context", "response_item", "event_msg"})
+SKILL = re.compile(r"\s{0,20}<skill>\s{0,20}<name>([^<]{1,200})</name>")
+ABORTED = "<turn_aborted>"
+REQUEST = "## My request for Codex:"
+SIGNS = re.compile(
+    rb'^\s{0,9}(?:\xef\xbb\xbf)?\{.{0,300}?"type"\s{0,3}:\s{0,3}'
+    rb'"(?:session_meta|turn_context|response_item|event_msg|compacted)"\s{0,3},.{0,300}?"payload"\s{0,3}:'
+)
+OLD_SIGNS = re.compile(
+    rb'^\s{0,9}(?:\xef\xbb\xbf)?\{(?:"record_type"\s{0,3}:\s{0,3}"state"'
+    rb'|"id"\s{0,3}:\s{0,3}"[0-9a-f-]{36}"\s{0,3},\s{0,3}"timestamp"\s{0,3}:\s{0,3}"[^"]{10,40}"\s{0,3}[,}])'
+)
+
+
+@dataclass(slots=True)
+class _Answer:
+    """One answer of the model, gathered from its lines and the results of its tools."""
+
+    trace_id: str
+    parent: str
+    time: int
+    goal: str
+    asked: int
+    messages: tuple[Message, ...]
+    model: str
+    skills: list[str]
+    texts: list[str] = field(default_factory=list)
+    calls: dict[str, ToolCall] = field(default_factory=dict)
+    tokens: tuple[int, int] = (0, 0)
+    ended: Ended = Ended.COMPLETE
+    error: str = ""
+
+
+class Codex:
+    """Reads Codex session logs."""
+
+    name = "codex"
+
+    def sniff(self, head: bytes) -> bool:
+        """Tell whether one of the first lines is a line of a session."""
+        lines = head.splitlines()[:20]
+        return any(SIGNS.match(line) for line in lines) or any(OLD_SIGNS.match(line) for line in lines[:2])
+
+    def read(self, source: Source, target: Target) -> Iterator[Trace | Skipped]:
+        """Yield one trace for each answer of the model, in the order in which they began."""
+        session = _Session(source, target)
+        for record in source.records():
+            skipped = record if isinstance(record, Skipped) else session.add(record)
+            if skipped is not None:
+                yield skipped
+            while len(session.open) > OPEN:
+                yield session.close()
+        while session.open:
+            yield session.close()
+
+
+class _Session:
+    """What is known of a session so far. Finished answers leave; only the last one is gone on from."""
+
+    def __init__(self, source: Source, target: Target) -> None:
+        self.source, self.target = source, target
+        self.id, self.began, self.time = "", 0, 0
+        self.model, self.goal = "", ""
+        self.said: list[Message] = []
+        self.skills: list[str] = []
+        self.asked = 0
+        self.last: _Answer | None = None
+        self.writing: _Answer | None = None
+        self.turn: _Answer | None = None
+        self.total: tuple[int, int] | None = None
+        self.open: OrderedDict[str, _Answer] = OrderedDict()
+        self.calls: dict[str, _Answer] = {}
+
+    def add(self, record: Json) -> Skipped | None:
+        """Take one line; a reason comes back when it tells nothing."""
+        kind, payload = record.get("type"), record.get("payload")
+        self.time = self._time(record)
+        if isinstance(kind, str) and kind in ENVELOPES and isinstance(payload, dict):
+            return self._taken(kind, payload)
+        if kind is None and "id" in record:
+            self._begun(record)
+            return None
+        if isinstance(kind, str) and payload is None:
+            return self._item(record)
+        return self.source.skipped(f"no message: {kind[:40]}" if isinstance(kind, str) else "unknown line")
+
+    def close(self) -> Trace:
+        """Return the oldest answer as a trace and forget it."""
+        _, answer = self.open.popitem(last=False)
+        for call_id in answer.calls:
+            self.calls.pop(call_id, None)
+        return self._trace(answer)
+
+    def _time(self, record: Json) -> int:
+        at = as_time(record.get("timestamp"))
+        if at is not None:
+            return at
+        return (self.began or undated(self.id or self.source.name)) + self.source.lines
+
+    def _taken(self, kind: str, payload: Json) -> Skipped | None:
+        if kind == "session_meta":
+            self._begun(payload)
+        elif kind == "turn_context":
+            self.model = _short(payload.get("model")) or self.model
+        else:
+            return self._item(payload) if kind == "response_item" else self._event(payload)
+        return None
+
+    def _begun(self, meta: Json) -> None:
+        """Take the session's head; a session that went on from another one holds that one's head, too."""
+        if not self.id:
+            self.id = clean(str(meta.get("id") or ""))
+            self.began = as_time(meta.get("timestamp")) or self.time
+
+    def _item(self, item: Json) -> Skipped | None:
+        kind = str(item.get("type"))
+        if kind == "message" and item.get("role") == "assistant":
+            return self._wrote(item)
+        if kind == "message" and item.get("role") == "user":
+            return self._heard(as_text(item.get("content")))
+        if kind in CALLS:
+            self._called(item, kind)
+        elif kind in OUTPUTS:
+            self._gave(item, result_of_output(item.get("output")))
+            self.writing = None
+        else:
+            return self.source.skipped(f"no message: {str(item.get('role') or kind)[:40]}")
+        return None
+
+    def _event(self, event: Json) -> Skipped | None:
+        kind = str(event.get("type"))
+        done: dict[str, Callable[[Json], None]] = {
+            "exec_command_end": lambda event: self._gave(event, result_of_command(event)),
+            "mcp_tool_call_end": lambda event: self._gave(event, result_of_command(event)),
+            "patch_apply_end": lambda event: self._gave(event, result_of_command(event)),
+            "token_count": self._counted,
+            "turn_aborted": lambda _: self._aborted(),
+            "error": self._failed,
+        }
+        if kind not in done:
+            return self.source.skipped(f"no message: {kind[:40]}")
+        done[kind](event)
+        return None
+
+    def _heard(self, text: str) -> Skipped | None:
+        """Take what stands there as the person's: their words, a skill, or what the client says for them."""
+        if skill := SKILL.match(text):
+            self.skills.append(skill[1])
+            return None
+        if text.lstrip().startswith(ABORTED):
+            self._aborted()
+            return None
+        before, mark, request = text.partition(REQUEST)
+        words = words_of(request if mark and before.lstrip().startswith("# Context from my IDE") else text)
+        if not words:
+            return self.source.skipped("no message: scaffolding" if text else "empty message")
+        self.said.append(Message("user", words))
+        self.goal, self.asked = short_goal(words), self.time
+        self.writing = self.turn = None
+        return None
+
+    def _wrote(self, item: Json) -> Skipped | None:
+        text = as_text(item.get("content"))
+        if not text:
+            return self.source.skipped("empty message")
+        self._answer(f"text\0{text}").texts.append(text)
+        return None
+
+    def _called(self, item: Json, kind: str) -> None:
+        call_id = clean(str(item.get("call_id") or item.get("id") or ""))
+        given = next((item[key] for key in ("arguments", "input", "action") if item.get(key) is not None), {})
+        name, arguments = clean(str(item.get("name") or kind.removesuffix("_call"))), as_json(given)
+        answer = self._answer(f"call\0{call_id or arguments}")
+        call_id = call_id or f"call {len(answer.calls)}"
+        if call_id in answer.calls:
+            return
+        answer.calls[call_id] = ToolCall(name, arguments, id=call_id)
+        answer.skills += skills_read(arguments)
+        self.calls[call_id] = answer
+
+    def _gave(self, record: Json, result: Result) -> None:
+        """Join a result to its call; what the command itself said counts before what the model was shown of it."""
+        call_id = str(record.get("call_id") or "")
+        self.asked = self.time
+        if (answer := self.calls.get(call_id)) is None:
+            return
+        call = answer.calls[call_id]
+        text = result.text if result.text and (result.whole or not call.result) else call.result
+        answer.calls[call_id] = _with_result(call, text, failed=call.is_error or result.failed)
+
+    def _counted(self, event: Json) -> None:
+        """Add what the session's count grew by since the last time."""
+        info = event.get("info")
+        total = _usage(info.get("total_token_usage")) if isinstance(info, dict) else None
+        latest = _usage(info.get("last_token_usage")) if isinstance(info, dict) else None
+        before, self.total = self.total, total or self.total
+        if self.last is None or (total is not None and total == before):
+            return
+        grew = total is not None and before is not None and total >= before
+        if total is not None and before is not None and grew:
+            spent = total[0] - before[0], total[1] - before[1]
+            self.last.tokens = self.last.tokens[0] + spent[0], self.last.tokens[1] + spent[1]
+        else:
+            self.last.tokens = max(self.last.tokens, latest or total or (0, 0))
+        self.writing = None
+
+    def _aborted(self) -> None:
+        answer = self.turn or (self._answer("aborted") if self.said else None)
+        if answer is not None and answer.ended is Ended.COMPLETE:
+            answer.ended = Ended.ABORTED
+        self.writing = None
+
+    def _failed(self, event: Json) -> None:
+        if self.said or self.turn is not None:
+            answer = self._answer("error")
+            answer.ended, answer.error = Ended.ERROR, clean(str(event.get("message") or "error"))[:1000]
+            self.writing = None
+
+    def _answer(self, first: str) -> _Answer:
+        """Return the answer that is being written, or begin one, which `first` names within its moment."""
+        if self.writing is not None:
+            return self.writing
+        name = hashlib.sha256(first.encode()).hexdigest()
+        trace_id = self.target.trace_id(self.time, f"codex\0{self.id}\0{name}")
+        answer = _Answer(
+            trace_id=trace_id,
+            parent=self.last.trace_id if self.last else "",
+            time=self.time,
+            goal=self.goal,
+            asked=self.asked or self.time,
+            messages=tuple(self.said),
+            model=self.model,
+            skills=self.skills,
+        )
+        self.said, self.skills = [], []
+        self.open[trace_id] = self.last = self.writing = self.turn = answer
+        return answer
+
+    def _trace(self, answer: _Answer) -> Trace:
+        skills = used(self.target, answer.skills)
+        text = "\n\n".join(answer.texts)
+        waited = answer.time - answer.asked
+        return Trace(
+            id=answer.trace_id,
+            actor=self.target.actor,
+            volume=self.target.volume,
+            conversation=conversation_id(self.id or self.source.name),
+            parent=answer.parent,
+            time=answer.time,
+            goal=answer.goal,
+            messages=(*answer.messages, *([Message("assistant", clean(text))] if text else [])),
+            tool_calls=tuple(answer.calls.values()),
+            model=answer.model,
+            tokens_in=answer.tokens[0],
+            tokens_out=answer.tokens[1],
+            latency_ms=waited if 0 < waited < HOUR else 0,
+            ended=answer.ended,
+            error=answer.error,
+            skills_used=skills,
+            exposures=exposures(skills),
+            source=f"import:{Codex.name}",
+        )
+
+
+def _with_result(call: ToolCall, result: str, *, failed: bool) -> ToolCall:
+    return ToolCall(call.name, call.arguments, result, failed, call.id)
+
+
+def _usage(usage: object) -> tuple[int, int] | None:
+    """Return tokens in and out; what came from a cache is part of the first, reasoning of the second."""
+    if not isinstance(usage, dict):
+        return None
+    return as_count(usage.get("input_tokens")), as_count(usage.get("output_tokens"))
+
+
+def _short(value: object) -> str:
+    return clean(value)[:200] if isinstance(value, str) else ""
