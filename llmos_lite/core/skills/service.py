@@ -297,7 +297,8 @@ class SkillService:
 
         def ranked() -> list[ScoredSkill]:
             libraries = self.manager.libraries(actor, team_id)
-            return self.manager.safest(libraries, query, limit, only_fitting=False, asked=asked)
+            meaning = self.manager.meaning_now(libraries, query, patience=PATIENCE)
+            return self.manager.safest(libraries, query, limit, only_fitting=False, asked=asked, meaning=meaning)
 
         return [ListedSkill(one.skill, one.score, one.fits) for one in await asyncio.to_thread(ranked)]
 
