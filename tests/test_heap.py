@@ -77,6 +77,8 @@ def test_the_collector_does_not_walk_through_kept_traces() -> None:
 def test_a_server_loads_what_is_slow_after_its_first_answer() -> None:
     slow = {
         "numpy",
+        "onnxruntime",
+        "tokenizers",
         "dbos",
         "fastapi",
         "pyreqwest",

@@ -15,21 +15,13 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from llmos_lite.engines.model_folder import Shape
+
 Floats: TypeAlias = npt.NDArray[np.float32]
 
 FUSED = "com.microsoft"
 _FLOAT, _INT32, _INT64 = 1, 6, 7
 _EXTERNAL = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """What of a `config.json` the graph needs."""
-
-    layers: int
-    heads: int
-    width: int
-    epsilon: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmos_lite.engines.bert_onnx import Shape
 from llmos_lite.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -31,6 +30,16 @@ def packaged() -> Path | None:
         return None
     folder = Path(specs[0].submodule_search_locations[0]) / "model"
     return folder if (folder / "model.safetensors").is_file() else None
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What of a `config.json` an encoder's graph needs."""
+
+    layers: int
+    heads: int
+    width: int
+    epsilon: float
 
 
 @dataclass(frozen=True, slots=True)
