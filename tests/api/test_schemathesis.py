@@ -122,6 +122,8 @@ CHECKS = (
     checks.response_headers_conformance,
 )
 OPERATIONS = [(path, method) for path, methods in DOCUMENT["paths"].items() for method in methods]
+ELSEWHERE = {"/skills/import"}
+"""These ask other servers, and say with 502 or 504 what came of it."""
 TOO_LARGE = {"/backup"}
 """An archive of all for each example; tested elsewhere."""
 
@@ -180,8 +182,9 @@ def drive(  # noqa: PLR0917 - parameters of one test
     def run(case: Any) -> None:  # noqa: ANN401
         for who, headers in reversed(instance.people.items()):
             response = case.call(headers=headers)
+            passed_on = path in ELSEWHERE and response.status_code in {502, 504}
             try:
-                case.validate_response(response, checks=CHECKS, headers=headers)
+                case.validate_response(response, checks=CHECKS[1:] if passed_on else CHECKS, headers=headers)
             except BaseExceptionGroup as failed:
                 failed.add_note(f"It was {who}.")
                 raise
