@@ -47,8 +47,9 @@ class Library:
         skills = dict(self._kept(entries))
         fresh = [_read(store, entry, str(self.ref), commit) for entry in entries if entry.skill_id not in skills]
         skills |= {skill.skill_id: skill for skill in fresh}
-        skills |= {skill.skill_id: skill for skill in map(self._unservable, misnamed(tree))}
-        gone = {name for name in self.skills if name not in skills or skills[name] is not self.skills[name]}
+        if len(entries) < len(tree):  # most volumes hold skills only, and then there is nothing to look for
+            skills |= {skill.skill_id: skill for skill in map(self._unservable, misnamed(tree))}
+        gone = (self.skills.keys() - skills.keys()) | {skill.skill_id for skill in fresh}
         index = self.index.updated([document(skill) for skill in fresh if skill.error is None], gone)
         return Library(self.ref, commit, MappingProxyType(dict(sorted(skills.items()))), index)
 
