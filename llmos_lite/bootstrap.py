@@ -48,6 +48,8 @@ from llmos_lite.core.limits.ledger import Ledger
 from llmos_lite.core.limits.prices import Prices
 from llmos_lite.core.maintenance import Maintenance
 from llmos_lite.core.proposals.service import Proposals
+from llmos_lite.core.providers.config import Provider, read_file
+from llmos_lite.core.providers.service import DEFAULT, Base, Providers
 from llmos_lite.core.remotes.dialing import Dialer, Reach
 from llmos_lite.core.remotes.mirrors import Mirrors
 from llmos_lite.core.remotes.service import Remotes
@@ -94,13 +96,16 @@ from llmos_lite.engines.git_version import git_problem
 from llmos_lite.engines.jobs import DbosJobs, Jobs, LocalJobs
 from llmos_lite.engines.journal import Journal, LocalJournal
 from llmos_lite.engines.llm import LanguageModel
+from llmos_lite.engines.llm_anthropic import is_anthropic
 from llmos_lite.engines.llm_auto import open_model
 from llmos_lite.engines.objects import StoredObjects
 from llmos_lite.engines.oidc import Client, OpenIdProvider
 from llmos_lite.engines.sealing import Seals
 from llmos_lite.engines.signing import Signer
 from llmos_lite.engines.token_keys import TokenKeys
-from llmos_lite.engines.upstreams import OneUpstream, Upstreams, open_upstream
+from llmos_lite.engines.upstream import Upstream
+from llmos_lite.engines.upstream_kinds import open_server
+from llmos_lite.engines.upstreams import Policy
 from llmos_lite.engines.vectors import LocalVectors
 from llmos_lite.engines.worker_pool import WorkerPool
 from llmos_lite.errors import LlmosError, Unavailable
@@ -111,6 +116,7 @@ from llmos_lite.records.catalog import Catalog
 from llmos_lite.records.invitations import InvitationStore
 from llmos_lite.records.keys import KeyStore
 from llmos_lite.records.proposals import ProposalRows
+from llmos_lite.records.providers import ProviderRows
 from llmos_lite.records.remotes import RemoteRows
 from llmos_lite.records.schema import prepare
 from llmos_lite.records.sign_in import SignInStore
@@ -184,6 +190,7 @@ class Services:
     embedder: Embedder | None
     chat: ChatService
     gateway: Gateway
+    providers: Providers
     runs: Runs
     jobs: Jobs
     evolution: Evolution
@@ -335,7 +342,7 @@ async def _opened(settings: Settings, stack: AsyncExitStack, *, owner: bool, ser
         await asyncio.to_thread(ensure_starter, volumes)
     model = open_model(settings)
     stack.push_async_callback(model.close)
-    upstreams = OneUpstream(open_upstream(settings) or LocalUpstream(model), settings.llm_model)
+    upstreams = _providers(settings, database, model)
     stack.push_async_callback(upstreams.close)
     embedder = open_patient_embedder(settings)
     if embedder is not None:
@@ -349,7 +356,7 @@ class _Engines(NamedTuple):
     database: Database
     journal: Journal | None
     model: LanguageModel
-    upstreams: Upstreams
+    upstreams: Providers
     signer: Signer
     embedder: Embedder | None
 
@@ -458,6 +465,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
             limits=limits,
             metrics=metrics,
         ),
+        providers=upstreams,
         runs=runs,
         jobs=jobs,
         evolution=Evolution(catalog, runs, jobs),
@@ -486,6 +494,23 @@ def _semantics(settings: Settings) -> Semantics | None:
         return None
     vectors = LocalVectors(settings.data / CACHE / "vectors", embedder.name)
     return Semantics(embedder, vectors, budget=settings.embed_budget_ms / 1000)
+
+
+def _providers(settings: Settings, database: Database, model: LanguageModel) -> Providers:
+    """Return the model servers: of the settings, of the file, and those that admins set."""
+    kind, url = settings.llm_provider, settings.llm_url
+    default: Upstream = LocalUpstream(model)
+    if kind in {"openai", "anthropic"} or (kind == "auto" and url):
+        said = Provider(
+            name=DEFAULT,
+            kind="anthropic" if kind == "anthropic" or is_anthropic(url) else "openai",
+            url=url,
+            timeout=settings.llm_timeout,
+        )
+        default = open_server(said.checked().spec(settings.llm_key))
+    base = Base(read_file(settings.providers), default, settings.llm_model, Policy(retries=settings.llm_retries))
+    seals = Seals(settings.data / "keys")
+    return Providers(ProviderRows(database), seals, base, lambda name: os.environ.get(name, ""))
 
 
 def _archives(settings: Settings, volumes: VolumeManager, catalog: Catalog, traces: TraceLog) -> Archives:

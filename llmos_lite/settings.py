@@ -90,6 +90,10 @@ class Settings:
         "`auto`, `offline`, `openai`, `anthropic`, or the name of an entry point in `llmos_lite.models`.",
         default="auto",
     )
+    providers: str = _setting(
+        "LLMOS_PROVIDERS", "TOML file of further model servers and of names for their models.", default=""
+    )
+    llm_retries: int = _setting("LLMOS_LLM_RETRIES", "Further tries when a model server fails.", default=1)
     llm_timeout: float = _setting("LLMOS_LLM_TIMEOUT", "Longest silence of the model, in seconds.", default=120.0)
     embedder: str = _setting(
         "LLMOS_EMBEDDER",

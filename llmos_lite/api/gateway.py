@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import Protocol
+from typing import Protocol, TypeAlias
+
+import msgspec
 
 from llmos_lite.api.auth import Needs, actor_of
 from llmos_lite.api.errors import Receive, Scope, Send
 from llmos_lite.api.waiting import UntilGone, read_body
 from llmos_lite.core.accounts.accounts import Accounts
+from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.accounts.permissions import Scope as Right
-from llmos_lite.core.gateway.service import Gateway, Head, Request
+from llmos_lite.core.gateway.problems import anthropic_problem, openai_problem
+from llmos_lite.core.gateway.service import Gateway, Head, Piece, Request
+from llmos_lite.core.providers.service import ModelEntry, Providers
 from llmos_lite.engines.upstream import Wire
 
 PREFIX = "/v1"
+_encode = msgspec.json.Encoder().encode
 
 
 class Services(Protocol):
@@ -26,6 +33,10 @@ class Services(Protocol):
     @property
     def gateway(self) -> Gateway:
         """Answers."""
+
+    @property
+    def providers(self) -> Providers:
+        """Know the models."""
 
 
 class WireEndpoint:
@@ -49,7 +60,7 @@ class WireEndpoint:
         actor = self.needs.check(await actor_of(self._accounts, scope))
         body = await read_body(receive)
         request = Request(body, scope["headers"], scope["query_string"].decode("latin-1"), state.get("request_id", ""))
-        async with UntilGone(receive), aclosing(self._gateway.pass_on(actor, self._wire, request)) as pieces:
+        async with UntilGone(receive), aclosing(self.pieces(actor, request)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Head):
                     await send({"type": "http.response.start", "status": piece.status, "headers": piece.headers})
@@ -57,7 +68,88 @@ class WireEndpoint:
                     await send({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
 
+    def pieces(self, actor: Actor, request: Request) -> AsyncGenerator[Piece, None]:
+        """Return the answer: its head, then its bytes."""
+        return self._gateway.pass_on(actor, self._wire, request)
 
-def gateway_routes(services: Services) -> dict[tuple[str, str], WireEndpoint]:
+
+class PlainEndpoint(WireEndpoint):
+    """A route whose requests pass on without skills and traces.
+
+    Args:
+        services: of the instance.
+        path: where it lies at the server.
+    """
+
+    def __init__(self, services: Services, path: str) -> None:
+        super().__init__(services, Wire.CHAT)
+        self._path = path
+
+    def pieces(self, actor: Actor, request: Request) -> AsyncGenerator[Piece, None]:
+        """Return the answer."""
+        return self._gateway.plain(actor, self._path, request)
+
+
+class CountEndpoint(WireEndpoint):
+    """`/v1/messages/count_tokens`: an estimate, since a client asks this for itself."""
+
+    def __init__(self, services: Services) -> None:
+        super().__init__(services, Wire.MESSAGES)
+
+    async def pieces(self, actor: Actor, request: Request) -> AsyncGenerator[Piece, None]:
+        """Return the answer."""
+        body = await self._gateway.count_tokens(actor, request)
+        yield Head(200, [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))])
+        yield body
+
+
+class ModelsEndpoint:
+    """`/v1/models`: what there is, in the form that the client's API has.
+
+    Args:
+        services: of the instance.
+    """
+
+    needs = Needs(scope=Right.CHAT, delegates=True)
+
+    def __init__(self, services: Services) -> None:
+        self._accounts, self._providers = services.accounts, services.providers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        del receive
+        anthropic = any(name == b"anthropic-version" for name, _ in scope["headers"])
+        scope.setdefault("state", {})["words"] = anthropic_problem if anthropic else openai_problem
+        self.needs.check(await actor_of(self._accounts, scope))
+        found = await self._providers.models()
+        body = _encode(_anthropic_list(found) if anthropic else _openai_list(found))
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+def _openai_list(found: Sequence[ModelEntry]) -> dict[str, object]:
+    data = [{"id": one.name, "object": "model", "created": 0, "owned_by": one.provider} for one in found]
+    return {"object": "list", "data": data}
+
+
+def _anthropic_list(found: Sequence[ModelEntry]) -> dict[str, object]:
+    born = "1970-01-01T00:00:00Z"
+    data = [{"type": "model", "id": one.name, "display_name": one.name, "created_at": born} for one in found]
+    ends = {"first_id": found[0].name, "last_id": found[-1].name} if found else {"first_id": None, "last_id": None}
+    return {"data": data, "has_more": False, **ends}
+
+
+Endpoint: TypeAlias = WireEndpoint | ModelsEndpoint
+
+
+def gateway_routes(services: Services) -> dict[tuple[str, str], Endpoint]:
     """Return the routes by method and path."""
-    return {("POST", PREFIX + wire.path): WireEndpoint(services, wire) for wire in Wire}
+    wires: dict[tuple[str, str], Endpoint] = {
+        ("POST", PREFIX + wire.path): WireEndpoint(services, wire) for wire in Wire
+    }
+    return wires | {
+        ("POST", f"{PREFIX}/embeddings"): PlainEndpoint(services, "/embeddings"),
+        ("POST", f"{PREFIX}/messages/count_tokens"): CountEndpoint(services),
+        ("GET", f"{PREFIX}/models"): ModelsEndpoint(services),
+    }

@@ -54,8 +54,8 @@ def add_(
 ) -> None:
     """Add a remote to a volume."""
     ways = {
-        "token": _read(token_file),
-        "ssh_key": "new" if new_key and not key_file else _read(key_file),
+        "token": read_secret(token_file),
+        "ssh_key": "new" if new_key and not key_file else read_secret(key_file),
         "variable": variable,
     }
     given = {key: text for key, text in ways.items() if text}
@@ -95,7 +95,7 @@ def _own(session: Session) -> str:
     return f"user:{session.api.get('/me').get('user_id')}"
 
 
-def _read(file: str) -> str:
+def read_secret(file: str) -> str:
     """Return a secret from a file: on a command line everybody would see it."""
     if not file:
         return ""

@@ -1,19 +1,24 @@
-"""Which model server a request goes to."""
+"""Which model server a request goes to, and what happens when that one fails."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+import asyncio
+import random
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import NamedTuple, Protocol
 
 from llmos_lite.engines.http_client import Reply
-from llmos_lite.engines.llm_anthropic import AnthropicModel, is_anthropic
-from llmos_lite.engines.llm_http import HttpModel
-from llmos_lite.engines.llm_openai import OpenAIModel
-from llmos_lite.engines.upstream import HttpUpstream, Passing, Upstream, Wire
-from llmos_lite.settings import Settings
+from llmos_lite.engines.upstream import Passing, Upstream, Wire
+from llmos_lite.errors import NotFound, Unavailable, UpstreamFailed
 
-_OPENAI = frozenset({Wire.CHAT, Wire.RESPONSES})
+RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
+"""Statuses after which another try may do better; 529 is Anthropic's word for too much to do."""
+DOWN = frozenset({500, 502, 503, 504, 529})
+"""Statuses that speak of the server and not of the request."""
 
 
 class Route(NamedTuple):
@@ -56,42 +61,200 @@ def spoken(upstream: Upstream, wire: Wire) -> Wire:
     return wire if wire in upstream.wires else next(one for one in Wire if one in upstream.wires)
 
 
-class OneUpstream:
-    """A single model server for every model.
+class Target(NamedTuple):
+    """A server by its name, and how it calls the model; empty for the name that was asked for."""
+
+    server: str
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """Which server has which model.
 
     Args:
-        upstream: the server.
-        model: the usual one.
+        aliases: by name, where to go, the first that works.
+        patterns: names and patterns (`gpt-*`) with the server that has them.
+        default: for every other model; None for nobody.
     """
 
-    def __init__(self, upstream: Upstream, model: str = "") -> None:
-        self._upstream, self._model = upstream, model
+    aliases: Mapping[str, Sequence[Target]] = field(default_factory=dict)
+    patterns: Sequence[tuple[str, str]] = ()
+    default: Target | None = None
+
+    def targets(self, model: str, servers: Mapping[str, Upstream]) -> Sequence[Target]:
+        """Return where a model may be; nothing when nobody has it.
+
+        Args:
+            model: as the client calls it; `server/model` names the server, too.
+            servers: by name.
+        """
+        if model in self.aliases:
+            return self.aliases[model]
+        fitting = [
+            (pattern.count("*"), -len(pattern), name) for pattern, name in self.patterns if fnmatchcase(model, pattern)
+        ]
+        if fitting:
+            return [Target(name, model) for _, _, name in sorted(fitting)]
+        server, slash, rest = model.partition("/")
+        if slash and server in servers and rest:
+            return [Target(server, rest)]
+        return [Target(self.default.server, model or self.default.model)] if self.default else []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What happens when a server fails.
+
+    Args:
+        retries: further tries of one server.
+        wait: seconds before the first of them; doubled with each, and spread by chance.
+        longest: seconds that are waited at most; a server that asks for more is not asked again.
+        failures: in a row, after which a server is left alone ...
+        rest: ... for so many seconds at first, twice as long with each failure after that ...
+        longest_rest: ... and at most so many.
+    """
+
+    retries: int = 1
+    wait: float = 0.25
+    longest: float = 2.0
+    failures: int = 5
+    rest: float = 5.0
+    longest_rest: float = 60.0
+
+
+class Breaker:
+    """Leaves a server alone that keeps failing, and lets one request at a time find out whether it is back.
+
+    Args:
+        policy: how often it may fail.
+        clock: seconds.
+    """
+
+    def __init__(self, policy: Policy, clock: Callable[[], float] = time.monotonic) -> None:
+        self._policy, self._clock = policy, clock
+        self._failures, self._until = 0, 0.0
+
+    @property
+    def left(self) -> float:
+        """Return for how many seconds the server is left alone; 0 when it may be asked."""
+        return max(0.0, self._until - self._clock())
+
+    def ask(self) -> None:
+        """Note that the server is asked: until it has answered, others wait when it was left alone before."""
+        if self._failures >= self._policy.failures:
+            self._until = self._clock() + self._policy.rest
+
+    def note(self, *, good: bool) -> None:
+        """Note how it went."""
+        if good:
+            self._failures, self._until = 0, 0.0
+            return
+        self._failures += 1
+        if self._failures >= self._policy.failures:
+            rest = self._policy.rest * 2 ** min(self._failures - self._policy.failures, 10)
+            self._until = self._clock() + min(rest, self._policy.longest_rest)
+
+
+class Router:
+    """Several servers: which one has a model, and who is asked when that one fails.
+
+    Args:
+        servers: by name.
+        rules: which has what.
+        policy: what happens when one fails.
+        pause: waits so many seconds.
+    """
+
+    def __init__(
+        self,
+        servers: Mapping[str, Upstream],
+        rules: Rules,
+        policy: Policy | None = None,
+        *,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.servers, self.rules, self._policy, self._pause = servers, rules, policy or Policy(), pause
+        self._breakers = {name: Breaker(self._policy) for name in servers}
+        self._names = {id(server): name for name, server in servers.items()}
+
+    def routes(self, model: str, wire: Wire) -> list[Route]:
+        """Return where a model may be, those that are left alone last.
+
+        Raises:
+            NotFound: `model.unknown`.
+            Unavailable: `model.resting`, when all of them are left alone.
+        """
+        targets = [one for one in self.rules.targets(model, self.servers) if one.server in self.servers]
+        if not targets:
+            raise NotFound(
+                "model.unknown", f"No provider has a model {model[:100]!r}.", hint="GET /v1/models lists all."
+            )
+        awake = [one for one in targets if not self._breakers[one.server].left]
+        if not awake:
+            left = min(self._breakers[one.server].left for one in targets)
+            said = f"The model's server {targets[0].server} keeps failing, and is left alone for a moment."
+            raise Unavailable("model.resting", said, hint="Try again then.", retry_after=max(1, round(left)))
+        servers = [(self.servers[one.server], one.model or model) for one in awake]
+        return [Route(server, name, spoken(server, wire)) for server, name in servers]
+
+    def resting(self, name: str) -> float:
+        """Return for how many seconds a server is left alone; 0 for one that may be asked, or that there is not."""
+        return self._breakers[name].left if name in self._breakers else 0.0
 
     @asynccontextmanager
     async def send(self, model: str, wire: Wire, make: Callable[[Route], Passing]) -> AsyncGenerator[Sent, None]:
         """Send a request; see `Upstreams`."""
-        route = Route(self._upstream, model or self._model, spoken(self._upstream, wire))
-        async with self._upstream.send(make(route)) as reply:
-            yield Sent(route, reply)
+        routes = self.routes(model, wire)
+        for route in routes:
+            only = route is routes[-1]
+            for number in range(1 + self._policy.retries):
+                handed_on = False
+                try:
+                    async with self._asked(route, make) as reply:
+                        wait = self._wait(reply, number)
+                        if reply.status not in RETRIED or (wait is None and only):
+                            handed_on = True
+                            yield Sent(route, reply)
+                            return
+                except UpstreamFailed:
+                    wait = self._backoff(number)
+                    if handed_on or (wait is None and only):
+                        raise
+                if wait is None:
+                    break
+                await self._pause(wait)
+
+    @asynccontextmanager
+    async def _asked(self, route: Route, make: Callable[[Route], Passing]) -> AsyncGenerator[Reply, None]:
+        """Ask one server, and note how it went."""
+        breaker, heard = self._breakers[self._names[id(route.upstream)]], False
+        breaker.ask()
+        try:
+            async with route.upstream.send(make(route)) as reply:
+                heard = True
+                breaker.note(good=reply.status not in DOWN)
+                yield reply
+        except UpstreamFailed:
+            if not heard:
+                breaker.note(good=False)
+            raise
+
+    def _wait(self, reply: Reply, number: int) -> float | None:
+        """Return how long to wait before the server is asked again; None for never."""
+        said = reply.header("retry-after").partition(".")[0]
+        wait = self._backoff(number)
+        if wait is None or not said.isdecimal():
+            return wait
+        return float(said) if float(said) <= self._policy.longest else None
+
+    def _backoff(self, number: int) -> float | None:
+        if number >= self._policy.retries:
+            return None
+        wait = min(self._policy.wait * 2.0**number, self._policy.longest)
+        return wait * random.uniform(0.5, 1.0)  # noqa: S311 - so that many do not come back at once
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._upstream.close()
-
-
-def open_upstream(settings: Settings) -> Upstream | None:
-    """Return the model server that the settings name, None when they name none; nothing is connected to yet.
-
-    Raises:
-        Invalid: `settings.invalid`, for a URL that is none.
-    """
-    name, url = settings.llm_provider, settings.llm_url
-    if name not in {"auto", "openai", "anthropic"} or (name == "auto" and not url):
-        return None
-    key, timeout = settings.llm_key, settings.llm_timeout
-    made: HttpModel
-    if name == "anthropic" or is_anthropic(url):
-        made, wires = AnthropicModel(url, key=key, timeout=timeout), frozenset({Wire.MESSAGES})
-    else:
-        made, wires = OpenAIModel(url or "https://api.openai.com/v1", key=key, timeout=timeout), _OPENAI
-    return HttpUpstream(name, made.server, wires)
+        for server in self.servers.values():
+            await server.close()

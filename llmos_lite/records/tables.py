@@ -448,3 +448,14 @@ class RemoteRow(Table):
     erasing: Mapped[int] = mapped_column(BigInteger, default=0)
 
     __table_args__ = (Index("ix_remotes_volume_name", "volume", "name"),)
+
+
+class ProviderRow(Table):
+    """A model server that an admin has set; `document` is JSON without its key, and `secret` is sealed."""
+
+    __tablename__ = "providers"
+    name: Mapped[str] = mapped_column(ID, primary_key=True)
+    document: Mapped[str] = mapped_column(Text)
+    secret: Mapped[str] = mapped_column(Text, default="")
+    changed: Mapped[int] = mapped_column(BigInteger, default=0)
+    changed_by: Mapped[str] = mapped_column(ID, default="")

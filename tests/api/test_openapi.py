@@ -13,7 +13,7 @@ from llmos_lite.api.auth import Needs
 from llmos_lite.api.chat import ChatEndpoint
 from llmos_lite.api.deps import Guest, Permission
 from llmos_lite.api.discovery import Shelves
-from llmos_lite.api.gateway import WireEndpoint
+from llmos_lite.api.gateway import CountEndpoint, ModelsEndpoint, PlainEndpoint, WireEndpoint
 from llmos_lite.api.git_http import PREFIX, GitEndpoint
 from llmos_lite.api.health import Health, Metrics, Ready
 from llmos_lite.api.openapi import OPEN, render
@@ -26,6 +26,9 @@ HOT = {
     ("GET", "/ready"): Ready,
     ("GET", "/metrics"): Metrics,
     **dict.fromkeys([("POST", f"/v1/{name}") for name in ("chat/completions", "responses", "messages")], WireEndpoint),
+    ("POST", "/v1/embeddings"): PlainEndpoint,
+    ("POST", "/v1/messages/count_tokens"): CountEndpoint,
+    ("GET", "/v1/models"): ModelsEndpoint,
 }
 METHODS = {"get", "put", "post", "delete", "patch"}
 SEED = {
@@ -99,7 +102,7 @@ WITHOUT_A_CREDENTIAL = {
     ("GET", "/c/{token}/t/{team_id}/.well-known/agent-skills/index.json"),
     ("GET", "/c/{token}/t/{team_id}/.well-known/agent-skills/{artifact:path}"),
 }  # fmt: skip
-FOR_FRONT_ENDS = {("GET", "/me"), *(place for place in HOT if place[0] == "POST")}
+FOR_FRONT_ENDS = {("GET", "/me"), ("GET", "/v1/models"), *(place for place in HOT if place[0] == "POST")}
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
+from typing import Self
 
 import msgspec
 
@@ -53,10 +54,14 @@ class LocalUpstream:
     @asynccontextmanager
     async def send(self, passing: Passing) -> AsyncGenerator[_Reply, None]:
         """Ask the model; see `Upstream`."""
+        if passing.method == "GET":
+            yield _Reply.of(msgspec.json.encode({"object": "list", "data": [{"id": self.name, "object": "model"}]}))
+            return
         ask = read_request(passing.body)
         async with aclosing(self._model.stream(_request(ask, tools=may_call(self._model)))) as pieces:
             first = await anext(pieces, None)
-            yield _Reply(_answer(self.name, first, pieces), stream=ask.stream)
+            said = _answer(self.name, first, pieces)
+            yield _Reply(_events(said) if ask.stream else _whole(said), stream=ask.stream)
 
     async def close(self) -> None:
         """Do nothing: whoever made the model closes it."""
@@ -65,9 +70,12 @@ class LocalUpstream:
 class _Reply:
     status = 200
 
-    def __init__(self, said: AsyncGenerator[Said, None], *, stream: bool) -> None:
-        kind = "text/event-stream" if stream else "application/json"
-        self._kind, self._pieces = kind, _events(said) if stream else _whole(said)
+    def __init__(self, pieces: AsyncGenerator[bytes, None], *, stream: bool) -> None:
+        self._kind, self._pieces = "text/event-stream" if stream else "application/json", pieces
+
+    @classmethod
+    def of(cls, body: bytes) -> Self:
+        return cls(_once(body), stream=False)
 
     def header(self, name: str) -> str:
         return self._kind if name == "content-type" else ""
@@ -77,6 +85,10 @@ class _Reply:
 
     async def chunk(self) -> bytes:
         return await anext(self._pieces, b"")
+
+
+async def _once(body: bytes) -> AsyncGenerator[bytes, None]:
+    yield body
 
 
 async def _events(answer: AsyncGenerator[Said, None]) -> AsyncGenerator[bytes, None]:

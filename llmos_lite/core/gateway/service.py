@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias
 
 from llmos_lite.core.accounts.accounts import Accounts, unknown_team
 from llmos_lite.core.accounts.permissions import Actor, Verb, allowed, permit
-from llmos_lite.core.gateway.asked import Asked, Raw, encode, links
+from llmos_lite.core.gateway.asked import Asked, Raw, encode, fields_of, links, text_of
 from llmos_lite.core.gateway.chat_dialect import ChatDialect
 from llmos_lite.core.gateway.context import Contexts
 from llmos_lite.core.gateway.dialect import Dialect
@@ -28,6 +28,7 @@ from llmos_lite.core.gateway.translation.translator import AnswerTranslation, tr
 from llmos_lite.core.gateway.turn import Turn, fresh, system_hash, trace_of, words_in
 from llmos_lite.core.limits import Limits
 from llmos_lite.core.skills.abstain import is_side_request
+from llmos_lite.core.skills.format import estimate_tokens
 from llmos_lite.core.traces.log import TraceLog
 from llmos_lite.core.traces.trace import Ended, Share, make_ulid, now_ms
 from llmos_lite.engines.http_client import Reply
@@ -139,6 +140,49 @@ class Gateway:
                 await self._keep_aborted(turn)
                 raise
 
+    async def plain(self, actor: Actor, path: str, request: Request) -> AsyncGenerator[Piece, None]:
+        """Pass a request on that no skill is for and that leaves no trace, such as for embeddings; see `pass_on`.
+
+        Args:
+            actor: who asks.
+            path: below the base URL of a server that speaks chat completions.
+            request: what was sent.
+        """
+        permit(actor, Verb.CHAT, actor.volume)
+        steering, fields = steering_of(request.headers), fields_of(request.body)
+        model = text_of(fields.get("model"))
+
+        def made(route: Route) -> Passing:
+            body = request.body if route.model == model else encode(fields | {"model": Raw(encode(route.model))})
+            return Passing(path=path, body=body, headers=steering.passed, own_key=steering.own_key)
+
+        async with self._limits.request(actor):
+            tokens = len(request.body) // 3
+            reservation = await self._limits.reserve(actor, steering.team or None, tokens, tokens_out=1, model=model)
+            spent = 0
+            try:
+                async with self._upstreams.send(model, Wire.CHAT, made) as sent:
+                    body = await _read(sent.reply, LARGEST_ANSWER)
+                    spent = len(request.body) // 4 if sent.reply.status == OK else 0
+                    yield Head(sent.reply.status, [*passed_headers(sent.reply), _length(body)])
+                    yield body
+            finally:
+                reservation.settle(spent, 0)
+
+    async def count_tokens(self, actor: Actor, request: Request) -> bytes:
+        """Return about how many tokens a request of the Messages API has: no server is asked, nothing is kept.
+
+        Raises:
+            Invalid: `request.not_json`, `request.invalid`.
+        """
+        permit(actor, Verb.CHAT, actor.volume)
+        await self._limits.hit(actor)
+        asked = self.dialects[Wire.MESSAGES].read(request.body)
+        texts = [asked.system, *(said.text for said in self.dialects[Wire.MESSAGES].said(asked.items))]
+        tools = bytes(asked.fields.get("tools", Raw(b""))).decode("utf-8", "replace")
+        count = sum(map(estimate_tokens, texts)) + estimate_tokens(tools) + 4 * len(asked.items)
+        return encode({"input_tokens": count})
+
     async def close(self) -> None:
         """Wait for the traces that are on their way into the journal."""
         await asyncio.gather(*self._keeping, return_exceptions=True)
@@ -217,7 +261,7 @@ class Gateway:
         if sent.route.wire is not turn.dialect.wire:
             said = turn.dialect.refusal(reply.status, refusal_in(said), code, turn.request_id)
         await self._keep(turn, Ended.ERROR, code)
-        yield Head(reply.status, [*_headers(turn, reply), (b"content-length", b"%d" % len(said))])
+        yield Head(reply.status, [*_headers(turn, reply), _length(said)])
         yield said
 
     async def _whole(self, turn: Turn, sent: Sent) -> AsyncGenerator[Piece, None]:
@@ -226,7 +270,7 @@ class Gateway:
         if sent.route.wire is not turn.dialect.wire:
             body = AnswerTranslation(sent.route.wire, turn.dialect.wire).whole(body)
         await self._keep(turn, Ended.COMPLETE)
-        yield Head(OK, [*_headers(turn, sent.reply), (b"content-length", b"%d" % len(body))])
+        yield Head(OK, [*_headers(turn, sent.reply), _length(body)])
         yield body
 
     async def _streamed(self, turn: Turn, sent: Sent) -> AsyncGenerator[Piece, None]:
@@ -327,16 +371,25 @@ def _passing(turn: Turn, request: Request, route: Route) -> Passing:
 
 
 def _headers(turn: Turn, reply: Reply) -> list[tuple[bytes, bytes]]:
-    kept = [
-        (name.encode("latin-1"), value.encode("latin-1"))
-        for name, value in reply.headers()
-        if name.startswith(_ANSWERED) or name.startswith(_LIMITS)
-    ]
+    kept = passed_headers(reply)
     if turn.recorded:
         kept.append((b"x-llmos-trace", turn.trace_id.encode()))
     if turn.thread.skills and not turn.side:
         kept.append((b"x-llmos-skills-used", ",".join(use.skill_id for use in turn.thread.skills).encode()))
     return kept
+
+
+def passed_headers(reply: Reply) -> list[tuple[bytes, bytes]]:
+    """Return the headers of an answer that are for the client."""
+    return [
+        (name.encode("latin-1"), value.encode("latin-1"))
+        for name, value in reply.headers()
+        if name.startswith(_ANSWERED) or name.startswith(_LIMITS)
+    ]
+
+
+def _length(body: bytes) -> tuple[bytes, bytes]:
+    return b"content-length", b"%d" % len(body)
 
 
 async def _read(reply: Reply, most: int) -> bytes:

@@ -1,0 +1,252 @@
+"""The providers of an instance: of the settings, of the file, and those that admins set, which hold at once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import msgspec
+
+from llmos_lite.core.accounts.permissions import Actor, require_admin
+from llmos_lite.core.providers.config import VARIABLE, Config, Provider, key_of, target_of
+from llmos_lite.core.traces.trace import now_ms
+from llmos_lite.engines.sealing import Seals
+from llmos_lite.engines.upstream import Passing, Upstream, Wire
+from llmos_lite.engines.upstream_kinds import open_server
+from llmos_lite.engines.upstreams import Policy, Route, Router, Rules, Sent, Target
+from llmos_lite.errors import Conflict, Invalid, LlmosError, NotFound
+from llmos_lite.records.providers import ProviderRecord, ProviderRows
+
+DEFAULT = "default"
+"""Name of the server that the settings name, or of the model of `/chat`."""
+LISTED_SECONDS = 60.0
+LARGEST_LIST = 4 << 20
+PATIENCE = 5.0
+
+
+class Base(NamedTuple):
+    """What there is without anybody setting anything.
+
+    Args:
+        config: of the file.
+        default: the server for every model that nobody else has.
+        model: the usual one there.
+        policy: what happens when a server fails.
+    """
+
+    config: Config
+    default: Upstream
+    model: str = ""
+    policy: Policy | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderView:
+    """A provider as it is shown, without its key; `source` is `file` or `api`, `problem` says why it is not asked."""
+
+    provider: Provider
+    source: str
+    key: str
+    left: float = 0.0
+    problem: str = ""
+
+
+class ModelEntry(NamedTuple):
+    """A model, and who has it."""
+
+    name: str
+    provider: str
+
+
+class Providers:
+    """The model servers that the gateway asks; an `Upstreams` itself.
+
+    Args:
+        rows: what admins set.
+        seals: seal their keys.
+        base: what there is anyway.
+        variable: returns a variable of the environment; empty when it is not set.
+    """
+
+    def __init__(self, rows: ProviderRows, seals: Seals, base: Base, variable: Callable[[str], str]) -> None:
+        self._rows, self._seals, self._base, self._variable = rows, seals, base, variable
+        self._router: Router | None = None
+        self._own: list[Provider] = []
+        self._problems: dict[str, str] = {}
+        self._loading = asyncio.Lock()
+        self._listed: tuple[float, list[ModelEntry]] | None = None
+
+    # -- what the gateway asks --------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def send(self, model: str, wire: Wire, make: Callable[[Route], Passing]) -> AsyncGenerator[Sent, None]:
+        """Send a request to whoever has the model; see `Upstreams`."""
+        router = self._router or await self._load()
+        async with router.send(model, wire, make) as sent:
+            yield sent
+
+    async def models(self) -> list[ModelEntry]:
+        """Return the models that there are: names and aliases that are set, and what the servers list themselves."""
+        now = time.monotonic()
+        if self._listed is None or now - self._listed[0] > LISTED_SECONDS:
+            self._listed = now, await self._gathered()
+        return self._listed[1]
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._router is not None:
+            await self._router.close()
+        else:
+            await self._base.default.close()
+
+    # -- what admins do ---------------------------------------------------------------------------------------------
+
+    async def listed(self, actor: Actor) -> list[ProviderView]:
+        """List the providers, for a system admin."""
+        require_admin(actor)
+        router = self._router or await self._load()
+        files = {one.name for one in self._base.config.providers}
+        views = []
+        for one in [*self._base.config.providers, *self._own]:
+            left = router.resting(one.name)
+            key = one.key if one.key.startswith(VARIABLE) else "kept" if one.key else ""
+            shown = msgspec.structs.replace(one, key="")
+            problem = self._problems.get(one.name, "")
+            views.append(ProviderView(shown, "file" if one.name in files else "api", key, left, problem))
+        return views
+
+    async def put(self, actor: Actor, provider: Provider) -> ProviderView:
+        """Add or change a provider, as a system admin; without a key the one that it had stays, at the same address.
+
+        Raises:
+            Invalid: `provider.invalid`, `provider.variable`.
+            Conflict: `provider.in_file`.
+        """
+        require_admin(actor)
+        await self._load()
+        self._check_free(provider.name)
+        before = next((one for one in self._own if one.name == provider.name), None)
+        if not provider.key and before is not None and (before.kind, before.url) == (provider.kind, provider.url):
+            provider = msgspec.structs.replace(provider, key=before.key)
+        open_server(provider.checked().spec(key_of(provider, self._variable)))  # raises what is wrong with it
+        document = msgspec.json.encode(msgspec.structs.replace(provider, key="")).decode()
+        secret = self._seals.seal(provider.key, _about(provider)) if provider.key else ""
+        row = ProviderRecord(
+            name=provider.name, document=document, secret=secret, changed=now_ms(), changed_by=actor.user_id
+        )
+        await self._rows.put(row)
+        await self._load()
+        return next(view for view in await self.listed(actor) if view.provider.name == provider.name)
+
+    async def remove(self, actor: Actor, name: str) -> None:
+        """Take a provider away, as a system admin.
+
+        Raises:
+            NotFound: `provider.unknown`.
+            Conflict: `provider.in_file`.
+        """
+        require_admin(actor)
+        await self._load()
+        self._check_free(name)
+        if all(one.name != name for one in self._own):
+            raise NotFound("provider.unknown", f"There is no provider {name[:64]!r}.")
+        await self._rows.delete(name)
+        await self._load()
+
+    def _check_free(self, name: str) -> None:
+        if any(one.name == name for one in self._base.config.providers) or name == DEFAULT:
+            raise Conflict(
+                "provider.in_file", f"The provider {name} is set where the server runs.", hint="Change it there."
+            )
+
+    # -- what there is ----------------------------------------------------------------------------------------------
+
+    async def _load(self) -> Router:
+        """Make the servers anew from what is set; those that were used until now finish what they do."""
+        async with self._loading:
+            self._own = [self._opened(row) for row in await self._rows.all()]
+            before, self._router, self._listed = self._router, self._made(), None
+        if before is not None:
+            for name, server in before.servers.items():
+                if name != DEFAULT:
+                    await server.close()
+        return self._router
+
+    def _opened(self, row: ProviderRecord) -> Provider:
+        provider = msgspec.json.decode(row.document, type=Provider)
+        if not row.secret:
+            return provider
+        try:
+            key = self._seals.open(row.secret, _about(provider))
+        except LlmosError as error:
+            self._problems[provider.name] = error.message
+            return provider
+        return msgspec.structs.replace(provider, key=key)
+
+    def _made(self) -> Router:
+        self._problems = {}
+        servers: dict[str, Upstream] = {DEFAULT: self._base.default}
+        patterns: list[tuple[str, str]] = []
+        for provider in [*self._base.config.providers, *self._own]:
+            try:
+                servers[provider.name] = open_server(provider.spec(key_of(provider, self._variable)))
+            except Invalid as error:
+                self._problems[provider.name] = error.message
+                continue
+            patterns += [(pattern, provider.name) for pattern in provider.models]
+        rules = Rules(
+            aliases=self._aliases(list(servers)), patterns=patterns, default=Target(DEFAULT, self._base.model)
+        )
+        return Router(servers, rules, self._base.policy)
+
+    def _aliases(self, names: Sequence[str]) -> Mapping[str, Sequence[Target]]:
+        found: dict[str, list[Target]] = {}
+        for alias, targets in self._base.config.aliases.items():
+            found[alias] = [target_of(text, names) for text in targets if text.partition("/")[0] not in self._problems]
+        return found
+
+    async def _gathered(self) -> list[ModelEntry]:
+        router = self._router or await self._load()
+        found = [ModelEntry(alias, "alias") for alias in router.rules.aliases]
+        found += [ModelEntry(name, server) for name, server in router.rules.patterns if "*" not in name]
+        asked = await asyncio.gather(*(_names(server) for server in router.servers.values()))
+        for server, names in zip(router.servers, asked, strict=True):
+            found += [ModelEntry(name, server) for name in names if self._leads_to(router, name, server)]
+        return list({entry.name: entry for entry in reversed(found)}.values())[::-1]
+
+    @staticmethod
+    def _leads_to(router: Router, name: str, server: str) -> bool:
+        targets = router.rules.targets(name, router.servers)
+        return bool(targets) and targets[0].server == server
+
+
+def _about(provider: Provider) -> str:
+    """Return what a sealed key is bound to: a row that is changed to another address does not take it there."""
+    return f"provider {provider.name} {provider.kind} {provider.url}"
+
+
+class _Listed(msgspec.Struct):
+    id: str
+
+
+class _List(msgspec.Struct):
+    data: list[_Listed] = []
+
+
+_list = msgspec.json.Decoder(_List)
+
+
+async def _names(server: Upstream) -> list[str]:
+    """Return the models that a server lists; nothing for one that cannot be asked, or lists none."""
+    try:
+        async with asyncio.timeout(PATIENCE), server.send(Passing(path="/models", headers={}, method="GET")) as reply:
+            body = b""
+            while (piece := await reply.chunk()) and len(body) < LARGEST_LIST:
+                body += piece
+            return [one.id for one in _list.decode(body).data] if reply.status == 200 else []  # noqa: PLR2004 - success
+    except (LlmosError, TimeoutError, msgspec.DecodeError):
+        return []

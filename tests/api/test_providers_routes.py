@@ -1,0 +1,145 @@
+"""Providers over the API, and what the gateway does with them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asgi_client import Answer, Client
+
+from llmos_lite.api.app import create_app
+from llmos_lite.bootstrap import open_services
+from llmos_lite.settings import Settings
+from tests.answering import answering, reply
+from tests.upstream import Upstream, running
+
+HI = [{"role": "user", "content": "hi"}]
+FILE = """
+[providers.fixed]
+url = "http://127.0.0.1:9/v1"
+models = ["fixed-*"]
+
+[models]
+nick = "fixed/fixed-1"
+"""
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Upstream]:
+    async with running() as server:
+        yield server
+
+
+@pytest.fixture
+async def admin(tmp_path: Path, fresh_data: Path) -> AsyncIterator[Client]:
+    shutil.copytree(fresh_data, tmp_path / "data", symlinks=True)
+    file = tmp_path / "providers.toml"
+    file.write_text(FILE)
+    settings = Settings(data=tmp_path / "data", llm_provider="offline", providers=str(file), llm_retries=0)
+    async with open_services(settings, serve=False) as services:
+        key = (settings.data / "admin.key").read_text().strip()
+        yield Client(create_app(services), {"Authorization": f"Bearer {key}"})
+
+
+async def put(admin: Client, name: str, **fields: Any) -> Answer:  # noqa: ANN401 - JSON
+    return await admin.request("PUT", f"/providers/{name}", json_body=fields)
+
+
+async def ask(client: Client, model: str) -> Answer:
+    return await client.post("/v1/chat/completions", {"model": model, "messages": HI})
+
+
+async def test_a_provider_holds_from_the_next_request_on(admin: Client, upstream: Upstream) -> None:
+    assert "offline" in (await ask(admin, "plain")).body.decode()
+    made = await put(admin, "mine", url=upstream.url, key="sk-secret", models=["plain", "c*"])
+    assert made.status == 200, made.body
+    assert made.json()["key"] == "kept"
+    assert (await ask(admin, "plain")).json()["model"] == "plain"
+    assert upstream.chats[-1].headers["authorization"] == "Bearer sk-secret"
+    assert (await ask(admin, "mine/c2")).json()["model"] == "c2"
+    gone = await admin.request("DELETE", "/providers/mine")
+    assert gone.status == 204
+    assert "offline" in (await ask(admin, "plain")).body.decode()
+
+
+async def test_a_key_is_never_shown_and_lies_sealed(admin: Client, upstream: Upstream, tmp_path: Path) -> None:
+    await put(admin, "mine", url=upstream.url, key="sk-secret", models=["plain"])
+    listed = await admin.get("/providers")
+    assert b"sk-secret" not in listed.body
+    with closing(sqlite3.connect(tmp_path / "data" / "llmos.db")) as rows:
+        [(document, secret)] = rows.execute("SELECT document, secret FROM providers").fetchall()
+    assert "sk-secret" not in document + secret
+    assert secret
+
+
+async def test_a_key_stays_while_the_address_does(admin: Client, upstream: Upstream) -> None:
+    await put(admin, "mine", url=upstream.url, key="sk-secret")
+    assert (await put(admin, "mine", url=upstream.url, models=["plain"])).json()["key"] == "kept"
+    moved = await put(admin, "mine", url="http://127.0.0.1:9/v1", models=["plain"])
+    assert moved.json()["key"] == ""
+
+
+async def test_what_is_set_where_the_server_runs_is_not_changed_here(admin: Client) -> None:
+    tries = [await put(admin, "fixed"), await admin.request("DELETE", "/providers/fixed"), await put(admin, "default")]
+    assert {(done.status, done.json()["code"]) for done in tries} == {(409, "provider.in_file")}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"kind": "nobody"}, {"url": "ftp://x"}, {"url": "http://user:pass@x"}, {"key": "env:NOT_SET_ANYWHERE"},
+     {"kind": "azure"}, {"headers": {"a b": "c"}}, {"headers": {"a": "b\nc"}}, {"timeout": 0}, {"extra": 1},
+     {"kind": "vertex", "region": "r", "project": "p", "key": "{}"}],
+)  # fmt: skip
+async def test_what_cannot_be_meant_is_refused(admin: Client, fields: dict[str, Any]) -> None:
+    assert (await put(admin, "mine", **fields)).status == 400
+    assert [one["name"] for one in (await admin.get("/providers")).json()["items"]] == ["fixed"]
+
+
+async def test_only_system_admins_see_and_change_them(admin: Client) -> None:
+    alice = admin.acting_as("alice")
+    tries = [await alice.get("/providers"), await put(alice, "mine"), await alice.request("DELETE", "/providers/x")]
+    assert {done.status for done in tries} == {403}
+
+
+async def test_models_are_listed_in_the_clients_form(admin: Client, upstream: Upstream) -> None:
+    upstream.models = ["plain", "other"]
+    await put(admin, "mine", url=upstream.url, models=["*"])
+    listed = (await admin.get("/v1/models")).json()
+    found = {one["id"]: one["owned_by"] for one in listed["data"]}
+    assert found == {"nick": "alias", "plain": "mine", "other": "mine"}
+    anthropic = (await admin.get("/v1/models", headers={"anthropic-version": "2023-06-01"})).json()
+    assert {one["id"] for one in anthropic["data"]} == set(found)
+    assert anthropic["has_more"] is False
+
+
+async def test_embeddings_pass_without_skills_and_traces(admin: Client) -> None:
+    vectors = json.dumps({"data": [{"embedding": [0.5]}]}).encode()
+    async with answering(reply(vectors)) as server:
+        await put(admin, "vec", url=server.url + "/v1", models=["embed"])
+        body = {"model": "embed", "input": ["Write a Python script that renames my photos by date"]}
+        done = await admin.post("/v1/embeddings", body)
+    assert done.json() == json.loads(vectors)
+    assert json.loads(server.asked[-1].body) == body
+    assert server.asked[-1].path == "/v1/embeddings"
+    assert (await admin.get("/traces")).json()["total"] == 0
+
+
+async def test_tokens_are_counted_here_and_leave_no_trace(admin: Client) -> None:
+    body = {"model": "x", "system": "Be brief.", "messages": [{"role": "user", "content": "word " * 400}]}
+    count = (await admin.post("/v1/messages/count_tokens", body)).json()["input_tokens"]
+    assert 400 <= count <= 600
+    assert (await admin.get("/traces")).json()["total"] == 0
+    refused = await admin.post("/v1/messages/count_tokens", {"model": "x"})
+    assert (refused.status, refused.json()["type"]) == (400, "error")
+
+
+async def test_a_provider_whose_server_is_gone_is_said_in_the_clients_words(admin: Client) -> None:
+    done = await ask(admin, "fixed-1")
+    assert (done.status, done.json()["error"]["code"]) == (502, "model.unreachable")
+    assert (await ask(admin, "nick")).json()["error"]["code"] == "model.unreachable"

@@ -1,0 +1,210 @@
+"""Which server a request goes to, and who is asked when it fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmos_lite.engines.upstream import Passing, Wire
+from llmos_lite.engines.upstream_kinds import ServerSpec, open_server
+from llmos_lite.engines.upstreams import Breaker, Policy, Route, Router, Rules, Target
+from llmos_lite.errors import NotFound, Unavailable, UpstreamFailed
+from tests.answering import Answering, answering, reply
+
+QUICK = Policy(retries=1, wait=0.0)
+OK, LIMITED, BROKEN = reply(b"{}"), reply(b"{}", 429, retry_after="30"), reply(b"{}", 503)
+
+
+@pytest.fixture
+async def one() -> AsyncIterator[Answering]:
+    async with answering(OK) as server:
+        yield server
+
+
+@pytest.fixture
+async def two() -> AsyncIterator[Answering]:
+    async with answering(OK) as server:
+        yield server
+
+
+def router(rules: Rules, policy: Policy = QUICK, **servers: Answering) -> Router:
+    made = {name: open_server(ServerSpec(name=name, url=server.url, timeout=5)) for name, server in servers.items()}
+    return Router(made, rules, policy)
+
+
+def passing(route: Route) -> Passing:
+    return Passing(path=route.wire.path, body=route.model.encode(), headers={})
+
+
+async def ask(asked: Router, model: str = "m") -> tuple[str, str, int]:
+    """Ask, and return who answered, for which model, and how."""
+    async with asked.send(model, Wire.CHAT, passing) as sent:
+        return sent.route.upstream.name, sent.route.model, sent.reply.status
+
+
+RULES = Rules(
+    aliases={"fast": [Target("a", "small"), Target("b", "tiny")]},
+    patterns=[("gpt-*", "a"), ("gpt-5", "b"), ("*", "b")],
+)
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [("fast", ("a", "small")), ("gpt-4", ("a", "gpt-4")), ("gpt-5", ("b", "gpt-5")), ("other", ("b", "other"))],
+)
+async def test_names_come_before_patterns_and_long_ones_before_short(
+    one: Answering, two: Answering, model: str, expected: tuple[str, str]
+) -> None:
+    assert (await ask(router(RULES, a=one, b=two), model))[:2] == expected
+
+
+async def test_a_server_can_be_named(one: Answering, two: Answering) -> None:
+    rules = Rules(default=Target("a", "usual"))
+    assert (await ask(router(rules, a=one, b=two), "b/llama3"))[:2] == ("b", "llama3")
+    assert (await ask(router(rules, a=one, b=two), "meta/llama3"))[:2] == ("a", "meta/llama3")
+    assert (await ask(router(rules, a=one, b=two), ""))[:2] == ("a", "usual")
+
+
+async def test_a_model_that_nobody_has_is_said(one: Answering) -> None:
+    with pytest.raises(NotFound, match="No provider has"):
+        await ask(router(Rules(patterns=[("x", "a")]), a=one), "y")
+
+
+async def test_a_server_that_fails_is_asked_again(one: Answering) -> None:
+    one.answers[:] = [BROKEN, OK]
+    assert (await ask(router(Rules(default=Target("a")), a=one)))[2] == 200
+    assert len(one.asked) == 2
+
+
+async def test_the_last_refusal_is_handed_on(one: Answering) -> None:
+    one.answers[:] = [BROKEN]
+    assert (await ask(router(Rules(default=Target("a")), a=one)))[2] == 503
+    assert len(one.asked) == 2
+
+
+async def test_a_request_that_is_wrong_is_not_asked_again(one: Answering) -> None:
+    one.answers[:] = [reply(b"{}", 400)]
+    assert (await ask(router(Rules(default=Target("a")), a=one)))[2] == 400
+    assert len(one.asked) == 1
+
+
+async def test_the_next_server_is_asked_when_one_fails(one: Answering, two: Answering) -> None:
+    one.answers[:] = [BROKEN]
+    assert await ask(router(RULES, a=one, b=two), "fast") == ("b", "tiny", 200)
+    assert (len(one.asked), len(two.asked)) == (2, 1)
+
+
+async def test_the_next_server_is_asked_at_once_when_one_wants_patience(one: Answering, two: Answering) -> None:
+    one.answers[:] = [LIMITED]
+    assert await ask(router(RULES, a=one, b=two), "fast") == ("b", "tiny", 200)
+    assert len(one.asked) == 1
+
+
+async def test_a_single_server_that_wants_patience_is_heard(one: Answering) -> None:
+    one.answers[:] = [LIMITED]
+    assert (await ask(router(Rules(default=Target("a")), a=one)))[2] == 429
+    assert len(one.asked) == 1
+
+
+async def test_a_server_that_hangs_up_is_asked_again_and_then_told(one: Answering) -> None:
+    one.answers[:] = [b""]
+    with pytest.raises(UpstreamFailed):
+        await ask(router(Rules(default=Target("a")), a=one))
+    assert len(one.asked) == 2
+
+
+async def test_what_fails_after_the_head_is_not_asked_again(one: Answering) -> None:
+    one.answers[:] = [b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf"]
+
+    async def read() -> None:
+        async with router(Rules(default=Target("a")), a=one).send("m", Wire.CHAT, passing) as sent:
+            while await sent.reply.chunk():
+                raise UpstreamFailed("model.cut", "cut")
+
+    with pytest.raises(UpstreamFailed):
+        await read()
+    assert len(one.asked) == 1
+
+
+async def test_a_server_that_keeps_failing_is_left_alone(one: Answering) -> None:
+    one.answers[:] = [BROKEN]
+    asked = router(Rules(default=Target("a")), Policy(retries=0, failures=3, rest=60), a=one)
+    for _ in range(3):
+        await ask(asked)
+    with pytest.raises(Unavailable) as refused:
+        await ask(asked)
+    assert refused.value.code == "model.resting"
+    assert refused.value.detail["retry_after"] == 60
+    assert asked.resting("a") > 0
+    assert len(one.asked) == 3
+
+
+async def test_another_server_is_asked_while_one_is_left_alone(one: Answering, two: Answering) -> None:
+    one.answers[:] = [BROKEN]
+    asked = router(RULES, Policy(retries=0, failures=2, rest=60), a=one, b=two)
+    for _ in range(4):
+        assert (await ask(asked, "fast"))[0] == "b"
+    assert len(one.asked) == 2
+
+
+def test_one_request_finds_out_whether_a_server_is_back() -> None:
+    now = 0.0
+    breaker = Breaker(Policy(failures=2, rest=5, longest_rest=12), lambda: now)
+    for _ in range(2):
+        breaker.note(good=False)
+    assert breaker.left == 5
+    now = 5.0
+    assert breaker.left == 0
+    breaker.ask()
+    assert breaker.left == 5  # the others wait for that one
+    breaker.note(good=False)
+    assert breaker.left == 10
+    breaker.note(good=False)
+    assert breaker.left == 12
+    breaker.note(good=True)
+    assert breaker.left == 0
+
+
+@given(notes=st.lists(st.booleans()))
+def test_a_server_is_left_alone_only_after_failures_in_a_row(notes: list[bool]) -> None:
+    breaker = Breaker(Policy(failures=3), lambda: 0.0)
+    for good in notes:
+        breaker.note(good=good)
+    tail = next((place for place, good in enumerate(reversed(notes)) if good), len(notes))
+    assert bool(breaker.left) == (tail >= 3)
+
+
+async def test_a_pause_is_as_long_as_the_server_asks(one: Answering) -> None:
+    one.answers[:] = [reply(b"{}", 429, retry_after="2"), OK]
+    pauses: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+
+    server = open_server(ServerSpec(name="a", url=one.url))
+    asked = Router({"a": server}, Rules(default=Target("a")), Policy(retries=1, longest=2.0), pause=pause)
+    assert (await ask(asked))[2] == 200
+    assert pauses == [2.0]
+    await asked.close()
+
+
+async def test_a_client_that_goes_away_stops_the_tries(one: Answering) -> None:
+    one.answers[:] = [BROKEN]
+    waiting = asyncio.Event()
+
+    async def pause(seconds: float) -> None:
+        waiting.set()
+        await asyncio.sleep(3600 + seconds)
+
+    server = open_server(ServerSpec(name="a", url=one.url))
+    asked = Router({"a": server}, Rules(default=Target("a")), QUICK, pause=pause)
+    task = asyncio.create_task(ask(asked))
+    await waiting.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert len(one.asked) == 1
