@@ -18,11 +18,13 @@ LEFT_OUT = frozenset({".git", "node_modules", "__pycache__", ".venv"})
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file to send, and its name in the archive."""
+    """A file to send, and its name in the archive; or a part of one, from `start`, with `head` before it."""
 
     name: str
     path: Path
     size: int
+    start: int = 0
+    head: bytes = b""
 
 
 def members(paths: Iterable[Path]) -> Iterator[Member]:
@@ -67,8 +69,10 @@ def tar_stream(files: Iterable[Member]) -> Iterator[bytes]:
 
 
 def _content(member: Member) -> Iterator[bytes]:
-    left = member.size
+    left = member.size - len(member.head)
+    yield member.head
     with member.path.open("rb") as file:
+        file.seek(member.start)
         while left:
             block = file.read(min(BLOCK, left))
             if not block:

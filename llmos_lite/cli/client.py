@@ -68,7 +68,9 @@ class Reply(Protocol):
 
 
 class Transport(Protocol):
-    """Carries requests to an app."""
+    """Carries requests to an app; `address` is the server's, or the path of the data folder."""
+
+    address: str
 
     def send(self, request: Request) -> Reply:
         """Send one request and return once its status is known.

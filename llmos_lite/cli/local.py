@@ -37,6 +37,7 @@ class FolderTransport:
     """
 
     def __init__(self, settings: Settings) -> None:
+        self.address = str(settings.data)
         self._runner = asyncio.Runner()
         self._stack = AsyncExitStack()
         try:

@@ -37,6 +37,7 @@ from llmos_lite.cli import (
     traces,
     usage,
     verify,
+    watch,
 )
 from llmos_lite.cli.output import report
 from llmos_lite.errors import Invalid, LlmosError, storage_error
@@ -64,6 +65,7 @@ for noun in (
     pull,
     proposals,
     import_,
+    watch,
     mcp,
     providers,
     remotes,

@@ -27,7 +27,7 @@ class HttpTransport:
     """
 
     def __init__(self, address: str, silence: float = SILENCE) -> None:
-        self._address, self._silence = address, silence
+        self.address, self._silence = address, silence
         try:
             parts = urlsplit(address)
             port = parts.port
@@ -49,7 +49,7 @@ class HttpTransport:
             return _HttpReply(connection, connection.getresponse())
         except (OSError, http.client.HTTPException) as error:
             connection.close()
-            raise _broken(self._address, error) from error
+            raise _broken(self.address, error) from error
 
     def wait(self, seconds: float) -> None:
         """Let time pass."""
@@ -64,7 +64,7 @@ class HttpTransport:
         try:
             connection.connect()
         except OSError as error:
-            raise unreachable(self._address, error.strerror or error) from error
+            raise unreachable(self.address, error.strerror or error) from error
         connection.sock.settimeout(self._silence)
         return connection
 
