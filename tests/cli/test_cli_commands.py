@@ -190,11 +190,11 @@ def test_logs_are_imported_evolved_and_reindexed(
     llmos: Command, ask: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     report = ask("import", SAMPLES, "--user", "alice")
-    assert (report["files"], report["lines"], report["traces"]) == (6, 49, 21)
+    assert (report["files"], report["lines"], report["traces"]) == (7, 80, 25)
     assert report["skipped"]["file of no known format"] == 1
     monkeypatch.setattr("llmos_lite.cli.import_.UPLOAD", 10_000)
     again = llmos("import", SAMPLES, "--user", "alice")
-    assert again.startswith("traces: 0 new, 22 there already (files: 6, lines: 49)")
+    assert again.startswith("traces: 0 new, 26 there already (files: 7, lines: 80)")
     [tool] = ask("traces", "list", "--user", "alice", "--text", "decorator that takes parameters", "--limit", 1)
     shown = llmos("traces", "show", tool["trace_id"], "--user", "alice")
     assert "assistant:" in shown or "tool " in shown
