@@ -76,6 +76,7 @@ from llmos_lite.core.skills.served import ServedSkills
 from llmos_lite.core.skills.service import SkillService
 from llmos_lite.core.skills.templates import Templates
 from llmos_lite.core.skills.uses import Uses
+from llmos_lite.core.telemetry.service import Telemetry
 from llmos_lite.core.traces.archive import Archives
 from llmos_lite.core.traces.erase import Eraser
 from llmos_lite.core.traces.keeping import Keeping, Rules
@@ -190,6 +191,7 @@ class Services:
     embedder: Embedder | None
     chat: ChatService
     gateway: Gateway
+    telemetry: Telemetry
     providers: Providers
     runs: Runs
     jobs: Jobs
@@ -465,6 +467,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
             limits=limits,
             metrics=metrics,
         ),
+        telemetry=Telemetry(traces, manager, metrics),
         providers=upstreams,
         runs=runs,
         jobs=jobs,

@@ -25,6 +25,9 @@ _COUNTERS = {
     "journal_appends": "Events made durable in the journal.",
     "folds": "Batches folded from the journal into Git.",
     "folded_events": "Events folded into Git.",
+    "telemetry_traces": "Traces made from telemetry that came in.",
+    "telemetry_passed_over": "Spans and log records of telemetry that are about nothing that is kept.",
+    "telemetry_rejected": "Spans and log records of telemetry that could not be read.",
 }
 
 
@@ -63,6 +66,12 @@ class Metrics:
         """Count one batch that was folded into Git, and its events."""
         self._counts["folds"] += 1
         self._counts["folded_events"] += events
+
+    def telemetry_in(self, *, traces: int, passed_over: int, rejected: int) -> None:
+        """Count what one export of another program's telemetry held."""
+        self._counts["telemetry_traces"] += traces
+        self._counts["telemetry_passed_over"] += passed_over
+        self._counts["telemetry_rejected"] += rejected
 
     def render_metrics(self) -> bytes:
         """Return all figures in Prometheus' text format."""

@@ -20,6 +20,7 @@ from llmos_lite.api.hosts import Hosts, open_to
 from llmos_lite.api.mcp import PATH as MCP
 from llmos_lite.api.mcp import McpEndpoint
 from llmos_lite.api.middleware import Edge, wrap
+from llmos_lite.api.otlp import otlp_routes
 from llmos_lite.api.proxies import Proxies
 from llmos_lite.bootstrap import Services
 from llmos_lite.errors import Forbidden, Unauthenticated
@@ -51,6 +52,7 @@ class App:
             ("GET", "/ready"): Ready(services),
             ("GET", "/metrics"): Metrics(services),
             **gateway_routes(services),
+            **otlp_routes(services),
         }
         self._git = Auditing(GitEndpoint(services), services)
         self._mcp = McpEndpoint(services)

@@ -22,6 +22,9 @@ REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 LARGE_SKILLS = 256 << 20
 """Largest archive of skills, in bytes."""
 
+LARGE_TELEMETRY = 16 << 20
+"""Largest export of telemetry, in bytes: batches carry whole conversations."""
+
 DRAINED = 256 << 20
 DRAIN_SECONDS = 10
 """How much of a refused body is read and thrown away, and for how long: most clients listen only when they have sent
@@ -62,6 +65,7 @@ class Edge:
     ) -> None:
         self._app, self._max_body, self._proxies, self._hosts = app, max_body, proxies, hosts
         self._larger = {"/traces/import": max_import, "/skills/install": LARGE_SKILLS}
+        self._larger |= dict.fromkeys(("/v1/traces", "/v1/logs"), max(max_body, LARGE_TELEMETRY))
         self.stopping = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

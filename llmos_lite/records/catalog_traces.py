@@ -181,12 +181,13 @@ class TraceRows:
                 found.update((row.trace_id, TraceRecord(*row)) for row in rows)
         return found
 
-    async def known(self, trace_ids: Sequence[str]) -> set[str]:
-        """Return those of the ids that have a row which lies in Git."""
+    async def known(self, trace_ids: Sequence[str], *, in_git: bool = True) -> set[str]:
+        """Return those of the ids that have a row: one which lies in Git, unless any will do."""
         found: set[str] = set()
         async with self._database.reader() as session:
             for chunk in chunks(trace_ids):
-                query = select(TRACES.c.trace_id).where(TRACES.c.trace_id.in_(chunk), TRACES.c.blob != "")
+                query = select(TRACES.c.trace_id).where(TRACES.c.trace_id.in_(chunk))
+                query = query.where(TRACES.c.blob != "") if in_git else query
                 found.update((await session.execute(query)).scalars())
         return found
 

@@ -17,6 +17,7 @@ from llmos_lite.api.auth import Needs
 from llmos_lite.api.deps import Guest, Permission
 from llmos_lite.api.discovery import Shelves
 from llmos_lite.api.mcp import McpEndpoint
+from llmos_lite.api.otlp import OtlpEndpoint
 from llmos_lite.api.routes import all_routes
 from llmos_lite.core.accounts import permissions
 from llmos_lite.core.accounts.permissions import EVERYTHING, Right, Scope, Standing, Verb
@@ -50,6 +51,8 @@ def declared() -> list[tuple[str, str, Needs]]:
     hot = [
         ("POST", "/chat", Needs(scope=Scope.CHAT, delegates=True)),
         ("GET", "/metrics", Needs(scope=Scope.ADMIN, admin=True)),
+        ("POST", "/v1/traces", OtlpEndpoint.needs),
+        ("POST", "/v1/logs", OtlpEndpoint.needs),
         ("POST", "/mcp", McpEndpoint.needs),
         ("GET", "/mcp", McpEndpoint.needs),
         ("GET", "/git/system.git/info/refs?service=git-upload-pack", Needs(scope=Scope.GIT)),

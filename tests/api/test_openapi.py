@@ -17,6 +17,7 @@ from llmos_lite.api.gateway import CountEndpoint, ModelsEndpoint, PlainEndpoint,
 from llmos_lite.api.git_http import PREFIX, GitEndpoint
 from llmos_lite.api.health import Health, Metrics, Ready
 from llmos_lite.api.openapi import OPEN, render
+from llmos_lite.api.otlp import OtlpEndpoint
 from llmos_lite.api.routes import all_routes, build
 from llmos_lite.core.accounts.permissions import Scope
 
@@ -29,6 +30,8 @@ HOT = {
     ("POST", "/v1/embeddings"): PlainEndpoint,
     ("POST", "/v1/messages/count_tokens"): CountEndpoint,
     ("GET", "/v1/models"): ModelsEndpoint,
+    ("POST", "/v1/traces"): OtlpEndpoint,
+    ("POST", "/v1/logs"): OtlpEndpoint,
 }
 METHODS = {"get", "put", "post", "delete", "patch"}
 SEED = {
@@ -102,7 +105,8 @@ WITHOUT_A_CREDENTIAL = {
     ("GET", "/c/{token}/t/{team_id}/.well-known/agent-skills/index.json"),
     ("GET", "/c/{token}/t/{team_id}/.well-known/agent-skills/{artifact:path}"),
 }  # fmt: skip
-FOR_FRONT_ENDS = {("GET", "/me"), ("GET", "/v1/models"), *(place for place in HOT if place[0] == "POST")}
+ASKED = {place for place, kind in HOT.items() if place[0] == "POST" and kind is not OtlpEndpoint}
+FOR_FRONT_ENDS = {("GET", "/me"), ("GET", "/v1/models"), *ASKED}
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,22 @@ class TraceLog:
         await self._append([trace_event(one) for one in (trace, shared) if one is not None])
         self._recent.add(trace)
 
+    async def keep(self, traces: Iterable[Trace]) -> StoredCounts:
+        """Store traces that were made from somebody else's records; return when they are durable.
+
+        The same trace twice adds nothing, as long as one call at a time has it.
+
+        Raises:
+            StorageFailed, Unavailable: as `record`; none of them is stored.
+        """
+        found = {trace.id: trace for trace in traces}
+        await self.settle()
+        known = await self._catalog.traces.known(list(found), in_git=False) | await self._indexer.erased(list(found))
+        fresh = [trace for key, trace in found.items() if key not in known]
+        if fresh:
+            await self._append([trace_event(trace) for trace in fresh])
+        return StoredCounts(len(fresh), len(found) - len(fresh))
+
     async def feedback(
         self, actor: Actor, trace_id: str, feedback: Feedback, *, volume: VolumeRef | None = None
     ) -> TraceView:

@@ -1,0 +1,130 @@
+"""Claude Code's log events become traces: requests to its model, tools, and the skills that it activated.
+
+Its events carry no words unless it is told to log them (`OTEL_LOG_USER_PROMPTS`), so they say what was used and what it
+cost. The events of one prompt stand together by `session.id` and `prompt.id`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from llmos_lite.core.gateway.scaffolding import words_of
+from llmos_lite.core.telemetry.content import text_attribute
+from llmos_lite.core.telemetry.memory import Draft, Talk
+from llmos_lite.core.telemetry.otlp import LogRecord
+from llmos_lite.core.telemetry.spans import SOURCE, Find
+from llmos_lite.core.traces.importers.base import Target, as_count, clean, conversation_id, short_goal
+from llmos_lite.core.traces.importers.skill_use import exposures
+from llmos_lite.core.traces.trace import Ended, Message, SkillUse, ToolCall, Trace
+
+PREFIX = "claude_code."
+PROMPT, REQUEST, FAILED = "user_prompt", "api_request", "api_error"
+SKILL, TOOL = "skill_activated", "tool_result"
+KNOWN = frozenset({PROMPT, REQUEST, FAILED, SKILL, TOOL})
+_READ = ("input_tokens", "cache_creation_tokens", "cache_read_tokens")
+
+
+def kind_of(record: LogRecord) -> str:
+    """Return which of the known events a record is; empty for any other."""
+    name = record.name.removeprefix(PREFIX)
+    return name if name in KNOWN and isinstance(record.attributes.get("session.id"), str) else ""
+
+
+@dataclass(slots=True)
+class _Request:
+    """A request on its way to a trace; `record` is the first event that it is made of."""
+
+    record: LogRecord
+    calls: list[ToolCall] = field(default_factory=list)
+    skills: list[SkillUse] = field(default_factory=list)
+    prompt: str = ""
+
+
+class EventReader:
+    """Reads the log records of one export request; see `SpanReader`."""
+
+    def __init__(self, target: Target, draft: Draft, find: Find) -> None:
+        self._target, self._draft, self._find = target, draft, find
+
+    def traces(self, records: Iterable[LogRecord]) -> list[Trace]:
+        """Return what the records give, in the order of time."""
+        open_ones: dict[str, _Request] = {}
+        done: list[_Request] = []
+        for record in sorted(filter(kind_of, records), key=lambda record: (record.at, _sequence(record))):
+            session = str(record.attributes["session.id"])
+            kind, current = kind_of(record), open_ones.get(session)
+            if current is None or (kind in {PROMPT, REQUEST, FAILED} and kind_of(current.record) in {REQUEST, FAILED}):
+                current = open_ones[session] = _Request(record)
+                done.append(current)
+            self._take(kind, record, current)
+        return [self._trace(request) for request in done]
+
+    def _take(self, kind: str, record: LogRecord, request: _Request) -> None:
+        attributes = record.attributes
+        if kind in {REQUEST, FAILED}:
+            request.record = record
+        elif kind == PROMPT:
+            said = attributes.get("prompt")
+            request.prompt = words_of(clean(said)) if isinstance(said, str) and said != "<REDACTED>" else ""
+        elif kind == SKILL:
+            name = attributes.get("skill.name")
+            found = self._find(name.rpartition(":")[2]) if isinstance(name, str) else None
+            request.calls.append(ToolCall("Skill", text_attribute({"skill": str(name)[:200]})))
+            request.skills += [found] if found is not None else []
+        elif kind == TOOL:
+            request.calls.append(_call(attributes))
+
+    def _trace(self, request: _Request) -> Trace:
+        record, attributes = request.record, request.record.attributes
+        named = conversation_id(clean(str(attributes["session.id"])))
+        conversation = self._draft.run(named, named).conversation
+        before = self._draft.talk(conversation)
+        key = f"otlp-log\0{named}\0{record.name}\0{record.at}\0{_sequence(record)}"
+        trace_id = self._target.trace_id(record.at, key)
+        goal = short_goal(request.prompt) or before.goal
+        self._draft.said(conversation, Talk(last=trace_id, goal=goal))
+        skills = tuple(dict.fromkeys(request.skills))
+        failed = kind_of(record) == FAILED
+        model = attributes.get("model")
+        return Trace(
+            id=trace_id,
+            actor=self._target.actor,
+            volume=self._target.volume,
+            conversation=conversation,
+            parent=before.last,
+            time=record.at,
+            goal=goal,
+            messages=(Message("user", request.prompt),) if request.prompt else (),
+            tool_calls=tuple(request.calls),
+            model=clean(model)[:200] if isinstance(model, str) else "",
+            tokens_in=sum(_count(attributes.get(name)) for name in _READ),
+            tokens_out=_count(attributes.get("output_tokens")),
+            latency_ms=_count(attributes.get("duration_ms")),
+            ended=Ended.ERROR if failed else Ended.COMPLETE,
+            error=clean(str(attributes.get("error") or "error"))[:1000] if failed else "",
+            skills_used=skills,
+            exposures=exposures(skills),
+            source=SOURCE,
+        )
+
+
+def _call(attributes: Mapping[str, object]) -> ToolCall:
+    name, given = attributes.get("tool_name", attributes.get("name")), attributes.get("tool_parameters")
+    failed = str(attributes.get("success")).lower() == "false"
+    error = attributes.get("error")
+    said = clean(error) if failed and isinstance(error, str) else ""
+    return ToolCall(clean(name)[:200] if isinstance(name, str) else "tool", text_attribute(given), said, failed)
+
+
+def _sequence(record: LogRecord) -> int:
+    return _count(record.attributes.get("event.sequence"))
+
+
+def _count(value: object) -> int:
+    """Return a count; some versions write numbers as text."""
+    if isinstance(value, str):
+        value = int(value) if value.isascii() and value.isdigit() and len(value) < 16 else 0  # noqa: PLR2004 - below 2**53
+    if isinstance(value, float) and 0 <= value < 1 << 53:
+        value = int(value)
+    return as_count(value)

@@ -1,0 +1,88 @@
+"""What is known of conversations whose telemetry comes in pieces: bounded, and changed only by what was stored."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import NamedTuple
+
+MOST = 20_000
+"""Runs, conversations and names that are remembered, each; the ones that were quiet for longest are forgotten."""
+
+
+class Run(NamedTuple):
+    """One trace of OpenTelemetry: the conversation that it belongs to, and the last request of its models."""
+
+    conversation: str
+    last: str = ""
+
+
+class Talk(NamedTuple):
+    """A conversation: its last trace, the hash of its messages so far and how many, its goal, its system prompt."""
+
+    last: str = ""
+    link: str = ""
+    length: int = 0
+    goal: str = ""
+    system: str = ""
+
+
+class Memory:
+    """Remembers."""
+
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
+        self.runs: OrderedDict[str, Run] = OrderedDict()
+        self.talks: OrderedDict[str, Talk] = OrderedDict()
+        self.names: OrderedDict[str, str] = OrderedDict()
+
+    def keep(self, draft: Draft) -> None:
+        """Take over what a draft found, now that it is stored."""
+        self.runs.update(draft.runs)
+        self.talks.update(draft.talks)
+        self.names.update(draft.names)
+        for kept in (self.runs, self.talks, self.names):
+            while len(kept) > self._most:
+                kept.popitem(last=False)
+
+
+class Draft:
+    """Memory as one request changes it; thrown away when that is not stored.
+
+    Args:
+        memory: as it is.
+        volume: whose conversations.
+    """
+
+    def __init__(self, memory: Memory, volume: str) -> None:
+        self._memory, self._volume = memory, volume
+        self.runs: dict[str, Run] = {}
+        self.talks: dict[str, Talk] = {}
+        self.names: dict[str, str] = {}
+
+    def run(self, trace_id: str, named: str = "") -> Run:
+        """Return what is known of a trace of OpenTelemetry.
+
+        All of it is one conversation, whichever of its spans names that, and in whichever order they come.
+        """
+        key = f"{self._volume}\0{trace_id}"
+        known = self.runs.get(key) or self._memory.runs.get(key)
+        name_key = f"{self._volume}\0{named}"
+        if known is None:
+            other = self.names.get(name_key) or self._memory.names.get(name_key) if named else None
+            known = self.runs[key] = Run(other or named or f"otel-{trace_id}")
+        if named and named != known.conversation:
+            self.names[name_key] = known.conversation
+        return known
+
+    def went_on(self, trace_id: str, last: str) -> None:
+        """Note the last request of a trace of OpenTelemetry."""
+        self.runs[f"{self._volume}\0{trace_id}"] = self.run(trace_id)._replace(last=last)
+
+    def talk(self, conversation: str) -> Talk:
+        """Return what is known of a conversation."""
+        key = f"{self._volume}\0{conversation}"
+        return self.talks.get(key) or self._memory.talks.get(key) or Talk()
+
+    def said(self, conversation: str, talk: Talk) -> None:
+        """Note what a conversation is now."""
+        self.talks[f"{self._volume}\0{conversation}"] = talk

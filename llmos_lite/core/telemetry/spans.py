@@ -1,0 +1,234 @@
+"""GenAI spans become traces: a request to a model is one, with the calls of tools that it made.
+
+Spans come when they end, children before their parents, and often in several requests. What came is stored at once, so
+a call that comes after its request is a trace of its own, which hangs below it. A run of an agent (`invoke_agent`) sums
+up its requests, and is a trace only when none of them was told.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from llmos_lite.core.skills.abstain import is_side_request
+from llmos_lite.core.telemetry.content import Spoken, chain, instructions, spoken, text_attribute, words
+from llmos_lite.core.telemetry.memory import Draft, Talk
+from llmos_lite.core.telemetry.otlp import Span
+from llmos_lite.core.traces.importers.base import (
+    Target,
+    as_count,
+    clean,
+    conversation_id,
+    short_goal,
+)
+from llmos_lite.core.traces.importers.skill_use import exposures
+from llmos_lite.core.traces.trace import Ended, Message, SkillUse, ToolCall, Trace
+
+SOURCE = "import:otlp"
+REQUESTS = frozenset({"chat", "generate_content", "text_completion"})
+AGENT, TOOL = "invoke_agent", "execute_tool"
+OURS = re.compile(r"llmos:(system|(?:team|user):[a-z0-9-]{1,64})/([a-z0-9-]{1,64})@([0-9a-f]{40})")
+"""How a skill's exact version is written in `gen_ai.skill.source.uri`."""
+
+Find = Callable[[str], SkillUse | None]
+"""Finds a skill that the person sees, by its id."""
+
+
+def operation(span: Span) -> str:
+    """Return what a span says that it does; empty for a span that is none of GenAI."""
+    found = span.attributes.get("gen_ai.operation.name")
+    return found if isinstance(found, str) else ""
+
+
+def is_known(span: Span) -> bool:
+    """Tell whether something is made of a span."""
+    return operation(span) in REQUESTS | {AGENT, TOOL}
+
+
+def skill_used(attributes: Mapping[str, object], find: Find) -> SkillUse | None:
+    """Return the skill that a span was about, in its exact version when the span says so."""
+    name, uri = attributes.get("gen_ai.skill.name"), attributes.get("gen_ai.skill.source.uri")
+    known = find(name.rpartition(":")[2]) if isinstance(name, str) else None
+    exact = OURS.fullmatch(uri) if isinstance(uri, str) else None
+    if known is None or exact is None or (exact[1], exact[2]) != (known.volume, known.skill_id):
+        return known
+    return SkillUse(known.skill_id, known.name, known.volume, exact[3], known.score)
+
+
+@dataclass(slots=True)
+class _Request:
+    """A request on its way to a trace."""
+
+    span: Span
+    trace_id: str
+    conversation: str
+    calls: dict[str, ToolCall] = field(default_factory=dict)
+    skills: list[SkillUse] = field(default_factory=list)
+
+
+class SpanReader:
+    """Reads the spans of one export request.
+
+    Args:
+        target: whose work it was.
+        draft: what is known of their conversations.
+        find: finds a skill by name.
+    """
+
+    def __init__(self, target: Target, draft: Draft, find: Find) -> None:
+        self._target, self._draft, self._find = target, draft, find
+
+    def traces(self, spans: Iterable[Span]) -> list[Trace]:
+        """Return what the spans give, parents first."""
+        ordered = sorted(filter(is_known, spans), key=lambda span: (span.start, span.span_id))
+        for span in ordered:
+            self._draft.run(span.trace_id, _conversation(span))
+        requests = [self._request(span) for span in self._requests(ordered)]
+        alone = [span for span in ordered if operation(span) == TOOL and not self._joined(span, requests)]
+        return [*map(self._trace, requests), *map(self._call_alone, alone)]
+
+    def _requests(self, spans: Sequence[Span]) -> Iterator[Span]:
+        """Yield the requests to models; for a run that told none, the innermost runs of agents."""
+        told = {span.trace_id for span in spans if operation(span) in REQUESTS}
+        outer = {span.parent_id for span in spans if operation(span) == AGENT}
+        for span in spans:
+            is_run = operation(span) == AGENT and span.trace_id not in told and span.span_id not in outer
+            if operation(span) in REQUESTS or (is_run and not self._draft.run(span.trace_id).last):
+                yield span
+
+    def _request(self, span: Span) -> _Request:
+        made = _Request(span, self._id(span), self._draft.run(span.trace_id).conversation)
+        for number, call in enumerate(call for one in self._said(span, "output") for call in one.calls):
+            made.calls[call.id or f"call {number}"] = call
+        if (skill := skill_used(span.attributes, self._find)) is not None:
+            made.skills.append(skill)
+        return made
+
+    def _joined(self, span: Span, requests: Sequence[_Request]) -> bool:
+        """Join a call to the request that asked for it, and tell whether there is one."""
+        call = _call(span)
+        mine = [one for one in requests if one.span.trace_id == span.trace_id]
+        found = next((one for one in mine if call.id and call.id in one.calls), None)
+        found = found or next((one for one in mine if one.span.span_id == span.parent_id), None)
+        found = found or next((one for one in reversed(mine) if one.span.start <= span.start), None)
+        if found is None:
+            return False
+        asked = found.calls.get(call.id, call)
+        name, arguments = asked.name or call.name, asked.arguments or call.arguments
+        found.calls[call.id or span.span_id] = ToolCall(name, arguments, call.result, call.is_error, call.id)
+        if (skill := skill_used(span.attributes, self._find)) is not None:
+            found.skills.append(skill)
+        return True
+
+    def _trace(self, request: _Request) -> Trace:
+        span, attributes = request.span, request.span.attributes
+        before = self._draft.talk(request.conversation)
+        system = instructions(attributes.get("gen_ai.system_instructions"))
+        asked, answered = self._said(span, "input"), self._said(span, "output")
+        links = chain(asked, request.conversation)
+        new = _fresh(asked, links, before)
+        said = words(new)
+        talk = Talk(
+            last=request.trace_id,
+            link=links[-1] if links else before.link,
+            length=len(asked) or before.length,
+            goal=short_goal(said) or before.goal,
+            system=chain([Spoken("system", system, (), ())], "")[0][:16] if system else "",
+        )
+        self._draft.said(request.conversation, talk)
+        self._draft.went_on(span.trace_id, request.trace_id)
+        first = [Message("system", system)] if system and talk.system != before.system else []
+        return Trace(
+            id=request.trace_id,
+            actor=self._target.actor,
+            volume=self._target.volume,
+            conversation=conversation_id(request.conversation),
+            parent=before.last,
+            time=span.start,
+            goal="" if is_side_request(said) else talk.goal,
+            messages=(*first, *(message for one in (*new, *answered) for message in one.messages())),
+            tool_calls=tuple(request.calls.values()),
+            model=_model(attributes),
+            tokens_in=_tokens(attributes, "input", "prompt"),
+            tokens_out=_tokens(attributes, "output", "completion"),
+            latency_ms=span.end - span.start,
+            ended=Ended.ERROR if span.error else Ended.COMPLETE,
+            error=clean(span.error),
+            skills_used=tuple(dict.fromkeys(request.skills)),
+            exposures=exposures(dict.fromkeys(request.skills)),
+            source=SOURCE,
+            system=talk.system,
+        )
+
+    def _call_alone(self, span: Span) -> Trace:
+        """Return a trace of a call whose request came before, or not at all."""
+        run = self._draft.run(span.trace_id)
+        skill = skill_used(span.attributes, self._find)
+        skills = (skill,) if skill is not None else ()
+        return Trace(
+            id=self._id(span),
+            actor=self._target.actor,
+            volume=self._target.volume,
+            conversation=conversation_id(run.conversation),
+            parent=run.last,
+            time=span.start,
+            goal=self._draft.talk(run.conversation).goal,
+            tool_calls=(_call(span),),
+            latency_ms=span.end - span.start,
+            skills_used=skills,
+            exposures=exposures(skills),
+            source=SOURCE,
+        )
+
+    def _id(self, span: Span) -> str:
+        return self._target.trace_id(span.start, f"otlp\0{span.trace_id}\0{span.span_id}")
+
+    def _said(self, span: Span, side: str) -> list[Spoken]:
+        found = spoken(span.attributes.get(f"gen_ai.{side}.messages"))
+        return [one._replace(role="assistant") for one in found] if side == "output" else found
+
+
+def _conversation(span: Span) -> str:
+    named = span.attributes.get("gen_ai.conversation.id")
+    return conversation_id(clean(named)) if isinstance(named, str) else ""
+
+
+def _fresh(asked: Sequence[Spoken], links: Sequence[str], before: Talk) -> Sequence[Spoken]:
+    """Return what was said since the last request; our own answer was stored with it."""
+    if not before.length or len(links) < before.length or links[before.length - 1] != before.link:
+        return asked
+    new = list(asked[before.length :])
+    while new and new[0].role == "assistant":
+        del new[0]
+    return new
+
+
+def _call(span: Span) -> ToolCall:
+    attributes = span.attributes
+    name, call_id = attributes.get("gen_ai.tool.name"), attributes.get("gen_ai.tool.call.id")
+    exit_code = attributes.get("process.exit.code")
+    arguments = text_attribute(attributes.get("gen_ai.tool.call.arguments")) or _skill_named(attributes)
+    return ToolCall(
+        clean(name)[:200] if isinstance(name, str) else "tool",
+        arguments,
+        text_attribute(attributes.get("gen_ai.tool.call.result")) or clean(span.error),
+        bool(span.error) or (isinstance(exit_code, int) and exit_code != 0),
+        clean(call_id)[:200] if isinstance(call_id, str) else "",
+    )
+
+
+def _skill_named(attributes: Mapping[str, object]) -> str:
+    """Return the skill that a call was about, be it none of ours, when the call does not show its arguments."""
+    name = attributes.get("gen_ai.skill.name")
+    return text_attribute({"skill": clean(name)[:200]}) if isinstance(name, str) else ""
+
+
+def _model(attributes: Mapping[str, object]) -> str:
+    names = (attributes.get("gen_ai.response.model"), attributes.get("gen_ai.request.model"))
+    return next((clean(name)[:200] for name in names if isinstance(name, str) and name), "")
+
+
+def _tokens(attributes: Mapping[str, object], name: str, old_name: str) -> int:
+    found = attributes.get(f"gen_ai.usage.{name}_tokens", attributes.get(f"gen_ai.usage.{old_name}_tokens"))
+    return as_count(found)

@@ -1,0 +1,235 @@
+"""Spans and log events become traces of conversations."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from llmos_lite.core.telemetry.events import EventReader
+from llmos_lite.core.telemetry.memory import Draft, Memory
+from llmos_lite.core.telemetry.otlp import LogRecord, Span, read_request
+from llmos_lite.core.telemetry.spans import SpanReader
+from llmos_lite.core.traces.importers.base import Target
+from llmos_lite.core.traces.trace import Ended, SkillUse, Trace
+
+SAMPLES = Path(__file__).parent / "samples"
+GIT = SkillUse("git-workflow", "Git workflow", "user:alice", "a" * 40, 1.0)
+ALICE = Target("alice", "user:alice")
+AGENT = read_request((SAMPLES / "agent.pb").read_bytes(), "Traces", as_json=False).spans
+EVENTS = read_request((SAMPLES / "claude_code_events.pb").read_bytes(), "Logs", as_json=False).logs
+
+
+def find(name: str) -> SkillUse | None:
+    return GIT if name == "git-workflow" else None
+
+
+class Reader:
+    """Reads exports one after the other, and remembers what was stored."""
+
+    def __init__(self) -> None:
+        self.memory = Memory()
+
+    def spans(self, spans: Sequence[Span], *, stored: bool = True) -> list[Trace]:
+        draft = Draft(self.memory, "user:alice")
+        traces = SpanReader(ALICE, draft, find).traces(spans)
+        if stored:
+            self.memory.keep(draft)
+        return traces
+
+    def logs(self, logs: Sequence[LogRecord]) -> list[Trace]:
+        draft = Draft(self.memory, "user:alice")
+        traces = EventReader(ALICE, draft, find).traces(logs)
+        self.memory.keep(draft)
+        return traces
+
+
+def span(operation: str, at: int, number: int, trace: str = "c", parent: str = "", **attributes: object) -> Span:
+    named = {f"gen_ai.{key.replace('__', '.')}": value for key, value in attributes.items()}
+    found = {"gen_ai.operation.name": operation} | named
+    return Span(
+        trace * 32, f"{number:016x}", parent, operation, 1_790_000_000_000 + at, 1_790_000_000_000 + at + 5, found
+    )
+
+
+def said(*texts: str) -> str:
+    roles = ("user", "assistant")
+    return json.dumps(
+        [{"role": roles[n % 2], "parts": [{"type": "text", "content": text}]} for n, text in enumerate(texts)]
+    )
+
+
+def test_the_spans_of_a_run_are_its_requests_with_their_calls() -> None:
+    traces = Reader().spans(AGENT)
+    assert [(trace.conversation, trace.goal) for trace in traces] == [("conv-7", "commit my change")] * 2
+    assert traces[1].parent == traces[0].id
+    assert [trace.model for trace in traces] == ["gpt-9-2026", "gpt-9"]
+    assert [(trace.tokens_in, trace.tokens_out, trace.latency_ms) for trace in traces] == [
+        (900, 20, 1000),
+        (1000, 40, 1000),
+    ]
+    [call] = traces[0].tool_calls
+    assert (call.name, call.arguments, call.result, call.id) == (
+        "load_skill",
+        '{"name":"git-workflow"}',
+        "# Git workflow",
+        "call_1",
+    )
+    assert traces[0].skills_used == (GIT,)
+    assert [(one.skill_id, one.version) for one in traces[0].exposures] == [("git-workflow", "a" * 40)]
+    assert [(trace.ended, trace.error) for trace in traces] == [(Ended.COMPLETE, ""), (Ended.ERROR, "it took too long")]
+    assert [(one.role, one.content) for one in traces[0].messages] == [
+        ("system", "You are a coder."),
+        ("user", "commit my change"),
+    ]
+    assert [(one.role, one.content) for one in traces[1].messages] == [
+        ("tool", "# Git workflow"),
+        ("assistant", "Committed."),
+    ]
+    assert traces[0].system == traces[1].system != ""
+
+
+def test_the_same_export_gives_the_same_ids() -> None:
+    reader = Reader()
+    assert [one.id for one in reader.spans(AGENT)] == [one.id for one in reader.spans(AGENT)]
+
+
+def test_what_was_not_stored_is_told_again_in_full() -> None:
+    reader = Reader()
+    assert reader.spans(AGENT, stored=False) == reader.spans(AGENT)
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2, 3, 4], [1, 0, 4, 3, 2], [4, 3, 2, 1, 0]])
+def test_spans_that_come_one_by_one_are_one_conversation(order: list[int]) -> None:
+    reader = Reader()
+    traces = [trace for number in order for trace in reader.spans([AGENT[number]])]
+    assert len({trace.conversation for trace in traces}) == 1
+    assert sum(len(trace.exposures) for trace in traces) == 1
+    assert len({trace.id for trace in traces}) == len(traces)
+
+
+def test_a_conversation_that_was_named_late_keeps_its_later_runs() -> None:
+    reader = Reader()
+    [first] = reader.spans([span("chat", 0, 1)])
+    assert reader.spans([span("invoke_agent", 0, 2, conversation__id="mine")]) == []
+    [later] = reader.spans([span("chat", 90, 3, trace="d", conversation__id="mine")])
+    assert first.conversation == later.conversation
+    assert later.parent == first.id
+
+
+def test_only_what_is_new_is_stored() -> None:
+    reader = Reader()
+    more = {"conversation__id": "x", "output__messages": said("ok")}
+    [first] = reader.spans([span("chat", 0, 1, input__messages=said("one"), **more)])
+    [second] = reader.spans([span("chat", 9, 2, trace="d", input__messages=said("one", "ok", "two"), **more)])
+    [other] = reader.spans([span("chat", 19, 3, trace="e", input__messages=said("quite", "ok", "another"), **more)])
+    assert [one.content for one in first.messages] == ["one", "ok"]
+    assert [one.content for one in second.messages] == ["two", "ok"]
+    assert second.goal == "two"
+    assert len(other.messages) == 4
+
+
+def test_a_run_of_an_agent_is_a_trace_when_its_requests_are_not_told() -> None:
+    outer = span("invoke_agent", 0, 1, usage__input_tokens=90)
+    inner = span("invoke_agent", 1, 2, parent=outer.span_id, usage__input_tokens=40, input__messages=said("do it"))
+    tool = span("execute_tool", 2, 3, parent=inner.span_id, tool__name="Bash", skill__name="git-workflow")
+    [trace] = Reader().spans([tool, inner, outer])
+    assert (trace.goal, trace.tokens_in, trace.skills_used) == ("do it", 40, (GIT,))
+    reader = Reader()
+    reader.spans([span("chat", 0, 7)])
+    assert reader.spans([span("invoke_agent", 0, 8)]) == []
+
+
+def test_without_content_there_are_still_tokens_tools_and_skills() -> None:
+    spans = [
+        span("chat", 0, 1, usage__input_tokens=5, usage__completion_tokens=6, request__model="m"),
+        span("execute_tool", 9, 2, tool__name="load_skill", skill__name="strange-skill"),
+    ]
+    [trace] = Reader().spans(spans)
+    assert (trace.goal, trace.messages, trace.tokens_in, trace.tokens_out, trace.model) == ("", (), 5, 6, "m")
+    assert [(call.name, call.arguments) for call in trace.tool_calls] == [("load_skill", '{"skill":"strange-skill"}')]
+    assert trace.exposures == ()
+
+
+@pytest.mark.parametrize(
+    ("uri", "version"),
+    [
+        ("llmos:user:alice/git-workflow@" + "b" * 40, "b" * 40),
+        ("llmos:user:bob/git-workflow@" + "b" * 40, "a" * 40),
+        ("llmos:user:alice/other@" + "b" * 40, "a" * 40),
+        ("https://skills.example.com/git-workflow", "a" * 40),
+        (7, "a" * 40),
+    ],
+)
+def test_a_skills_exact_version_counts_when_it_is_ours(uri: object, version: str) -> None:
+    [trace] = Reader().spans([span("execute_tool", 0, 1, skill__name="git-workflow", skill__source__uri=uri)])
+    assert trace.exposures[0].version == version
+
+
+def test_what_clients_ask_on_the_side_is_no_goal() -> None:
+    text = "Please write a 5-10 word title for the following conversation, and nothing else:"
+    [trace] = Reader().spans([span("chat", 0, 1, input__messages=said(text))])
+    assert trace.goal == ""
+
+
+@pytest.mark.parametrize(
+    "bad", [7, "not json", "[" * 5000, [7, "x", {"role": 1, "parts": "?"}], '{"a":1}', [{"parts": [[]]}]]
+)
+def test_content_without_sense_is_left_out(bad: object) -> None:
+    attributes = {f"{side}__messages": bad for side in ("input", "output")}
+    more = {"system_instructions": bad, "usage__input_tokens": bad, "request__model": bad, "conversation__id": bad}
+    spans = [
+        span("chat", 0, 1, **attributes, **more),
+        span(
+            "execute_tool", 1, 2, trace="d", tool__name=bad, tool__call__id=bad, skill__name=bad, tool__call__result=bad
+        ),
+    ]
+    assert len(Reader().spans(spans)) == 2
+
+
+def test_events_of_claude_code_are_requests_with_their_skills() -> None:
+    traces = Reader().logs(EVENTS)
+    assert [(trace.goal, trace.ended) for trace in traces] == [
+        ("commit my change", Ended.COMPLETE),
+        ("commit my change", Ended.COMPLETE),
+        ("commit my change", Ended.ERROR),
+    ]
+    assert [(trace.tokens_in, trace.tokens_out, trace.latency_ms) for trace in traces] == [
+        (1000, 20, 950),
+        (50, 10, 400),
+        (0, 0, 30),
+    ]
+    assert [trace.parent for trace in traces] == ["", traces[0].id, traces[1].id]
+    assert traces[0].skills_used == (GIT,)
+    assert [(call.name, call.is_error, call.result) for call in traces[0].tool_calls] == [
+        ("Skill", False, ""),
+        ("Bash", True, "exit 1"),
+    ]
+    assert traces[2].error == "529 overloaded"
+
+
+def test_a_skill_alone_is_an_exposure_in_its_session() -> None:
+    reader = Reader()
+    traces = [trace for log in EVENTS for trace in reader.logs([log])]
+    assert len({trace.conversation for trace in traces}) == 1
+    assert [trace.skills_used for trace in traces if trace.skills_used] == [(GIT,)]
+    assert [trace.id for trace in Reader().logs(EVENTS[2:3])] == [trace.id for trace in traces if trace.skills_used]
+
+
+def test_events_of_others_are_passed_over() -> None:
+    records = [
+        LogRecord("skill_activated", 1_790_000_000_000, {}),
+        LogRecord("other", 1_790_000_000_000, {"session.id": "x"}),
+    ]
+    assert Reader().logs(records) == []
+
+
+def test_memory_is_bounded() -> None:
+    memory = Memory(most=3)
+    for number in range(10):
+        draft = Draft(memory, "user:alice")
+        SpanReader(ALICE, draft, find).traces([span("chat", number, number + 1, trace="abcdef0123"[number])])
+        memory.keep(draft)
+    assert (len(memory.runs), len(memory.talks)) == (3, 3)
