@@ -15,6 +15,7 @@ from functools import cached_property
 import msgspec
 
 from llmos_lite.core.traces.redaction.base import CATEGORIES, SECRET, Finder, Found, KeepAll, Redactor, counted
+from llmos_lite.core.traces.redaction.seen import MOST_TEXTS, Seen
 from llmos_lite.core.traces.trace import GOAL_LENGTH, Event, Feedback, Trace
 from llmos_lite.errors import Invalid
 
@@ -39,16 +40,23 @@ class Redaction:
     Args:
         categories: some of `secrets` and `personal`.
         finders: those of other packages, by name.
+        remembered: long texts that are known again when they come again.
     """
 
-    def __init__(self, categories: Sequence[str] = CATEGORIES, finders: Mapping[str, Finder] | None = None) -> None:
-        self._categories, self._others = tuple(categories), dict(finders or {})
+    def __init__(
+        self,
+        categories: Sequence[str] = CATEGORIES,
+        finders: Mapping[str, Finder] | None = None,
+        *,
+        remembered: int = MOST_TEXTS,
+    ) -> None:
+        self._categories, self._others, self._remembered = tuple(categories), dict(finders or {}), remembered
 
     @cached_property
     def _finder(self) -> Finder:
         from llmos_lite.core.traces.redaction.finder import TextFinder  # noqa: PLC0415 - 40 ms that no start has to wait for
 
-        return TextFinder(self._categories)
+        return Seen(TextFinder(self._categories).find, self._remembered)
 
     def redact(self, event: Event) -> Event:
         """Return the event as it may be kept; ids, names of tools, and what is not text stay as they are."""
