@@ -6,7 +6,8 @@ import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, suppress
+from types import TracebackType
 from typing import NoReturn, Protocol, TypeVar
 from urllib.parse import urlsplit
 
@@ -146,11 +147,8 @@ class ModelServer:
         """
         return Request(self, self._client.send(method, path, self._headers, body), tools=tools)
 
-    @asynccontextmanager
-    async def passed(
-        self, method: str, path: str, body: bytes, headers: Mapping[str, str]
-    ) -> AsyncGenerator[Reply, None]:
-        """Send a request as it is and hand out the answer as it is, whatever its status; see `request`.
+    def passed(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Passed:
+        """Return a request that is sent as it is, and whose answer is handed out whatever its status; see `request`.
 
         Args:
             method: of HTTP.
@@ -162,11 +160,7 @@ class ModelServer:
             UpstreamFailed: `model.unreachable`, `model.cut`.
             UpstreamTimeout: `model.timeout`.
         """
-        try:
-            async with self._client.send(method, path, headers, body) as reply:
-                yield reply
-        except OSError as error:
-            self.fail(error)
+        return Passed(self, self._client.send(method, path, headers, body))
 
     @property
     def credential(self) -> Mapping[str, str]:
@@ -247,6 +241,33 @@ class ModelServer:
 def _about_tools(said: str) -> bool:
     """Tell whether a refusal says that there are no tools: "does not support tools", "--enable-auto-tool-choice"."""
     return "tool" in said and any(word in said for word in ("support", "requires", "enable", "not allowed"))
+
+
+class Passed:
+    """A request that is passed on, as a context that hands out its answer as it is.
+
+    Raises:
+        UpstreamFailed: `model.unreachable`, `model.cut`.
+        UpstreamTimeout: `model.timeout`.
+    """
+
+    __slots__ = ("_exchange", "_server")
+
+    def __init__(self, server: ModelServer, exchange: AbstractAsyncContextManager[Reply]) -> None:
+        self._server, self._exchange = server, exchange
+
+    async def __aenter__(self) -> Reply:
+        try:
+            return await self._exchange.__aenter__()
+        except OSError as error:
+            self._server.fail(error)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._exchange.__aexit__(kind, error, trace)
+        if isinstance(error, OSError):
+            self._server.fail(error)
 
 
 class Request:

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from types import TracebackType
 from typing import NamedTuple, Protocol
 
 from llmos_lite.engines.http_client import Reply
@@ -156,6 +157,30 @@ class Breaker:
             self._until = self._clock() + min(rest, self._policy.longest_rest)
 
 
+class _Asked:
+    """One server that is asked, and a breaker that hears how it went."""
+
+    __slots__ = ("_breaker", "_exchange")
+
+    def __init__(self, breaker: Breaker, route: Route, make: Callable[[Route], Passing]) -> None:
+        self._breaker, self._exchange = breaker, route.upstream.send(make(route))
+
+    async def __aenter__(self) -> Reply:
+        self._breaker.ask()
+        try:
+            reply = await self._exchange.__aenter__()
+        except UpstreamFailed:
+            self._breaker.note(good=False)
+            raise
+        self._breaker.note(good=reply.status not in DOWN)
+        return reply
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._exchange.__aexit__(kind, error, trace)
+
+
 class Router:
     """Several servers: which one has a model, and who is asked when that one fails.
 
@@ -211,7 +236,7 @@ class Router:
             for number in range(1 + self._policy.retries):
                 handed_on = False
                 try:
-                    async with self._asked(route, make) as reply:
+                    async with _Asked(self._breakers[self._names[id(route.upstream)]], route, make) as reply:
                         wait = self._wait(reply, number)
                         if reply.status not in RETRIED or (wait is None and only):
                             handed_on = True
@@ -224,21 +249,6 @@ class Router:
                 if wait is None:
                     break
                 await self._pause(wait)
-
-    @asynccontextmanager
-    async def _asked(self, route: Route, make: Callable[[Route], Passing]) -> AsyncGenerator[Reply, None]:
-        """Ask one server, and note how it went."""
-        breaker, heard = self._breakers[self._names[id(route.upstream)]], False
-        breaker.ask()
-        try:
-            async with route.upstream.send(make(route)) as reply:
-                heard = True
-                breaker.note(good=reply.status not in DOWN)
-                yield reply
-        except UpstreamFailed:
-            if not heard:
-                breaker.note(good=False)
-            raise
 
     def _wait(self, reply: Reply, number: int) -> float | None:
         """Return how long to wait before the server is asked again; None for never."""

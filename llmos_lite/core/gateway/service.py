@@ -240,16 +240,13 @@ class Gateway:
 
     # -- the answer -------------------------------------------------------------------------------------------------
 
-    async def _answered(self, turn: Turn, sent: Sent) -> AsyncGenerator[Piece, None]:
+    def _answered(self, turn: Turn, sent: Sent) -> AsyncGenerator[Piece, None]:
         reply = sent.reply
         if reply.status != OK:
-            pieces = self._refused(turn, sent)
-        elif reply.header("content-type").startswith("text/event-stream"):
-            pieces = self._streamed(turn, sent)
-        else:
-            pieces = self._whole(turn, sent)
-        async for piece in pieces:
-            yield piece
+            return self._refused(turn, sent)
+        if reply.header("content-type").startswith("text/event-stream"):
+            return self._streamed(turn, sent)
+        return self._whole(turn, sent)
 
     async def _refused(self, turn: Turn, sent: Sent) -> AsyncGenerator[Piece, None]:
         """Hand a refusal on in the server's own words; what is no JSON becomes an error of ours."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -82,11 +82,13 @@ class Providers:
 
     # -- what the gateway asks --------------------------------------------------------------------------------------
 
-    @asynccontextmanager
-    async def send(self, model: str, wire: Wire, make: Callable[[Route], Passing]) -> AsyncGenerator[Sent, None]:
+    def send(self, model: str, wire: Wire, make: Callable[[Route], Passing]) -> AbstractAsyncContextManager[Sent]:
         """Send a request to whoever has the model; see `Upstreams`."""
-        router = self._router or await self._load()
-        async with router.send(model, wire, make) as sent:
+        return (self._router.send if self._router is not None else self._loaded)(model, wire, make)
+
+    @asynccontextmanager
+    async def _loaded(self, model: str, wire: Wire, make: Callable[[Route], Passing]) -> AsyncGenerator[Sent, None]:
+        async with (await self._load()).send(model, wire, make) as sent:
             yield sent
 
     async def models(self) -> list[ModelEntry]:

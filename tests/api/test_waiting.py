@@ -1,0 +1,50 @@
+"""A client that goes away ends its request; one that is answered at once costs no task."""
+
+from __future__ import annotations
+
+import asyncio
+
+from llmos_lite.api import waiting
+from llmos_lite.api.errors import Message
+from llmos_lite.api.waiting import UntilGone
+
+
+class Client:
+    """A client that has sent everything, and goes away when told to."""
+
+    def __init__(self) -> None:
+        self.looks, self.looked, self.gone = 0, asyncio.Event(), asyncio.Event()
+
+    async def receive(self) -> Message:
+        """Wait until the client goes."""
+        self.looks += 1
+        self.looked.set()
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+
+async def test_nobody_looks_after_a_quick_answer() -> None:
+    client = Client()
+    async with UntilGone(client.receive):
+        await asyncio.sleep(0)
+    assert (client.looks, len(asyncio.all_tasks())) == (0, 1)
+
+
+async def test_a_client_that_goes_away_ends_a_long_answer_quietly() -> None:
+    client, ended = Client(), False
+    async with asyncio.timeout(waiting.SOON + 10), UntilGone(client.receive):
+        client.gone.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended = True
+    assert ended
+    assert client.looks == 1
+
+
+async def test_a_client_that_stays_gets_its_long_answer() -> None:
+    client = Client()
+    async with UntilGone(client.receive):
+        await client.looked.wait()
+    await asyncio.sleep(0)
+    assert len(asyncio.all_tasks()) == 1
