@@ -482,3 +482,14 @@ async def test_a_client_that_has_its_call_and_goes_away_has_not_failed(fresh_cop
         trace = await here.trace()
     assert trace.ended is Ended.COMPLETE
     assert [call.name for call in trace.tool_calls] == ["shell"]
+
+
+async def test_requests_stand_in_the_metrics(here: Gate) -> None:
+    await here.ask("chat", PHOTOS)
+    await here.ask("chat", "Generate a short title for this chat, at most 5 words, nothing else.")
+    await here.ask("chat", PHOTOS, model="nobody-has-this-e500")
+    text = here.services.metrics.render_metrics().decode()
+    assert 'llmos_model_requests_total{dialect="chat",model="plain",outcome="complete"} 2.0' in text
+    assert 'llmos_model_side_calls_total{dialect="chat"} 1.0' in text
+    assert 'llmos_model_first_byte_seconds_count{dialect="chat"}' in text
+    assert 'llmos_model_skills_sum{dialect="chat"}' in text

@@ -127,6 +127,7 @@ class Gateway:
             try:
                 made = partial(_passing, turn, request)
                 async with self._upstreams.send(asked.model, wire, made) as sent:
+                    turn.first = time.perf_counter() - turn.clock
                     async for piece in self._answered(turn, sent):
                         started = True
                         yield piece
@@ -312,6 +313,7 @@ class Gateway:
             await asyncio.shield(task)
         seconds = time.perf_counter() - turn.clock
         self._metrics.chat(ended, seconds, skills=len(turn.thread.skills), recorded=turn.recorded)
+        self._metrics.served(turn.served(ended, error, seconds))
 
     async def _keep_aborted(self, turn: Turn) -> None:
         """Keep what came before the client went away; one that has all it wants is not disappointed."""
@@ -349,6 +351,7 @@ def _goes_on(asked: Asked, dialect: Dialect) -> bool:
 
 def _passing(turn: Turn, request: Request, route: Route) -> Passing:
     """Return the request with its skills; without any it is what the client sent, byte for byte."""
+    turn.route, turn.tries = route, turn.tries + 1
     asked, thread, asked_in = turn.asked, turn.thread, turn.dialect.wire
     fields = asked.fields
     if route.model != asked.model:

@@ -19,6 +19,8 @@ from llmos_lite.core.limits import Reservation
 from llmos_lite.core.traces.importers.base import clean
 from llmos_lite.core.traces.trace import GOAL_LENGTH, Ended, Message, Share, ToolCall, Trace
 from llmos_lite.engines.llm import Completion
+from llmos_lite.engines.upstreams import Route
+from llmos_lite.observability import Served
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,6 +44,9 @@ class Turn:
         clock: seconds, for the latency.
         question: bytes of the request.
         request_id: of the request, for errors.
+        route: where it was sent the last time.
+        tries: how often it was sent.
+        first: seconds until the head of an answer came.
     """
 
     actor: Actor
@@ -64,6 +69,9 @@ class Turn:
     completion: Completion | None = None
     reading: Reading | None = None
     kept: bool = False
+    route: Route | None = None
+    tries: int = 0
+    first: float = 0.0
 
     @property
     def words(self) -> str:
@@ -89,6 +97,22 @@ class Turn:
         if not any(used) and (text or ended is Ended.ABORTED):
             used = self.question // 4, len(text.encode()) // 4
         self.reservation.settle(*used, model=done.model if done else "")
+
+    def served(self, ended: Ended, error: str, seconds: float) -> Served:
+        """Return the figures of it."""
+        done = self.completion
+        return Served(
+            self.dialect.wire.value,
+            self.asked.model,
+            error or ended.value,
+            seconds,
+            self.first,
+            done.tokens_in if done else 0,
+            done.tokens_out if done else 0,
+            len(self.thread.skills),
+            max(0, self.tries - 1),
+            self.side,
+        )
 
     def remembered(self, ended: Ended) -> Thread:
         """Return the conversation after this turn."""
