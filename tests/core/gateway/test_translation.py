@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -129,7 +130,7 @@ def test_anthropic_gets_turns_that_take_turns_with_results_first() -> None:
     said = json.loads(messages.write_request(Ask(model="m", turns=[*CALLS, Turn("system", [Text("late")])])))
     assert [message["role"] for message in said["messages"]] == ["user", "assistant", "user"]
     assert [block["type"] for block in said["messages"][2]["content"]] == ["tool_result", "tool_result", "text"]
-    assert said["system"] == [{"type": "text", "text": "late"}]
+    assert said["system"] == [{"type": "text", "text": "late", "cache_control": {"type": "ephemeral"}}]
     assert said["max_tokens"] == messages.MOST_TOKENS
 
 
@@ -144,8 +145,48 @@ def test_pictures_are_addresses_or_bytes() -> None:
 
 @pytest.mark.parametrize(("effort", "budget"), [("low", 2048), ("high", 16384), ("", None), ("none", None)])
 def test_how_hard_to_think_becomes_a_budget(effort: str, budget: int | None) -> None:
-    said = json.loads(messages.write_request(Ask(model="m", turns=CALLS, effort=effort, most_tokens=32_000)))
+    turns = [*CALLS, Turn("assistant", [Text("done")]), Turn("user", [Text("and now?")])]
+    said = json.loads(messages.write_request(Ask(model="m", turns=turns, effort=effort, most_tokens=32_000)))
     assert said.get("thinking", {}).get("budget_tokens") == budget
+
+
+def test_there_is_no_thinking_when_results_come_in_and_no_temperature_beside_it() -> None:
+    thinking = Ask(model="m", turns=[Turn("user", [Text("hi")])], effort="low", numbers={"temperature": Raw(b"0.5")})
+    written = json.loads(messages.write_request(thinking))
+    assert "thinking" in written
+    assert "temperature" not in written
+    turns = [*thinking.turns, Turn("assistant", [Use("c", "f", "{}")]), Turn("user", [Result("c", "x")])]
+    assert "thinking" not in json.loads(messages.write_request(replace(thinking, turns=turns)))
+
+
+def test_anthropic_is_told_what_to_keep_of_a_conversation_that_goes_on() -> None:
+    opening = [Turn("system", [Text("Own.")]), Turn("user", [Text("hi")])]
+    once = messages.write_request(Ask(model="m", turns=opening))
+    assert b"cache_control" not in once
+    more = [*opening, Turn("assistant", [Text("yes")]), Turn("user", [Text("and?"), PICTURE])]
+    for turns in (more, [*opening, Turn("assistant", [Use("c", "f", "{}")]), Turn("user", [Result("c", "x")])]):
+        written = json.loads(messages.write_request(Ask(model="m", turns=turns)))
+        assert written["system"][-1]["cache_control"] == {"type": "ephemeral"}
+        assert written["messages"][-1]["content"][-1]["cache_control"] == {"type": "ephemeral"}
+        assert json.dumps(written).count("cache_control") == 2
+    bare = Ask(model="m", turns=[], tools=[ToolSpec("f", "", Raw(b"{}"))])
+    assert json.loads(messages.write_request(bare))["messages"] == []
+
+
+@pytest.mark.parametrize("server", [Wire.CHAT, Wire.RESPONSES])
+def test_openai_is_not_told_a_name_that_it_does_not_take(server: Wire) -> None:
+    body = {"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]}
+    for user, kept in (("u" * 64, True), (json.dumps({"device": "d" * 60, "session": "s"}), False)):
+        raw = json.dumps(body | {"metadata": {"user_id": user}}).encode()
+        assert ("user" in json.loads(translate_request(raw, Wire.MESSAGES, server))) is kept
+
+
+def test_claude_codes_schema_of_an_answer_reaches_openai() -> None:
+    schema = {"type": "object", "properties": {"title": {"type": "string"}}}
+    config = {"effort": "high", "format": {"type": "json_schema", "schema": schema}}
+    raw = json.dumps({"model": "m", "messages": [{"role": "user", "content": "hi"}], "output_config": config}).encode()
+    found = json.loads(translate_request(raw, Wire.MESSAGES, Wire.CHAT))["response_format"]
+    assert found == {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
 
 
 def test_a_schema_of_the_answer_is_kept_between_openais_two() -> None:

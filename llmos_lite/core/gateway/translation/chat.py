@@ -228,7 +228,7 @@ def write_request(ask: Ask) -> bytes:
     if ask.schema:
         schema: dict[str, object] = {"name": ask.schema[0] or "answer", "schema": ask.schema[1]}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
-    return _encode(body | dict(ask.numbers) | ({"user": ask.user} if ask.user else {}))
+    return _encode(body | dict(ask.numbers) | ({"user": ask.short_user} if ask.short_user else {}))
 
 
 def _written(tool: ToolSpec) -> dict[str, object]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import cast
 
 import msgspec
 
@@ -72,6 +74,15 @@ class _User(msgspec.Struct):
     user_id: str | None = None
 
 
+class _Format(msgspec.Struct):
+    type: str = ""
+    schema: Raw = Raw(b"null")
+
+
+class _Output(msgspec.Struct):
+    format: _Format | None = None
+
+
 class _Request(msgspec.Struct):
     model: str = ""
     messages: list[_Message] = []
@@ -83,6 +94,7 @@ class _Request(msgspec.Struct):
     stop_sequences: list[str] | None = None
     thinking: _Thinking | None = None
     metadata: _User | None = None
+    output_config: _Output | None = None
     temperature: Raw = Raw()
     top_p: Raw = Raw()
 
@@ -101,6 +113,7 @@ def read_request(body: bytes) -> Ask:
     asked = decoded(_request, body)
     choice = asked.tool_choice or _Choice()
     system = list(_content(asked.system))
+    wanted = asked.output_config.format if asked.output_config else None
     budget = asked.thinking.budget_tokens if asked.thinking and asked.thinking.type == "enabled" else None
     return Ask(
         model=asked.model,
@@ -113,6 +126,7 @@ def read_request(body: bytes) -> Ask:
         stop=asked.stop_sequences or [],
         numbers=present(temperature=asked.temperature, top_p=asked.top_p),
         effort=_effort(budget) if budget else "",
+        schema=("answer", wanted.schema) if wanted and wanted.type == "json_schema" else None,
         user=(asked.metadata.user_id if asked.metadata else "") or "",
     )
 
@@ -164,14 +178,31 @@ def write_request(ask: Ask) -> bytes:
         body["stop_sequences"] = ask.stop
     if ask.user:
         body["metadata"] = {"user_id": ask.user}
-    return _encode(body | _thinking(ask) | dict(ask.numbers))
+    if ask.tools or any(turn.role == "assistant" for turn in ask.turns):
+        _mark(body)
+    return _encode(body | (_thinking(ask) or dict(ask.numbers)))
+
+
+def _mark(body: Mapping[str, object]) -> None:
+    """Let the provider keep what the next request of the conversation repeats; OpenAI's clients expect that unasked."""
+    for key in ("system", "messages"):
+        last = cast("list[dict[str, object]]", body.get(key) or [{}])[-1]
+        block = cast("list[dict[str, object]]", last["content"])[-1] if key == "messages" and last else last
+        if block:
+            block["cache_control"] = {"type": "ephemeral"}
 
 
 def _thinking(ask: Ask) -> dict[str, object]:
-    """Return how hard the model shall think, when there is room for it in the answer."""
+    """Return how hard the model shall think, when there is room for it in the answer.
+
+    Not when results come in: the API wants to see the thoughts before the calls again, which no other dialect carries.
+    And it takes no temperature beside.
+    """
     budget = _EFFORT.get(ask.effort, 0)
     most = ask.most_tokens or MOST_TOKENS
-    if not budget or most <= budget or ask.choice not in {"auto", "none"}:
+    newest = itertools.takewhile(lambda turn: turn.role != "assistant", reversed(ask.turns))
+    calling = any(isinstance(part, Result) for turn in newest for part in turn.parts)
+    if not budget or most <= budget or calling or ask.choice not in {"auto", "none"}:
         return {}
     return {"thinking": {"type": "enabled", "budget_tokens": budget}}
 

@@ -9,6 +9,8 @@ from typing import Literal, NamedTuple, TypeAlias
 import msgspec
 
 Raw: TypeAlias = msgspec.Raw
+LONGEST_USER = 64
+"""Characters of a user's id that OpenAI takes; Claude Code sends more, which says nothing to another provider."""
 Stop: TypeAlias = Literal["end", "length", "tools", "stop", "filtered"]
 
 
@@ -105,6 +107,11 @@ class Ask:
     effort: str = ""
     schema: tuple[str, Raw] | None = None
     user: str = ""
+
+    @property
+    def short_user(self) -> str:
+        """Return whom OpenAI may tell apart; empty for a name that it does not take."""
+        return self.user if len(self.user) <= LONGEST_USER else ""
 
 
 class Began(NamedTuple):

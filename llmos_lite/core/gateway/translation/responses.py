@@ -166,7 +166,7 @@ def write_request(ask: Ask) -> bytes:
     if ask.schema:
         form = {"type": "json_schema", "name": ask.schema[0] or "answer", "schema": ask.schema[1]}
         body["text"] = {"format": form}
-    return _encode(body | {"store": False} | dict(ask.numbers) | ({"user": ask.user} if ask.user else {}))
+    return _encode(body | {"store": False} | dict(ask.numbers) | ({"user": ask.short_user} if ask.short_user else {}))
 
 
 def _written(tool: ToolSpec) -> dict[str, object]:
