@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 from llmos_lite.api.audited import Auditing, record_refusal
 from llmos_lite.api.chat import ChatEndpoint
 from llmos_lite.api.errors import Asgi, MethodNotAllowed, Receive, Scope, Send
-from llmos_lite.api.gateway import gateway_routes
+from llmos_lite.api.gateway import LARGE_REQUEST, WireEndpoint, gateway_routes
 from llmos_lite.api.git_http import PREFIX, GitEndpoint
 from llmos_lite.api.health import Health, Metrics, Ready
 from llmos_lite.api.hosts import Hosts, open_to
@@ -46,12 +46,13 @@ class App:
 
     def __init__(self, services: Services) -> None:
         self.services = services
+        wires = gateway_routes(services)
         self._hot: Hot = {
             ("POST", "/chat"): ChatEndpoint(services),
             ("GET", "/health"): Health(),
             ("GET", "/ready"): Ready(services),
             ("GET", "/metrics"): Metrics(services),
-            **gateway_routes(services),
+            **wires,
             **otlp_routes(services),
         }
         self._git = Auditing(GitEndpoint(services), services)
@@ -70,6 +71,8 @@ class App:
             max_import=settings.max_import,
             proxies=Proxies(settings.trusted_proxies),
             hosts=Hosts(settings.hosts, settings.public_url),
+            larger=dict.fromkeys((path for method, path in wires if method == "POST"), LARGE_REQUEST),
+            words={path: one.words for (_, path), one in wires.items() if isinstance(one, WireEndpoint)},
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

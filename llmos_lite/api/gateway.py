@@ -10,7 +10,7 @@ import msgspec
 
 from llmos_lite.api.auth import Needs, actor_of
 from llmos_lite.api.errors import Receive, Scope, Send
-from llmos_lite.api.waiting import UntilGone, read_body
+from llmos_lite.api.waiting import UntilGone, read_body, unpacked
 from llmos_lite.core.accounts.accounts import Accounts
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.accounts.permissions import Scope as Right
@@ -20,6 +20,8 @@ from llmos_lite.core.providers.service import ModelEntry, Providers
 from llmos_lite.engines.upstream import Wire
 
 PREFIX = "/v1"
+LARGE_REQUEST = 64 << 20
+"""Bytes of a request with pictures in it: Anthropic takes 32 MB, OpenAI 50 MB of pictures."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -51,14 +53,14 @@ class WireEndpoint:
 
     def __init__(self, services: Services, wire: Wire) -> None:
         self._accounts, self._gateway, self._wire = services.accounts, services.gateway, wire
-        self._words = services.gateway.dialects[wire].problem
+        self.words = services.gateway.dialects[wire].problem
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; what is refused before the first byte is raised, and said in the client's words."""
         state = scope.setdefault("state", {})
-        state["words"] = self._words
+        state["words"] = self.words
         actor = self.needs.check(await actor_of(self._accounts, scope))
-        body = await read_body(receive)
+        body = await unpacked(await read_body(receive), scope["headers"], LARGE_REQUEST)
         request = Request(body, scope["headers"], scope["query_string"].decode("latin-1"), state.get("request_id", ""))
         async with UntilGone(receive), aclosing(self.pieces(actor, request)) as pieces:
             async for piece in pieces:

@@ -10,9 +10,10 @@ import contextlib
 import importlib
 import re
 import secrets
+from collections.abc import Mapping
 from typing import cast
 
-from llmos_lite.api.errors import Asgi, Message, Receive, Scope, Send, explain, log_unexpected, send_problem
+from llmos_lite.api.errors import Asgi, Message, Receive, Scope, Send, Words, explain, log_unexpected, send_problem
 from llmos_lite.api.hosts import Hosts
 from llmos_lite.api.links import kept_private, lift
 from llmos_lite.api.proxies import Proxies
@@ -58,14 +59,26 @@ class Edge:
         max_import: largest body of an import, in bytes.
         proxies: those that say who the client is; None for none.
         hosts: names under which it answers; None for any.
+        larger: bounds of other bodies, by path.
+        words: how errors are told where no problem document is expected, by path.
     """
 
     def __init__(
-        self, app: Asgi, *, max_body: int, max_import: int, proxies: Proxies | None = None, hosts: Hosts | None = None
+        self,
+        app: Asgi,
+        *,
+        max_body: int,
+        max_import: int,
+        proxies: Proxies | None = None,
+        hosts: Hosts | None = None,
+        larger: Mapping[str, int] | None = None,
+        words: Mapping[str, Words] | None = None,
     ) -> None:
         self._app, self._max_body, self._proxies, self._hosts = app, max_body, proxies, hosts
         self._larger = {"/traces/import": max_import, "/skills/install": LARGE_SKILLS}
         self._larger |= dict.fromkeys(("/v1/traces", "/v1/logs"), max(max_body, LARGE_TELEMETRY))
+        self._larger |= {path: max(bound, max_body) for path, bound in (larger or {}).items()}
+        self._words = words or {}
         self.stopping = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -84,6 +97,8 @@ class Edge:
             self.check_running()
             await self._app(scope, request.receive, request.send)
         except Exception as error:  # noqa: BLE001 - this is where exceptions end
+            if words := self._words.get(scope["path"]):
+                scope["state"].setdefault("words", words)
             await request.fail(error)
 
     def check_running(self) -> None:

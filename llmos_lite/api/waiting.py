@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import zlib
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Self, cast
 
 from llmos_lite.api.errors import Receive
+from llmos_lite.errors import Invalid, TooLarge
+
+_PACKED = frozenset({b"gzip", b"x-gzip", b"deflate"})
 
 SOON = 0.1
 """Seconds after which it is worth a task to look whether a client is still there; most answers are done by then."""
@@ -58,3 +63,37 @@ async def read_body(receive: Receive) -> bytes:
         message = await receive()
         parts.append(message.get("body", b""))
     return b"".join(parts)
+
+
+async def unpacked(body: bytes, headers: Iterable[tuple[bytes, bytes]], limit: int) -> bytes:
+    """Return a body that a client may have packed.
+
+    Args:
+        body: as it came.
+        headers: of the request.
+        limit: most bytes that it may have unpacked.
+
+    Raises:
+        Invalid: `request.encoding`, for one that is packed in a way that is not known here, or that is broken.
+        TooLarge: `request.too_large`.
+    """
+    how = next((value.strip().lower() for name, value in headers if name == b"content-encoding"), b"identity")
+    if how in {b"identity", b""}:
+        return body
+    if how not in _PACKED:
+        said = f"A request that is packed with {how.decode('latin-1')[:50]!r} cannot be read here."
+        raise Invalid("request.encoding", said, hint="Send it unpacked, or with gzip.")
+    return await asyncio.to_thread(_unpacked, body, limit)
+
+
+def _unpacked(body: bytes, limit: int) -> bytes:
+    reader = zlib.decompressobj(32 + zlib.MAX_WBITS)  # gzip or zlib, as its head says
+    try:
+        found = reader.decompress(body, limit + 1)
+    except zlib.error:
+        found = b""
+    if len(found) > limit:
+        raise TooLarge("request.too_large", f"Unpacked, the body of a request has at most {limit:,} bytes here.")
+    if not reader.eof:
+        raise Invalid("request.encoding", "The body of the request is not packed as its header says.")
+    return found

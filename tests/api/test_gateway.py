@@ -4,114 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
-from asgi_client import Answer, Client
+from asgi_client import Client
 
-from llmos_lite.api.app import create_app
-from llmos_lite.bootstrap import Services, open_services
-from llmos_lite.core.accounts.permissions import Actor
-from llmos_lite.core.traces.trace import Ended, Trace
+from llmos_lite.core.traces.trace import Ended
 from llmos_lite.engines.upstream import Wire
-from llmos_lite.settings import Settings
-from tests.upstream import WORD, Seen, Upstream, running
-
-PHOTOS = "Write a Python script that renames my photos by date"
-REVIEW = "Now review this pull request for bugs, please"
-PATHS = {"chat": "/v1/chat/completions", "responses": "/v1/responses", "messages": "/v1/messages"}
-WIRES = sorted(PATHS)
-
-
-@dataclass
-class Gate:
-    """The app, one person at it, and the model server behind it."""
-
-    services: Services
-    client: Client
-    upstream: Upstream
-    key: str
-    actor: Actor
-    ids: list[str] = field(default_factory=list)
-
-    async def ask(self, wire: str, *said: object, model: str = "plain", stream: bool = False, **more: Any) -> Answer:  # noqa: ANN401
-        headers = more.pop("headers", None)
-        body = {"model": model, **({"stream": True} if stream else {}), **request(wire, *said), **more}
-        answer = await self.client.post(PATHS[wire], body, headers=headers)
-        self.ids.append(answer.headers.get("x-llmos-trace", ""))
-        return answer
-
-    @property
-    def seen(self) -> Seen:
-        """What the model server got last."""
-        return self.upstream.chats[-1]
-
-    async def traces(self) -> list[Trace]:
-        """Every trace of the person, in the order of the requests."""
-        page = await self.services.traces.page(self.actor)
-        found = [(await self.services.traces.get(self.actor, row.trace_id)).trace for row in page.items]
-        return sorted(found, key=lambda trace: self.ids.index(trace.id) if trace.id in self.ids else -1)
-
-    async def trace(self) -> Trace:
-        return (await self.traces())[-1]
-
-
-def request(wire: str, *said: object) -> dict[str, Any]:
-    """A conversation in a dialect: texts take turns, the person first; anything else is an item as it is."""
-    roles = ("user", "assistant")
-    items = [one if isinstance(one, dict) else {"role": roles[at % 2], "content": one} for at, one in enumerate(said)]
-    if wire == "responses":
-        return {"input": [{"type": "message", **one} if "role" in one else one for one in items]}
-    return {"messages": items} | ({"max_tokens": 100} if wire == "messages" else {})
-
-
-@asynccontextmanager
-async def gate(data: Path, upstream: Upstream, **settings: Any) -> AsyncIterator[Gate]:  # noqa: ANN401
-    options = {"llm_provider": "openai", "llm_url": upstream.url, "llm_key": "upstream-key", "fold_seconds": 60.0}
-    async with open_services(Settings(data=data, **options | settings), serve=False) as services:
-        key = (data / "admin.key").read_text().strip()
-        app = create_app(services)
-        client = Client(app, {"Authorization": f"Bearer {key}", "X-LLMOS-User": "alice"})
-        yield Gate(services, client, upstream, key, await services.accounts.authenticate(key, "alice"))
-
-
-@pytest.fixture
-def fresh_copy(tmp_path: Path, fresh_data: Path) -> Path:
-    shutil.copytree(fresh_data, tmp_path / "data", symlinks=True)
-    return tmp_path / "data"
-
-
-@pytest.fixture
-async def upstream() -> AsyncIterator[Upstream]:
-    async with running() as server:
-        yield server
-
-
-@pytest.fixture
-async def here(request: pytest.FixtureRequest, fresh_copy: Path, upstream: Upstream) -> AsyncIterator[Gate]:
-    wire = request.node.callspec.params.get("wire") if hasattr(request.node, "callspec") else None
-    provider = "anthropic" if wire == "messages" else "openai"
-    async with gate(fresh_copy, upstream, llm_provider=provider) as opened:
-        yield opened
-
-
-def system_of(seen: Seen) -> str:
-    """All that stands before the conversation, in whichever dialect."""
-    body = seen.body
-    leading = [one for one in body.get("messages", body.get("input", ())) if one.get("role") in {"system", "developer"}]
-    system = body.get("system", "")
-    blocks = [one["content"] for one in leading] + (system if isinstance(system, list) else [system])
-    return json.dumps([body.get("instructions", ""), blocks])
-
-
-def words_of(seen: Seen) -> str:
-    return json.dumps([one for one in seen.body.get("messages", seen.body.get("input", ())) if one["role"] == "user"])
+from tests.gating import PATHS, PHOTOS, REVIEW, WIRES, Gate, gate, request, served, system_of, words_of
+from tests.upstream import WORD, Upstream
 
 
 @pytest.mark.parametrize("wire", WIRES)
@@ -430,21 +333,6 @@ async def test_without_a_model_server_the_offline_model_answers(
 # A client that goes away
 
 
-@asynccontextmanager
-async def served(here: Gate) -> AsyncIterator[int]:
-    """Let a real server answer for the app, so that hanging up is real too; the value is its port."""
-    config = uvicorn.Config(here.client.app, port=0, lifespan="off", log_level="critical", access_log=False)
-    config.load()
-    server = uvicorn.Server(config)
-    server.lifespan = config.lifespan_class(config)
-    await server.startup()
-    try:
-        yield server.servers[0].sockets[0].getsockname()[1]
-    finally:
-        server.force_exit = True
-        await server.shutdown()
-
-
 async def leave_after(port: int, wire: str, here: Gate, body: dict[str, Any], sign: bytes) -> None:
     """Ask, read up to a sign, and hang up."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -482,14 +370,3 @@ async def test_a_client_that_has_its_call_and_goes_away_has_not_failed(fresh_cop
         trace = await here.trace()
     assert trace.ended is Ended.COMPLETE
     assert [call.name for call in trace.tool_calls] == ["shell"]
-
-
-async def test_requests_stand_in_the_metrics(here: Gate) -> None:
-    await here.ask("chat", PHOTOS)
-    await here.ask("chat", "Generate a short title for this chat, at most 5 words, nothing else.")
-    await here.ask("chat", PHOTOS, model="nobody-has-this-e500")
-    text = here.services.metrics.render_metrics().decode()
-    assert 'llmos_model_requests_total{dialect="chat",model="plain",outcome="complete"} 2.0' in text
-    assert 'llmos_model_side_calls_total{dialect="chat"} 1.0' in text
-    assert 'llmos_model_first_byte_seconds_count{dialect="chat"}' in text
-    assert 'llmos_model_skills_sum{dialect="chat"}' in text

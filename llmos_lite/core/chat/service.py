@@ -246,9 +246,9 @@ class ChatService:
             self._keeping.add(task)
             task.add_done_callback(self._keeping.discard)
             await asyncio.shield(task)
-        seconds = time.perf_counter() - turn.clock
-        self._metrics.chat(ended, seconds, skills=len(turn.choice.used), recorded=turn.recorded)
-        self._metrics.served(turn.served(self._model.name, ended, error, seconds))
+        self._metrics.chat(
+            ended, time.perf_counter() - turn.clock, skills=len(turn.choice.used), recorded=turn.recorded
+        )
 
     async def _keep_aborted(self, turn: Turn) -> None:
         """Keep what came before the client went away; nobody is left to be told when that fails."""

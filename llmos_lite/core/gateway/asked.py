@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
@@ -18,6 +19,11 @@ _fields = msgspec.json.Decoder(dict[str, Raw])
 _items = msgspec.json.Decoder(list[Raw])
 _text = msgspec.json.Decoder(str)
 encode = msgspec.json.Encoder().encode
+
+MARK = b'"cache_control"'
+_MARKS = re.compile(rb',\s*"cache_control"\s*:\s*(?:\{[^{}]*\}|null)|"cache_control"\s*:\s*(?:\{[^{}]*\}|null)\s*,?\s*')
+"""Inside a text the quotes are escaped, so that only a key reads like this."""
+_WORDS = {"type", "text"}
 
 
 class Call(NamedTuple):
@@ -138,6 +144,31 @@ def joined(items: Iterable[bytes | Raw]) -> Raw:
 def body_of(fields: dict[str, Raw]) -> bytes:
     """Return the body that has these fields, each value as it is."""
     return encode(fields)
+
+
+def settled(item: Raw) -> bytes:
+    """Return a message without what clients change in it when the conversation goes on.
+
+    A cache mark moves to the newest message, and a text that was a block for the mark's sake becomes a plain text
+    (Claude Code).
+    """
+    data = bytes(item)
+    if MARK in data:
+        data = _MARKS.sub(b"", data)
+    if data.count(b'"type"') > 1:
+        return data
+    try:
+        return _flat(_fields.decode(data))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return data
+
+
+def _flat(message: dict[str, Raw]) -> bytes:
+    content = bytes(message.get("content", Raw(b"null")))
+    blocks = _items.decode(content) if content.startswith(b"[") else []
+    if len(blocks) == 1 and (block := _fields.decode(blocks[0])).keys() == _WORDS:
+        message["content"] = block["text"]
+    return encode(message)
 
 
 def links(items: Iterable[bytes | Raw], start: bytes = b"") -> list[bytes]:

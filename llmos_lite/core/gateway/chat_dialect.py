@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -19,6 +19,7 @@ from llmos_lite.core.gateway.asked import (
     items_of,
     joined,
     number_of,
+    settled,
     text_of,
 )
 from llmos_lite.core.gateway.problems import openai_event, openai_problem, openai_refusal
@@ -91,8 +92,8 @@ class ChatDialect:
         )
 
     def stable(self, item: Raw) -> bytes:
-        """Return an item as it is."""
-        return bytes(item)
+        """Return a message without cache marks, which some servers take here too; see `settled`."""
+        return settled(item)
 
     def said(self, items: Sequence[Raw]) -> list[Said]:
         """Return what messages say; see `Dialect`."""
@@ -102,7 +103,8 @@ class ChatDialect:
         """Return the body with skills at the end of its system prompt, and what came later before its message."""
         messages: list[bytes | Raw] = list(items_of(asked.fields["messages"]))
         for place in sorted(later, reverse=True):
-            messages.insert(asked.lead + place.at, encode({"role": "system", "content": place.text}))
+            at = after_results(asked.items, place.at, self.said)
+            messages.insert(asked.lead + at, encode({"role": "system", "content": place.text}))
         if head:
             if asked.lead:
                 messages[asked.lead - 1] = appended(messages[asked.lead - 1], head)
@@ -146,6 +148,13 @@ def leading(items: Sequence[Raw]) -> int:
         except msgspec.DecodeError:
             return place
     return len(items)
+
+
+def after_results(items: Sequence[Raw], at: int, said: Callable[[Sequence[Raw]], list[Said]]) -> int:
+    """Return the first place from `at` on where no result of a tool is parted from its call."""
+    while at < len(items) and said([items[at]])[0].role == "tool":
+        at += 1
+    return at
 
 
 def appended(message: bytes | Raw, text: str) -> bytes:

@@ -30,7 +30,7 @@ class Contexts:
     def __init__(self, chooser: Chooser, *, max_skills: int) -> None:
         self._chooser, self._max_skills = chooser, max_skills
 
-    async def extended(self, actor: Actor, thread: Thread, words: str, steering: Steering, items: int) -> Thread:
+    async def extended(self, actor: Actor, thread: Thread, words: str, steering: Steering, place: int) -> Thread:
         """Return a conversation with the skills that its newest words call for.
 
         Args:
@@ -38,7 +38,7 @@ class Contexts:
             thread: the conversation as the request finds it.
             words: of the person; without any nothing is chosen.
             steering: what the headers say.
-            items: how many items the conversation has.
+            place: of the item with these words.
 
         Raises:
             NotFound: `skill.unknown`, for a skill that the headers name and the actor does not see.
@@ -51,7 +51,7 @@ class Contexts:
         if limit <= 0 and steering.skills is None:
             return thread
         choice = await self._choice(actor, thread, words, steering, limit)
-        return _with(thread, choice, items) if choice.used or choice.exposures else thread
+        return _with(thread, choice, place) if choice.used or choice.exposures else thread
 
     async def _choice(self, actor: Actor, thread: Thread, words: str, steering: Steering, limit: int) -> Choice:
         talk = Conversation(thread.conversation)
@@ -62,8 +62,8 @@ class Contexts:
         return await self._chooser.choose(actor, words, team, limit, talk, without=known)
 
 
-def _with(thread: Thread, choice: Choice, items: int) -> Thread:
-    """Put what was chosen into a conversation: at its head when it is new, else right before its last item."""
+def _with(thread: Thread, choice: Choice, place: int) -> Thread:
+    """Put what was chosen into a conversation: at its head when it is new, else right before the item at `place`."""
     changed = replace(
         thread,
         skills=(*thread.skills, *choice.used),
@@ -74,4 +74,4 @@ def _with(thread: Thread, choice: Choice, items: int) -> Thread:
         return changed
     if not thread.parent:
         return replace(changed, head=choice.system)
-    return replace(changed, later=(*thread.later, Placed(max(items - 1, 0), choice.system)))
+    return replace(changed, later=(*thread.later, Placed(place, choice.system)))

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from llmos_lite.core.gateway.asked import (
+    MARK,
     Asked,
     Call,
     Placed,
@@ -19,6 +20,7 @@ from llmos_lite.core.gateway.asked import (
     items_of,
     joined,
     number_of,
+    settled,
     text_of,
 )
 from llmos_lite.core.gateway.problems import anthropic_event, anthropic_problem, anthropic_refusal
@@ -28,7 +30,6 @@ from llmos_lite.engines.llm_anthropic import MessageStream, whole_message
 from llmos_lite.engines.upstream import Wire
 from llmos_lite.errors import Invalid, LlmosError
 
-MARK = b'"cache_control"'
 MOST_MARKS = 4
 """Cache breakpoints that the API takes in one request (Anthropic, prompt caching)."""
 
@@ -56,7 +57,6 @@ class _User(msgspec.Struct):
 _message = msgspec.json.Decoder(_Message)
 _blocks = msgspec.json.Decoder(str | list[_Block] | None)
 _object = msgspec.json.Decoder(dict[str, Raw])
-_any = msgspec.json.Decoder()
 
 
 class MessagesDialect:
@@ -81,9 +81,8 @@ class MessagesDialect:
         )
 
     def stable(self, item: Raw) -> bytes:
-        """Return a message without cache marks, which move to the newest message with every turn."""
-        data = bytes(item)
-        return encode(_unmarked(_any.decode(data))) if MARK in data else data
+        """Return a message without cache marks, and a text that is alone as such; see `settled`."""
+        return settled(item)
 
     def said(self, items: Sequence[Raw]) -> list[Said]:
         """Return what messages say; one that brings results of tools and words says several things."""
@@ -164,12 +163,6 @@ def _prefixed(message: bytes | Raw, text: str) -> bytes:
     place = next((at for at, block in enumerate(blocks) if b'"tool_result"' not in bytes(block)), len(blocks))
     blocks.insert(place, ours)
     return encode(fields | {"content": joined(blocks)})
-
-
-def _unmarked(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: _unmarked(inner) for key, inner in value.items() if key != "cache_control"}
-    return [_unmarked(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _said(item: Raw) -> list[Said]:

@@ -63,9 +63,12 @@ def openai_event(error: LlmosError, request_id: str) -> bytes:
 
 
 def responses_event(error: LlmosError, request_id: str) -> bytes:
-    """Return an error inside a stream of the Responses API."""
-    said = {"type": "error", "code": error.code, "message": _message(error), "param": None, "request_id": request_id}
-    return b"event: error\ndata: %b\n\n" % encode(said)
+    """Return an error inside a stream of the Responses API, and a response that failed, which is what Codex reads."""
+    said = {"code": error.code, "message": _message(error)}
+    event = {"type": "error", **said, "param": None, "request_id": request_id}
+    response = {"id": "resp_0", "object": "response", "status": "failed", "output": [], "error": said}
+    failed = {"type": "response.failed", "response": response}
+    return b"event: error\ndata: %b\n\nevent: response.failed\ndata: %b\n\n" % (encode(event), encode(failed))
 
 
 def anthropic_refusal(status: int, message: str, code: str, request_id: str) -> bytes:

@@ -21,7 +21,7 @@ from llmos_lite.core.gateway.asked import (
     number_of,
     text_of,
 )
-from llmos_lite.core.gateway.chat_dialect import content_text, leading
+from llmos_lite.core.gateway.chat_dialect import after_results, content_text, leading
 from llmos_lite.core.gateway.problems import openai_problem, openai_refusal, responses_event
 from llmos_lite.core.gateway.responses_reader import ResponsesReader, whole_response
 from llmos_lite.core.gateway.scaffolding import words_of
@@ -86,7 +86,8 @@ class ResponsesDialect:
         changed = dict(fields)
         items: list[bytes | Raw] = list(_input(asked.fields))
         for place in sorted(later, reverse=True):
-            items.insert(asked.lead + place.at, _developer(place.text))
+            at = after_results(asked.items, place.at, self.said)
+            items.insert(asked.lead + at, _developer(place.text))
         if head and asked.lead and not asked.after:
             items.insert(asked.lead, _developer(head))
         elif head:

@@ -25,9 +25,8 @@ from llmos_lite.core.gateway.responses_dialect import ResponsesDialect
 from llmos_lite.core.gateway.steering import Steering, steering_of
 from llmos_lite.core.gateway.threads import Found, Thread, Threads
 from llmos_lite.core.gateway.translation.translator import AnswerTranslation, translate_request
-from llmos_lite.core.gateway.turn import Turn, fresh, system_hash, trace_of, words_in
+from llmos_lite.core.gateway.turn import Turn, asks_for_itself, fresh, system_hash, trace_of, words_in
 from llmos_lite.core.limits import Limits
-from llmos_lite.core.skills.abstain import is_side_request
 from llmos_lite.core.skills.format import estimate_tokens
 from llmos_lite.core.traces.log import TraceLog
 from llmos_lite.core.traces.trace import Ended, Share, make_ulid, now_ms
@@ -43,7 +42,7 @@ log = logging.getLogger("llmos.gateway")
 OK = 200
 REFUSAL = 1 << 20
 """Bytes of a refusal that are handed on."""
-_ANSWERED = ("content-type", "x-request-id", "request-id", "retry-after", "retry-after-ms", "openai-", "anthropic-")
+_ANSWERED = ("content-type", "x-request-id", "request-id", "retry-after", "x-should-retry", "openai-", "anthropic-")
 _LIMITS = "x-ratelimit-"
 _DIALECTS = ("anthropic-", "openai-", "x-stainless-")
 _REFUSALS = {401: "model.rejected", 403: "model.rejected", 404: "model.rejected", 429: "model.rate_limited"}
@@ -127,7 +126,6 @@ class Gateway:
             try:
                 made = partial(_passing, turn, request)
                 async with self._upstreams.send(asked.model, wire, made) as sent:
-                    turn.first = time.perf_counter() - turn.clock
                     async for piece in self._answered(turn, sent):
                         started = True
                         yield piece
@@ -197,13 +195,13 @@ class Gateway:
         chain = links(map(dialect.stable, asked.items), who)
         found = self._threads.find(chain, _answer_key(who, asked.after))
         new = fresh(found, dialect.said(asked.items[found.seen :]))
-        if found.again and found.thread and found.thread.answered and not _goes_on(asked, dialect):
-            found, new = Found(), dialect.said(asked.items)  # two conversations may begin with the same words
+        if _is_another(found, steering.conversation or asked.session) and not _goes_on(asked, dialect):
+            found, new = Found(), dialect.said(asked.items)
         words = words_in(new)
-        side = is_side_request(words)
+        side = asks_for_itself(asked, new)
         thread = self._thread(found, steering, asked, words, started)
         if not side:
-            thread = await self._contexts.extended(actor, thread, words, steering, len(asked.items))
+            thread = await self._contexts.extended(actor, thread, words, steering, _place(asked, dialect))
         return Turn(
             actor=actor,
             dialect=dialect,
@@ -313,7 +311,6 @@ class Gateway:
             await asyncio.shield(task)
         seconds = time.perf_counter() - turn.clock
         self._metrics.chat(ended, seconds, skills=len(turn.thread.skills), recorded=turn.recorded)
-        self._metrics.served(turn.served(ended, error, seconds))
 
     async def _keep_aborted(self, turn: Turn) -> None:
         """Keep what came before the client went away; one that has all it wants is not disappointed."""
@@ -344,6 +341,24 @@ def _answer_key(who: bytes, answer_id: str) -> bytes:
     return b"answer\0" + who + b"\0" + answer_id.encode() if answer_id else b""
 
 
+def _is_another(found: Found, named: str) -> bool:
+    """Tell whether a request repeats the words of another conversation: that was answered, or has another name."""
+    before = found.thread
+    return before is not None and found.again and (before.answered or bool(named and named != before.conversation))
+
+
+def _place(asked: Asked, dialect: Dialect) -> int:
+    """Return which item the newest words of the person are in, or the last one when only tools answer.
+
+    Claude Code puts messages of the system after them.
+    """
+    for at in range(len(asked.items) - 1, -1, -1):
+        said = dialect.said([asked.items[at]])
+        if any(one.role != "system" for one in said):
+            return at
+    return max(len(asked.items) - 1, 0)
+
+
 def _goes_on(asked: Asked, dialect: Dialect) -> bool:
     """Tell whether somebody has answered in this conversation before."""
     return any(said.role == "assistant" for said in dialect.said(asked.items))
@@ -351,7 +366,6 @@ def _goes_on(asked: Asked, dialect: Dialect) -> bool:
 
 def _passing(turn: Turn, request: Request, route: Route) -> Passing:
     """Return the request with its skills; without any it is what the client sent, byte for byte."""
-    turn.route, turn.tries = route, turn.tries + 1
     asked, thread, asked_in = turn.asked, turn.thread, turn.dialect.wire
     fields = asked.fields
     if route.model != asked.model:

@@ -15,6 +15,7 @@ _CONNECTION = frozenset(
     {
         b"accept-encoding",  # the answer is read on its way
         b"connection",
+        b"content-encoding",  # a packed body is unpacked
         b"content-length",
         b"cookie",
         b"expect",

@@ -10,17 +10,20 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from llmos_lite.core.accounts.permissions import Actor
-from llmos_lite.core.gateway.asked import Asked, Said
+from llmos_lite.core.gateway.asked import Asked, Raw, Said
 from llmos_lite.core.gateway.dialect import Dialect
 from llmos_lite.core.gateway.reading import Reading
+from llmos_lite.core.gateway.scaffolding import is_side_prompt
 from llmos_lite.core.gateway.steering import Steering
 from llmos_lite.core.gateway.threads import Found, Thread
 from llmos_lite.core.limits import Reservation
+from llmos_lite.core.skills.abstain import is_side_request
 from llmos_lite.core.traces.importers.base import clean
 from llmos_lite.core.traces.trace import GOAL_LENGTH, Ended, Message, Share, ToolCall, Trace
 from llmos_lite.engines.llm import Completion
-from llmos_lite.engines.upstreams import Route
-from llmos_lite.observability import Served
+
+_NONE = Raw(b"null")
+_NO_TOOLS = {b"null", b"[]"}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,9 +47,6 @@ class Turn:
         clock: seconds, for the latency.
         question: bytes of the request.
         request_id: of the request, for errors.
-        route: where it was sent the last time.
-        tries: how often it was sent.
-        first: seconds until the head of an answer came.
     """
 
     actor: Actor
@@ -69,9 +69,6 @@ class Turn:
     completion: Completion | None = None
     reading: Reading | None = None
     kept: bool = False
-    route: Route | None = None
-    tries: int = 0
-    first: float = 0.0
 
     @property
     def words(self) -> str:
@@ -98,22 +95,6 @@ class Turn:
             used = self.question // 4, len(text.encode()) // 4
         self.reservation.settle(*used, model=done.model if done else "")
 
-    def served(self, ended: Ended, error: str, seconds: float) -> Served:
-        """Return the figures of it."""
-        done = self.completion
-        return Served(
-            self.dialect.wire.value,
-            self.asked.model,
-            error or ended.value,
-            seconds,
-            self.first,
-            done.tokens_in if done else 0,
-            done.tokens_out if done else 0,
-            len(self.thread.skills),
-            max(0, self.tries - 1),
-            self.side,
-        )
-
     def remembered(self, ended: Ended) -> Thread:
         """Return the conversation after this turn."""
         return replace(self.thread, trace_id=self.trace_id, answered=ended is not Ended.ERROR)
@@ -135,6 +116,19 @@ def _is_json(text: str) -> bool:
 def words_in(new: Sequence[Said]) -> str:
     """Return the last words of a person."""
     return next((said.text for said in reversed(new) if said.role == "user" and said.text), "")
+
+
+def asks_for_itself(asked: Asked, new: Sequence[Said]) -> bool:
+    """Tell whether the client speaks and no person: in the newest words, or in a system prompt without tools.
+
+    opencode asks for a title in one message and quotes the person in the next; Claude Code asks in its system prompt.
+    """
+    for said in reversed(new):
+        if said.role == "assistant":
+            break
+        if said.role == "user" and is_side_request(said.text):
+            return True
+    return bytes(asked.fields.get("tools", _NONE)) in _NO_TOOLS and is_side_prompt(asked.system)
 
 
 def fresh(found: Found, said: Sequence[Said]) -> list[Said]:

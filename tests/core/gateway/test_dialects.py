@@ -140,6 +140,24 @@ def test_a_marked_and_an_unmarked_message_have_one_link() -> None:
     assert one == two
 
 
+@given(text=st.text(), data=st.data())
+def test_only_marks_are_taken_out_of_a_message(text: str, data: st.DataObject) -> None:
+    mark = {
+        "cache_control": data.draw(st.sampled_from([None, {"type": "ephemeral"}, {"type": "ephemeral", "ttl": "1h"}]))
+    }
+    said = f'{text}, "cache_control": {{"type":"ephemeral"}}'
+    more, unmarked = {"type": "text", "text": text}, {"type": "text", "text": said}
+    block = data.draw(st.sampled_from([{"type": "text", "text": said, **mark}, {**mark, "type": "text", "text": said}]))
+    for dialect in (MESSAGES, CHAT):
+        [marked] = dialect.read(body(dialect, [{"role": "user", "content": [more, block]}])).items
+        [plain] = dialect.read(body(dialect, [{"role": "user", "content": [more, unmarked]}])).items
+        assert dialect.stable(marked) == dialect.stable(plain)
+        [alone] = dialect.read(body(dialect, [{"role": "user", "content": [block]}])).items
+        [words] = dialect.read(body(dialect, [{"role": "user", "content": said}])).items
+        assert dialect.stable(alone) == dialect.stable(words)
+        assert json.loads(dialect.stable(words))["content"] == said
+
+
 def test_responses_use_instructions_or_a_message_of_the_developer() -> None:
     user = {"type": "message", "role": "user", "content": "hi"}
     developer = {"type": "message", "role": "developer", "content": "Own."}

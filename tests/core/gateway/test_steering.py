@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmos_lite.core.gateway.scaffolding import words_of
+from llmos_lite.core.gateway.scaffolding import is_side_prompt, words_of
 from llmos_lite.core.gateway.steering import steering_of
 from llmos_lite.errors import Invalid
 
@@ -67,3 +67,21 @@ def test_the_first_name_of_a_conversation_counts() -> None:
 )
 def test_what_a_client_wrote_is_no_word_of_the_person(text: str, words: str) -> None:
     assert words_of(text) == words
+
+
+@pytest.mark.parametrize(
+    ("prompt", "side"),
+    [
+        ("You are a title generator. You output ONLY a title.", True),
+        ("x-billing: 1\n\nYou are an agent.\n\nGenerate a concise title (3-7 words) for this coding session.", True),
+        ("Analyze if this message indicates a new topic. Answer in JSON.", True),
+        ("Summarize this coding conversation in under 50 characters.", True),
+        ("You are a helpful assistant. Be brief in this conversation, and answer the user's questions only.", False),
+        ("You are a copywriter. You write titles for articles about travel.", False),
+        ("Write every answer as a title, then text.", False),
+        ("", False),
+        ("generate " * 20_000, False),
+    ],
+)
+def test_a_system_prompt_tells_what_a_client_asks_for_itself(prompt: str, *, side: bool) -> None:
+    assert is_side_prompt(prompt) is side

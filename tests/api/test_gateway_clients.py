@@ -1,0 +1,168 @@
+"""What real clients do that the gateway has to know; their requests are made up after the shape of the real ones."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmos_lite.api.gateway import LARGE_REQUEST
+from tests.gating import PATHS, PHOTOS, REVIEW, WIRES, Gate, gate, request, system_of
+from tests.upstream import WORD, Upstream
+
+MARKED = {"cache_control": {"type": "ephemeral"}}
+REMINDER = {"type": "text", "text": "<system-reminder>\nToday is Monday.\n</system-reminder>\n"}
+AGENTS = {"role": "system", "content": "Agents that may be called: one that explores."}
+TOOL = {"name": "Read", "description": "Read a file", "input_schema": {"type": "object"}}
+CODE = [{"type": "text", "text": "x-billing: 1"}, {"type": "text", "text": "You are a coding agent.", **MARKED}]
+TITLE = {
+    "claude code": (
+        {
+            "system": [
+                *CODE[:1],
+                {"type": "text", "text": "Generate a short title (3-7 words) for this coding session."},
+            ]
+        },
+        [f"<session>\n{PHOTOS}\n</session>\n\nWrite the title in the language of the user."],
+    ),
+    "opencode": (
+        {"system": "You are a title generator. You output ONLY a thread title."},
+        ["Generate a title for this conversation:\n", {"role": "user", "content": f'"{PHOTOS}"'}],
+    ),
+}
+
+
+def words(text: str, **more: object) -> dict[str, Any]:
+    return {"role": "user", "content": [{"type": "text", "text": text, **more}]}
+
+
+def answer() -> dict[str, Any]:
+    return {"role": "assistant", "content": [{"type": "text", "text": WORD * 3}]}
+
+
+@pytest.mark.parametrize("wire", ["chat", "messages"])
+async def test_a_cache_mark_moves_on_and_the_conversation_stays_the_same(here: Gate, wire: str) -> None:
+    """Claude Code: the newest words are a marked block, and a plain text as soon as they are not the newest."""
+    opening = {"role": "user", "content": [REMINDER, {"type": "text", "text": PHOTOS}]}
+    first = {"role": "user", "content": [REMINDER, {"type": "text", "text": PHOTOS, **MARKED}]}
+    await here.ask(wire, first)
+    await here.ask(wire, opening, answer(), words(REVIEW, **MARKED))
+    second = here.seen.body["messages"]
+    await here.ask(wire, opening, answer(), {"role": "user", "content": REVIEW}, answer(), words("thanks", **MARKED))
+    one, two, three = await here.traces()
+    assert (two.parent, three.parent) == (one.id, two.id)
+    assert [message.content for message in three.messages] == ["thanks", WORD * 3]
+    assert [use.skill_id for use in three.skills_used] == [use.skill_id for use in two.skills_used]
+    assert "code-review" in json.dumps(second) and "code-review" in json.dumps(here.seen.body["messages"])  # noqa: PT018
+
+
+async def test_skills_come_before_the_words_also_when_the_client_puts_something_after_them(here: Gate) -> None:
+    """Claude Code ends with messages of the system."""
+    await here.ask("chat", PHOTOS, AGENTS)
+    await here.ask("chat", PHOTOS, AGENTS, answer(), words(REVIEW), AGENTS)
+    roles = [one["role"] for one in here.seen.body["messages"]]
+    assert roles == ["system", "user", "system", "assistant", "system", "user", "system"]
+    assert "code-review" in here.seen.body["messages"][4]["content"]
+
+
+@pytest.mark.parametrize("client", TITLE)
+async def test_a_title_is_no_goal_and_gets_no_skill(fresh_copy: Path, upstream: Upstream, client: str) -> None:
+    more, said = TITLE[client]
+    wire = "messages" if client == "claude code" else "chat"
+    lead = [] if wire == "messages" else [{"role": "system", "content": more["system"]}]
+    body = {"tools": [], **more} if wire == "messages" else {}
+    async with gate(fresh_copy, upstream, llm_provider="anthropic" if wire == "messages" else "openai") as here:
+        await here.ask(wire, *lead, *said, **body)
+        trace = await here.trace()
+    assert "skill_content" not in json.dumps(here.seen.body)
+    assert (trace.goal, trace.source) == ("", f"gateway:{wire}:side")
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_the_words_of_another_session_that_failed_are_no_retry(here: Gate, wire: str) -> None:
+    await here.ask(wire, PHOTOS, model="e500", headers={"session-id": "first"})
+    await here.ask(wire, PHOTOS, headers={"session-id": "second"})
+    await here.ask(wire, PHOTOS, model="e500", headers={"session-id": "third"})
+    await here.ask(wire, PHOTOS, headers={"session-id": "third"})
+    one, two, three, four = await here.traces()
+    assert [trace.conversation for trace in (one, two, three, four)] == ["first", "second", "third", "third"]
+    assert (two.retry_of, four.retry_of) == ("", three.id)
+    assert two.messages[0].content == PHOTOS
+
+
+@pytest.mark.parametrize("wire", ["chat", "responses"])
+async def test_skills_never_part_a_call_from_its_result(here: Gate, wire: str) -> None:
+    function = {"name": "read", "arguments": "{}"}
+    call = {"role": "assistant", "content": None, "tool_calls": [{"id": "c", "type": "function", "function": function}]}
+    result: dict[str, Any] = {"role": "tool", "tool_call_id": "c", "content": "x = 1"}
+    if wire == "responses":
+        call = {"type": "function_call", "call_id": "c", **function}
+        result = {"type": "function_call_output", "call_id": "c", "output": "x = 1"}
+    opening = {"role": "user", "content": PHOTOS}
+    await here.ask(wire, opening)
+    await here.ask(wire, opening, call, result, headers={"X-LLMOS-Skills": "charts"})
+    items = here.seen.body["input" if wire == "responses" else "messages"]
+    at = next(
+        place for place, item in enumerate(items) if item.get("tool_calls") or item.get("type") == call.get("type", 0)
+    )
+    assert (items[at + 1].get("tool_call_id") or items[at + 1].get("call_id")) == "c"
+    assert "charts" in json.dumps(items[at + 2])
+
+
+async def test_codex_reads_why_its_stream_broke_off(here: Gate) -> None:
+    """It looks at `response.failed` alone; everybody else at `error`."""
+    answer = await here.ask("responses", PHOTOS, model="cut-c8", stream=True)
+    error, failed = [json.loads(line[6:]) for line in answer.body.decode().splitlines() if line[:6] == "data: "][-2:]
+    assert (error["type"], error["code"]) == ("error", "model.cut")
+    assert (failed["type"], failed["response"]["status"]) == ("response.failed", "failed")
+    assert failed["response"]["error"]["message"] == error["message"]
+
+
+# Bodies
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_a_packed_request_is_read_and_passes_unpacked(here: Gate, wire: str) -> None:
+    raw = json.dumps({"model": "plain", **request(wire, PHOTOS)}).encode()
+    headers = {"content-type": "application/json", "content-encoding": "gzip"}
+    answer = await here.client.request("POST", PATHS[wire], content=gzip.compress(raw), headers=headers)
+    assert answer.status == 200, answer.body
+    assert "content-encoding" not in here.seen.headers
+    assert "<skill_content" in system_of(here.seen)
+
+
+UNREADABLE = {
+    "unknown": ("zstd", b"(\xb5/\xfd", 400, "request.encoding"),
+    "not packed": ("gzip", b"{}", 400, "request.encoding"),
+    "cut": ("gzip", gzip.compress(b"{}", mtime=0)[:-4], 400, "request.encoding"),
+    "bomb": ("gzip", gzip.compress(b" " * (LARGE_REQUEST + 1), 1, mtime=0), 413, "request.too_large"),
+}
+
+
+@pytest.mark.parametrize("wire", WIRES)
+@pytest.mark.parametrize("case", UNREADABLE)
+async def test_what_cannot_be_unpacked_is_refused(here: Gate, wire: str, case: str) -> None:
+    encoding, content, status, code = UNREADABLE[case]
+    headers = {"content-type": "application/json", "content-encoding": encoding}
+    answer = await here.client.request("POST", PATHS[wire], content=content, headers=headers)
+    assert (answer.status, answer.json()["error"]["code"]) == (status, code)
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_pictures_may_be_large(here: Gate, wire: str) -> None:
+    picture = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "A" * (6 << 20)}}
+    answer = await here.ask(wire, {"role": "user", "content": [{"type": "text", "text": PHOTOS}, picture]})
+    assert answer.status == 200, answer.body
+    assert (await here.trace()).goal.startswith(PHOTOS)
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_a_request_that_is_too_large_is_refused_in_the_clients_words(here: Gate, wire: str) -> None:
+    headers = {"content-length": str(LARGE_REQUEST + 1), "expect": "100-continue"}
+    answer = await here.client.request("POST", PATHS[wire], content=b"{}", headers=headers)
+    assert answer.status == 413
+    assert answer.json().get("type") == ("error" if wire == "messages" else None)
+    assert answer.json()["error"]["message"]
