@@ -6,7 +6,9 @@ asks no database.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import ParamSpec
 
 from llmos_lite.core.accounts.actors import actor_of_account, actor_of_key, check_active, delegate_of_key
 from llmos_lite.core.accounts.delegates import MOST_NAMED, Delegates
@@ -37,6 +39,27 @@ from llmos_lite.volumes.access import check_id
 __all__ = ["ADMIN", "Accounts", "require_member", "unknown_team"]
 
 
+P = ParamSpec("P")
+
+
+class _Actors:
+    """Actors that were made before, for as long as what they are made of is the same."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, ...], tuple[tuple[object, ...], Actor]] = {}
+
+    def made(self, key: tuple[str, ...], make: Callable[P, Actor], *parts: P.args, **named: P.kwargs) -> Actor:
+        """Return the actor that `make` makes of some parts; one is kept for each key."""
+        kept = self._kept.get(key)
+        if kept is not None and kept[0] == parts:
+            return kept[1]
+        if len(self._kept) >= MOST_NAMED:
+            self._kept.clear()
+        actor = make(*parts, **named)
+        self._kept[key] = parts, actor
+        return actor
+
+
 class Accounts(Teams):
     """People, teams and credentials.
 
@@ -62,7 +85,7 @@ class Accounts(Teams):
         super().__init__(store, settings, sign_in, keys=keys, tokens=tokens)
         self._key = KeyDigest(admin_key)
         self._delegates = Delegates(self, store, settings)
-        self._of_keys: dict[str, tuple[ApiKey, Account, Actor]] = {}
+        self._actors = _Actors()
 
     def forget(self, user_id: str) -> None:
         """Let go of what is in memory of somebody who has changed."""
@@ -96,7 +119,7 @@ class Accounts(Teams):
             NotFound: `user.unknown`, when users are not created on first use.
         """
         actor = await self._actor(credential, user_header, session, front)
-        return replace(actor, client=client) if client != actor.client else actor
+        return self._actors.made((actor.credential, actor.user_id, client), _placed, actor, client)
 
     async def _actor(self, credential: str, user_header: str, session: str, front: FrontEndUser | None) -> Actor:
         if not credential:
@@ -111,7 +134,7 @@ class Accounts(Teams):
         owner = await self._of_key(key)
         if Scope.ACT_AS in owner.scopes and (user_header or front):
             account = await self._delegates.find(user_header, front)
-            return delegate_of_key(check_active(account), key)
+            return self._actors.made((key.key_id, account.user_id), delegate_of_key, check_active(account), key)
         return _only_oneself(owner, user_header) if user_header else owner
 
     def is_admin_key(self, credential: str) -> bool:
@@ -135,14 +158,7 @@ class Accounts(Teams):
 
     async def _of_key(self, key: ApiKey) -> Actor:
         account = self._known.get(key.user_id) or await self._owner(key)
-        kept = self._of_keys.get(key.key_id)
-        if kept is not None and kept[0] is key and kept[1] is account:
-            return kept[2]
-        actor = actor_of_key(check_active(account), key)
-        if len(self._of_keys) >= MOST_NAMED:
-            self._of_keys.clear()
-        self._of_keys[key.key_id] = key, account, actor
-        return actor
+        return self._actors.made((key.key_id,), actor_of_key, check_active(account), key)
 
     async def _owner(self, key: ApiKey) -> Account:
         try:
@@ -182,7 +198,8 @@ class Accounts(Teams):
             check_personal(check_id(user_id, "user"))
             if self._settings.create_users:
                 await self.ensure(user_id)
-        return replace(await self.actor(user_id), owner=ADMIN)
+        account = check_active(await self.account(user_id))
+        return self._actors.made(("", user_id), _named_by_admin, account)
 
     # -- keys -------------------------------------------------------------------------------------------------------
 
@@ -270,6 +287,14 @@ class Accounts(Teams):
 
 
 _WHERE = "Send a key as Authorization: Bearer KEY or X-API-Key: KEY; that of the admin is in <data>/admin.key."
+
+
+def _placed(actor: Actor, client: str) -> Actor:
+    return replace(actor, client=client) if client != actor.client else actor
+
+
+def _named_by_admin(account: Account) -> Actor:
+    return replace(actor_of_account(account), owner=ADMIN)
 
 
 def _only_oneself(actor: Actor, named: str) -> Actor:

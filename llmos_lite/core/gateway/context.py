@@ -6,7 +6,7 @@ as long as the conversation goes on. What later words call for is added right be
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.chat.choice import Choice, Chooser

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
+
+import msgspec
 
 from llmos_lite.core.gateway.asked import Placed
 from llmos_lite.core.traces.trace import Exposure, SkillUse
@@ -19,8 +20,7 @@ MOST_TEXT = 32 << 20
 """Characters of skills in the contexts of all conversations that are remembered."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Thread:
+class Thread(msgspec.Struct, frozen=True, kw_only=True):
     """A conversation after one of its turns.
 
     Args:
@@ -46,7 +46,7 @@ class Thread:
     later: tuple[Placed, ...] = ()
     skills: tuple[SkillUse, ...] = ()
     exposures: tuple[Exposure, ...] = ()
-    commits: Mapping[str, str] = field(default_factory=dict)
+    commits: Mapping[str, str] = msgspec.field(default_factory=dict)
     system: str = ""
 
     @property

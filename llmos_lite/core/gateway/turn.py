@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import msgspec
+from msgspec.structs import replace
 
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.gateway.asked import Asked, Raw, Said

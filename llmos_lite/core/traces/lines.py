@@ -8,10 +8,10 @@ exposures that say no more than which skills were used. `decode_event` puts all 
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
+from msgspec.structs import asdict
 
 from llmos_lite.core.traces.trace import GOAL_LENGTH, Event, Exposure, SkillUse, Trace, encode
 
@@ -31,7 +31,6 @@ class _Line(Event, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     trace: _LineTrace | None = None
 
 
-_EVENT, _TRACE = Event.__struct_fields__, Trace.__struct_fields__
 _decode = msgspec.json.Decoder(_Line).decode
 
 
@@ -54,8 +53,8 @@ def encode_line(event: Event) -> bytes:
     trace = event.trace
     if trace is None:
         return encode(event)
-    fields = _fields(event, _EVENT)
-    fields["trace"] = _LineTrace(**_fields(trace, _TRACE) | _left_out(event, trace))
+    fields = asdict(event)
+    fields["trace"] = _LineTrace(**asdict(trace) | _left_out(event, trace))
     return encode(_Line(**fields))
 
 
@@ -66,7 +65,7 @@ def decode_event(line: bytes | memoryview) -> Event:
         msgspec.DecodeError: it is none.
     """
     found = _decode(line)
-    fields = _fields(found, _EVENT)
+    fields = asdict(found)
     if found.trace is not None:
         fields["trace"] = _whole(found, found.trace)
     return Event(**fields)
@@ -88,7 +87,8 @@ def _left_out(event: Event, trace: Trace) -> dict[str, object]:
 
 
 def _whole(event: Event, line: _LineTrace) -> Trace:
-    fields = _fields(line, _TRACE)
+    fields = asdict(line)
+    del fields["exposed"]
     fields["id"] = line.id or event.trace_id
     fields["actor"] = line.actor or event.by
     fields["volume"] = line.volume or event.volume
@@ -107,7 +107,3 @@ def _asked(trace: Trace) -> str:
 
 def _of_used(used: tuple[SkillUse, ...]) -> tuple[Exposure, ...]:
     return tuple(Exposure(skill.volume, skill.skill_id, skill.version, score=skill.score) for skill in used)
-
-
-def _fields(struct: msgspec.Struct, names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: getattr(struct, name) for name in names}

@@ -18,6 +18,7 @@ import msgspec
 # walk through again and again.
 
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = [one + other for one in CROCKFORD for other in CROCKFORD]
 GOAL_LENGTH = 2000
 """Characters of the message that a chat's trace calls its goal."""
 SCHEMA = 1
@@ -37,7 +38,7 @@ def make_ulid(at: int, source: str = "") -> str:
     """
     low = hashlib.sha256(source.encode()).digest()[:10] if source else secrets.token_bytes(10)
     value = (at & ((1 << 48) - 1)) << 80 | int.from_bytes(low, "big")
-    return "".join(CROCKFORD[value >> shift & 31] for shift in range(125, -1, -5))
+    return "".join([_PAIRS[value >> shift & 1023] for shift in range(120, -1, -10)])
 
 
 class Ended(StrEnum):
