@@ -105,6 +105,9 @@ ACTIONS: dict[str, Action] = {
     "POST /archives": Action("archive.create", "{volume}", ("month", ">traces")),
     "POST /archives/restore": Action("archive.restore", "{volume}", ("month", ">traces")),
     "PUT /volumes/policy": Action("volume.policy", "{volume}", ("review", "retention_days")),
+    "GET /providers": Action("provider.list", quiet=True),
+    "PUT /providers/{name}": Action("provider.set", "{name}", ("kind", "url", "models")),
+    "DELETE /providers/{name}": Action("provider.remove", "{name}"),
     "POST /volumes/{volume}/remotes": Action(
         "remote.create", "{volume}/{name}", ("url", "direction", "when", "traces", "trust")
     ),

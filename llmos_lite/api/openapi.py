@@ -143,6 +143,8 @@ def _finish(path: str, operation: Json) -> None:
     responses.setdefault("default", {**problem(503), "description": "Any other problem."})
     if "requestBody" in operation:
         responses.setdefault("413", problem(413))
+    if path.startswith(PLAIN):
+        _say_plainly(responses)
     if path in OPEN:
         operation["security"] = []
         return
@@ -152,6 +154,17 @@ def _finish(path: str, operation: Json) -> None:
         parameters.append(_ACT_AS)
 
 
+def _say_plainly(responses: Json) -> None:
+    """Let errors be sentences in plain text, too; what is refused before a route is found still is a problem."""
+    for answer in responses.values():
+        said = answer.get("content", {}).get("application/problem+json")
+        if said is not None:
+            text = {"schema": {"type": "string"}, "example": said["example"]["detail"]}
+            answer["content"]["text/plain; charset=utf-8"] = text
+
+
+PLAIN = "/api/v1/"
+"""Where errors are plain text, as the clients of ClawHub expect them."""
 OPEN = frozenset({"/health", "/ready"})
 """Paths that need no credential."""
 _ACT_AS: Json = {

@@ -48,12 +48,17 @@ class Daemon:
         self._work.put(run)
         return done
 
-    def stop(self) -> None:
-        """End after what has been submitted; more can be submitted, and starts another thread."""
+    def stop(self, patience: float = 0.0) -> None:
+        """End after what has been submitted; more can be submitted, and starts another thread.
+
+        Args:
+            patience: seconds to wait for the end.
+        """
         with self._guard:
-            if self._thread is not None:
-                self._thread = None
-                self._work.put(None)
+            thread, self._thread = self._thread, None
+        if thread is not None:
+            self._work.put(None)
+            thread.join(patience)
 
     def _loop(self) -> None:
         while (work := self._work.get()) is not None:

@@ -27,14 +27,19 @@ THREADS = 1
 _MARKS = (("[CLS]", "<s>"), ("[SEP]", "</s>"), ("[UNK]", "<unk>"))
 
 
+class _RunOptions(Protocol):
+    terminate: bool
+
+
 class _Runtime(Protocol):
-    def run(self, outputs: None, feed: Mapping[str, object]) -> Sequence[Floats]: ...
+    def run(self, outputs: None, feed: Mapping[str, object], options: _RunOptions) -> Sequence[Floats]: ...
 
 
 class _Session(NamedTuple):
-    """A session, and the weights that it reads from our memory."""
+    """A session, what ends its runs, and the weights that it reads from our memory."""
 
     runtime: _Runtime
+    options: _RunOptions
     weights: object
 
 
@@ -110,15 +115,19 @@ class LocalEmbedder:
         cut = (model.tokenizer.encode(text[:LONGEST], add_special_tokens=False).ids for text in texts)
         room = self.folder.tokens - 2
         known = (ids[:room] if any(one != model.unknown for one in ids) else [] for ids in cut)
-        return self.run([[model.first, *ids, model.last] if ids else [] for ids in known])
+        return self._run(model, [[model.first, *ids, model.last] if ids else [] for ids in known])
 
     def run(self, rows: Sequence[Sequence[int]]) -> Floats:
         """Return the vectors of tokens, both marks among them, shape (n, dimension); an empty row gives zero."""
+        return self._run(self._model(), rows)
+
+    def _run(self, model: _Loaded, rows: Sequence[Sequence[int]]) -> Floats:
         import numpy as np  # noqa: PLC0415 - slow to load, and not every server needs it at its start
 
-        model = self._model()
         found = np.zeros((len(rows), self.dimension), dtype=np.float32)
         for places in _batches(rows):
+            if model.session.options.terminate:
+                raise closed()
             found[places] = _pooled(model.session, [rows[place] for place in places])
         return checked(found, len(rows)) if rows else found
 
@@ -128,8 +137,11 @@ class LocalEmbedder:
         return model.first, model.last
 
     def close(self) -> None:
-        """Forget the model."""
-        self._loaded = None
+        """Forget the model; what it is doing ends at once, and with an error."""
+        with self._loading:
+            loaded, self._loaded = self._loaded, None
+        if loaded is not None:
+            loaded.session.options.terminate = True
 
     def _model(self) -> _Loaded:
         with self._loading:
@@ -145,6 +157,11 @@ class LocalEmbedder:
         except KeyError as error:
             raise broken(self.folder.path, f"it has no tensor {error}") from error
         return _Loaded(session, tokenizer, first, last, unknown)
+
+
+def closed() -> Unavailable:
+    """Return the error for a model that was closed while it was asked."""
+    return Unavailable("embedder.closed", "The sentence model was closed.", hint="Try again after the restart.")
 
 
 def open_session(folder: ModelFolder) -> _Session:
@@ -167,7 +184,7 @@ def open_session(folder: ModelFolder) -> _Session:
         found = runtime.InferenceSession(graph.model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the library's own have no common base
         raise broken(folder.path, f"onnxruntime refused it ({error})") from error
-    return _Session(cast("_Runtime", found), (values, graph.weights))
+    return _Session(cast("_Runtime", found), runtime.RunOptions(), (values, graph.weights))
 
 
 def _mark(tokenizer: Tokenizer, names: Iterable[str]) -> int:
@@ -196,7 +213,7 @@ def _pooled(session: _Session, rows: Sequence[Sequence[int]]) -> Floats:
         ids[place, : len(row)] = row
         mask[place, : len(row)] = 1
     feed = {"ids": ids, "mask": mask, "positions": np.arange(ids.shape[1], dtype=np.int64)}
-    states = session.runtime.run(None, feed)[0]
+    states = session.runtime.run(None, feed, session.options)[0]
     sums: Floats = np.einsum("bsd,bs->bd", states, mask.astype(np.float32))
     means: Floats = sums / mask.sum(axis=1, keepdims=True, dtype=np.float32)
     return means

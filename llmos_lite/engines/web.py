@@ -25,7 +25,7 @@ MOST_REDIRECTS = 5
 SILENCE, PATIENCE = 10.0, 60.0
 """Seconds of silence, and for a file in all."""
 _BLOCK = 1 << 16
-_HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|[0-9a-f:.]*:[0-9a-f:.]*")
+_HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?|[0-9a-f:.]{2,45}")
 _MOVED = frozenset({301, 302, 303, 307, 308})
 _PORTS = {"http": 80, "https": 443}
 _OK = 200

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -177,3 +178,24 @@ def test_auto_takes_what_is_installed(tmp_path: Path, monkeypatch: pytest.Monkey
     fast = Settings(data=tmp_path, embedder="static")
     assert isinstance(open_embedder(fast), StaticEmbedder)
     assert isinstance(open_patient_embedder(fast), LocalEmbedder)
+
+
+def test_what_is_being_embedded_ends_when_the_model_is_closed() -> None:
+    """A process that ended while another thread ran the model was aborted by the runtime."""
+    embedder, began, ended = LocalEmbedder(), threading.Event(), threading.Event()
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        began.set()
+        try:
+            embedder.embed([f"{number} " + "a long text about nothing " * 200 for number in range(400)])
+        except Exception as error:  # noqa: BLE001 - the runtime's own
+            failed.append(error)
+        ended.set()
+
+    embedder.embed(["warm"])
+    threading.Thread(target=work, daemon=True).start()
+    began.wait(5)
+    embedder.close()
+    assert ended.wait(10)
+    assert failed

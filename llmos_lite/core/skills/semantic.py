@@ -24,7 +24,7 @@ from llmos_lite.core.skills.text import QUERY_CHARACTERS
 from llmos_lite.engines.daemon import Daemon
 from llmos_lite.engines.embedder import Embedder, unit
 from llmos_lite.engines.vectors import Entry, Vectors
-from llmos_lite.errors import LlmosError
+from llmos_lite.errors import LlmosError, Unavailable
 from llmos_lite.volumes.access import VolumeRef
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ REMEMBERED = 1024
 """Queries whose vectors are kept; 1.5 KB each."""
 MOST_WAITING = 4
 """With more queries in front of it, one more would be late anyway; it goes by words at once."""
+PATIENCE = 5.0
+"""Seconds that a stop waits for what is being embedded."""
 REST = 30.0
 """Seconds for which an embedder that failed is not asked again."""
 BATCH = 16
@@ -119,9 +121,9 @@ class Semantics:
     def close(self) -> None:
         """Stop; what is being embedded is given up."""
         self._rested = float("inf")
-        self._asking.stop()
-        self._reading.stop()
         self._embedder.close()
+        self._asking.stop(PATIENCE)  # a process must not end while another thread runs a model: the runtime aborts it
+        self._reading.stop(PATIENCE)
         self._vectors.close()
 
     @property
@@ -150,13 +152,19 @@ class Semantics:
 
     def _ask(self, text: str) -> Future[Floats]:
         if not self._embedder.quick:
-            return self._asking.submit(lambda: self._embedder.embed([text])[0])
+            return self._asking.submit(lambda: self._embedded(text))
         done: Future[Floats] = Future()
         try:
             done.set_result(self._embedder.embed([text])[0])
         except Exception as error:  # noqa: BLE001 - a package's code; it must not reach the chat
             done.set_exception(error)
         return done
+
+    def _embedded(self, text: str) -> Floats:
+        if self._rested == float("inf"):
+            raise Unavailable("embedder.closed", "The server stops.", hint="Try again after the restart.")
+        row: Floats = self._embedder.embed([text])[0]
+        return row
 
     def _answer(self, query: str, asked: Future[Floats] | None) -> Meaning | None:
         if asked is None or not asked.done():

@@ -7,6 +7,7 @@ revokes it. It is kept in the repository of the volume that it is about, beside 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -127,6 +128,6 @@ def tree_id(files: Mapping[str, Kept]) -> str:
         else:
             here[name] = (b"100755" if kept.executable else b"100644", kept.oid)
     here |= {name: (FOLDER_MODE, tree_id(inside)) for name, inside in below.items()}
-    rows = sorted(here.items(), key=lambda row: row[0].encode() + (b"/" if row[1][0] == FOLDER_MODE else b""))
-    body = b"".join(mode + b" " + name.encode() + b"\0" + bytes.fromhex(oid) for name, (mode, oid) in rows)
+    rows = sorted(here.items(), key=lambda row: os.fsencode(row[0]) + (b"/" if row[1][0] == FOLDER_MODE else b""))
+    body = b"".join(mode + b" " + os.fsencode(name) + b"\0" + bytes.fromhex(oid) for name, (mode, oid) in rows)
     return hashlib.sha1(b"tree %d\0" % len(body) + body, usedforsecurity=False).hexdigest()
