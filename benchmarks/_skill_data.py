@@ -20,8 +20,8 @@ from pathlib import Path
 
 from llmos_lite.core.skills.fields import Document
 from llmos_lite.core.skills.format import Skill
+from llmos_lite.core.skills.index import SkillIndex
 from llmos_lite.core.skills.library import document
-from llmos_lite.core.skills.search import SkillIndex
 from llmos_lite.core.skills.starter import starter_skills
 from llmos_lite.core.skills.text import Analyzer
 

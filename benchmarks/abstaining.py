@@ -28,9 +28,10 @@ from benchmarks._skill_data import (
     starters,
 )
 from llmos_lite.core.skills.format import Skill
+from llmos_lite.core.skills.index import SkillIndex
 from llmos_lite.core.skills.library import Library, document
 from llmos_lite.core.skills.manager import SkillsManager
-from llmos_lite.core.skills.search import SkillIndex, search
+from llmos_lite.core.skills.search import search
 from llmos_lite.core.skills.text import Analyzer
 from llmos_lite.engines.signing import Signer
 from llmos_lite.volumes.access import SYSTEM

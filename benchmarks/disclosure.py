@@ -25,9 +25,9 @@ from llmos_lite.core.chat.choice import Choice, Chooser
 from llmos_lite.core.chat.conversation import Conversation
 from llmos_lite.core.chat.disclosure import Disclosure
 from llmos_lite.core.skills.format import Skill, estimate_tokens
+from llmos_lite.core.skills.index import SkillIndex
 from llmos_lite.core.skills.library import Library, document
 from llmos_lite.core.skills.manager import LIMIT, SkillsManager
-from llmos_lite.core.skills.search import SkillIndex
 from llmos_lite.core.skills.starter import starter_skills
 from llmos_lite.core.skills.text import Analyzer
 from llmos_lite.volumes.access import SYSTEM

@@ -32,8 +32,9 @@ from benchmarks._skill_data import (
 )
 from llmos_lite.core.skills.abstain import THRESHOLD, evidence, is_side_request
 from llmos_lite.core.skills.format import Skill
+from llmos_lite.core.skills.index import SkillIndex
 from llmos_lite.core.skills.library import Library
-from llmos_lite.core.skills.search import Hit, SkillIndex, search
+from llmos_lite.core.skills.search import Hit, search
 from llmos_lite.core.skills.semantic import Semantics
 from llmos_lite.engines.embedder import Embedder
 from llmos_lite.engines.embedder_local import LocalEmbedder

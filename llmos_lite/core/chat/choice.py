@@ -107,7 +107,7 @@ class Chooser:
             considered = Considered(shelf, (), _without(_near(shelf, query, limit, talk), without))
             return self._listed(actor, considered, talk) or Choice(commits=shelf.commits)
         lists_more = disclosure is Disclosure.AUTO and shelf.count > LARGE
-        found = shelf.best(query, limit + lists_more)
+        found = shelf.best(query, limit + MORE * lists_more)
         fitting = found[:limit]
         if len(fitting) < limit and talk.skills:
             fitting += _carried(talk.skills, fitting, shelf)
@@ -116,9 +116,7 @@ class Chooser:
         choice, injection = self._chosen(actor, fitting, shelf.commits, talk)
         if disclosure is Disclosure.BODIES:
             return choice
-        # only when one more fits does it pay to rank more of them
-        others = shelf.best(query, limit + MORE)[limit:] if len(found) > limit else []
-        others = [*_carried(talk.skills, fitting, shelf), *others]
+        others = [*_carried(talk.skills, fitting, shelf), *found[limit:]]
         if not (others or talk.offered) and _stands_alone(injection):
             return choice
         return self._listed(actor, Considered(shelf, fitting, _without(others, without)), talk) or choice

@@ -17,13 +17,15 @@ import numpy as np
 import numpy.typing as npt
 
 from llmos_lite.core.skills.fields import Document
-from llmos_lite.core.skills.search import Bonus, Floats, SkillIndex
+from llmos_lite.core.skills.index import SkillIndex
+from llmos_lite.core.skills.matches import Floats
+from llmos_lite.core.skills.search import Bonus
 from llmos_lite.core.skills.segment import HEADER_BIT, STEP, Hashes, Segment
 from llmos_lite.core.skills.text import Analyzer
 
 if TYPE_CHECKING:
+    from llmos_lite.core.skills.index import Piece
     from llmos_lite.core.skills.library import Library
-    from llmos_lite.core.skills.search import Piece
 
 WEIGHT = 1.0
 """Times the boost of the header. A larger one measures up to two points higher, where history and queries have one
@@ -241,12 +243,12 @@ def _weighed(match: _Match, weight: float) -> Nearest:
 def _matches(piece: Piece, terms: Hashes, idf: Floats) -> Iterator[_Match]:
     """Yield the goals of a piece that match best."""
     segment: Segment = piece.segment
-    _, begin, end = segment.postings(terms)
-    lengths = end - begin
-    if not lengths.any():
+    known, _, begin, end = segment.postings(terms)
+    if not len(known):
         return
+    lengths = end - begin
     at = np.arange(lengths.sum()) + (end - lengths.cumsum()).repeat(lengths)
-    docs, rarity = segment.docs.take(at), idf.repeat(lengths)
+    docs, rarity = segment.docs.take(at), idf.take(known).repeat(lengths)
     gains = _TABLE.take(segment.weights.take(at)) * rarity
     scores: Floats = np.bincount(docs, weights=gains, minlength=len(segment)).astype(np.float64, copy=False)
     if piece.count != len(segment):

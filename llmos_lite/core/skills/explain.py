@@ -21,7 +21,8 @@ from llmos_lite.core.skills.text import QUERY_CHARACTERS, Analyzer
 
 if TYPE_CHECKING:
     from llmos_lite.core.skills.asked import AskedIndex
-    from llmos_lite.core.skills.search import Bonus, Floats
+    from llmos_lite.core.skills.matches import Floats
+    from llmos_lite.core.skills.search import Bonus
     from llmos_lite.core.skills.segment import Hashes
     from llmos_lite.core.skills.semantic import Meaning
 
@@ -203,7 +204,7 @@ class Explainer:
 
     def _repeated(self, skill: Skill) -> str:
         """Return the better hit that a skill nearly repeats; empty when it is used itself, or repeats none."""
-        from llmos_lite.core.skills.search import same_text  # noqa: PLC0415 - loads numpy
+        from llmos_lite.core.skills.index import same_text  # noqa: PLC0415 - loads numpy
 
         if _key(skill) in self._known:
             return ""

@@ -16,7 +16,7 @@ from llmos_lite.volumes.access import ID_LENGTH, VolumeRef
 from llmos_lite.volumes.skill_paths import FOLDER, SkillEntry, misnamed, shown, skill_entries
 
 if TYPE_CHECKING:
-    from llmos_lite.core.skills.search import SkillIndex
+    from llmos_lite.core.skills.index import SkillIndex
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Library:
     @classmethod
     def empty(cls, ref: VolumeRef, analyzer: Analyzer) -> Self:
         """Return the library of a volume without a commit."""
-        from llmos_lite.core.skills.search import SkillIndex  # noqa: PLC0415 - loads numpy, which a start need not wait for
+        from llmos_lite.core.skills.index import SkillIndex  # noqa: PLC0415 - loads numpy, which a start need not wait for
 
         return cls(ref, "", MappingProxyType({}), SkillIndex(analyzer))
 

@@ -10,10 +10,11 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from llmos_lite.core.accounts.permissions import Actor
-from llmos_lite.core.skills.abstain import CLOSE, THRESHOLD, evidence, is_side_request
+from llmos_lite.core.skills.abstain import CLOSE, LOOKED_AT, is_enough, is_side_request
 from llmos_lite.core.skills.format import Skill, estimate_tokens
 from llmos_lite.core.skills.library import Library, document
 from llmos_lite.core.skills.text import QUERY_CHARACTERS, Analyzer
@@ -41,8 +42,7 @@ CACHED_LIBRARIES = 1000
 CACHED_LISTS = 64
 
 
-@dataclass(frozen=True, slots=True)
-class ScoredSkill:
+class ScoredSkill(NamedTuple):
     """A skill and how well it fits a query.
 
     Args:
@@ -169,7 +169,8 @@ class SkillsManager:
         if isinstance(skills, SkillSet):
             meaning = self.meaning_now(skills.libraries, query)
             return self.ranked(skills.libraries, query, limit, only_fitting=only_fitting, meaning=meaning)
-        from llmos_lite.core.skills.search import SkillIndex, search  # noqa: PLC0415 - loads numpy
+        from llmos_lite.core.skills.index import SkillIndex  # noqa: PLC0415 - loads numpy
+        from llmos_lite.core.skills.search import search  # noqa: PLC0415 - loads numpy
 
         usable = [skill for skill in skills if skill.usable]
         documents = [replace(document(skill), key=str(place)) for place, skill in enumerate(usable)]
@@ -178,7 +179,7 @@ class SkillsManager:
 
     def repeats(self, one: Skill, other: Skill) -> bool:
         """Tell whether two skills say nearly the same."""
-        from llmos_lite.core.skills.search import SkillIndex, same_text  # noqa: PLC0415 - loads numpy
+        from llmos_lite.core.skills.index import SkillIndex, same_text  # noqa: PLC0415 - loads numpy
 
         documents = [replace(document(one), key="one"), replace(document(other), key="other")]
         index = SkillIndex(self._analyzer).updated(documents)
@@ -211,17 +212,16 @@ class SkillsManager:
         def hidden(source: int, key: str) -> bool:
             return any(library.offers(key) for library in libraries[:source])
 
-        indexes = [library.index for library in libraries]
-        extra = _asked_by(libraries, asked)
-        close = self._semantics.closeness(libraries, meaning) if self._semantics and meaning else None
         hits = search(
-            indexes,
+            [library.index for library in libraries],
             query,
             limit,
-            hidden=None if shadowed else hidden,
+            hidden=None if shadowed or len(libraries) == 1 else hidden,
             collapse=not shadowed,
-            extra=extra,
-            close=close,
+            extra=_asked_by(libraries, asked),
+            close=self._semantics.closeness(libraries, meaning) if self._semantics and meaning else None,
+            share=CLOSE if only_fitting else 0.0,
+            sure=LOOKED_AT,
         )
         pairs = [(_marked(libraries, hit), hit) for hit in hits]
         return self._scored(pairs, query, only_fitting=only_fitting)
@@ -229,30 +229,31 @@ class SkillsManager:
     def _scored(self, found: Sequence[tuple[Skill, Hit]], query: str, *, only_fitting: bool) -> list[ScoredSkill]:
         """Decide once for all matches whether anything fits; then those near the best one do."""
         bar = self._bar(found, query)
-        scored = [
+        if only_fitting:
+            found = [(skill, hit) for skill, hit in found if hit.score >= bar and not skill.shadowed_by]
+        return [
             ScoredSkill(
                 skill,
                 hit.score,
                 hit.coverage,
                 hit.header,
-                fits=not skill.shadowed_by and hit.score >= bar,
-                asked=hit.asked,
-                meaning=hit.meaning,
-                hit=hit,
+                hit.score >= bar and not skill.shadowed_by,
+                hit.asked,
+                hit.meaning,
+                hit,
             )
             for skill, hit in found
         ]
-        return [one for one in scored if one.fits] if only_fitting else scored
 
     def _bar(self, found: Sequence[tuple[Skill, Hit]], query: str) -> float:
         """Return the least score that fits; infinite when nothing does."""
-        if not found or is_side_request(query):
-            return math.inf
-        asked = set(self._analyzer.hashes(query[:QUERY_CHARACTERS]))
-        most = max(
-            evidence(hit, named=asked.issuperset(self._analyzer.hashes(skill.skill_id))) for skill, hit in found[:LIMIT]
-        )
-        return CLOSE * found[0][1].score if most >= THRESHOLD else math.inf
+        if any(is_enough(hit, partial(self._names, query, skill)) for skill, hit in found[:LOOKED_AT]):
+            return math.inf if is_side_request(query) else CLOSE * found[0][1].score
+        return math.inf
+
+    def _names(self, query: str, skill: Skill) -> bool:
+        """Tell whether a query holds every word of a skill's name."""
+        return set(self._analyzer.hashes(query[:QUERY_CHARACTERS])).issuperset(self._analyzer.hashes(skill.skill_id))
 
     def build_context_for_query(
         self, actor: Actor, query: str, team_id: str | None = None, limit: int = LIMIT
@@ -437,6 +438,8 @@ def _resolved(libraries: Sequence[Library]) -> list[Skill]:
 
 
 def _marked_in(better: Sequence[Library], skill: Skill) -> Skill:
+    if not better:
+        return skill
     winner = next((library for library in better if library.offers(skill.skill_id)), None)
     return replace(skill, shadowed_by=str(winner.ref)) if winner else skill
 

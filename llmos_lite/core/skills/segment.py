@@ -21,6 +21,7 @@ Hashes: TypeAlias = npt.NDArray[np.uint32]
 Numbers: TypeAlias = npt.NDArray[np.int32]
 Short: TypeAlias = npt.NDArray[np.uint16]
 Bytes: TypeAlias = npt.NDArray[np.uint8]
+Places: TypeAlias = npt.NDArray[np.intp]
 
 PAIR_BITS = 24
 """Width of the hash of two neighbouring terms; 10,000 skills see 0.2 false pairs in a whole query."""
@@ -32,8 +33,11 @@ STEP = sum(WEIGHTS) * (K1 + 1) / 127
 HEADER_BIT = 0x80
 PRINT_WIDTH = 32
 
-ROWS_FROM, ROW_SHARE = 4096, 0.25
+ROWS_FROM, ROW_SHARE = 4096, 0.125
+"""Of a large segment, terms that stand in this share of its documents are kept by document, too: a sum over all of them
+costs less than picking so many. About 430 terms, 0.4 KB a skill."""
 
+_NOWHERE = np.zeros(0, dtype=np.intp)
 _BUCKET = 16
 _BYTE = 8
 _PRINT_FACTORS = (np.random.default_rng(8420).integers(1, 1 << 32, PRINT_WIDTH, dtype=np.uint32) | 1).reshape(-1, 1)
@@ -73,6 +77,11 @@ class Segment:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    @property
+    def common(self) -> float:
+        """Return in more than how many documents a term of `rows` stands."""
+        return len(self.keys) * ROW_SHARE
 
     @property
     def size(self) -> int:
@@ -166,24 +175,22 @@ class Segment:
         place = int(self.by_key[at]) if at < len(self.keys) else 0
         return place if self.keys and self.keys[place] == key else None
 
-    def postings(self, hashes: Hashes) -> tuple[npt.NDArray[np.intp], Numbers, Numbers]:
-        """Return each term's place among `terms`, and where its postings begin and end: both 0 when it is not here."""
-        if not len(self.terms):
-            nothing = np.zeros(len(hashes), dtype=np.int32)
-            return nothing.astype(np.intp), nothing, nothing
+    def postings(self, hashes: Hashes) -> tuple[Places, Places, Numbers, Numbers]:
+        """Return which terms stand here, their places among `terms`, and where their postings begin and end."""
         place = self.terms.searchsorted(hashes)
-        place[place == len(self.terms)] = 0
-        here = self.terms[place] == hashes
-        return place, self.starts[place] * here, self.starts[place + 1] * here
+        known = (self.terms.take(place, mode="clip") == hashes).nonzero()[0] if len(self.terms) else _NOWHERE
+        place = place.take(known)
+        return known, place, self.starts.take(place), self.starts[1:].take(place)
 
-    def pair_postings(self, hashes: Hashes) -> tuple[npt.NDArray[np.intp], Short]:
+    def pair_postings(self, hashes: Hashes) -> tuple[Places, Short]:
         """Return (index into `hashes`, document) of every document that holds one of these pairs."""
         bits = self._bits
-        upper = hashes >> np.uint32(PAIR_BITS - bits)
+        upper = hashes >> (PAIR_BITS - bits)
         begin = self.buckets.take(upper)
-        lengths = self.buckets.take(upper + np.uint32(1)) - begin
+        lengths = self.buckets[1:].take(upper) - begin
         ends = lengths.cumsum()
-        at = np.arange(ends[-1]) + (begin + lengths - ends).repeat(lengths)
+        at = (begin + lengths - ends).repeat(lengths)
+        at += np.arange(len(at))
         same = (self.pair_low.take(at) == _low_bits(hashes, bits).repeat(lengths)).nonzero()[0]
         return ends.searchsorted(same, side="right"), self.pair_docs.take(at.take(same))
 
@@ -191,7 +198,7 @@ class Segment:
 def _rows(documents: int, starts: Numbers, docs: Short, weights: Bytes) -> Iterator[tuple[int, Bytes]]:
     if documents < ROWS_FROM:
         return
-    common = np.diff(starts) > documents * ROW_SHARE
+    common = np.diff(starts) > documents * ROW_SHARE  # as `Segment.common`
     for begin, end in zip(starts[:-1][common].tolist(), starts[1:][common].tolist(), strict=True):
         row = np.zeros(documents, dtype=np.uint8)
         row[docs[begin:end]] = weights[begin:end]
@@ -239,8 +246,12 @@ def _fingerprint(pairs: Hashes) -> Bytes:
     return (least >> np.uint32(7)).astype(np.uint8)
 
 
+_FIRST, _SECOND, _ADDED, _LAST = map(np.uint32, (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D, 0x2C1B3C6D))
+_HALF, _UNUSED = np.uint32(15), np.uint32(32 - PAIR_BITS)
+
+
 def pair_hashes(first: Hashes, second: Hashes) -> Hashes:
     """Return one 24-bit hash for each term of `first` and its neighbour in `second`; shapes (n,)."""
-    mixed = (first * np.uint32(0x9E3779B1)) ^ (second * np.uint32(0x85EBCA77) + np.uint32(0xC2B2AE3D))
-    hashes: Hashes = ((mixed ^ (mixed >> np.uint32(15))) * np.uint32(0x2C1B3C6D)) >> np.uint32(32 - PAIR_BITS)
+    mixed = (first * _FIRST) ^ (second * _SECOND + _ADDED)
+    hashes: Hashes = ((mixed ^ (mixed >> _HALF)) * _LAST) >> _UNUSED
     return hashes

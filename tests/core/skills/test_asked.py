@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from llmos_lite.core.skills.asked import HALF_LIFE, LOOKED_AT, MOST_GOALS, AskedBy, AskedIndex, Goal, Nearest
 from llmos_lite.core.skills.format import Skill
+from llmos_lite.core.skills.index import SkillIndex
 from llmos_lite.core.skills.library import Library, document
-from llmos_lite.core.skills.search import Hit, SkillIndex, search
+from llmos_lite.core.skills.search import Hit, search
 from llmos_lite.core.skills.text import Analyzer
 from llmos_lite.volumes.access import SYSTEM, VolumeRef
 

@@ -10,7 +10,7 @@ from conftest import ALICE, skill_text
 from llmos_lite.core.skills.asked import AskedIndex, Goal
 from llmos_lite.core.skills.explain import Explainer, Explanation
 from llmos_lite.core.skills.manager import SkillsManager
-from llmos_lite.core.skills.search import STEP
+from llmos_lite.core.skills.segment import STEP
 from llmos_lite.core.skills.text import Analyzer
 from llmos_lite.core.traces.trace import now_ms
 from llmos_lite.volumes.git_volume import GitVolume, author_of

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from llmos_lite.core.skills.fields import Document
 from llmos_lite.core.skills.fusion import ALONE, Near, fused, unit_of
-from llmos_lite.core.skills.search import SkillIndex, search
+from llmos_lite.core.skills.index import SkillIndex
+from llmos_lite.core.skills.search import search
 from llmos_lite.core.skills.text import Analyzer
 
 ANALYZER = Analyzer()

@@ -9,14 +9,18 @@ import sys
 import threading
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llmos_lite.core.skills import index as index_module
 from llmos_lite.core.skills import search as search_module
 from llmos_lite.core.skills import segment as segment_module
 from llmos_lite.core.skills.fields import Document
-from llmos_lite.core.skills.search import Bonus, Floats, Hit, SkillIndex, search
+from llmos_lite.core.skills.index import SkillIndex
+from llmos_lite.core.skills.matches import Floats
+from llmos_lite.core.skills.search import Bonus, Hit, search
 from llmos_lite.core.skills.segment import Hashes
 from llmos_lite.core.skills.text import Analyzer
 
@@ -114,6 +118,23 @@ def test_hidden_ones_do_not_use_up_the_limit() -> None:
     assert keys(found) == ["d190", "d191", "d192"]
 
 
+def test_what_is_far_below_the_best_is_left_out_but_for_the_first_ones() -> None:
+    near = [Document(f"near{number}", "boil tea", "", f"boil tea slowly number{number}") for number in range(20)]
+    far = [Document(f"far{number}", "", "", f"tea{' filler' * 300} number{number}") for number in range(20)]
+    library = index([*near, *far])
+    assert len(search([library], "boil tea slowly", 40, collapse=False)) == 40
+    assert {hit.key[:4] for hit in search([library], "boil tea slowly", 40, collapse=False, share=0.5)} == {"near"}
+    few = search([index([near[0], *far])], "boil tea slowly", 40, collapse=False, share=0.5, sure=3)
+    assert keys(few) == ["near0", "far0", "far1"]
+
+
+@given(st.lists(st.integers(0, 5), max_size=300), st.integers(1, 20))
+def test_the_best_are_in_order_and_of_equal_ones_the_first(scores: list[int], width: int) -> None:
+    found = search_module._top(np.array(scores, dtype=np.float64), width)
+    expected = sorted((place for place, score in enumerate(scores) if score), key=lambda place: -scores[place])
+    assert [place for place in found.tolist() if scores[place]] == expected[:width]
+
+
 def test_a_change_replaces_one_document() -> None:
     library = index(LIBRARY)
     changed = library.updated([Document("tea", "coffee", "", "Grind beans.")])
@@ -159,7 +180,8 @@ def test_a_huge_or_odd_query_is_answered(query: str) -> None:
 def test_two_processes_rank_alike() -> None:
     script = (
         "from llmos_lite.core.skills.fields import Document as D\n"
-        "from llmos_lite.core.skills.search import SkillIndex, search\n"
+        "from llmos_lite.core.skills.index import SkillIndex\n"
+        "from llmos_lite.core.skills.search import search\n"
         "from llmos_lite.core.skills.text import Analyzer\n"
         "docs = [D(f'd{n}', f'name {n}', 'slow query tests', f'w{n % 7} join pytest {n}') for n in range(50)]\n"
         "library = SkillIndex(Analyzer()).updated(docs)\n"
@@ -191,14 +213,14 @@ def test_any_history_of_changes_ends_like_one_build(changes: list[tuple[int, lis
             library = library.updated([], {key})
     fresh = SkillIndex(ANALYZER).updated(sorted(now.values(), key=lambda document: document.key))
     assert library.count == len(now)
-    assert len(library.pieces) <= search_module._MANY_SEGMENTS + 1
+    assert len(library.pieces) <= index_module.MANY_PIECES + 1
     for query in ("w1 w2 w3", "w4 w5", "w7"):
         ours = {hit.key: hit.score for hit in search([library], query, 50, collapse=False)}
         theirs = {hit.key: hit.score for hit in search([fresh], query, 50, collapse=False)}
         assert ours == pytest.approx(theirs)
 
 
-@pytest.mark.parametrize("gone", [1, search_module.FEW, search_module.FEW + 1, 60, 99])
+@pytest.mark.parametrize("gone", [1, index_module.FEW, index_module.FEW + 1, 60, 99])
 def test_frequencies_are_right_however_many_are_gone(gone: int) -> None:
     documents = [
         Document(f"d{number:02}", f"x{number % 5}", "", f"alpha{number % 3} beta w{number}") for number in range(100)
@@ -215,14 +237,14 @@ def test_many_single_changes_keep_few_pieces() -> None:
     library = index([Document(f"d{number}", "x", "", f"alpha{number} beta") for number in range(300)])
     for number in range(100):
         library = library.updated([Document(f"d{number}", "x", "", f"gamma{number} delta")])
-        assert len(library.pieces) <= search_module._MANY_SEGMENTS
+        assert len(library.pieces) <= index_module.MANY_PIECES
     assert keys(search([library], "gamma57", 3)) == ["d57"]
     assert keys(search([library], "alpha57", 3)) == []
     assert keys(search([library], "alpha257", 3)) == ["d257"]
 
 
 def test_a_library_larger_than_a_segment_is_split(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search_module, "LARGEST", 10)
+    monkeypatch.setattr(index_module, "LARGEST", 10)
     library = index([Document(f"d{number}", "x", "", f"alpha{number} beta") for number in range(95)])
     assert len(library.pieces) == 10
     assert keys(search([library], "alpha94", 3)) == ["d94"]

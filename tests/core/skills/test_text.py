@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from llmos_lite.core.skills import text
 from llmos_lite.core.skills.text import Analyzer, fold
@@ -64,3 +66,9 @@ def test_function_words_of_other_languages_count_for_nothing() -> None:
 @pytest.mark.parametrize("word", ["todo", "os", "io", "ci", "mit", "nas", "bin", "dir", "dos", "die", "war", "son"])
 def test_words_with_a_meaning_in_english_stay(word: str) -> None:
     assert ANALYZER.terms(word)
+
+
+@given(st.text(st.characters(max_codepoint=127)))
+def test_plain_text_gives_the_words_that_any_text_gives(plain: str) -> None:
+    slow = [word for word in text.words(f"{plain} \u00e9") if word != "e"]
+    assert [word for word in text.words(plain) if word != "e"] == slow
