@@ -2,7 +2,8 @@
 
 A provider caches the longest beginning that a request shares with the one before it, in the order tools, system prompt,
 messages. A conversation of 20 turns in each dialect goes through the gateway, over the starter skills; its goals change
-twice, so skills come in on the way. What counts is the client's own text in the shared beginning: with us / without us.
+twice, so skills come in on the way: as texts, or from a catalog, of which the model loads one with each goal. What
+counts is the client's own text in the shared beginning: with us / without us.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import tempfile
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,10 @@ from benchmarks import Row
 from llmos_lite.bootstrap import open_services
 from llmos_lite.core.chat.assignment import TreatAll
 from llmos_lite.core.chat.choice import Chooser
+from llmos_lite.core.chat.disclosure import Disclosure
 from llmos_lite.core.gateway.context import Contexts
-from llmos_lite.core.gateway.service import Gateway, Request
+from llmos_lite.core.gateway.pieces import Request
+from llmos_lite.core.gateway.service import Gateway
 from llmos_lite.engines.upstream import Passing, Wire
 from llmos_lite.engines.upstreams import Route, Sent
 from llmos_lite.settings import Settings
@@ -32,24 +36,28 @@ GOALS = {
     7: "Now review this pull request for bugs and security, please",
     14: "Write the notes of this meeting: we decided to ship on Friday, Ana does the release",
 }
+LOADED = {0: "python-scripts", 7: "code-review", 14: "meeting-notes"}
+"""What the model loads for these goals, where it gets a catalog."""
 OWN = "You are a careful assistant for a team of engineers. " * 60
 ANSWER = "Here is the next piece of it, with a word on each step that I took and why. " * 12
 
 
 class _Capture:
-    """A model server that keeps what it got, and always answers the same."""
+    """A model server that keeps what it got, and always answers the same, but for what it is told to load."""
 
     name = "capture"
 
     def __init__(self) -> None:
         self.bodies: list[dict[str, Any]] = []
+        self.load = ""
 
     @asynccontextmanager
     async def send(self, model: str, wire: Wire, make: Callable[[Route], Passing]) -> AsyncGenerator[Sent, None]:
         """Keep a request."""
         route = Route(self, model, wire)
         self.bodies.append(json.loads(make(route).body))
-        yield Sent(route, _Reply(_answer(wire)))
+        load, self.load = self.load, ""
+        yield Sent(route, _Reply(_call(wire, load) if load else _answer(wire)))
 
     @property
     def wires(self) -> frozenset[Wire]:
@@ -88,6 +96,16 @@ def _answer(wire: Wire) -> bytes:
     }[wire]).encode()  # fmt: skip
 
 
+def _call(wire: Wire, name: str) -> bytes:
+    arguments = json.dumps({"name": name})
+    function = {"name": "load_skill", "arguments": arguments}
+    return json.dumps({
+        Wire.CHAT: {"choices": [{"message": {"tool_calls": [{"id": "c", "function": function}]}}]},
+        Wire.MESSAGES: {"content": [{"type": "tool_use", "id": "c", "name": "load_skill", "input": {"name": name}}]},
+        Wire.RESPONSES: {"output": [{"type": "function_call", "call_id": "c", **function}], "usage": {}},
+    }[wire]).encode()  # fmt: skip
+
+
 def _requests(wire: Wire) -> list[dict[str, Any]]:
     """Return what a client sends, turn by turn: the whole conversation each time."""
     said: list[dict[str, Any]] = []
@@ -111,7 +129,8 @@ def _request(wire: Wire, said: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def _atoms(body: dict[str, Any]) -> Iterator[str]:
     """Return the texts that a model reads, in the order in which a provider caches them."""
-    for key in ("tools", "system", "instructions", "messages", "input"):
+    yield from map(json.dumps, body.get("tools", ()))
+    for key in ("system", "instructions", "messages", "input"):
         yield from _texts(body.get(key))
 
 
@@ -146,33 +165,41 @@ def _cacheable(bodies: Sequence[dict[str, Any]], own: Sequence[dict[str, Any]]) 
     return total
 
 
-async def _captured(wire: Wire, folder: Path) -> list[dict[str, Any]]:
+async def _captured(wire: Wire, folder: Path, disclosure: Disclosure) -> list[dict[str, Any]]:
+    """Return the last request behind each turn."""
     async with open_services(Settings(data=folder, llm_provider="offline", log_level="error"), serve=False) as services:
         capture = _Capture()
         chooser = Chooser(services.skills.manager, TreatAll(), budget_tokens=4000)
-        contexts = Contexts(chooser, max_skills=3)
+        contexts = Contexts(chooser, max_skills=3, disclosure=disclosure)
         gateway = Gateway(contexts, services.traces, services.accounts, capture, limits=services.limits)
         key = (folder / "admin.key").read_text().strip()
         actor = await services.accounts.authenticate(key, "alice")
-        for request in _requests(wire):
+        turns = []
+        for turn, request in enumerate(_requests(wire)):
+            capture.load = LOADED.get(turn, "") if disclosure is Disclosure.CATALOG else ""
             async for _ in gateway.pass_on(actor, wire, Request(json.dumps(request).encode(), [])):
                 pass
+            turns.append(capture.bodies[-1])
         await gateway.close()
-        return capture.bodies
+        return turns
 
 
 def run() -> list[Row]:
     """Measure each dialect."""
     rows = []
-    for wire in Wire:
+    for wire, disclosure in product(Wire, (Disclosure.BODIES, Disclosure.CATALOG)):
         own = _requests(wire)
         with tempfile.TemporaryDirectory() as folder:
-            bodies = asyncio.run(_captured(wire, Path(folder, "data")))
+            bodies = asyncio.run(_captured(wire, Path(folder, "data"), disclosure))
         brought = sum("<skill_content" in json.dumps(body) for body in bodies)
         if brought != TURNS:
             raise RuntimeError(f"skills were in {brought} of {TURNS} requests, so there is little to see")
         ours, alone = _cacheable(bodies, own), _cacheable(own, own)
         rows.append(
-            Row(f"prompt that can be cached, {TURNS} turns of {wire} / without us", ours / alone, target=TARGET)
+            Row(
+                f"prompt that can be cached, {TURNS} turns of {wire}, {disclosure} / without us",
+                ours / alone,
+                target=TARGET,
+            )
         )
     return rows

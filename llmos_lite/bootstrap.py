@@ -460,11 +460,16 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
             tool_tokens=settings.tool_tokens,
         ),
         gateway=Gateway(
-            Contexts(Chooser(manager, TreatAll(), budget_tokens=settings.skill_tokens), max_skills=settings.max_skills),
+            Contexts(
+                Chooser(manager, TreatAll(), budget_tokens=settings.skill_tokens, tool_tokens=settings.tool_tokens),
+                max_skills=settings.max_skills,
+                disclosure=Disclosure.parse(settings.disclosure),
+            ),
             traces,
             accounts,
             upstreams,
             limits=limits,
+            bounds=ToolBounds(rounds=settings.tool_rounds, seconds=settings.tool_seconds),
             metrics=metrics,
         ),
         telemetry=Telemetry(traces, manager, metrics),

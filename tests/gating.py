@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -103,3 +104,15 @@ async def served(here: Gate) -> AsyncIterator[int]:
     finally:
         server.force_exit = True
         await server.shutdown()
+
+
+async def leave_after(  # noqa: PLR0917 - all of a request
+    port: int, wire: str, here: Gate, body: dict[str, Any], sign: bytes, more: str = ""
+) -> None:
+    """Ask, read up to a sign, and hang up; `more` are lines of the head."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    raw = json.dumps(body).encode()
+    head = f"POST {PATHS[wire]} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {here.key}\r\n"
+    writer.write(f"{head}{more}x-llmos-user: alice\r\ncontent-length: {len(raw)}\r\n\r\n".encode() + raw)
+    await reader.readuntil(sign)
+    writer.close()

@@ -62,8 +62,10 @@ class Seen:
     def results(self) -> list[str]:
         """The answers to calls in the conversation, in order, in whichever dialect they came."""
         found: list[str] = []
-        for message in self.body["messages"]:
-            if message["role"] == "tool":
+        for message in self.body.get("messages", self.body.get("input", ())):
+            if "role" not in message:
+                found += [message["output"]] if message["type"].endswith("_output") else []
+            elif message["role"] == "tool":
                 found.append(message["content"])
             elif isinstance(message["content"], list):
                 found += [block["content"] for block in message["content"] if block["type"] == "tool_result"]

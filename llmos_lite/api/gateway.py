@@ -14,8 +14,9 @@ from llmos_lite.api.waiting import UntilGone, read_body, unpacked
 from llmos_lite.core.accounts.accounts import Accounts
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.accounts.permissions import Scope as Right
+from llmos_lite.core.gateway.pieces import Head, Piece, Request
 from llmos_lite.core.gateway.problems import anthropic_problem, openai_problem
-from llmos_lite.core.gateway.service import Gateway, Head, Piece, Request
+from llmos_lite.core.gateway.service import Gateway
 from llmos_lite.core.providers.service import ModelEntry, Providers
 from llmos_lite.engines.upstream import Wire
 

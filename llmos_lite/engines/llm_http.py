@@ -238,6 +238,11 @@ class ModelServer:
         return f": {text[:_QUOTED]}" if text else "."
 
 
+def refuses_tools(status: int, said: bytes) -> bool:
+    """Tell whether a refusal says that the model takes no tools."""
+    return status in _UNABLE and _about_tools(said.decode(errors="replace").lower())
+
+
 def _about_tools(said: str) -> bool:
     """Tell whether a refusal says that there are no tools: "does not support tools", "--enable-auto-tool-choice"."""
     return "tool" in said and any(word in said for word in ("support", "requires", "enable", "not allowed"))

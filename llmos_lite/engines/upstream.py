@@ -70,6 +70,11 @@ class Upstream(Protocol):
         """Close all connections."""
 
 
+def takes_tools(upstream: Upstream) -> bool:
+    """Tell whether a server can be given tools: unless it has an attribute `tools` that is false."""
+    return bool(getattr(upstream, "tools", True))
+
+
 class HttpUpstream:
     """A model server at a base URL.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +12,7 @@ from asgi_client import Client
 
 from llmos_lite.core.traces.trace import Ended
 from llmos_lite.engines.upstream import Wire
-from tests.gating import PATHS, PHOTOS, REVIEW, WIRES, Gate, gate, request, served, system_of, words_of
+from tests.gating import PATHS, PHOTOS, REVIEW, WIRES, Gate, gate, leave_after, request, served, system_of, words_of
 from tests.upstream import WORD, Upstream
 
 
@@ -331,16 +330,6 @@ async def test_without_a_model_server_the_offline_model_answers(
 
 
 # A client that goes away
-
-
-async def leave_after(port: int, wire: str, here: Gate, body: dict[str, Any], sign: bytes) -> None:
-    """Ask, read up to a sign, and hang up."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    raw = json.dumps(body).encode()
-    head = f"POST {PATHS[wire]} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {here.key}\r\n"
-    writer.write(f"{head}x-llmos-user: alice\r\ncontent-length: {len(raw)}\r\n\r\n".encode() + raw)
-    await reader.readuntil(sign)
-    writer.close()
 
 
 @pytest.mark.parametrize("wire", WIRES)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from llmos_lite.core.accounts.permissions import Actor
-from llmos_lite.core.chat.arms import exposure
+from llmos_lite.core.chat.arms import Arms, exposure
 from llmos_lite.core.chat.assignment import Assignment
 from llmos_lite.core.chat.conversation import Conversation
 from llmos_lite.core.chat.disclosure import LARGE, MORE, MOST_ENTRIES, Disclosure, has_files
@@ -74,6 +74,7 @@ class Chooser:
         self, skills: SkillsManager, assignment: Assignment, *, budget_tokens: int, tool_tokens: int = TOOL_TOKENS
     ) -> None:
         self._skills, self._assignment, self._budget = skills, assignment, budget_tokens
+        self._tool_tokens = tool_tokens
         self._listing = Listing(assignment, budget_tokens=budget_tokens, tool_tokens=tool_tokens)
 
     async def choose(
@@ -86,6 +87,7 @@ class Chooser:
         *,
         without: Collection[Place] = (),
         disclosure: Disclosure = Disclosure.BODIES,
+        only_new: bool = False,
     ) -> Choice:
         """Return what goes into the context; volumes that are not in memory yet are read beside the event loop.
 
@@ -97,6 +99,7 @@ class Chooser:
             talk: the conversation so far.
             without: volume and id of skills that were considered before.
             disclosure: texts alone for a model without tools.
+            only_new: whether the context of what was listed before is still there.
         """
         if not limit:
             return Choice()
@@ -104,8 +107,9 @@ class Chooser:
         asked, meaning = await self._skills.asked(actor, team_id), await self._skills.meaning(libraries, query)
         shelf = Shelf(self._skills, libraries, asked, meaning)
         if disclosure is Disclosure.CATALOG:
-            considered = Considered(shelf, (), _without(_near(shelf, query, limit, talk), without))
-            return self._listed(actor, considered, talk) or Choice(commits=shelf.commits)
+            near = shelf.best(query, limit + MORE) if only_new else _near(shelf, query, limit, talk)
+            considered = Considered(shelf, (), _without(near, without))
+            return self._listed(actor, considered, talk, only_new=only_new) or Choice(commits=shelf.commits)
         lists_more = disclosure is Disclosure.AUTO and shelf.count > LARGE
         found = shelf.best(query, limit + MORE * lists_more)
         fitting = found[:limit]
@@ -117,9 +121,10 @@ class Chooser:
         if disclosure is Disclosure.BODIES:
             return choice
         others = [*_carried(talk.skills, fitting, shelf), *found[limit:]]
-        if not (others or talk.offered) and _stands_alone(injection):
+        if not (others or (talk.offered and not only_new)) and _stands_alone(injection):
             return choice
-        return self._listed(actor, Considered(shelf, fitting, _without(others, without)), talk) or choice
+        considered = Considered(shelf, fitting, _without(others, without))
+        return self._listed(actor, considered, talk, only_new=only_new) or choice
 
     async def named(
         self,
@@ -138,6 +143,14 @@ class Chooser:
         shelf = Shelf(self._skills, await self._libraries(actor, team_id))
         asked = [ScoredSkill(_known(shelf, skill_id), 0.0) for skill_id in skill_ids]
         return self._chosen(actor, _without(asked, without), shelf.commits, talk)[0]
+
+    async def box(self, actor: Actor, team_id: str | None, talk: Conversation) -> SkillTools:
+        """Return the tools that read skills, for a conversation that holds the texts of `talk.skills` already."""
+        shelf = Shelf(self._skills, await self._libraries(actor, team_id), await self._skills.asked(actor, team_id))
+        there = [(use, shelf.at(use.volume, use.skill_id)) for use in talk.skills]
+        held = [skill for use, skill in there if skill is not None and skill.version == use.version]
+        arms = Arms(self._assignment, actor, talk.id)
+        return SkillTools(shelf, actor, arms, held=held, listed=(), tokens=self._tool_tokens)
 
     async def _libraries(self, actor: Actor, team_id: str | None) -> Sequence[Library]:
         libraries = self._skills.in_memory(actor, team_id)
@@ -160,9 +173,9 @@ class Chooser:
         )
         return choice, injection
 
-    def _listed(self, actor: Actor, considered: Considered, talk: Conversation) -> Choice | None:
+    def _listed(self, actor: Actor, considered: Considered, talk: Conversation, *, only_new: bool) -> Choice | None:
         """Return a context with a catalog; None when there is nothing to list or to read."""
-        listed = self._listing.of(actor, considered, talk)
+        listed = self._listing.of(actor, considered, talk, only_new=only_new)
         if listed is None:
             return None
         return Choice(

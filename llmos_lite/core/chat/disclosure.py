@@ -10,6 +10,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from functools import cache, lru_cache
 
 from llmos_lite.core.skills.format import Skill, estimate_tokens
 from llmos_lite.errors import Invalid
@@ -73,23 +74,35 @@ def catalog(skills: Iterable[Skill]) -> str:
 
 def entry(skill: Skill) -> str:
     """Return one skill of a catalog."""
-    said = " ".join(skill.description.split())
+    return _entry(skill.skill_id, skill.description)[0]
+
+
+@lru_cache(maxsize=4096)
+def _entry(skill_id: str, description: str) -> tuple[str, int]:
+    """Return the entry of a skill, and about how many tokens it has."""
+    said = " ".join(description.split())
     if len(said) > LONGEST_DESCRIPTION:
         said = said[: LONGEST_DESCRIPTION - 1].rstrip() + "\u2026"
-    name, description = html.escape(skill.skill_id), html.escape(said)
-    return f"<skill>\n<name>\n{name}\n</name>\n<description>\n{description}\n</description>\n</skill>"
+    name, said = html.escape(skill_id), html.escape(said)
+    text = f"<skill>\n<name>\n{name}\n</name>\n<description>\n{said}\n</description>\n</skill>"
+    return text, estimate_tokens(f"{text}\n")
 
 
 def within(skills: Iterable[Skill], budget_tokens: int) -> list[Skill]:
     """Return the first skills whose entries fit a budget, their introduction with them."""
-    left = budget_tokens - estimate_tokens(f"{INTRODUCTION} {FILES}\n\n{catalog(())}\n")
+    left = budget_tokens - _frame()
     kept: list[Skill] = []
     for skill in skills:
-        left -= estimate_tokens(f"{entry(skill)}\n")
+        left -= _entry(skill.skill_id, skill.description)[1]
         if left < 0:
             break
         kept.append(skill)
     return kept
+
+
+@cache
+def _frame() -> int:
+    return estimate_tokens(f"{INTRODUCTION} {FILES}\n\n{catalog(())}\n")
 
 
 def key_of(skill: Skill) -> str:

@@ -69,13 +69,23 @@ class Listing:
     def __init__(self, assignment: Assignment, *, budget_tokens: int, tool_tokens: int) -> None:
         self._assignment, self._budget, self._tool_tokens = assignment, budget_tokens, tool_tokens
 
-    def of(self, actor: Actor, considered: Considered, talk: Conversation) -> Listed | None:
-        """Return the context, or None when there is nothing that a tool could read."""
+    def of(self, actor: Actor, considered: Considered, talk: Conversation, *, only_new: bool = False) -> Listed | None:
+        """Return the context, or None when there is nothing that a tool could read.
+
+        Args:
+            actor: who asks.
+            considered: what there is to choose from.
+            talk: the conversation so far.
+            only_new: whether what was listed before stands in the context already.
+        """
         arms = Arms(self._assignment, actor, talk.id)
         treated = arms.take(considered.fitting)
         known = _still_there(talk.offered, considered.shelf)
         whole, long = split(treated, self._budget)
-        known, fresh = _grown(known, len(talk.offered), whole, [*long, *considered.others])
+        if only_new:
+            known, fresh = [], _new([*long, *considered.others], [*known, *whole])
+        else:
+            known, fresh = _grown(known, len(talk.offered), whole, [*long, *considered.others])
         room = int(self._budget * SHARE) if considered.fitting else self._budget
         fits = within((scored.skill for scored in (*known, *fresh)), room)
         shown = [scored.skill for scored in arms.shown([*known, *fresh][: len(fits)])]

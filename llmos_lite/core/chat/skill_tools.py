@@ -223,8 +223,17 @@ _SEARCH_TOOL = Tool(
 
 
 def _load_schema(names: tuple[str, ...]) -> Mapping[str, object]:
-    return {
-        "type": "object",
-        "properties": {"name": {"type": "string", "enum": names}, "path": _PATH},
-        "required": ["name"],
-    }
+    return _schema({"type": "string", "enum": names})
+
+
+def _schema(name: Mapping[str, object]) -> Mapping[str, object]:
+    return {"type": "object", "properties": {"name": name, "path": _PATH}, "required": ["name"]}
+
+
+STEADY = (
+    Tool(
+        LOAD, _LOAD_TEXT, _schema({"type": "string", "description": "A name that was listed, or that a search found."})
+    ),
+    _SEARCH_TOOL,
+)
+"""The tools without names in them: the same bytes from the first message of a conversation to the last."""

@@ -130,7 +130,7 @@ async def converse(
             yield Round(replace(done, tool_calls=()))
             return
         own = [call for call in done.tool_calls if not talk.is_foreign(call)]
-        results = await _answered(box, own, bounds, talk.deadline)
+        results = await answered(box, own, bounds, talk.deadline)
         for call, result in zip(own, results, strict=True):
             yield ToolDone(call, result)
         if len(own) < len(done.tool_calls):
@@ -214,10 +214,17 @@ async def _asked(
             yield piece
 
 
-async def _answered(
+async def answered(
     box: Toolbox, calls: Sequence[ToolCall], bounds: ToolBounds, deadline: float
 ) -> Sequence[ToolResult]:
-    """Return the results of calls, which run at once, in their order."""
+    """Return the results of calls, which run at once, in their order.
+
+    Args:
+        box: runs them.
+        calls: what the model asks for; past `bounds.calls` they get an error.
+        bounds: how far this goes.
+        deadline: on the clock of the event loop, when what still runs is stopped.
+    """
     tasks = [asyncio.ensure_future(_run(box, call, deadline)) for call in calls[: bounds.calls]]
     try:
         done = await asyncio.gather(*tasks)

@@ -1,22 +1,30 @@
 """Skills in a conversation that a client keeps: what once came in stays where it is, so that prompt caches live.
 
 The first request of a conversation chooses by its words; these skills stand after the client's own system prompt for
-as long as the conversation goes on. What later words call for is added right before them, and nothing is moved.
+as long as the conversation goes on, and so does a catalog with its tools. What later words call for is added right
+before them, and nothing is moved. A conversation that began without tools gets none later: providers cache them first.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
 
 from msgspec.structs import replace
 
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.chat.choice import Choice, Chooser
 from llmos_lite.core.chat.conversation import Conversation
+from llmos_lite.core.chat.disclosure import Disclosure
+from llmos_lite.core.chat.skill_tools import SkillTools
 from llmos_lite.core.gateway.asked import Placed
 from llmos_lite.core.gateway.steering import Steering
 from llmos_lite.core.gateway.threads import Thread
 
 MOST_SKILLS = 8
 """Skills in one conversation; more would crowd out what it is about."""
+MOST_LISTED = 48
+"""Entries in one conversation, where nothing that was listed is taken back; what else there is, a search finds."""
 
 
 class Contexts:
@@ -25,12 +33,22 @@ class Contexts:
     Args:
         chooser: chooses them.
         max_skills: most that one request brings in.
+        disclosure: what a conversation gets of skills that does not say otherwise.
     """
 
-    def __init__(self, chooser: Chooser, *, max_skills: int) -> None:
-        self._chooser, self._max_skills = chooser, max_skills
+    def __init__(self, chooser: Chooser, *, max_skills: int, disclosure: Disclosure = Disclosure.AUTO) -> None:
+        self._chooser, self._max_skills, self._disclosure = chooser, max_skills, disclosure
 
-    async def extended(self, actor: Actor, thread: Thread, words: str, steering: Steering, place: int) -> Thread:
+    async def extended(
+        self,
+        actor: Actor,
+        thread: Thread,
+        words: str,
+        steering: Steering,
+        place: int,
+        *,
+        may_call: Callable[[Disclosure], bool] = lambda _: False,
+    ) -> Thread:
         """Return a conversation with the skills that its newest words call for.
 
         Args:
@@ -39,27 +57,52 @@ class Contexts:
             words: of the person; without any nothing is chosen.
             steering: what the headers say.
             place: of the item with these words.
+            may_call: tells whether tools of ours can come into it; asked only when there is something to list.
 
         Raises:
             NotFound: `skill.unknown`, for a skill that the headers name and the actor does not see.
         """
         if steering.skills == ():
-            return replace(thread, head="", later=(), skills=(), exposures=())
+            return replace(thread, head="", later=(), skills=(), exposures=(), tools=False)
         if not (words or steering.skills):
             return thread
         limit = min(self._max_skills, MOST_SKILLS - len(thread.skills))
         if limit <= 0 and steering.skills is None:
             return thread
-        choice = await self._choice(actor, thread, words, steering, limit)
-        return _with(thread, choice, place) if choice.used or choice.exposures else thread
+        wanted = self._wanted(thread, steering)
+        if len(thread.offered) >= MOST_LISTED:
+            if wanted is Disclosure.CATALOG:
+                return thread
+            wanted = Disclosure.BODIES
+        chosen = partial(self._choice, actor, thread, words, steering, limit)
+        choice = await chosen(wanted=wanted)
+        if choice.box is not None and not thread.tools and not may_call(wanted):
+            choice = await chosen(wanted=Disclosure.BODIES)
+        return _with(thread, choice, place) if choice.used or choice.exposures or choice.system else thread
 
-    async def _choice(self, actor: Actor, thread: Thread, words: str, steering: Steering, limit: int) -> Choice:
-        talk = Conversation(thread.conversation)
+    async def box(self, actor: Actor, thread: Thread, steering: Steering) -> SkillTools:
+        """Return the tools that read skills for a conversation."""
+        return await self._chooser.box(
+            actor, steering.team or None, Conversation(thread.conversation, skills=thread.skills)
+        )
+
+    def _wanted(self, thread: Thread, steering: Steering) -> Disclosure:
+        if thread.parent and not thread.tools:
+            return Disclosure.BODIES
+        return steering.disclosure or self._disclosure
+
+    async def _choice(
+        self, actor: Actor, thread: Thread, words: str, steering: Steering, limit: int, *, wanted: Disclosure
+    ) -> Choice:
         known = frozenset((one.volume, one.skill_id) for one in thread.exposures)
         team = steering.team or None
         if steering.skills:
+            talk = Conversation(thread.conversation)
             return await self._chooser.named(actor, steering.skills, team, talk, without=known)
-        return await self._chooser.choose(actor, words, team, limit, talk, without=known)
+        talk = Conversation(thread.conversation, offered=thread.offered)
+        return await self._chooser.choose(
+            actor, words, team, limit, talk, without=known, disclosure=wanted, only_new=thread.tools
+        )
 
 
 def _with(thread: Thread, choice: Choice, place: int) -> Thread:
@@ -69,6 +112,8 @@ def _with(thread: Thread, choice: Choice, place: int) -> Thread:
         skills=(*thread.skills, *choice.used),
         exposures=(*thread.exposures, *choice.exposures),
         commits={**thread.commits, **choice.commits},
+        offered=(*thread.offered, *choice.offered),
+        tools=thread.tools or choice.box is not None,
     )
     if not choice.system:
         return changed

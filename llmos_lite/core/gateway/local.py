@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Self
@@ -45,6 +46,11 @@ class LocalUpstream:
 
     def __init__(self, model: LanguageModel) -> None:
         self._model = model
+
+    @property
+    def tools(self) -> bool:
+        """Whether the model can be given tools."""
+        return may_call(self._model)
 
     @property
     def name(self) -> str:
@@ -107,7 +113,7 @@ async def _whole(answer: AsyncGenerator[Said, None]) -> AsyncGenerator[bytes, No
 
 
 async def _answer(model: str, first: Piece | None, rest: AsyncGenerator[Piece, None]) -> AsyncGenerator[Said, None]:
-    yield Began("", model)
+    yield Began(f"chatcmpl-{secrets.token_hex(12)}", model)
     calls = 0
     piece = first
     while piece is not None:

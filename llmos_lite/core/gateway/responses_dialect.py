@@ -56,7 +56,7 @@ class ResponsesDialect:
     def read(self, body: bytes) -> Asked:
         """Read a request; see `Dialect`."""
         fields = fields_of(body)
-        items = _input(fields)
+        items = input_of(fields)
         if not items and "previous_response_id" not in fields:
             raise Invalid("request.invalid", "The request has no input.", hint="Send some input.")
         lead = leading(items)
@@ -84,7 +84,7 @@ class ResponsesDialect:
     def with_skills(self, asked: Asked, fields: Mapping[str, Raw], head: str, later: Sequence[Placed]) -> bytes:
         """Return the body with skills after its instructions, or after its leading messages of a developer."""
         changed = dict(fields)
-        items: list[bytes | Raw] = list(_input(asked.fields))
+        items: list[bytes | Raw] = list(input_of(asked.fields))
         for place in sorted(later, reverse=True):
             at = after_results(asked.items, place.at, self.said)
             items.insert(asked.lead + at, _developer(place.text))
@@ -116,7 +116,7 @@ class ResponsesDialect:
         return responses_event(error, request_id)
 
 
-def _input(fields: dict[str, Raw]) -> list[Raw]:
+def input_of(fields: Mapping[str, Raw]) -> list[Raw]:
     """Return the items of the input; a text is one message of the user."""
     raw = fields.get("input", Raw(b"null"))
     text = bytes(raw)

@@ -5,73 +5,43 @@ The answer passes byte for byte. What ends it waits until its trace is durable.
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import time
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import replace
 from functools import partial
-from typing import NamedTuple, TypeAlias
+
+from msgspec import structs
 
 from llmos_lite.core.accounts.accounts import Accounts, unknown_team
 from llmos_lite.core.accounts.permissions import Actor, Verb, allowed, permit
-from llmos_lite.core.gateway.asked import Asked, Raw, encode, fields_of, links, text_of
+from llmos_lite.core.chat.tools import ToolBounds
+from llmos_lite.core.gateway.answers import OK, Answers, length_of, passed_headers, read_reply
+from llmos_lite.core.gateway.asked import Asked, Placed, Raw, encode, fields_of, joined, links, text_of
 from llmos_lite.core.gateway.chat_dialect import ChatDialect
 from llmos_lite.core.gateway.context import Contexts
 from llmos_lite.core.gateway.dialect import Dialect
+from llmos_lite.core.gateway.keeper import Keeper
 from llmos_lite.core.gateway.messages_dialect import MessagesDialect
-from llmos_lite.core.gateway.problems import refusal_in
-from llmos_lite.core.gateway.reading import LARGEST_ANSWER, Reading, too_large
-from llmos_lite.core.gateway.responses_dialect import ResponsesDialect
+from llmos_lite.core.gateway.pieces import Head, Piece, Request
+from llmos_lite.core.gateway.reading import LARGEST_ANSWER
+from llmos_lite.core.gateway.responses_dialect import ResponsesDialect, input_of
 from llmos_lite.core.gateway.steering import Steering, steering_of
-from llmos_lite.core.gateway.threads import Found, Thread, Threads
-from llmos_lite.core.gateway.translation.translator import AnswerTranslation, translate_request
-from llmos_lite.core.gateway.turn import Turn, asks_for_itself, fresh, system_hash, trace_of, words_in
+from llmos_lite.core.gateway.threads import Found, Thread
+from llmos_lite.core.gateway.tools.rounds import NoTools, OwnTools, Rounds
+from llmos_lite.core.gateway.translation.translator import translate_request
+from llmos_lite.core.gateway.turn import Turn, asks_for_itself, fresh, system_hash, words_in
 from llmos_lite.core.limits import Limits
 from llmos_lite.core.skills.format import estimate_tokens
 from llmos_lite.core.traces.log import TraceLog
 from llmos_lite.core.traces.trace import Ended, Share, make_ulid, now_ms
-from llmos_lite.engines.http_client import Reply
-from llmos_lite.engines.upstream import Passing, Wire
-from llmos_lite.engines.upstreams import Route, Sent, Upstreams
-from llmos_lite.errors import LlmosError, UpstreamFailed
+from llmos_lite.engines.upstream import Passing, Wire, takes_tools
+from llmos_lite.engines.upstreams import Route, Upstreams
+from llmos_lite.errors import LlmosError
 from llmos_lite.observability import Metrics
 from llmos_lite.volumes.access import VolumeKind, VolumeRef
 
-log = logging.getLogger("llmos.gateway")
-
-OK = 200
-REFUSAL = 1 << 20
-"""Bytes of a refusal that are handed on."""
-_ANSWERED = ("content-type", "x-request-id", "request-id", "retry-after", "x-should-retry", "openai-", "anthropic-")
-_LIMITS = "x-ratelimit-"
+BOUNDS = ToolBounds()
 _DIALECTS = ("anthropic-", "openai-", "x-stainless-")
-_REFUSALS = {401: "model.rejected", 403: "model.rejected", 404: "model.rejected", 429: "model.rate_limited"}
-
-
-class Request(NamedTuple):
-    """What a client sent.
-
-    Args:
-        body: its bytes.
-        headers: their names in lower case.
-        query: after the path; empty for none.
-        id: of the request, for errors.
-    """
-
-    body: bytes
-    headers: Iterable[tuple[bytes, bytes]]
-    query: str = ""
-    id: str = ""
-
-
-class Head(NamedTuple):
-    """The beginning of an answer."""
-
-    status: int
-    headers: list[tuple[bytes, bytes]]
-
-
-Piece: TypeAlias = Head | bytes
 
 
 class Gateway:
@@ -83,6 +53,7 @@ class Gateway:
         accounts: the settings of people.
         upstreams: the model servers.
         limits: how much may be used; None for no limit.
+        bounds: how far a model may go with tools of ours.
         metrics: what is counted.
     """
 
@@ -94,14 +65,15 @@ class Gateway:
         upstreams: Upstreams,
         *,
         limits: Limits,
+        bounds: ToolBounds = BOUNDS,
         metrics: Metrics | None = None,
     ) -> None:
-        self._contexts, self._traces, self._accounts, self._upstreams = contexts, traces, accounts, upstreams
-        self._limits, self._metrics = limits, metrics or Metrics()
-        self._threads = Threads()
-        self._keeping: set[asyncio.Task[None]] = set()
+        self._contexts, self._accounts, self._upstreams = contexts, accounts, upstreams
+        self._limits, self._tools = limits, OwnTools(bounds)
         dialects: list[Dialect] = [ChatDialect(), ResponsesDialect(), MessagesDialect()]
         self.dialects: Mapping[Wire, Dialect] = {dialect.wire: dialect for dialect in dialects}
+        self._keeper = Keeper(traces, metrics or Metrics())
+        self._answers = Answers(self.dialects, self._keeper, contexts)
 
     async def pass_on(self, actor: Actor, wire: Wire, request: Request) -> AsyncGenerator[Piece, None]:
         """Yield the head of the answer and then its bytes; the last of them when the trace is durable.
@@ -117,26 +89,30 @@ class Gateway:
         async with self._limits.request(actor):
             turn = await self._begun(actor, self.dialects[wire], steering, asked)
             turn.request_id = request.id
-            turn.question = len(request.body) + len(turn.thread.head)
-            tokens = turn.question // 3
-            turn.reservation = await self._limits.reserve(
-                actor, steering.team or None, tokens, tokens_out=asked.most_tokens, model=asked.model
-            )
+            await self._reserve(turn, len(request.body) + len(turn.thread.head))
             started = False
             try:
                 made = partial(_passing, turn, request)
-                async with self._upstreams.send(asked.model, wire, made) as sent:
-                    async for piece in self._answered(turn, sent):
-                        started = True
-                        yield piece
+                while True:
+                    try:
+                        async with self._upstreams.send(asked.model, wire, made) as sent:
+                            async for piece in self._answers.answered(turn, sent):
+                                started = True
+                                yield piece
+                    except NoTools:
+                        await self._without_tools(turn)
+                        continue
+                    if turn.rounds is None or not turn.rounds.follows:
+                        break
+                    await self._go_on(turn, turn.rounds)
             except LlmosError as error:
-                await self._keep(turn, Ended.ERROR, error.code)
+                await self._keeper.keep(turn, Ended.ERROR, error.code)
                 if not started:
                     error.detail["trace_id"] = turn.trace_id if turn.recorded else None
                     raise
                 yield turn.dialect.problem_event(error, request.id)
             except BaseException:  # the client went away, or the server stops
-                await self._keep_aborted(turn)
+                await self._keeper.aborted(turn)
                 raise
 
     async def plain(self, actor: Actor, path: str, request: Request) -> AsyncGenerator[Piece, None]:
@@ -161,9 +137,9 @@ class Gateway:
             spent = 0
             try:
                 async with self._upstreams.send(model, Wire.CHAT, made) as sent:
-                    body = await _read(sent.reply, LARGEST_ANSWER)
+                    body = await read_reply(sent.reply, LARGEST_ANSWER)
                     spent = len(request.body) // 4 if sent.reply.status == OK else 0
-                    yield Head(sent.reply.status, [*passed_headers(sent.reply), _length(body)])
+                    yield Head(sent.reply.status, [*passed_headers(sent.reply), length_of(body)])
                     yield body
             finally:
                 reservation.settle(spent, 0)
@@ -184,7 +160,7 @@ class Gateway:
 
     async def close(self) -> None:
         """Wait for the traces that are on their way into the journal."""
-        await asyncio.gather(*self._keeping, return_exceptions=True)
+        await self._keeper.close()
 
     # -- before the model -------------------------------------------------------------------------------------------
 
@@ -193,15 +169,17 @@ class Gateway:
         account = await self._accounts.account(actor.user_id)
         who = f"{actor.user_id}\0{steering.team}".encode()
         chain = links(map(dialect.stable, asked.items), who)
-        found = self._threads.find(chain, _answer_key(who, asked.after))
+        found = self._keeper.find(chain, who, asked.after)
         new = fresh(found, dialect.said(asked.items[found.seen :]))
         if _is_another(found, steering.conversation or asked.session) and not _goes_on(asked, dialect):
             found, new = Found(), dialect.said(asked.items)
         words = words_in(new)
         side = asks_for_itself(asked, new)
-        thread = self._thread(found, steering, asked, words, started)
+        thread = self._thread(found, dialect.wire, steering, asked, words)
         if not side:
-            thread = await self._contexts.extended(actor, thread, words, steering, _place(asked, dialect))
+            may_call = partial(self._tools.may_begin, dialect.wire, asked)
+            place = _place(asked, dialect)
+            thread = await self._contexts.extended(actor, thread, words, steering, place, may_call=may_call)
         return Turn(
             actor=actor,
             dialect=dialect,
@@ -217,128 +195,65 @@ class Gateway:
             recorded=steering.record and account.record,
             started=started,
             clock=clock,
+            rounds=self._tools.rounds(dialect.wire, _owing(asked, found)) if thread.tools and not side else None,
         )
 
-    def _thread(self, found: Found, steering: Steering, asked: Asked, words: str, started: int) -> Thread:
+    async def _reserve(self, turn: Turn, size: int) -> None:
+        """Set aside what the next request to the model may need."""
+        turn.question = size
+        turn.reservation = await self._limits.reserve(
+            turn.actor,
+            turn.steering.team or None,
+            size // 3,
+            tokens_out=turn.asked.most_tokens,
+            model=turn.asked.model,
+        )
+
+    async def _go_on(self, turn: Turn, rounds: Rounds) -> None:
+        """Prepare the further request of an answer that called tools of ours."""
+        turn.settle(Ended.COMPLETE)
+        turn.completion = turn.reading = turn.reservation = None
+        await self._reserve(turn, sum(map(len, map(bytes, rounds.asked.fields.values()))) + len(turn.thread.head))
+
+    async def _without_tools(self, turn: Turn) -> None:
+        """Choose skills anew for a model that takes no tools."""
+        asked = turn.asked
+        self._tools.note_refusal(asked.model)
+        thread = self._thread(turn.found, turn.dialect.wire, turn.steering, asked, turn.words)
+        thread = structs.replace(thread, tools=False)
+        turn.rounds = None
+        turn.thread = await self._contexts.extended(
+            turn.actor, thread, turn.words, turn.steering, _place(asked, turn.dialect)
+        )
+
+    def _thread(self, found: Found, wire: Wire, steering: Steering, asked: Asked, words: str) -> Thread:
         """Return the conversation as the request finds it."""
         before = found.thread
         named = steering.conversation or asked.session
         if before is None:
-            return Thread(conversation=named or make_ulid(started), goal=words, system=system_hash(asked.system))
+            return Thread(conversation=named or make_ulid(now_ms()), goal=words, system=system_hash(asked.system))
+        read: list[Placed] = []
+        if not (found.again or asked.after):
+            read = [Placed(self._tools.place(wire, asked, found.seen), text) for text in before.read]
         return Thread(
             conversation=named or before.conversation,
             parent=before.parent if found.again else before.trace_id,
             goal=words or before.goal,
             head=before.head,
-            later=before.later,
+            later=() if asked.after else (*before.later, *read),
             skills=before.skills,
             exposures=before.exposures,
             commits=before.commits,
             system=system_hash(asked.system),
+            tools=before.tools,
+            offered=before.offered,
+            read=before.read if found.again else (),
         )
-
-    # -- the answer -------------------------------------------------------------------------------------------------
-
-    def _answered(self, turn: Turn, sent: Sent) -> AsyncGenerator[Piece, None]:
-        reply = sent.reply
-        if reply.status != OK:
-            return self._refused(turn, sent)
-        if reply.header("content-type").startswith("text/event-stream"):
-            return self._streamed(turn, sent)
-        return self._whole(turn, sent)
-
-    async def _refused(self, turn: Turn, sent: Sent) -> AsyncGenerator[Piece, None]:
-        """Hand a refusal on in the server's own words; what is no JSON becomes an error of ours."""
-        reply = sent.reply
-        said = await _read(reply, REFUSAL)
-        code = _REFUSALS.get(reply.status, "model.rejected" if reply.status < 500 else "model.failed")  # noqa: PLR2004
-        if not said.lstrip().startswith(b"{"):
-            raise UpstreamFailed(code, f"The model's server answered {reply.status} and no JSON.", hint="Try again.")
-        if sent.route.wire is not turn.dialect.wire:
-            said = turn.dialect.refusal(reply.status, refusal_in(said), code, turn.request_id)
-        await self._keep(turn, Ended.ERROR, code)
-        yield Head(reply.status, [*_headers(turn, reply), _length(said)])
-        yield said
-
-    async def _whole(self, turn: Turn, sent: Sent) -> AsyncGenerator[Piece, None]:
-        body = await _read(sent.reply, LARGEST_ANSWER)
-        turn.completion = self.dialects[sent.route.wire].whole(body, sent.route.model)
-        if sent.route.wire is not turn.dialect.wire:
-            body = AnswerTranslation(sent.route.wire, turn.dialect.wire).whole(body)
-        await self._keep(turn, Ended.COMPLETE)
-        yield Head(OK, [*_headers(turn, sent.reply), _length(body)])
-        yield body
-
-    async def _streamed(self, turn: Turn, sent: Sent) -> AsyncGenerator[Piece, None]:
-        turn.reading = reading = Reading(self.dialects[sent.route.wire], sent.route.model)
-        same = sent.route.wire is turn.dialect.wire
-        translation = None if same else AnswerTranslation(sent.route.wire, turn.dialect.wire)
-        yield Head(OK, _headers(turn, sent.reply))
-        while data := await sent.reply.chunk():
-            ended = reading.take(data)
-            if translation is not None:
-                data = translation.feed(data)
-            if ended and not turn.kept:
-                await self._keep(turn, Ended.ERROR if reading.failed else Ended.COMPLETE, _code(reading.failed))
-            if translation is not None and turn.kept:
-                data += translation.end()
-            if data:
-                yield data
-        reading.close()
-        if turn.kept:
-            return
-        if not reading.ended:
-            raise reading.failed or UpstreamFailed(
-                "model.cut", "The model's answer ends in the middle.", hint="Try again."
-            )
-        await self._keep(turn, Ended.COMPLETE)
-        if translation is not None:
-            yield translation.end()
-
-    # -- after the model --------------------------------------------------------------------------------------------
-
-    async def _keep(self, turn: Turn, ended: Ended, error: str = "") -> None:
-        """Make the trace durable, once; a client that goes away meanwhile does not stop it."""
-        if turn.kept:
-            return
-        turn.kept = True
-        turn.settle(ended)
-        self._remember(turn, ended)
-        if turn.recorded:
-            task = asyncio.ensure_future(self._traces.record(trace_of(turn, ended, error)))
-            self._keeping.add(task)
-            task.add_done_callback(self._keeping.discard)
-            await asyncio.shield(task)
-        seconds = time.perf_counter() - turn.clock
-        self._metrics.chat(ended, seconds, skills=len(turn.thread.skills), recorded=turn.recorded)
-
-    async def _keep_aborted(self, turn: Turn) -> None:
-        """Keep what came before the client went away; one that has all it wants is not disappointed."""
-        ended = Ended.COMPLETE if turn.has_its_calls() else Ended.ABORTED
-        try:
-            await self._keep(turn, ended)
-        except LlmosError as error:
-            log.warning("an aborted answer to %s was not kept: %s", turn.actor.user_id, error.message)
-
-    def _remember(self, turn: Turn, ended: Ended) -> None:
-        """Know this conversation again when its next turn comes."""
-        if turn.side or not turn.recorded:
-            return
-        thread = turn.remembered(ended)
-        if turn.links:
-            self._threads.keep(turn.links[-1], thread)
-        if turn.reading is not None and turn.reading.answer_id:
-            who = f"{turn.actor.user_id}\0{turn.steering.team}".encode()
-            self._threads.keep(_answer_key(who, turn.reading.answer_id), thread)
 
 
 def _check_team(actor: Actor, team: str) -> None:
     if team and not (team in actor.teams and allowed(actor, Verb.CHAT, VolumeRef(VolumeKind.TEAM, team))):
         raise unknown_team(team)
-
-
-def _answer_key(who: bytes, answer_id: str) -> bytes:
-    return b"answer\0" + who + b"\0" + answer_id.encode() if answer_id else b""
 
 
 def _is_another(found: Found, named: str) -> bool:
@@ -364,15 +279,29 @@ def _goes_on(asked: Asked, dialect: Dialect) -> bool:
     return any(said.role == "assistant" for said in dialect.said(asked.items))
 
 
+def _owing(asked: Asked, found: Found) -> Asked:
+    """Return a request that goes on from an answer as the provider knows it, with the results that it waits for."""
+    before = found.thread
+    if before is None or not asked.after:
+        return asked
+    fields = asked.fields | ({"previous_response_id": Raw(encode(before.after))} if before.after else {})
+    if before.owed:
+        fields["input"] = joined([*before.owed, *input_of(asked.fields)])
+    return replace(asked, fields=fields)
+
+
 def _passing(turn: Turn, request: Request, route: Route) -> Passing:
     """Return the request with its skills; without any it is what the client sent, byte for byte."""
-    asked, thread, asked_in = turn.asked, turn.thread, turn.dialect.wire
+    thread, asked_in = turn.thread, turn.dialect.wire
+    if turn.rounds is not None and not takes_tools(route.upstream):
+        raise NoTools
+    asked = turn.rounds.asked if turn.rounds is not None else _owing(turn.asked, turn.found)
     fields = asked.fields
     if route.model != asked.model:
         fields = fields | {"model": Raw(encode(route.model))}
     if turn.reservation is not None and turn.reservation.bounded and not asked.most_tokens:
         fields = fields | {turn.dialect.limit: Raw(encode(turn.reservation.answer))}
-    body = request.body if fields is asked.fields else encode(fields)
+    body = request.body if fields is turn.asked.fields else encode(fields)
     if not turn.side and (thread.head or thread.later):
         body = turn.dialect.with_skills(asked, fields, thread.head, thread.later)
     path, headers = route.wire.path, turn.steering.passed
@@ -382,39 +311,3 @@ def _passing(turn: Turn, request: Request, route: Route) -> Passing:
     elif request.query:
         path += f"?{request.query}"
     return Passing(path=path, body=body, headers=headers, own_key=turn.steering.own_key)
-
-
-def _headers(turn: Turn, reply: Reply) -> list[tuple[bytes, bytes]]:
-    kept = passed_headers(reply)
-    if turn.recorded:
-        kept.append((b"x-llmos-trace", turn.trace_id.encode()))
-    if turn.thread.skills and not turn.side:
-        kept.append((b"x-llmos-skills-used", ",".join(use.skill_id for use in turn.thread.skills).encode()))
-    return kept
-
-
-def passed_headers(reply: Reply) -> list[tuple[bytes, bytes]]:
-    """Return the headers of an answer that are for the client."""
-    return [
-        (name.encode("latin-1"), value.encode("latin-1"))
-        for name, value in reply.headers()
-        if name.startswith(_ANSWERED) or name.startswith(_LIMITS)
-    ]
-
-
-def _length(body: bytes) -> tuple[bytes, bytes]:
-    return b"content-length", b"%d" % len(body)
-
-
-async def _read(reply: Reply, most: int) -> bytes:
-    parts, size = [], 0
-    while data := await reply.chunk():
-        size += len(data)
-        if size > most:
-            raise too_large()
-        parts.append(data)
-    return b"".join(parts)
-
-
-def _code(error: LlmosError | None) -> str:
-    return error.code if error else ""

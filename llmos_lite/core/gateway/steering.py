@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from llmos_lite.core.chat.disclosure import Disclosure
 from llmos_lite.core.traces.importers.base import conversation_id
 from llmos_lite.errors import Invalid
 from llmos_lite.volumes.access import check_id
@@ -53,6 +54,7 @@ class Steering:
         team: in whose context this happens; empty for the person's own.
         conversation: what the client calls the conversation; empty when it does not say.
         record: False keeps it out of the traces.
+        disclosure: what a new conversation gets of skills; None takes the setting.
         own_key: whether the client's own credential goes to the provider.
         passed: the headers that pass on.
     """
@@ -61,6 +63,7 @@ class Steering:
     team: str = ""
     conversation: str = ""
     record: bool = True
+    disclosure: Disclosure | None = None
     own_key: bool = False
     passed: dict[str, str]
 
@@ -84,6 +87,7 @@ def steering_of(headers: Iterable[tuple[bytes, bytes]]) -> Steering:
         team=check_id(ours[b"x-llmos-team"], "team") if ours.get(b"x-llmos-team") else "",
         conversation=conversation_id(next((ours[name] for name in _SESSIONS if ours.get(name)), "")),
         record=_recorded(ours.get(b"x-llmos-record")),
+        disclosure=_disclosure(ours.get(b"x-llmos-disclosure")),
         own_key=own_key,
         passed={
             name.decode("latin-1"): value.decode("latin-1")
@@ -102,6 +106,17 @@ def _skills(text: str | None) -> tuple[str, ...] | None:
     if len(named) > MOST_NAMED:
         raise Invalid("request.invalid", f"The header X-LLMOS-Skills names more than {MOST_NAMED} skills.")
     return tuple(check_id(name, "skill") for name in named)
+
+
+def _disclosure(text: str | None) -> Disclosure | None:
+    try:
+        return Disclosure(text.lower()) if text else None
+    except ValueError:
+        raise Invalid(
+            "request.invalid",
+            "The header X-LLMOS-Disclosure is none of auto, bodies and catalog.",
+            hint="Leave it out for the server's setting.",
+        ) from None
 
 
 def _recorded(text: str | None) -> bool:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from llmos_lite.core.gateway.asked import Placed
+from llmos_lite.core.gateway.asked import Placed, Raw
 from llmos_lite.core.traces.trace import Exposure, SkillUse
 
 MOST = 20_000
@@ -35,6 +35,11 @@ class Thread(msgspec.Struct, frozen=True, kw_only=True):
         exposures: all that were considered.
         commits: at which their volumes were read.
         system: hash of the client's system prompt that the traces hold.
+        tools: whether tools of ours are in it, from its first request on.
+        offered: skills that were listed by name.
+        read: what the model read by them for the last answer, which the client's history does not hold.
+        owed: the same as results of calls, for a provider that keeps the conversation and waits for them.
+        after: what the provider calls the answer that the client knows by another name; empty where it is the same.
     """
 
     conversation: str
@@ -48,11 +53,17 @@ class Thread(msgspec.Struct, frozen=True, kw_only=True):
     exposures: tuple[Exposure, ...] = ()
     commits: Mapping[str, str] = msgspec.field(default_factory=dict)
     system: str = ""
+    tools: bool = False
+    offered: tuple[str, ...] = ()
+    read: tuple[str, ...] = ()
+    owed: tuple[Raw, ...] = ()
+    after: str = ""
 
     @property
     def weight(self) -> int:
         """Return how many characters it keeps."""
-        return 500 + len(self.head) + sum(len(place.text) for place in self.later)
+        kept = sum(len(place.text) for place in self.later) + sum(map(len, self.read))
+        return 500 + len(self.head) + kept + sum(len(bytes(item)) for item in self.owed)
 
 
 class Found(NamedTuple):

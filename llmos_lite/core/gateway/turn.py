@@ -17,11 +17,13 @@ from llmos_lite.core.gateway.reading import Reading
 from llmos_lite.core.gateway.scaffolding import is_side_prompt
 from llmos_lite.core.gateway.steering import Steering
 from llmos_lite.core.gateway.threads import Found, Thread
+from llmos_lite.core.gateway.tools.rounds import Rounds, is_ours
 from llmos_lite.core.limits import Reservation
 from llmos_lite.core.skills.abstain import is_side_request
 from llmos_lite.core.traces.importers.base import clean
-from llmos_lite.core.traces.trace import GOAL_LENGTH, Ended, Message, Share, ToolCall, Trace
+from llmos_lite.core.traces.trace import GOAL_LENGTH, Ended, Exposure, Message, Share, SkillUse, ToolCall, Trace
 from llmos_lite.engines.llm import Completion
+from llmos_lite.engines.llm import ToolCall as Called
 
 _NONE = Raw(b"null")
 _NO_TOOLS = {b"null", b"[]"}
@@ -48,6 +50,7 @@ class Turn:
         clock: seconds, for the latency.
         question: bytes of the request.
         request_id: of the request, for errors.
+        rounds: the requests behind its answer, when tools of ours are in the conversation.
     """
 
     actor: Actor
@@ -70,6 +73,7 @@ class Turn:
     completion: Completion | None = None
     reading: Reading | None = None
     kept: bool = False
+    rounds: Rounds | None = None
 
     @property
     def words(self) -> str:
@@ -80,8 +84,38 @@ class Turn:
         """Tell whether the answer holds whole calls of tools: a client that only wanted these goes away (Codex)."""
         if self.completion is None and self.reading is not None:
             self.completion = self.reading.completion()
-        done = self.completion
-        return done is not None and bool(done.tool_calls) and all(_is_json(call.arguments) for call in done.tool_calls)
+        calls = self.calls
+        return bool(calls) and all(_is_json(call.arguments) for call in calls)
+
+    @property
+    def calls(self) -> Sequence[Called]:
+        """Return the calls of the answer that are for the client."""
+        calls = self.completion.tool_calls if self.completion else ()
+        return [call for call in calls if not is_ours(call.name)] if self.rounds else calls
+
+    @property
+    def text(self) -> str:
+        """Return what the model said, in all requests behind the answer."""
+        last = [self.completion.text] if self.completion and self.completion.text else []
+        return "\n\n".join([*self.rounds.texts, *last] if self.rounds else last)
+
+    @property
+    def skills(self) -> tuple[SkillUse, ...]:
+        """Return the skills in the conversation, those that the model loaded with this request at the end."""
+        if self.rounds is None or self.rounds.box is None:
+            return self.thread.skills
+        there = {(use.volume, use.skill_id, use.version) for use in self.thread.skills}
+        loaded = (use for use in self.rounds.box.used if (use.volume, use.skill_id, use.version) not in there)
+        return (*self.thread.skills, *loaded)
+
+    @property
+    def exposures(self) -> tuple[Exposure, ...]:
+        """Return what was considered in the conversation, and what tools found or hid."""
+        if self.rounds is None or self.rounds.box is None:
+            return self.thread.exposures
+        there = {(one.volume, one.skill_id, one.version) for one in self.thread.exposures}
+        found = (one for one in self.rounds.box.exposures if (one.volume, one.skill_id, one.version) not in there)
+        return (*self.thread.exposures, *found)
 
     def settle(self, ended: Ended) -> None:
         """Count what was used: as the provider says, else by length; a model that failed cost nothing."""
@@ -98,7 +132,21 @@ class Turn:
 
     def remembered(self, ended: Ended) -> Thread:
         """Return the conversation after this turn."""
-        return replace(self.thread, trace_id=self.trace_id, answered=ended is not Ended.ERROR)
+        after = replace(self.thread, trace_id=self.trace_id, answered=ended is not Ended.ERROR)
+        if self.rounds is None or ended is Ended.ERROR:
+            return after
+        return replace(
+            after,
+            skills=self.skills,
+            exposures=self.exposures,
+            read=(*self.thread.read, *self.rounds.read),
+            owed=tuple(self.rounds.owed),
+        )
+
+    @property
+    def offered(self) -> int:
+        """Return how many skills were listed before this request."""
+        return len(self.found.thread.offered) if self.found.thread else 0
 
     @property
     def source(self) -> str:
@@ -149,7 +197,8 @@ def system_hash(text: str) -> str:
 def trace_of(turn: Turn, ended: Ended, error: str = "") -> Trace:
     """Return the trace of a turn."""
     done = turn.completion
-    thread = turn.thread
+    thread, rounds = turn.thread, turn.rounds
+    called = [ToolCall(call.name, clean(call.arguments), id=call.id) for call in turn.calls]
     return Trace(
         id=turn.trace_id,
         actor=turn.actor.user_id,
@@ -159,17 +208,16 @@ def trace_of(turn: Turn, ended: Ended, error: str = "") -> Trace:
         time=turn.started,
         goal="" if turn.side else thread.goal[:GOAL_LENGTH],
         messages=tuple(_messages(turn)),
-        tool_calls=tuple(
-            ToolCall(call.name, clean(call.arguments), id=call.id) for call in (done.tool_calls if done else ())
-        ),
+        tool_calls=(*(rounds.calls if rounds else ()), *called),
         model=done.model if done and done.model else turn.asked.model,
-        tokens_in=done.tokens_in if done else 0,
-        tokens_out=done.tokens_out if done else 0,
+        tokens_in=(rounds.tokens_in if rounds else 0) + (done.tokens_in if done else 0),
+        tokens_out=(rounds.tokens_out if rounds else 0) + (done.tokens_out if done else 0),
         latency_ms=round((time.perf_counter() - turn.clock) * 1000),
         ended=ended,
         error=error,
-        skills_used=thread.skills,
-        exposures=thread.exposures,
+        skills_used=turn.skills,
+        exposures=turn.exposures,
+        offered=thread.offered[turn.offered :],
         commits=dict(thread.commits),
         source=turn.source,
         team=turn.steering.team,
@@ -190,6 +238,6 @@ def _messages(turn: Turn) -> list[Message]:
         for one in turn.new
         if one.text and one.role != "system"
     ]
-    if turn.completion and turn.completion.text:
-        said.append(Message("assistant", clean(turn.completion.text)))
+    if text := turn.text:
+        said.append(Message("assistant", clean(text)))
     return said

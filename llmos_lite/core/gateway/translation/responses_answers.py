@@ -161,7 +161,7 @@ class ResponsesOut:
             case Words():
                 start = b"" if self._item and self._item["type"] == "message" else self._open_message()
                 self._said += said.text
-                place = {"item_id": f"msg_{self._at}", "output_index": self._at, "content_index": 0}
+                place = {"item_id": self._item_id, "output_index": self._at, "content_index": 0}
                 return start + self._named("response.output_text.delta", **place, delta=said.text, logprobs=[])
             case Called():
                 return self._open(_call(Use(said.id, said.name, "")) | {"status": "in_progress"})
@@ -188,14 +188,14 @@ class ResponsesOut:
     def _open_message(self) -> bytes:
         opened = self._open(self._message(None))
         part = {"type": "output_text", "text": "", "annotations": []}
-        place = {"item_id": f"msg_{self._at}", "output_index": self._at, "content_index": 0}
+        place = {"item_id": self._item_id, "output_index": self._at, "content_index": 0}
         return opened + self._named("response.content_part.added", **place, part=part)
 
     def _open(self, item: dict[str, object]) -> bytes:
         closed = self._close()
         self._at += 1
         kind = "msg" if item["type"] == "message" else "fc"
-        self._item, self._said = item | {"id": f"{kind}_{self._at}"}, ""
+        self._item, self._said = item | {"id": f"{kind}_{self._id}_{self._at}"}, ""
         return closed + self._named("response.output_item.added", output_index=self._at, item=self._item)
 
     def _close(self) -> bytes:

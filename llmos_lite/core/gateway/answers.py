@@ -1,0 +1,198 @@
+"""Answers of models on their way to clients; what ends them waits until their trace is durable."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from functools import partial
+
+from llmos_lite.core.gateway.context import Contexts
+from llmos_lite.core.gateway.dialect import Dialect
+from llmos_lite.core.gateway.keeper import Keeper
+from llmos_lite.core.gateway.pieces import Head, Piece
+from llmos_lite.core.gateway.problems import refusal_in
+from llmos_lite.core.gateway.reading import LARGEST_ANSWER, Reading, too_large
+from llmos_lite.core.gateway.tools.rounds import NoTools, Rounds
+from llmos_lite.core.gateway.translation.translator import AnswerTranslation
+from llmos_lite.core.gateway.turn import Turn
+from llmos_lite.core.traces.trace import Ended
+from llmos_lite.engines.http_client import Reply
+from llmos_lite.engines.llm_http import refuses_tools
+from llmos_lite.engines.upstream import Wire
+from llmos_lite.engines.upstreams import Sent
+from llmos_lite.errors import LlmosError, UpstreamFailed
+
+OK = 200
+REFUSAL = 1 << 20
+"""Bytes of a refusal that are handed on."""
+_ANSWERED = ("content-type", "x-request-id", "request-id", "retry-after", "x-should-retry", "openai-", "anthropic-")
+_LIMITS = "x-ratelimit-"
+_REFUSALS = {401: "model.rejected", 403: "model.rejected", 404: "model.rejected", 429: "model.rate_limited"}
+
+
+class Answers:
+    """Hands answers on.
+
+    Args:
+        dialects: what is spoken.
+        keeper: keeps their traces.
+        contexts: answers what a model looks up.
+    """
+
+    def __init__(self, dialects: Mapping[Wire, Dialect], keeper: Keeper, contexts: Contexts) -> None:
+        self._dialects, self._keeper, self._contexts = dialects, keeper, contexts
+
+    def answered(self, turn: Turn, sent: Sent) -> AsyncGenerator[Piece, None]:
+        """Return the pieces of the answer to one request; what ends it when the trace is durable.
+
+        Raises:
+            UpstreamFailed: the model failed.
+            NoTools: it takes no tools, and only ours were there.
+        """
+        if sent.reply.status != OK:
+            return self._refused(turn, sent)
+        if turn.rounds is not None:
+            return self._in_rounds(turn, turn.rounds, sent)
+        if sent.reply.header("content-type").startswith("text/event-stream"):
+            return self._streamed(turn, sent)
+        return self._whole(turn, sent)
+
+    async def _refused(self, turn: Turn, sent: Sent) -> AsyncGenerator[Piece, None]:
+        """Hand a refusal on in the server's own words; what is no JSON becomes an error of ours."""
+        reply = sent.reply
+        said = await read_reply(reply, REFUSAL)
+        if turn.rounds is not None and turn.rounds.removable and refuses_tools(reply.status, said):
+            raise NoTools
+        code = _REFUSALS.get(reply.status, "model.rejected" if reply.status < 500 else "model.failed")  # noqa: PLR2004
+        if not said.lstrip().startswith(b"{") or (turn.rounds is not None and turn.rounds.begun):
+            raise UpstreamFailed(code, f"The model's server answered {reply.status}.", hint="Try again.")
+        if sent.route.wire is not turn.dialect.wire:
+            said = turn.dialect.refusal(reply.status, refusal_in(said), code, turn.request_id)
+        await self._keeper.keep(turn, Ended.ERROR, code)
+        yield Head(reply.status, [*_headers(turn, reply), length_of(said)])
+        yield said
+
+    async def _whole(self, turn: Turn, sent: Sent) -> AsyncGenerator[Piece, None]:
+        body = await read_reply(sent.reply, LARGEST_ANSWER)
+        turn.completion = self._dialects[sent.route.wire].whole(body, sent.route.model)
+        if sent.route.wire is not turn.dialect.wire:
+            body = AnswerTranslation(sent.route.wire, turn.dialect.wire).whole(body)
+        await self._keeper.keep(turn, Ended.COMPLETE)
+        yield Head(OK, [*_headers(turn, sent.reply), length_of(body)])
+        yield body
+
+    async def _streamed(self, turn: Turn, sent: Sent) -> AsyncGenerator[Piece, None]:
+        turn.reading = reading = Reading(self._dialects[sent.route.wire], sent.route.model)
+        same = sent.route.wire is turn.dialect.wire
+        translation = None if same else AnswerTranslation(sent.route.wire, turn.dialect.wire)
+        yield Head(OK, _headers(turn, sent.reply))
+        while data := await sent.reply.chunk():
+            ended = reading.take(data)
+            if translation is not None:
+                data = translation.feed(data)
+            if ended and not turn.kept:
+                await self._keeper.keep(turn, Ended.ERROR if reading.failed else Ended.COMPLETE, _code(reading.failed))
+            if translation is not None and turn.kept:
+                data += translation.end()
+            if data:
+                yield data
+        reading.close()
+        if turn.kept:
+            return
+        if not reading.ended:
+            raise reading.failed or UpstreamFailed(
+                "model.cut", "The model's answer ends in the middle.", hint="Try again."
+            )
+        await self._keeper.keep(turn, Ended.COMPLETE)
+        if translation is not None:
+            yield translation.end()
+
+    async def _in_rounds(self, turn: Turn, rounds: Rounds, sent: Sent) -> AsyncGenerator[Piece, None]:
+        """Answer in a conversation with tools of ours: what calls these is not for the client."""
+        streamed = sent.reply.header("content-type").startswith("text/event-stream")
+        if rounds.begun and not streamed:
+            raise UpstreamFailed("model.garbage", "The model answered a stream in another form.")
+        if streamed:
+            if not rounds.begun:
+                rounds.begun = True
+                yield Head(OK, _headers(turn, sent.reply))
+            async for data in self._screened(turn, rounds, sent):
+                yield data
+        else:
+            await self._taken(turn, rounds, sent)
+        failed = turn.reading.failed if turn.reading is not None and streamed else None
+        if failed is None and turn.completion is not None:
+            open_box = partial(self._contexts.box, turn.actor, turn.thread, turn.steering)
+            if await rounds.take(turn.completion, open_box):
+                if shown := rounds.screen.next(turn.completion):
+                    yield shown
+                return
+        await self._keeper.keep(turn, Ended.ERROR if failed else Ended.COMPLETE, _code(failed))
+        last = rounds.screen.end()
+        if not streamed:
+            yield Head(OK, [*_headers(turn, sent.reply), (b"content-length", b"%d" % len(last))])
+        yield last
+
+    async def _screened(self, turn: Turn, rounds: Rounds, sent: Sent) -> AsyncGenerator[bytes, None]:
+        """Yield what a client gets of one stream, but for its end."""
+        turn.reading = reading = Reading(self._dialects[sent.route.wire], sent.route.model)
+        same = sent.route.wire is turn.dialect.wire
+        translation = None if same else AnswerTranslation(sent.route.wire, turn.dialect.wire)
+        while data := await sent.reply.chunk():
+            reading.take(data)
+            if shown := rounds.screen.feed(data if translation is None else translation.feed(data)):
+                yield shown
+        reading.close()
+        if not reading.ended and reading.failed is None:
+            raise UpstreamFailed("model.cut", "The model's answer ends in the middle.", hint="Try again.")
+        if translation is not None and (shown := rounds.screen.feed(translation.end())):
+            yield shown
+        turn.completion = reading.completion()
+
+    async def _taken(self, turn: Turn, rounds: Rounds, sent: Sent) -> None:
+        body = await read_reply(sent.reply, LARGEST_ANSWER)
+        turn.completion = self._dialects[sent.route.wire].whole(body, sent.route.model)
+        if sent.route.wire is not turn.dialect.wire:
+            body = AnswerTranslation(sent.route.wire, turn.dialect.wire).whole(body)
+        rounds.screen.take(body)
+
+
+def _headers(turn: Turn, reply: Reply) -> list[tuple[bytes, bytes]]:
+    kept = passed_headers(reply)
+    if turn.recorded:
+        kept.append((b"x-llmos-trace", turn.trace_id.encode()))
+    if (used := turn.skills) and not turn.side:
+        kept.append((b"x-llmos-skills-used", ",".join(use.skill_id for use in used).encode()))
+    return kept
+
+
+def passed_headers(reply: Reply) -> list[tuple[bytes, bytes]]:
+    """Return the headers of an answer that are for the client."""
+    return [
+        (name.encode("latin-1"), value.encode("latin-1"))
+        for name, value in reply.headers()
+        if name.startswith(_ANSWERED) or name.startswith(_LIMITS)
+    ]
+
+
+def length_of(body: bytes) -> tuple[bytes, bytes]:
+    """Return the header that says how long a body is."""
+    return b"content-length", b"%d" % len(body)
+
+
+async def read_reply(reply: Reply, most: int) -> bytes:
+    """Return the body of an answer.
+
+    Raises:
+        UpstreamFailed: `model.garbage`, past `most` bytes.
+    """
+    parts, size = [], 0
+    while data := await reply.chunk():
+        size += len(data)
+        if size > most:
+            raise too_large()
+        parts.append(data)
+    return b"".join(parts)
+
+
+def _code(error: LlmosError | None) -> str:
+    return error.code if error else ""

@@ -1,0 +1,89 @@
+"""Server-sent events with their bytes, so that what need not change passes as it came."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+import msgspec
+
+from llmos_lite.core.gateway.asked import Raw, encode
+from llmos_lite.engines.sse import LONGEST_EVENT
+from llmos_lite.errors import UpstreamFailed
+
+_END = re.compile(rb"\r?\n\r?\n")
+_object = msgspec.json.Decoder(dict[str, Raw])
+_list = msgspec.json.Decoder(list[Raw])
+_number = (int, float)
+
+
+class Event(NamedTuple):
+    """One event: its bytes with the empty line that ends it, and what stands in `data`; empty for a comment."""
+
+    raw: bytes
+    data: bytes
+
+
+class Events:
+    """Cuts a stream into events."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Return the events that these bytes complete.
+
+        Raises:
+            UpstreamFailed: `model.garbage`, when an event does not end.
+        """
+        text, found, start = self._rest + data, list[Event](), 0
+        for end in _END.finditer(text):
+            found.append(event_of(text[start : end.end()]))
+            start = end.end()
+        self._rest = text[start:]
+        if len(self._rest) > LONGEST_EVENT:
+            raise UpstreamFailed("model.garbage", "The model sent an event that does not end.")
+        return found
+
+    def close(self) -> list[Event]:
+        """Return the event that a stream without a last empty line still held."""
+        rest, self._rest = self._rest, b""
+        return [event_of(rest.rstrip(b"\r\n") + b"\n\n")] if rest.strip() else []
+
+
+def event_of(raw: bytes) -> Event:
+    """Return an event from its bytes."""
+    lines = [line[5:].lstrip(b" ") for line in raw.splitlines() if line.startswith(b"data:")]
+    return Event(raw, lines[0] if len(lines) == 1 else b"\n".join(lines))
+
+
+def object_of(data: bytes | Raw) -> dict[str, Raw]:
+    """Return the top of an object, each value as it was written; empty for what is none."""
+    try:
+        return _object.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return {}
+
+
+def list_of(raw: Raw | None) -> list[Raw]:
+    """Return the items of a list, each as it was written; none of what is none."""
+    try:
+        return _list.decode(raw) if raw is not None else []
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return []
+
+
+def rewritten(event: Event, changes: dict[str, object]) -> bytes:
+    """Return an event with other values at the top of its data."""
+    name = event.raw.partition(b"\n")[0].rstrip(b"\r")
+    head = name + b"\n" if name.startswith(b"event:") else b""
+    return b"%bdata: %b\n\n" % (head, encode(object_of(event.data) | changes))
+
+
+def summed(one: object, two: object) -> object:
+    """Return two counts as one: numbers are added, and what is no number is taken from the later."""
+    if isinstance(one, dict) and isinstance(two, dict):
+        return {key: summed(one.get(key), two.get(key)) for key in (*one, *(key for key in two if key not in one))}
+    if isinstance(one, _number) and isinstance(two, _number) and not isinstance(two, bool):
+        return one + two
+    return one if two is None else two

@@ -1,0 +1,208 @@
+"""Requests behind one answer: the model calls tools of ours, they are answered here, and it is asked again.
+
+When an answer calls tools of the client, too, the client gets these calls at once and ours are answered beside them:
+what they gave stands in the next request, which brings the client's results. A further request in between would make
+the model say its calls twice, and pay for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from llmos_lite.core.chat.disclosure import Disclosure
+from llmos_lite.core.chat.skill_tools import LOAD, SEARCH, STEADY, SkillTools
+from llmos_lite.core.chat.tools import ToolBounds, ToolResult, answered
+from llmos_lite.core.gateway.asked import Asked, Raw
+from llmos_lite.core.gateway.tools.chat import ChatTools
+from llmos_lite.core.gateway.tools.dialect import Screen, ToolDialect
+from llmos_lite.core.gateway.tools.messages import MessagesTools
+from llmos_lite.core.gateway.tools.responses import ResponsesTools
+from llmos_lite.core.traces.trace import ToolCall as Kept
+from llmos_lite.engines.llm import Completion, ToolCall
+from llmos_lite.engines.upstream import Wire
+from llmos_lite.errors import UpstreamFailed
+
+AGAIN_SECONDS = 3600.0
+"""After which a model that refused tools is given some again."""
+KEPT = 2000
+"""Characters of the arguments and of the result of a call that a trace keeps."""
+_OURS = frozenset({LOAD, SEARCH})
+_RIVALS = frozenset({"skill", "skills"})
+"""Tools by which clients read skills of their own (Claude Code, opencode): a model would mix them up with ours."""
+
+
+def is_ours(name: str) -> bool:
+    """Tell whether a name is one of our tools."""
+    return name in _OURS
+
+
+class NoTools(Exception):
+    """The model takes no tools."""
+
+
+@dataclass(slots=True)
+class Rounds:
+    """The requests behind one answer.
+
+    Args:
+        dialect: of the client.
+        original: the request without tools of ours.
+        bounds: how far this goes.
+        deadline: on the clock of the event loop.
+
+    Attributes:
+        asked: the request that is sent next.
+        follows: whether there is one.
+        begun: whether the client has got the beginning of its answer.
+        calls: of ours, answered, for the trace.
+        read: what they gave, as far as later requests need it.
+        owed: the same as results, when the client's calls went out beside ours.
+        box: answers them; None until one is called.
+    """
+
+    dialect: ToolDialect
+    original: Asked
+    bounds: ToolBounds
+    deadline: float
+    asked: Asked = field(init=False)
+    screen: Screen = field(init=False)
+    follows: bool = False
+    begun: bool = False
+    calls: list[Kept] = field(default_factory=list)
+    read: list[str] = field(default_factory=list)
+    owed: list[Raw] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    tokens_in: int = 0
+    tokens_out: int = 0
+    box: SkillTools | None = None
+    _items: list[Raw] = field(default_factory=list)
+    _count: int = 0
+    _last: bool = False
+
+    def __post_init__(self) -> None:
+        self.asked = self.dialect.offered(self.original, STEADY)
+        self.screen = self.dialect.screen(is_ours)
+
+    @property
+    def removable(self) -> bool:
+        """Tell whether a refusal of tools can only mean ours: the client has none, and has got nothing yet."""
+        return not (self._count or self.dialect.wishes(self.original).names)
+
+    async def take(self, done: Completion, open_box: Callable[[], Awaitable[SkillTools]]) -> bool:
+        """Take an answer; tell whether a further request follows.
+
+        Raises:
+            UpstreamFailed: `model.no_answer`, when the model only calls tools to the end.
+        """
+        self.follows = False
+        own = [call for call in done.tool_calls if is_ours(call.name)]
+        if not own or replace(done, tool_calls=()).stop_reason in {"length", "filtered"}:
+            return False
+        alone = len(own) == len(done.tool_calls)
+        if self._last:
+            if alone and not (done.text or self.texts):
+                raise UpstreamFailed(
+                    "model.no_answer", "The model called tools to the end and said nothing.", hint="Ask in other words."
+                )
+            return False
+        self.box = self.box or await open_box()
+        results = await answered(self.box, own, self.bounds, self.deadline)
+        self._keep(own, results, alone=alone)
+        if alone:
+            self._go_on(done, own, results)
+        return alone
+
+    def _keep(self, calls: Sequence[ToolCall], results: Sequence[ToolResult], *, alone: bool) -> None:
+        """Keep what later requests and the trace need; what a search found is of no use once the answer is there."""
+        for call, result in zip(calls, results, strict=True):
+            note = result.note or result.content
+            self.calls.append(
+                Kept(call.name, _short(call.arguments), _short(note), is_error=result.is_error, id=call.id[:64])
+            )
+            is_text = call.name == LOAD and not result.is_error and result.content.startswith("<skill_")
+            if is_text or not alone:
+                self.read.append(result.content)
+        if not alone:
+            self.owed += self.dialect.results(calls, results)
+
+    def _go_on(self, done: Completion, calls: Sequence[ToolCall], results: Sequence[ToolResult]) -> None:
+        self.follows = True
+        self._count += 1
+        self.tokens_in += done.tokens_in
+        self.tokens_out += done.tokens_out
+        if done.text:
+            self.texts.append(done.text)
+        self._items += [*self.screen.items(done), *self.dialect.results(calls, results)]
+        late = asyncio.get_running_loop().time() >= self.deadline
+        self._last = late or self._count >= self.bounds.rounds
+        self.asked = self.dialect.extended(self._base(), self._items)
+
+    def _base(self) -> Asked:
+        """Return the request that the next one goes on from; in the last one nothing of ours can be called."""
+        if not self._last:
+            return self.dialect.offered(self.original, STEADY)
+        if self.dialect.wishes(self.original).names:
+            return self.original
+        return self.dialect.silenced(self.dialect.offered(self.original, STEADY))
+
+
+class OwnTools:
+    """Our tools at the gateway.
+
+    Args:
+        bounds: how far a model may go for one request.
+    """
+
+    def __init__(self, bounds: ToolBounds) -> None:
+        self._bounds = bounds
+        self._refused: dict[str, float] = {}
+        self._dialects: Mapping[Wire, ToolDialect] = {
+            Wire.CHAT: ChatTools(),
+            Wire.RESPONSES: ResponsesTools(),
+            Wire.MESSAGES: MessagesTools(),
+        }
+
+    def may_begin(self, wire: Wire, asked: Asked, wanted: Disclosure) -> bool:
+        """Tell whether a conversation can get tools of ours with its first request."""
+        wishes = self._dialects[wire].wishes(asked)
+        return wishes.free and self._may(asked.model, wishes.names, closed=wishes.closed, wanted=wanted)
+
+    def rounds(self, wire: Wire, asked: Asked) -> Rounds | None:
+        """Return the requests behind one answer, in a conversation that has tools; None when this one can have none."""
+        dialect = self._dialects[wire]
+        wishes = dialect.wishes(asked)
+        if not self._may(asked.model, wishes.names, closed=wishes.closed, wanted=Disclosure.CATALOG):
+            return None
+        return Rounds(dialect, asked, self._bounds, asyncio.get_running_loop().time() + self._bounds.seconds)
+
+    def place(self, wire: Wire, asked: Asked, seen: int) -> int:
+        """Return where a text stands that the model read before its last answer; see `ToolDialect`."""
+        return self._dialects[wire].place(asked, seen)
+
+    def extended(self, wire: Wire, asked: Asked, items: Sequence[Raw]) -> Asked:
+        """Return a request with items before what is new in it."""
+        return self._dialects[wire].extended(asked, items)
+
+    def note_refusal(self, model: str) -> None:
+        """Give a model that refused tools none for an hour: then it may be another."""
+        self._refused[model] = time.monotonic() + AGAIN_SECONDS
+
+    def _may(self, model: str, names: Sequence[str], *, closed: bool, wanted: Disclosure) -> bool:
+        if closed or self._bounds.rounds < 1 or time.monotonic() < self._refused.get(model, 0.0):
+            return False
+        return not any(_collides(name.lower(), wanted) for name in names)
+
+
+def _collides(name: str, wanted: Disclosure) -> bool:
+    """Tell whether a client's tool does what ours do: the same one of our own MCP server, or one for its own skills.
+
+    The latter counts for less than somebody's wish for a catalog.
+    """
+    return name.endswith((LOAD, SEARCH)) or (name in _RIVALS and wanted is not Disclosure.CATALOG)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= KEPT else text[: KEPT - 1] + "\u2026"
