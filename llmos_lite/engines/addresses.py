@@ -1,7 +1,8 @@
 """Which addresses this server calls when a person names them: none in the network that it stands in.
 
 A name is resolved here, every address that it has is looked at, and the caller connects to exactly these: a name that
-means another machine a moment later (DNS rebinding) gains nothing. Whoever calls must not follow redirects.
+means another machine a moment later (DNS rebinding) gains nothing. Whoever follows a redirect looks at each new address
+in the same way, as `web` does for imports; all others follow none.
 """
 
 from __future__ import annotations

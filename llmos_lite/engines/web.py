@@ -1,12 +1,14 @@
 """Pages and files that a person names, fetched from where they may be: not from this server's own network.
 
 A host is looked up here, and the connection goes to exactly the address that was looked at; so it does after each
-redirect. Everything is bounded: bytes, redirects, and the time for all of it together.
+redirect. Everything is bounded: bytes, redirects, and the time for all of it together, from the first byte of a
+handshake to the last one of a body, however slowly they come.
 """
 
 from __future__ import annotations
 
 import http.client
+import math
 import re
 import socket
 import ssl
@@ -50,13 +52,14 @@ class Web:
     def __init__(self, *, private: bool) -> None:
         self._private = private
 
-    def get(self, url: str, *, most: int, patience: float = PATIENCE) -> Page:
+    def get(self, url: str, *, most: int, patience: float = PATIENCE, ends: float = math.inf) -> Page:
         """Fetch a page.
 
         Args:
             url: its address.
             most: bytes that it may have.
             patience: seconds for all of it.
+            ends: when whoever asks for several pages has to be done, on the clock `time.monotonic`.
 
         Raises:
             Invalid: `source.invalid`, `source.unencrypted`, `address.private`.
@@ -64,7 +67,7 @@ class Web:
             UpstreamFailed: `source.failed`, `address.unknown`.
             UpstreamTimeout: `source.timeout`.
         """
-        ends = time.monotonic() + patience
+        ends = min(ends, time.monotonic() + patience)
         for _ in range(MOST_REDIRECTS + 1):
             with _told(url), self._answer(self.check(url), ends) as answer:
                 if answer.status not in _MOVED:
@@ -100,7 +103,8 @@ class Web:
         host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
         address = resolve(host, port, private=self._private)[0]
         connection = _connection(parts.scheme, host, port, address)
-        timer = threading.Timer(max(0.1, ends - time.monotonic()), _cut, [connection])
+        connection.ends = ends
+        timer = threading.Timer(max(0.0, ends - time.monotonic()), connection.cut)
         timer.daemon = True
         timer.start()
         try:
@@ -109,6 +113,9 @@ class Web:
             connection.request("GET", path.encode("ascii", "replace").decode(), headers=headers)
             with connection.getresponse() as answer:
                 yield answer
+        except (OSError, http.client.HTTPException, ValueError):
+            _check_time(ends)  # what was cut is not what was broken off
+            raise
         finally:
             timer.cancel()
             connection.close()
@@ -118,15 +125,31 @@ class _Plain(http.client.HTTPConnection):
     """A connection to an address that was looked at, under the name that was asked for."""
 
     address = ""
+    ends = math.inf
+    held: socket.socket | None = None
+    """The socket; `sock` is taken away as soon as an answer begins that closes the connection."""
 
     def connect(self) -> None:
-        self.sock = socket.create_connection((self.address, self.port), self.timeout)
+        patience = min(SILENCE, max(0.1, self.ends - time.monotonic()))
+        self.sock = self.held = socket.create_connection((self.address, self.port), patience)
+        _check_time(self.ends)
+
+    def cut(self) -> None:
+        """Let whoever reads from it see its end."""
+        if self.held is not None:
+            with suppress(OSError):
+                socket.socket.shutdown(self.held, socket.SHUT_RDWR)
 
 
 class _Tls(_Plain):
     def connect(self) -> None:
         super().connect()
-        self.sock = ssl.create_default_context().wrap_socket(self.sock, server_hostname=self.host)
+        found = ssl.create_default_context().wrap_socket(
+            self.sock, server_hostname=self.host, do_handshake_on_connect=False
+        )
+        self.sock = self.held = found  # before the handshake, which may drip as well
+        _check_time(self.ends)
+        found.do_handshake()
 
 
 def _connection(scheme: str, host: str, port: int, address: str) -> _Plain:
@@ -135,20 +158,20 @@ def _connection(scheme: str, host: str, port: int, address: str) -> _Plain:
     return made
 
 
-def _cut(connection: http.client.HTTPConnection) -> None:
-    with suppress(OSError, AttributeError):
-        connection.sock.shutdown(socket.SHUT_RDWR)
+def _check_time(ends: float) -> None:
+    if time.monotonic() >= ends:
+        raise TimeoutError
 
 
 def _body(answer: http.client.HTTPResponse, url: str, most: int, ends: float) -> bytes:
-    found = bytearray()
-    while block := answer.read(_BLOCK):
+    found, expected = bytearray(), answer.length
+    while block := answer.read1(_BLOCK):
         found += block
+        _check_time(ends)
         if len(found) > most:
             raise TooLarge("source.too_large", f"{url[:200]} has more than {most:,} bytes.")
-    if time.monotonic() > ends:
-        raise TimeoutError
-    if answer.length:
+    _check_time(ends)
+    if expected is not None and len(found) < expected:
         raise ConnectionResetError("it was cut off")
     return bytes(found)
 

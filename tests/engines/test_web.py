@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 
 import pytest
@@ -74,6 +78,77 @@ def test_a_server_that_drips_has_one_time_for_all(site: Site) -> None:
     site.pages["/x"] = drip
     with pytest.raises((UpstreamTimeout, UpstreamFailed)):
         HERE.get(site.url("/x"), most=1000, patience=0.3)
+
+
+@pytest.mark.parametrize("head", [{}, {"Content-Length": "100000"}, {"Transfer-Encoding": "chunked"}])
+def test_a_body_that_drips_has_one_time_for_all(site: Site, head: dict[str, str]) -> None:
+    done = threading.Event()
+
+    def drip(handler: BaseHTTPRequestHandler) -> None:
+        handler.protocol_version = "HTTP/1.1"
+        handler.send_response(200)
+        for name, value in head.items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        piece = b"1\r\nx\r\n" if "Transfer-Encoding" in head else b"x"
+        try:
+            while not done.wait(0.01):
+                handler.wfile.write(piece)
+        except OSError:
+            pass
+
+    site.pages["/x"] = drip
+    began = time.monotonic()
+    try:
+        with pytest.raises(UpstreamTimeout):
+            HERE.get(site.url("/x"), most=1 << 20, patience=0.2)
+        with pytest.raises(UpstreamTimeout):
+            HERE.get(site.url("/x"), most=1 << 20, ends=time.monotonic() + 0.2)
+    finally:
+        done.set()
+    assert time.monotonic() - began < 5
+
+
+def test_a_body_that_falls_silent_is_cut_at_the_end_of_its_time(site: Site) -> None:
+    done = threading.Event()
+
+    def fall_silent(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        handler.wfile.write(b"x")
+        done.wait(8)
+
+    site.pages["/x"] = fall_silent
+    began = time.monotonic()
+    try:
+        with pytest.raises(UpstreamTimeout):
+            HERE.get(site.url("/x"), most=1 << 20, patience=0.2)
+    finally:
+        done.set()
+    assert time.monotonic() - began < 5
+
+
+def test_a_handshake_that_drips_has_one_time_for_all() -> None:
+    done, server = threading.Event(), socket.create_server(("127.0.0.1", 0))
+
+    def drip() -> None:
+        there, _ = server.accept()
+        with there, suppress(OSError):
+            there.sendall(b"\x16\x03\x03\x40\x00")
+            while not done.wait(0.01):
+                there.sendall(b"\x00")
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    began = time.monotonic()
+    try:
+        with pytest.raises((UpstreamTimeout, UpstreamFailed)):
+            HERE.get(f"https://127.0.0.1:{server.getsockname()[1]}/x", most=100, patience=0.2)
+    finally:
+        done.set()
+        thread.join()
+        server.close()
+    assert time.monotonic() - began < 5
 
 
 def test_redirects_are_followed_a_few_times(site: Site) -> None:

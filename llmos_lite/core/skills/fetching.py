@@ -7,6 +7,8 @@ does this itself, so that `update` and `outdated` need no terminal, and one plac
 from __future__ import annotations
 
 import io
+import math
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -22,7 +24,7 @@ from llmos_lite.core.skills.wellknown import Index, candidates
 from llmos_lite.engines.git_peer import Credential, Peer
 from llmos_lite.engines.git_snapshot import Listed, Snapshot, snapshot
 from llmos_lite.engines.remote_url import RemoteUrl
-from llmos_lite.errors import Invalid, LlmosError, NotFound, TooLarge
+from llmos_lite.errors import Invalid, LlmosError, NotFound, TooLarge, UpstreamTimeout
 from llmos_lite.volumes.skill_paths import FILE
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ MOST_REPOSITORY, MOST_ARCHIVE, MOST_TEXT = 256 << 20, 64 << 20, 4 << 20
 MOST_SKILLS, MOST_PLUGINS, MOST_BYTES = 500, 10, 128 << 20
 """Skills of an import, plugins of a marketplace that are fetched from elsewhere, bytes of all skills."""
 PATIENCE = 300.0
-"""Seconds for a repository."""
+"""Seconds for an import: for all its files and repositories together."""
 FOUND = 200
 
 
@@ -66,26 +68,48 @@ class Fetcher:
         self._dialer, self._scratch = dialer, scratch
 
     @cached_property
-    def web(self) -> Web:
-        """Fetches over HTTP."""
+    def _web(self) -> Web:
         from llmos_lite.engines.web import Web  # noqa: PLC0415 - loads http.client, which a start need not wait for
 
         return Web(private=self._dialer.reach.private)
 
-    def fetch(self, source: Source, wanted: Collection[str] = (), credential: Credential | None = None) -> Haul:
+    def fetch(
+        self,
+        source: Source,
+        wanted: Collection[str] = (),
+        credential: Credential | None = None,
+        *,
+        ends: float = math.inf,
+    ) -> Haul:
         """Return the skills of a source.
 
         Args:
             source: where.
             wanted: names of skills or plugins; all when empty.
             credential: opens a Git repository.
+            ends: when all of it has to be done, on the clock `time.monotonic`; PATIENCE from now at the latest.
 
         Raises:
             Invalid: `source.…`, `remote.…`, `address.private`, `index.…`, `marketplace.invalid`, `install.…`.
             TooLarge: `source.too_large`, `remote.too_large`, `archive.too_large`.
             NotFound: `source.no_skills`.
             UpstreamFailed: `source.failed`, `remote.failed`, `address.unknown`.
+            UpstreamTimeout: `source.timeout`, `remote.timeout`.
         """
+        ends = min(ends, time.monotonic() + PATIENCE)
+        return _Errand(self._dialer, self._scratch, self._web, ends).fetch(source, wanted, credential)
+
+
+@dataclass(frozen=True, slots=True)
+class _Errand:
+    """One import: all its files and repositories share one time."""
+
+    dialer: Dialer
+    scratch: Path
+    web: Web
+    ends: float
+
+    def fetch(self, source: Source, wanted: Collection[str], credential: Credential | None) -> Haul:
         if source.kind == "git":
             return self._git(source, wanted, credential)
         ways: dict[str, Callable[[Source, Collection[str]], Haul]] = {
@@ -96,13 +120,26 @@ class Fetcher:
         }
         return ways[source.kind](source, wanted)
 
+    def _left(self) -> float:
+        """Return the seconds that are left.
+
+        Raises:
+            UpstreamTimeout: `source.timeout`.
+        """
+        left = self.ends - time.monotonic()
+        if left <= 0:
+            raise UpstreamTimeout(
+                "source.timeout", f"It took more than {PATIENCE:.0f} seconds together.", hint="Name single skills."
+            )
+        return left
+
     # Git
 
     def _git(
         self, source: Source, wanted: Collection[str], credential: Credential | None, *, nested: bool = False
     ) -> Haul:
         peer = self._peer(source.url, credential)
-        with snapshot(peer, source.ref, self._scratch, most=MOST_REPOSITORY, patience=PATIENCE) as found:
+        with snapshot(peer, source.ref, self.scratch, most=MOST_REPOSITORY, patience=self._left()) as found:
             files = {file.path: file for file in found.files if _is_below(file.path, source.folder)}
             market = None if nested else _marketplace_in(found, files, source.folder)
             files = {path: file for path, file in files.items() if market is None or market.has(path)}
@@ -115,10 +152,10 @@ class Fetcher:
         return haul
 
     def _peer(self, url: str, credential: Credential | None) -> Peer:
-        address: RemoteUrl = self._dialer.url(url)
-        reach = self._dialer.reach
+        address: RemoteUrl = self.dialer.url(url)
+        reach = self.dialer.reach
         known = reach.data / "known_hosts"
-        return Peer(address, self._dialer.addresses(address), credential or Credential(), known, self._dialer.children)
+        return Peer(address, self.dialer.addresses(address), credential or Credential(), known, self.dialer.children)
 
     def _add_plugins(self, haul: Haul, market: Marketplace, wanted: Collection[str]) -> None:
         """Add what plugins of a marketplace keep elsewhere."""
@@ -166,7 +203,7 @@ class Fetcher:
 
     def _site(self, source: Source, wanted: Collection[str]) -> Haul:
         for address in candidates(source.url):
-            page = self.web.get(address, most=MOST_TEXT)
+            page = self.web.get(address, most=MOST_TEXT, ends=self.ends)
             if page.status == FOUND:
                 return self._of_index(source, Index.parse(page.body), page.url, wanted)
         git = Source("git", source.url.rstrip("/") + ".git", source.ref, source.folder)
@@ -198,7 +235,8 @@ class Fetcher:
         return haul
 
     def _page(self, url: str, most: int) -> Page:
-        page = self.web.get(url, most=most)
+        self._left()
+        page = self.web.get(url, most=most, ends=self.ends)
         if page.status != FOUND:
             raise NotFound("source.missing", f"There is nothing at {url[:200]} (status {page.status}).")
         return page

@@ -7,6 +7,8 @@ edited here is told, and never overwritten unless somebody says so.
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -20,6 +22,7 @@ from llmos_lite.core.skills.install import Installed, id_of
 from llmos_lite.core.skills.lockfile import Locked, dump_lock, read_lock
 from llmos_lite.core.skills.service import SkillService
 from llmos_lite.core.skills.sources import Source, parse_source
+from llmos_lite.core.skills.turns import Turns
 from llmos_lite.core.skills.versions import current_version
 from llmos_lite.engines.git_diff import is_binary, unified
 from llmos_lite.engines.git_objects import Change, File, tree_id
@@ -32,7 +35,9 @@ from llmos_lite.volumes.git_volume import GitVolume, author_of
 from llmos_lite.volumes.skill_paths import LOCK
 
 AT_ONCE = 2
-"""Imports that run at the same time; each may hold a repository of 256 MiB."""
+"""Imports that run at the same time, one of each person; each may hold a repository of 256 MiB."""
+PATIENCE = 600.0
+"""Seconds for an update: for all the sources that it asks."""
 LARGEST_COMPARED, MOST_DIFF = 512 << 10, 1 << 20
 """Bytes of a file whose lines are compared, and characters of all diffs."""
 
@@ -76,7 +81,7 @@ class SkillImports:
 
     def __init__(self, skills: SkillService, fetcher: Fetcher, dialer: Dialer, remotes: RemoteRows) -> None:
         self._skills, self._fetcher, self._dialer, self._remotes = skills, fetcher, dialer, remotes
-        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._turns = Turns(AT_ONCE)
 
     async def take(
         self,
@@ -156,9 +161,10 @@ class SkillImports:
         asked = {key: one for key, one in locked.items() if not wanted or key in wanted}
         pinned = [key for key, one in asked.items() if one.pinned and not pinned_too]
         found = [Followed(key, "pinned", asked[key].source, asked[key].ref) for key in pinned]
+        ends = time.monotonic() + PATIENCE
         for place, ids in _by_place({key: one for key, one in asked.items() if key not in pinned}).items():
             group = {key: asked[key] for key in ids}
-            found += await self._followed(actor, handle, place, group, force=force, only_look=only_look)
+            found += await self._followed(actor, handle, place, group, ends, force=force, only_look=only_look)
         return sorted(found, key=lambda one: one.skill_id)
 
     async def pin(self, actor: Actor, skill_id: str, *, volume: VolumeRef | None = None, at: str = "") -> Followed:
@@ -188,10 +194,12 @@ class SkillImports:
 
     # Below
 
-    async def _fetched(self, actor: Actor, ref: VolumeRef, source: Source, wanted: Collection[str]) -> Haul:
+    async def _fetched(
+        self, actor: Actor, ref: VolumeRef, source: Source, wanted: Collection[str], ends: float = math.inf
+    ) -> Haul:
         credential = await self._credential(actor, ref, source)
-        async with self._turns:
-            return await asyncio.to_thread(self._fetcher.fetch, source, wanted, credential)
+        async with self._turns.of(actor.user_id):
+            return await asyncio.to_thread(self._fetcher.fetch, source, wanted, credential, ends=ends)
 
     async def _credential(self, actor: Actor, ref: VolumeRef, source: Source) -> Credential | None:
         """Return the credential that the volume has for a host, for an admin of the volume."""
@@ -210,6 +218,7 @@ class SkillImports:
         handle: GitVolume,
         place: Source | None,
         group: Mapping[str, Locked],
+        ends: float,
         *,
         force: bool,
         only_look: bool,
@@ -218,7 +227,7 @@ class SkillImports:
         try:
             if place is None:
                 raise Invalid("source.invalid", "The lock file names a kind of source that is unknown here.")
-            haul = await self._fetched(actor, handle.ref, place, names if place.kind == "site" else ())
+            haul = await self._fetched(actor, handle.ref, place, names if place.kind == "site" else (), ends)
         except LlmosError as error:
             gone = error.code in {"source.no_skills", "source.missing"}
             state: State = "gone" if gone else "failed"
@@ -335,10 +344,6 @@ def _name_of(skill_id: str, one: Locked) -> str:
     """Return the name of the skill where it comes from: of its folder there."""
     parts = one.path.split("/")
     return parts[-2] if len(parts) > 1 else skill_id
-
-
-def _look_at_all(handle: GitVolume, group: Mapping[str, Locked], haul: Haul, *, force: bool) -> list[_Look]:
-    return [_look(handle, key, one, haul, force=force) for key, one in group.items()]
 
 
 def _look(handle: GitVolume, skill_id: str, locked: Locked, haul: Haul, *, force: bool) -> _Look:

@@ -6,8 +6,12 @@ import hashlib
 import json
 import os
 import subprocess
+import threading
+import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -361,6 +365,30 @@ async def test_a_large_index_wants_names(there: Elsewhere, site: Site) -> None:
     with pytest.raises(TooLarge):
         await there.take(site.url())
     assert [(one.skill_id, one.status) for one in await there.take(site.url(), "tea")] == [("tea", "created")]
+
+
+async def test_all_files_of_an_import_share_one_time(
+    there: Elsewhere, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = threading.Event()
+
+    def slow(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        with suppress(OSError):
+            while not done.wait(0.01):
+                handler.wfile.write(b"x")
+
+    entries = [entry(f"s{number}", b"", "/slow") for number in range(100)]
+    site.pages[INDEX] = json.dumps({"$schema": SCHEMA, "skills": entries}).encode()
+    site.pages["/slow"] = slow
+    monkeypatch.setattr(fetching, "PATIENCE", 0.3)
+    began = time.monotonic()
+    found = await there.take(site.url("/t/sre"))
+    done.set()
+    assert {one.status for one in found} == {"refused"}
+    assert time.monotonic() - began < 5
+    assert site.asked.count("/slow") <= 2
 
 
 # What becomes of them
