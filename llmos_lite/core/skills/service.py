@@ -132,7 +132,8 @@ class SkillService:
 
     def _create(self, actor: Actor, principal: Principal, ref: VolumeRef, draft: SkillDraft) -> SkillView:
         skill = skill_of_draft(draft)
-        findings = scan(self._scanners, skill, {FILE: skill.render().encode()}, refuse=refuses(ref))
+        files = {path: file.data for path, file in draft.files.items()} | {FILE: skill.render().encode()}
+        findings = scan(self._scanners, skill, files, refuse=refuses(ref))
         volume = self.volumes.open(principal, ref, write=True)
         message, author = f"Create skill: {skill.name}", author_of(actor.user_id)
         volume.write_skill(skill.skill_id, skill.render(), message, author, files=draft.files, expect="")
