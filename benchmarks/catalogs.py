@@ -20,6 +20,7 @@ from llmos_lite.core.accounts.permissions import Actor, Role
 from llmos_lite.core.git.marketplaces import Marketplaces
 from llmos_lite.core.git.repositories import Repositories
 from llmos_lite.core.skills.catalogs import Catalogs
+from llmos_lite.core.skills.guard import Guard
 from llmos_lite.core.skills.manager import SkillsManager
 from llmos_lite.core.skills.scanning.house import with_house_rules
 from llmos_lite.core.skills.service import SkillService
@@ -74,7 +75,7 @@ def _rows(folder: Path) -> Iterator[Row]:
     volume.store.commit({f"skills/skill-{n}/SKILL.md": _text(n) for n in range(SKILLS)}, "All", WRITER)
     for number in range(COMMITS):
         _change(volume, number % SKILLS, number + 1)
-    catalogs = Catalogs(SkillService(volumes, SkillsManager(volumes), _Nobody()), with_house_rules({}))
+    catalogs = Catalogs(SkillService(volumes, SkillsManager(volumes), _Nobody()), Guard(volumes, with_house_rules({})))
     markets = Marketplaces(volumes, Repositories(volumes), catalogs, folder / "market")
     gitdir = volumes.folder(SRE) / ".git"
     copy = folder / "copy.git"

@@ -407,7 +407,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
     remote_rows = RemoteRows(database)
     mirrors = _mirrors(settings, remote_rows, volumes, proposals, scanners, serve=serve)
     eraser = Eraser(settings.data, volumes, catalog, traces, archives, mirrors=[mirrors], mended=examples.prune)
-    catalogs = Catalogs(skills, scanners)
+    catalogs = Catalogs(skills, guard)
     marketplaces = Marketplaces(volumes, Repositories(volumes), catalogs, settings.data / "market")
     services = Services(
         settings=settings,

@@ -25,6 +25,7 @@ from llmos_lite.api.mcp import Caller
 from llmos_lite.api.mcp_resources import contents
 from llmos_lite.core.accounts.permissions import Verb, allowed
 from llmos_lite.core.skills.activation import activation
+from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.service import ListedSkill, SkillService, SkillView
 from llmos_lite.core.skills.uris import SCHEME, SkillUri, not_served, skill_uri
 from llmos_lite.core.traces.reports import Report
@@ -171,6 +172,7 @@ async def loaded(skills: SkillService, caller: Caller, name: str) -> tuple[Skill
     """
     ref, skill_id = await _place(skills, caller, name)
     view = await skills.get(caller.actor, skill_id, volume=ref, history=0)
+    await _require_safe(skills, view.skill)  # what was read, which may be another version than what was found
     folder = str(skill_uri(str(ref), skill_id).at(""))
     return view, activation(view.skill, folder, view.files)
 
@@ -187,9 +189,13 @@ async def _place(skills: SkillService, caller: Caller, name: str) -> tuple[Volum
         raise not_served(name)
     if skill.error is not None:
         raise NotFound("skill.broken", f"The skill {uri.skill_id} cannot be used: {skill.error}")
-    if await asyncio.to_thread(skills.manager.withholds, skill):
-        raise NotFound("skill.unsafe", f"A scanner holds the skill {uri.skill_id} back, and nobody has signed it off.")
+    await _require_safe(skills, skill)
     return uri.ref, uri.skill_id
+
+
+async def _require_safe(skills: SkillService, skill: Skill) -> None:
+    if await asyncio.to_thread(skills.manager.withholds, skill):
+        raise NotFound("skill.unsafe", f"A scanner holds the skill {skill.skill_id} back; nobody has signed it off.")
 
 
 def _tool(name: str, arguments: type[msgspec.Struct], title: str, description: str, hints: ToolAnnotations) -> Tool:

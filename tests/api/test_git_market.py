@@ -15,6 +15,7 @@ from git_server import Git, Host, hosting, skill
 
 from llmos_lite.core.skills.catalogs import Catalogs
 from llmos_lite.core.skills.format import Skill
+from llmos_lite.core.skills.guard import Guard
 from llmos_lite.core.skills.scan import Finding, Severity
 from llmos_lite.engines.git import Author
 from llmos_lite.settings import Settings
@@ -38,7 +39,7 @@ class Evil:
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     with hosting(Settings(data=tmp_path_factory.mktemp("market") / "data", llm_provider="offline")) as host:
         market = host.services.marketplaces
-        market._catalogs = Catalogs(host.services.skills, {"test": Evil()})
+        market._catalogs = Catalogs(host.services.skills, Guard(host.services.volumes, {"test": Evil()}))
         yield host
 
 

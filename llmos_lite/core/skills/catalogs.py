@@ -15,12 +15,12 @@ from typing import Generic, TypeVar
 
 from llmos_lite.core.accounts.permissions import Actor, Scope, Verb, permit, require
 from llmos_lite.core.skills.format import Skill
+from llmos_lite.core.skills.guard import Guard
 from llmos_lite.core.skills.library import Library
 from llmos_lite.core.skills.parcels import Parcel, Seal, parcel_of
-from llmos_lite.core.skills.scan import Scanner, findings, high
 from llmos_lite.core.skills.service import SkillService
 from llmos_lite.core.skills.signoffs import signed_off
-from llmos_lite.core.skills.versions import Version, current_version, find_version
+from llmos_lite.core.skills.versions import Version, current_version, find_version, read_version
 from llmos_lite.errors import NotFound
 from llmos_lite.volumes.access import VolumeRef, check_id
 from llmos_lite.volumes.git_volume import GitVolume
@@ -71,13 +71,12 @@ class Catalogs:
 
     Args:
         skills: opens volumes for whoever may read them, and knows what shadows what.
-        scanners: look at every skill before it is offered; high severity keeps it back.
+        guard: says what is held back.
     """
 
-    def __init__(self, skills: SkillService, scanners: Mapping[str, Scanner] | None = None) -> None:
-        self._skills, self._scanners = skills, dict(scanners or {})
+    def __init__(self, skills: SkillService, guard: Guard) -> None:
+        self._skills, self._guard = skills, guard
         self._offers: Kept[tuple[str, str, str], Offer | None] = Kept(MOST_OFFERS)
-        self._dangers: Kept[tuple[str, str], bool] = Kept(MOST_OFFERS)
         self._catalogs: Kept[tuple[tuple[str, str], ...], Catalog] = Kept(MOST_CATALOGS)
 
     async def of(self, actor: Actor, ref: VolumeRef | None = None) -> Catalog:
@@ -104,23 +103,14 @@ class Catalogs:
     def cleared(self, volume: GitVolume, found: Version) -> Parcel | None:
         """Return a version as it is sent; None for one that cannot be sent, or is dangerous and not signed off."""
         parcel = parcel_of(found)
-        return parcel if parcel is not None and not self._withheld(volume, parcel) else None
-
-    def _withheld(self, volume: GitVolume, parcel: Parcel) -> bool:
-        key = (parcel.skill.skill_id, parcel.skill.version)
-        if key not in self._dangers:
-            files = {path: parcel.read(path) for path in parcel.files}
-            self._dangers.put(key, bool(high(findings(self._scanners, parcel.skill, files))))
-        return bool(self._dangers.get(key)) and signed_off(volume, parcel.skill.version) is None
+        return parcel if parcel is not None and not self._guard.holds(volume, found) else None
 
     def _looked_at(self, volume: GitVolume, skill: Skill) -> Offer | None:
         """Return a skill of a volume as it would be offered, whatever scanners say; kept for its version."""
         key = (str(volume.ref), skill.skill_id, skill.version)
         if key not in self._offers:
-            parcel = parcel_of(current_version(volume, skill.skill_id))
-            if parcel is not None and parcel.skill.version != skill.version:
-                return None  # it changed meanwhile
-            held = parcel is not None and self._withheld(volume, parcel)
+            found = read_version(volume, skill.skill_id, skill.version)
+            parcel, held = parcel_of(found), bool(self._guard.verdict(found))
             self._offers.put(key, None if parcel is None else _offer(parcel, held=held))
         return self._offers.get(key)
 

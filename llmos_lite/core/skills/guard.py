@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.scan import Finding, Scanner, findings, high
 from llmos_lite.core.skills.scanning.house import with_house_rules
-from llmos_lite.core.skills.signoffs import signed_off
-from llmos_lite.core.skills.versions import Version
+from llmos_lite.core.skills.signoffs import codes_of, signed_off
+from llmos_lite.core.skills.versions import Version, read_version
 from llmos_lite.volumes.access import PLATFORM, VolumeKind, VolumeRef
+from llmos_lite.volumes.git_volume import GitVolume
 from llmos_lite.volumes.manager import VolumeManager
 from llmos_lite.volumes.skill_paths import FILE
 
@@ -25,7 +26,7 @@ EXAMINED = 500
 
 
 class Guard:
-    """Says which skills are held back.
+    """Says which skills are held back: by one verdict over all files of a version, wherever it is asked for.
 
     Args:
         volumes: where they live.
@@ -34,27 +35,48 @@ class Guard:
 
     def __init__(self, volumes: VolumeManager, scanners: Mapping[str, Scanner]) -> None:
         self._volumes, self.scanners = volumes, scanners
-        self._known: OrderedDict[tuple[str, str], bool] = OrderedDict()
+        self._known: OrderedDict[str, tuple[str, ...]] = OrderedDict()
         self._found: OrderedDict[str, tuple[Finding, ...]] = OrderedDict()
         self._mutex = threading.Lock()
 
-    def withholds(self, skill: Skill) -> bool:
-        """Tell whether a skill may not be put into a context: its text is unsafe, and nobody stands for this version.
+    def withholds(self, skill: Skill, among: Iterable[str] = ()) -> bool:
+        """Tell whether a skill may be given to nobody: it is unsafe, and nobody stands for this version.
 
-        Only its text reaches a model here, so only that is looked at; about a millisecond the first time.
+        Args:
+            skill: the skill.
+            among: further volumes that whoever asks reads; a sign-off in one of them counts for the same folder.
         """
-        key = (skill.volume, skill.version)
-        unsafe = self._known.get(key)
-        if unsafe is None:
-            unsafe = bool(high(findings(self.scanners, skill)))
-            self._remember(key, unsafe=unsafe)
-        if not unsafe:
-            return False
-        volume = self._volumes.open(PLATFORM, VolumeRef.parse(skill.volume))
-        if signed_off(volume, skill.version) is None:
-            return True
-        self._remember(key, unsafe=False)
-        return False
+        return bool(self.codes(skill)) and not self._stands(skill.version, [skill.volume, *among])
+
+    def codes(self, skill: Skill) -> tuple[str, ...]:
+        """Return the codes of what stands against a version, sorted; none for a clean one.
+
+        Only what scanners say is kept: a sign-off may come and go.
+        """
+        known = self._known.get(skill.version) if skill.version else ()
+        if known is None:
+            volume = self._volumes.open(PLATFORM, VolumeRef.parse(skill.volume))
+            known = self.verdict(read_version(volume, skill.skill_id, skill.version))
+        return known
+
+    def verdict(self, version: Version) -> tuple[str, ...]:
+        """Return the same for a version that somebody has in hand."""
+        known = self._known.get(version.version)
+        if known is None:
+            files = {path: kept.oid for path, kept in version.files.items()}
+            found = self.found(version.version, version.skill_id, files, version.store.blob)
+            known = codes_of(high(found))
+            self._remember(version.version, known)
+        return known
+
+    def holds(self, volume: GitVolume, version: Version) -> bool:
+        """Tell whether a version of a volume may be given to nobody."""
+        return bool(self.verdict(version)) and signed_off(volume, version.version) is None
+
+    def _stands(self, digest: str, volumes: Iterable[str]) -> bool:
+        """Tell whether somebody signed a version off for one of these volumes."""
+        opened = (self._volumes.open(PLATFORM, VolumeRef.parse(name)) for name in dict.fromkeys(volumes))
+        return any(signed_off(volume, digest) is not None for volume in opened)
 
     def found(
         self, digest: str, skill_id: str, files: Mapping[str, str], blob: Callable[[str], bytes]
@@ -78,9 +100,9 @@ class Guard:
                     self._found.popitem(last=False)
         return known
 
-    def _remember(self, key: tuple[str, str], *, unsafe: bool) -> None:
+    def _remember(self, digest: str, codes: tuple[str, ...]) -> None:
         with self._mutex:
-            self._known[key] = unsafe
+            self._known[digest] = codes
             while len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
 

@@ -40,7 +40,7 @@ def scanner() -> Suspicious:
 
 @pytest.fixture
 def catalogs(service: SkillService, scanner: Suspicious) -> Catalogs:
-    return Catalogs(service, {"test": scanner})
+    return Catalogs(service, Guard(service.volumes, {"test": scanner}))
 
 
 def ids(catalog: Catalog) -> list[str]:

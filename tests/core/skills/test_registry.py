@@ -9,6 +9,7 @@ from conftest import ALICE, BOB, SRE, skill_text
 
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.skills.catalogs import Catalogs
+from llmos_lite.core.skills.guard import Guard
 from llmos_lite.core.skills.parcels import parcel_of
 from llmos_lite.core.skills.registry import Registry, collated, fingerprint_of, releases_of
 from llmos_lite.core.skills.service import SkillService
@@ -20,7 +21,7 @@ from llmos_lite.volumes.git_volume import GitVolume
 
 @pytest.fixture
 def registry(service: SkillService) -> Registry:
-    return Registry(service, Catalogs(service))
+    return Registry(service, Catalogs(service, Guard(service.volumes, {})))
 
 
 def write(volume: GitVolume, skill_id: str, said: str, **files: bytes) -> None:
