@@ -76,6 +76,7 @@ from llmos_lite.core.skills.served import ServedSkills
 from llmos_lite.core.skills.service import SkillService
 from llmos_lite.core.skills.templates import Templates
 from llmos_lite.core.skills.uses import Uses
+from llmos_lite.core.telemetry.exporter import SpanExporter
 from llmos_lite.core.telemetry.service import Telemetry
 from llmos_lite.core.traces.archive import Archives
 from llmos_lite.core.traces.erase import Eraser
@@ -192,6 +193,7 @@ class Services:
     chat: ChatService
     gateway: Gateway
     telemetry: Telemetry
+    spans: SpanExporter | None
     providers: Providers
     runs: Runs
     jobs: Jobs
@@ -230,6 +232,8 @@ class Services:
         self.mirrors.start()
         self.audit.start()
         self.limits.start()
+        if self.spans is not None:
+            self.spans.start()
 
     async def start_jobs(self) -> None:
         """Start jobs and schedules, which are slow to load, and take up what an earlier process left unfinished."""
@@ -246,6 +250,8 @@ class Services:
         await self.chat.close()
         self.skills.manager.close()
         await self.gateway.close()
+        if self.spans is not None:
+            await self.spans.stop()
         await self.mirrors.stop()
         await self.edits.stop()
         await self.maintenance.stop()
@@ -402,6 +408,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
     jobs = _jobs(settings, Dispatch(runs, traces, _workers(settings)), here, serve=serve) if journal else NoJobs()
     archives = _archives(settings, volumes, catalog, traces)
     limits = _limits(settings, UsageRows(database), owner=journal is not None)
+    spans = _spans(settings, metrics) if journal is not None else None
     audit = Audit(AuditRows(database), Checkpoints(volumes, signer))
     skills = SkillService(volumes, manager, accounts, scanners)
     remote_rows = RemoteRows(database)
@@ -458,6 +465,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
             disclosure=Disclosure.parse(settings.disclosure),
             bounds=ToolBounds(rounds=settings.tool_rounds, seconds=settings.tool_seconds),
             tool_tokens=settings.tool_tokens,
+            spans=spans,
         ),
         gateway=Gateway(
             Contexts(
@@ -471,8 +479,10 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
             limits=limits,
             bounds=ToolBounds(rounds=settings.tool_rounds, seconds=settings.tool_seconds),
             metrics=metrics,
+            spans=spans,
         ),
         telemetry=Telemetry(traces, manager, metrics),
+        spans=spans,
         providers=upstreams,
         runs=runs,
         jobs=jobs,
@@ -519,6 +529,12 @@ def _providers(settings: Settings, database: Database, model: LanguageModel) -> 
     base = Base(read_file(settings.providers), default, settings.llm_model, Policy(retries=settings.llm_retries))
     seals = Seals(settings.data / "keys")
     return Providers(ProviderRows(database), seals, base, lambda name: os.environ.get(name, ""))
+
+
+def _spans(settings: Settings, metrics: Metrics) -> SpanExporter | None:
+    if not settings.otlp_url:
+        return None
+    return SpanExporter(settings.otlp_url, settings.otlp_headers, service=settings.otlp_service, metrics=metrics)
 
 
 def _archives(settings: Settings, volumes: VolumeManager, catalog: Catalog, traces: TraceLog) -> Archives:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import logging
 import sys
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -19,12 +20,81 @@ if TYPE_CHECKING:
 CHAT_SECONDS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 """Upper bounds of the buckets of `llmos_chat_seconds`."""
 
+FIRST_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""Upper bounds of the buckets of `llmos_model_first_byte_seconds`."""
+SKILLS = (0.0, 1.0, 2.0, 3.0, 5.0, 10.0)
+"""Upper bounds of the buckets of `llmos_model_skills`."""
+MOST_MODELS = 100
+"""Models that have figures of their own; clients write these names, and each is a time series. The rest is `other`."""
+LONGEST_MODEL = 100
+OTHER = "other"
+
+
+class Served(NamedTuple):
+    """One request to a model that came to its end.
+
+    Args:
+        dialect: that the client speaks: `chat`, `responses`, `messages`, or `llmos` for `POST /chat`.
+        model: as the client calls it.
+        outcome: `complete`, `aborted`, or the code of an error.
+        seconds: from the request to the durable end.
+        first: from the request to the head of the model's answer; 0 when there was none, or nobody looked.
+        tokens_in: as the provider counts them, or 0.
+        tokens_out: likewise.
+        skills: how many were in the context.
+        retries: further tries that it took.
+        side: whether the client asked for itself: a title, tags, a count.
+    """
+
+    dialect: str
+    model: str
+    outcome: str
+    seconds: float
+    first: float = 0.0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    skills: int = 0
+    retries: int = 0
+    side: bool = False
+
+
+class _Buckets:
+    """A histogram for each value of one label."""
+
+    __slots__ = ("_bounds", "_counts", "_sums")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = bounds
+        self._counts: dict[str, list[int]] = {}
+        self._sums: dict[str, float] = {}
+
+    def add(self, label: str, value: float) -> None:
+        counts = self._counts.get(label)
+        if counts is None:
+            counts = self._counts[label] = [0] * (len(self._bounds) + 1)
+            self._sums[label] = 0.0
+        counts[bisect_left(self._bounds, value)] += 1
+        self._sums[label] += value
+
+    def family(self, name: str, text: str) -> Metric:
+        from prometheus_client.core import HistogramMetricFamily  # noqa: PLC0415 - not before the first scrape
+
+        family = HistogramMetricFamily(name, text, labels=["dialect"])
+        bounds = [*map(str, self._bounds), "+Inf"]
+        for label, counts in self._counts.items():
+            family.add_metric([label], list(zip(bounds, accumulate(counts), strict=True)), sum_value=self._sums[label])
+        return family
+
+
 _COUNTERS = {
     "skills_injected": "Skills put into a context.",
     "chats_unrecorded": "Chats kept out of the traces.",
     "journal_appends": "Events made durable in the journal.",
     "folds": "Batches folded from the journal into Git.",
     "folded_events": "Events folded into Git.",
+    "spans_exported": "Spans of ours that the collector took.",
+    "spans_dropped": "Spans of ours that were thrown away since too many waited.",
+    "spans_failed": "Spans of ours that the collector did not take.",
     "telemetry_traces": "Traces made from telemetry that came in.",
     "telemetry_passed_over": "Spans and log records of telemetry that are about nothing that is kept.",
     "telemetry_rejected": "Spans and log records of telemetry that could not be read.",
@@ -42,6 +112,46 @@ class Metrics:
         self._buckets = [0] * (len(CHAT_SECONDS) + 1)
         self._seconds = 0.0
         self._counts = dict.fromkeys(_COUNTERS, 0)
+        self._models: set[str] = set()
+        self._requests: defaultdict[tuple[str, str, str], int] = defaultdict(int)
+        self._tokens: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self._retries: defaultdict[str, int] = defaultdict(int)
+        self._side: defaultdict[str, int] = defaultdict(int)
+        self._durations, self._firsts = _Buckets(CHAT_SECONDS), _Buckets(FIRST_SECONDS)
+        self._skills = _Buckets(SKILLS)
+
+    def served(self, one: Served) -> None:
+        """Count one request to a model."""
+        dialect, model = one.dialect, one.model
+        if model not in self._models:
+            model = self._model(one)
+        self._requests[dialect, model, one.outcome] += 1
+        if one.tokens_in or one.tokens_out:
+            self._tokens[model, "in"] += one.tokens_in
+            self._tokens[model, "out"] += one.tokens_out
+        if one.retries:
+            self._retries[dialect] += one.retries
+        if one.side:
+            self._side[dialect] += 1
+        else:
+            self._skills.add(dialect, one.skills)
+        self._durations.add(dialect, one.seconds)
+        if one.first:
+            self._firsts.add(dialect, one.first)
+
+    def _model(self, one: Served) -> str:
+        """Return the label of a model that has none yet; a name that no server answered to gets none."""
+        known = one.outcome == "complete" and len(self._models) < MOST_MODELS
+        if not known or not one.model.isprintable() or not 0 < len(one.model) <= LONGEST_MODEL:
+            return OTHER
+        self._models.add(one.model)
+        return one.model
+
+    def spans(self, *, exported: int = 0, dropped: int = 0, failed: int = 0) -> None:
+        """Count spans of our own: sent, not taken since the queue was full, and given up."""
+        self._counts["spans_exported"] += exported
+        self._counts["spans_dropped"] += dropped
+        self._counts["spans_failed"] += failed
 
     def chat(self, ended: str, seconds: float, *, skills: int, recorded: bool) -> None:
         """Count one chat.
@@ -100,6 +210,29 @@ class Metrics:
         yield seconds
         for name, text in _COUNTERS.items():
             yield CounterMetricFamily(f"llmos_{name}", text, value=self._counts[name])
+        yield from self._collect_models()
+
+    def _collect_models(self) -> Iterator[Metric]:
+        from prometheus_client.core import CounterMetricFamily  # noqa: PLC0415 - as above
+
+        requests = CounterMetricFamily(
+            "llmos_model_requests", "Requests to models.", labels=["dialect", "model", "outcome"]
+        )
+        for labels, count in self._requests.items():
+            requests.add_metric(labels, count)
+        tokens = CounterMetricFamily("llmos_model_tokens", "Tokens of models.", labels=["model", "direction"])
+        for pair, count in self._tokens.items():
+            tokens.add_metric(pair, count)
+        retries = CounterMetricFamily("llmos_model_retries", "Further tries of requests.", labels=["dialect"])
+        for dialect, count in self._retries.items():
+            retries.add_metric([dialect], count)
+        side = CounterMetricFamily("llmos_model_side_calls", "Requests of clients for themselves.", labels=["dialect"])
+        for dialect, count in self._side.items():
+            side.add_metric([dialect], count)
+        yield from (requests, tokens, retries, side)
+        yield self._durations.family("llmos_model_seconds", "Time from a request to its durable end.")
+        yield self._firsts.family("llmos_model_first_byte_seconds", "Time from a request to the model's first byte.")
+        yield self._skills.family("llmos_model_skills", "Skills in the context of a request.")
 
 
 def configure_logging(level: str = "info", *, as_json: bool = False, stream: TextIO | None = None) -> None:

@@ -249,6 +249,16 @@ class Settings:
     middleware: str = _setting(
         "LLMOS_MIDDLEWARE", "ASGI middleware as `package.module:Class`, comma-separated.", default=""
     )
+    otlp_url: str = _setting(
+        "LLMOS_OTLP_URL",
+        "Address of an OpenTelemetry collector, as in `http://127.0.0.1:4318`, that gets a span of each request to a "
+        "model; empty for none.",
+        default="",
+    )
+    otlp_headers: str = _setting(
+        "LLMOS_OTLP_HEADERS", "Headers for it, as in `authorization=Bearer KEY,x-team=sre`.", default=""
+    )
+    otlp_service: str = _setting("LLMOS_OTLP_SERVICE", "What this instance is called there.", default="llmos-lite")
     log_level: str = _setting("LLMOS_LOG_LEVEL", "`debug`, `info`, `warning` or `error`.", default="info")
     log_json: bool = _setting("LLMOS_LOG_JSON", "Log one JSON object a line instead of text.", default=False)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from llmos_lite.observability import Metrics, configure_logging
+from llmos_lite.observability import LONGEST_MODEL, MOST_MODELS, Metrics, Served, configure_logging
 
 
 @pytest.fixture
@@ -49,6 +49,35 @@ def test_chats_are_counted_by_end_and_time() -> None:
     assert found["llmos_chat_seconds_sum"] == pytest.approx(500.01)
     assert found["llmos_skills_injected_total"] == 2
     assert found["llmos_chats_unrecorded_total"] == 1
+
+
+def test_requests_to_models_are_counted_by_dialect_model_and_outcome() -> None:
+    metrics = Metrics()
+    metrics.served(Served("messages", "claude-x", "complete", 0.3, 0.2, 900, 20, 2, 1))
+    metrics.served(Served("messages", "claude-x", "model.rate_limited", 0.01))
+    metrics.served(Served("chat", "gpt-9", "complete", 40.0, 0.02, 5, 5, side=True))
+    found = lines(metrics)
+    assert found['llmos_model_requests_total{dialect="messages",model="claude-x",outcome="complete"}'] == 1
+    assert found['llmos_model_requests_total{dialect="messages",model="claude-x",outcome="model.rate_limited"}'] == 1
+    assert found['llmos_model_tokens_total{direction="in",model="claude-x"}'] == 900
+    assert found['llmos_model_retries_total{dialect="messages"}'] == 1
+    assert found['llmos_model_side_calls_total{dialect="chat"}'] == 1
+    assert found['llmos_model_first_byte_seconds_bucket{dialect="messages",le="0.25"}'] == 1
+    assert found['llmos_model_first_byte_seconds_count{dialect="messages"}'] == 1
+    assert found['llmos_model_seconds_sum{dialect="chat"}'] == 40.0
+    assert found['llmos_model_skills_bucket{dialect="messages",le="2.0"}'] == 2
+    assert 'llmos_model_skills_count{dialect="chat"}' not in found
+
+
+def test_names_that_clients_make_up_are_no_time_series() -> None:
+    metrics = Metrics()
+    for number in range(MOST_MODELS + 50):
+        metrics.served(Served("chat", f"model-{number}", "complete", 0.1))
+        metrics.served(Served("chat", f"nobody-has-{number}", "model.unknown", 0.1))
+    for name in ("", "x\n", "x" * (LONGEST_MODEL + 1), 'a"} 1\nb', "\ud800"):
+        metrics.served(Served("chat", name, "complete", 0.1))
+    found = [line for line in lines(metrics) if line.startswith("llmos_model_requests")]
+    assert len(found) == MOST_MODELS + 2
 
 
 def test_the_journal_and_its_folder_are_counted() -> None:

@@ -77,7 +77,7 @@ class ChatEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; what is refused before the first byte is raised, for the edge to answer."""
         actor = self.needs.check(await actor_of(self._accounts, scope))
-        record, wants_events = _steering(scope)
+        record, wants_events, traceparent = _steering(scope)
         body = _parsed(await read_body(receive))
         given = ChatInput(
             message=body.message,
@@ -86,6 +86,7 @@ class ChatEndpoint:
             max_skills=body.max_skills,
             record=record,
             disclosure=body.disclosure,
+            traceparent=traceparent,
         )
         answer = _as_events if (wants_events if body.stream is None else body.stream) else _as_json
         async with UntilGone(receive), aclosing(self._chat.stream(actor, given)) as events:
@@ -135,15 +136,18 @@ async def _as_events(events: AsyncGenerator[ChatEvent, None], send: Send, reques
         stream.close()
 
 
-def _steering(scope: Scope) -> tuple[bool, bool]:
-    """Return whether to record, and whether the client takes events, as the headers say."""
+def _steering(scope: Scope) -> tuple[bool, bool, str]:
+    """Return whether to record, whether the client takes events, and its place in a trace, as the headers say."""
     record = events = None
+    traceparent = ""
     for name, value in scope["headers"]:
         if name == b"x-llmos-record":
             record = _switch(value)
         elif name == b"accept":
             events = b"text/event-stream" in value.lower()
-    return record is not False, events is True
+        elif name == b"traceparent":
+            traceparent = value.decode("latin-1")
+    return record is not False, events is True, traceparent
 
 
 def _switch(value: bytes) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from asgi_client import Client
 
+from llmos_lite.core.telemetry.model_span import ModelSpan
 from llmos_lite.core.traces.trace import Ended
 from llmos_lite.engines.upstream import Wire
 from tests.gating import PATHS, PHOTOS, REVIEW, WIRES, Gate, gate, leave_after, request, served, system_of, words_of
@@ -359,3 +360,46 @@ async def test_a_client_that_has_its_call_and_goes_away_has_not_failed(fresh_cop
         trace = await here.trace()
     assert trace.ended is Ended.COMPLETE
     assert [call.name for call in trace.tool_calls] == ["shell"]
+
+
+async def test_requests_stand_in_the_metrics(here: Gate) -> None:
+    await here.ask("chat", PHOTOS)
+    await here.ask("chat", "Generate a short title for this chat, at most 5 words, nothing else.")
+    await here.ask("chat", PHOTOS, model="nobody-has-this-e500")
+    text = here.services.metrics.render_metrics().decode()
+    assert 'llmos_model_requests_total{dialect="chat",model="plain",outcome="complete"} 2.0' in text
+    assert 'llmos_model_side_calls_total{dialect="chat"} 1.0' in text
+    assert 'llmos_model_first_byte_seconds_count{dialect="chat"}' in text
+    assert 'llmos_model_skills_sum{dialect="chat"}' in text
+
+
+class Kept(list[ModelSpan]):
+    """Takes spans and keeps them."""
+
+    def add(self, span: ModelSpan) -> None:
+        self.append(span)
+
+
+PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+async def test_each_recorded_request_gives_a_span(here: Gate) -> None:
+    gateway = here.services.gateway
+    gateway._keeper._spans = here.services.chat._spans = spans = Kept()
+    gateway._goes_on = True
+    await here.ask("chat", PHOTOS, headers={"traceparent": PARENT})
+    assert here.seen.headers["traceparent"].startswith(PARENT[:35])
+    assert here.seen.headers["traceparent"] != PARENT
+    await here.ask("chat", PHOTOS, headers={"X-LLMOS-Record": "off"})
+    answer = await here.client.post("/chat", {"message": PHOTOS}, headers={"traceparent": PARENT})
+    assert answer.status == 200
+    first, second = spans
+    assert (first.trace_id, first.traceparent, first.dialect, first.provider) == (here.ids[0], PARENT, "chat", "openai")
+    assert (second.trace_id, second.traceparent, second.dialect) == (answer.json()["trace_id"], PARENT, "llmos")
+    assert [use.skill_id for use in first.skills] == [use.skill_id for use in (await here.traces())[0].skills_used]
+    assert first.tokens_in > 0
+
+
+async def test_without_anybody_who_hears_a_trace_passes_on_as_it_is(here: Gate) -> None:
+    await here.ask("chat", PHOTOS, headers={"traceparent": PARENT})
+    assert here.seen.headers["traceparent"] == PARENT

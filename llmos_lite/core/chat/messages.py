@@ -23,6 +23,7 @@ class ChatInput(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         max_skills: most skills in the context, 0 to 20; None takes the setting.
         record: False keeps the chat out of the traces.
         disclosure: whether the model gets texts of skills or a catalog; None takes the setting.
+        traceparent: header of the request, by W3C Trace Context; empty for none.
     """
 
     message: str
@@ -31,6 +32,7 @@ class ChatInput(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     max_skills: int | None = None
     record: bool = True
     disclosure: Disclosure | None = None
+    traceparent: str = ""
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):

@@ -20,6 +20,7 @@ from llmos_lite.core.chat.tools import ToolBounds, Toolbox, converse
 from llmos_lite.core.chat.turn import Said, Turn, most_tokens
 from llmos_lite.core.limits import Limits
 from llmos_lite.core.skills.manager import SkillsManager
+from llmos_lite.core.telemetry.model_span import Spans
 from llmos_lite.core.traces.log import TraceLog
 from llmos_lite.core.traces.trace import Ended, Share, make_ulid, now_ms
 from llmos_lite.engines.llm import LanguageModel, knows_tools
@@ -50,6 +51,7 @@ class ChatService:
         disclosure: what a model gets of skills, of a chat that does not say otherwise.
         bounds: how far a model may go with tools.
         tool_tokens: most tokens that it reads by tools for one message.
+        spans: hears of each chat that leaves a trace; None for nobody.
     """
 
     def __init__(
@@ -67,9 +69,10 @@ class ChatService:
         disclosure: Disclosure = Disclosure.AUTO,
         bounds: ToolBounds = BOUNDS,
         tool_tokens: int = TOOL_TOKENS,
+        spans: Spans | None = None,
     ) -> None:
         self._traces, self._accounts, self._model = traces, accounts, model
-        self._metrics, self._limits = metrics or Metrics(), limits
+        self._metrics, self._limits, self._spans = metrics or Metrics(), limits, spans
         self._max_skills = max_skills
         self._chooser = Chooser(skills, assignment or TreatAll(), budget_tokens=skill_tokens, tool_tokens=tool_tokens)
         self._disclosure, self._bounds = disclosure, bounds
@@ -246,9 +249,11 @@ class ChatService:
             self._keeping.add(task)
             task.add_done_callback(self._keeping.discard)
             await asyncio.shield(task)
-        self._metrics.chat(
-            ended, time.perf_counter() - turn.clock, skills=len(turn.choice.used), recorded=turn.recorded
-        )
+        seconds = time.perf_counter() - turn.clock
+        self._metrics.chat(ended, seconds, skills=len(turn.choice.used), recorded=turn.recorded)
+        self._metrics.served(turn.served(self._model.name, ended, error, seconds))
+        if self._spans is not None and turn.recorded:
+            self._spans.add(turn.span(self._model.name, ended, error, seconds))
 
     async def _keep_aborted(self, turn: Turn) -> None:
         """Keep what came before the client went away; nobody is left to be told when that fails."""

@@ -13,12 +13,16 @@ from llmos_lite.core.chat.conversation import Conversation
 from llmos_lite.core.chat.messages import ChatDelta, ChatFailed, ChatInput, ChatResult, ChatTool, Usage
 from llmos_lite.core.chat.tools import Round, Step, ToolDone
 from llmos_lite.core.limits import Reservation
+from llmos_lite.core.telemetry.model_span import ModelSpan
 from llmos_lite.core.traces.trace import GOAL_LENGTH, Ended, Message, Share, ToolCall, Trace
 from llmos_lite.engines.llm import ChatRequest, Completion, Delta, Piece, Tool
 from llmos_lite.errors import LlmosError, UpstreamFailed
+from llmos_lite.observability import Served
 
 KEPT = 2000
 """Characters of the arguments and of the result of a call that are shown and kept."""
+DIALECT = "llmos"
+"""What `POST /chat` is called where the dialects of clients are."""
 Said: TypeAlias = Piece | Step
 """What comes of a model alone, or of one with tools."""
 
@@ -153,6 +157,40 @@ class Turn:
         if not any(used) and (said or ended is Ended.ABORTED):
             used = most_tokens(self.request) // 2, len(said.encode()) // 4
         self.reservation.settle(*used, model=done.model if done else "")
+
+    def served(self, model: str, ended: Ended, error: str, seconds: float) -> Served:
+        """Return the figures of it; `model` is the name of the one that was asked."""
+        return Served(
+            DIALECT,
+            model,
+            error or ended.value,
+            seconds,
+            tokens_in=self.tokens_in,
+            tokens_out=self.tokens_out,
+            skills=len(self.choice.used),
+        )
+
+    def span(self, model: str, ended: Ended, error: str, seconds: float) -> ModelSpan:
+        """Return the span of it; `model` is the name of the one that was asked."""
+        done = self.completion
+        return ModelSpan(
+            self.trace_id,
+            self.given.traceparent,
+            self.started,
+            seconds,
+            "",
+            "",
+            model,
+            done.model if done else "",
+            self.tokens_in,
+            self.tokens_out,
+            done.finish if done else "",
+            self.conversation.id,
+            self.choice.used,
+            DIALECT,
+            ended.value,
+            error,
+        )
 
     def trace(self, model: str, ended: Ended, error: str) -> Trace:
         """Return the record of it; `model` is the name of the one that was asked."""

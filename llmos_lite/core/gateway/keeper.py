@@ -9,8 +9,10 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
+from llmos_lite.core.gateway.figures import served_of, span_of
 from llmos_lite.core.gateway.threads import Found, Threads
 from llmos_lite.core.gateway.turn import Turn, trace_of
+from llmos_lite.core.telemetry.model_span import Spans
 from llmos_lite.core.traces.log import TraceLog
 from llmos_lite.core.traces.trace import Ended
 from llmos_lite.errors import LlmosError
@@ -25,10 +27,11 @@ class Keeper:
     Args:
         traces: where traces go.
         metrics: what is counted.
+        spans: hears of each request that leaves a trace; None for nobody.
     """
 
-    def __init__(self, traces: TraceLog, metrics: Metrics) -> None:
-        self._traces, self._metrics = traces, metrics
+    def __init__(self, traces: TraceLog, metrics: Metrics, spans: Spans | None = None) -> None:
+        self._traces, self._metrics, self._spans = traces, metrics, spans
         self._threads = Threads()
         self._keeping: set[asyncio.Task[None]] = set()
 
@@ -60,6 +63,9 @@ class Keeper:
             await asyncio.shield(task)
         seconds = time.perf_counter() - turn.clock
         self._metrics.chat(ended, seconds, skills=len(turn.skills), recorded=turn.recorded)
+        self._metrics.served(served_of(turn, ended, error, seconds))
+        if self._spans is not None and turn.recorded:
+            self._spans.add(span_of(turn, ended, error, seconds))
 
     async def aborted(self, turn: Turn) -> None:
         """Keep what came before the client went away; one that has all it wants is not disappointed."""

@@ -20,6 +20,7 @@ from llmos_lite.core.gateway.asked import Asked, Placed, Raw, encode, fields_of,
 from llmos_lite.core.gateway.chat_dialect import ChatDialect
 from llmos_lite.core.gateway.context import Contexts
 from llmos_lite.core.gateway.dialect import Dialect
+from llmos_lite.core.gateway.figures import go_on_in_its_trace, note_answer, note_try
 from llmos_lite.core.gateway.keeper import Keeper
 from llmos_lite.core.gateway.messages_dialect import MessagesDialect
 from llmos_lite.core.gateway.pieces import Head, Piece, Request
@@ -32,6 +33,7 @@ from llmos_lite.core.gateway.translation.translator import translate_request
 from llmos_lite.core.gateway.turn import Turn, asks_for_itself, fresh, system_hash, words_in
 from llmos_lite.core.limits import Limits
 from llmos_lite.core.skills.format import estimate_tokens
+from llmos_lite.core.telemetry.model_span import Spans
 from llmos_lite.core.traces.log import TraceLog
 from llmos_lite.core.traces.trace import Ended, Share, make_ulid, now_ms
 from llmos_lite.engines.upstream import Passing, Wire, takes_tools
@@ -55,6 +57,7 @@ class Gateway:
         limits: how much may be used; None for no limit.
         bounds: how far a model may go with tools of ours.
         metrics: what is counted.
+        spans: hears of each request that leaves a trace; None for nobody.
     """
 
     def __init__(
@@ -67,12 +70,14 @@ class Gateway:
         limits: Limits,
         bounds: ToolBounds = BOUNDS,
         metrics: Metrics | None = None,
+        spans: Spans | None = None,
     ) -> None:
+        self._goes_on = spans is not None
         self._contexts, self._accounts, self._upstreams = contexts, accounts, upstreams
         self._limits, self._tools = limits, OwnTools(bounds)
         dialects: list[Dialect] = [ChatDialect(), ResponsesDialect(), MessagesDialect()]
         self.dialects: Mapping[Wire, Dialect] = {dialect.wire: dialect for dialect in dialects}
-        self._keeper = Keeper(traces, metrics or Metrics())
+        self._keeper = Keeper(traces, metrics or Metrics(), spans)
         self._answers = Answers(self.dialects, self._keeper, contexts)
 
     async def pass_on(self, actor: Actor, wire: Wire, request: Request) -> AsyncGenerator[Piece, None]:
@@ -89,6 +94,8 @@ class Gateway:
         async with self._limits.request(actor):
             turn = await self._begun(actor, self.dialects[wire], steering, asked)
             turn.request_id = request.id
+            if self._goes_on:
+                go_on_in_its_trace(turn)
             await self._reserve(turn, len(request.body) + len(turn.thread.head))
             started = False
             try:
@@ -96,6 +103,7 @@ class Gateway:
                 while True:
                     try:
                         async with self._upstreams.send(asked.model, wire, made) as sent:
+                            note_answer(turn)
                             async for piece in self._answers.answered(turn, sent):
                                 started = True
                                 yield piece
@@ -295,6 +303,7 @@ def _passing(turn: Turn, request: Request, route: Route) -> Passing:
     thread, asked_in = turn.thread, turn.dialect.wire
     if turn.rounds is not None and not takes_tools(route.upstream):
         raise NoTools
+    note_try(turn, route)
     asked = turn.rounds.asked if turn.rounds is not None else _owing(turn.asked, turn.found)
     fields = asked.fields
     if route.model != asked.model:

@@ -24,6 +24,7 @@ from llmos_lite.core.traces.importers.base import clean
 from llmos_lite.core.traces.trace import GOAL_LENGTH, Ended, Exposure, Message, Share, SkillUse, ToolCall, Trace
 from llmos_lite.engines.llm import Completion
 from llmos_lite.engines.llm import ToolCall as Called
+from llmos_lite.engines.upstreams import Route
 
 _NONE = Raw(b"null")
 _NO_TOOLS = {b"null", b"[]"}
@@ -51,6 +52,11 @@ class Turn:
         question: bytes of the request.
         request_id: of the request, for errors.
         rounds: the requests behind its answer, when tools of ours are in the conversation.
+        route: where it was sent the last time.
+        tries: how often it was sent since the last answer.
+        retries: further tries before that.
+        first: seconds until the head of an answer came.
+        traceparent: of the client, when its trace is gone on with.
     """
 
     actor: Actor
@@ -74,6 +80,11 @@ class Turn:
     reading: Reading | None = None
     kept: bool = False
     rounds: Rounds | None = None
+    route: Route | None = None
+    tries: int = 0
+    retries: int = 0
+    first: float = 0.0
+    traceparent: str = ""
 
     @property
     def words(self) -> str:

@@ -29,7 +29,8 @@ SOURCE = "import:otlp"
 REQUESTS = frozenset({"chat", "generate_content", "text_completion"})
 AGENT, TOOL = "invoke_agent", "execute_tool"
 OURS = re.compile(r"llmos:(system|(?:team|user):[a-z0-9-]{1,64})/([a-z0-9-]{1,64})@([0-9a-f]{40})")
-"""How a skill's exact version is written in `gen_ai.skill.source.uri`."""
+"""How a skill's exact version is written in `gen_ai.skill.source.uri`; see `model_span.source_uri`."""
+MOST_SKILLS = 20
 
 Find = Callable[[str], SkillUse | None]
 """Finds a skill that the person sees, by its id."""
@@ -46,14 +47,23 @@ def is_known(span: Span) -> bool:
     return operation(span) in REQUESTS | {AGENT, TOOL}
 
 
-def skill_used(attributes: Mapping[str, object], find: Find) -> SkillUse | None:
-    """Return the skill that a span was about, in its exact version when the span says so."""
-    name, uri = attributes.get("gen_ai.skill.name"), attributes.get("gen_ai.skill.source.uri")
+def skills_used(attributes: Mapping[str, object], find: Find) -> list[SkillUse]:
+    """Return the skills that a span was about, in their exact versions when it says so; ours say several at once."""
+    names, uris = _listed(attributes.get("gen_ai.skill.name")), _listed(attributes.get("gen_ai.skill.source.uri"))
+    pairs = zip(names[:MOST_SKILLS], [*uris, *[""] * len(names)], strict=False)
+    return [use for name, uri in pairs if (use := _skill(name, uri, find)) is not None]
+
+
+def _skill(name: object, uri: object, find: Find) -> SkillUse | None:
     known = find(name.rpartition(":")[2]) if isinstance(name, str) else None
     exact = OURS.fullmatch(uri) if isinstance(uri, str) else None
     if known is None or exact is None or (exact[1], exact[2]) != (known.volume, known.skill_id):
         return known
     return SkillUse(known.skill_id, known.name, known.volume, exact[3], known.score)
+
+
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 @dataclass(slots=True)
@@ -101,8 +111,7 @@ class SpanReader:
         made = _Request(span, self._id(span), self._draft.run(span.trace_id).conversation)
         for number, call in enumerate(call for one in self._said(span, "output") for call in one.calls):
             made.calls[call.id or f"call {number}"] = call
-        if (skill := skill_used(span.attributes, self._find)) is not None:
-            made.skills.append(skill)
+        made.skills += skills_used(span.attributes, self._find)
         return made
 
     def _joined(self, span: Span, requests: Sequence[_Request]) -> bool:
@@ -117,8 +126,7 @@ class SpanReader:
         asked = found.calls.get(call.id, call)
         name, arguments = asked.name or call.name, asked.arguments or call.arguments
         found.calls[call.id or span.span_id] = ToolCall(name, arguments, call.result, call.is_error, call.id)
-        if (skill := skill_used(span.attributes, self._find)) is not None:
-            found.skills.append(skill)
+        found.skills += skills_used(span.attributes, self._find)
         return True
 
     def _trace(self, request: _Request) -> Trace:
@@ -164,8 +172,7 @@ class SpanReader:
     def _call_alone(self, span: Span) -> Trace:
         """Return a trace of a call whose request came before, or not at all."""
         run = self._draft.run(span.trace_id)
-        skill = skill_used(span.attributes, self._find)
-        skills = (skill,) if skill is not None else ()
+        skills = tuple(skills_used(span.attributes, self._find))
         return Trace(
             id=self._id(span),
             actor=self._target.actor,
