@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from llmos_lite.core.accounts.accounts import ADMIN, Accounts
 from llmos_lite.core.accounts.capabilities import Capabilities
@@ -76,7 +76,6 @@ from llmos_lite.core.skills.served import ServedSkills
 from llmos_lite.core.skills.service import SkillService
 from llmos_lite.core.skills.templates import Templates
 from llmos_lite.core.skills.uses import Uses
-from llmos_lite.core.telemetry.exporter import SpanExporter
 from llmos_lite.core.telemetry.service import Telemetry
 from llmos_lite.core.traces.archive import Archives
 from llmos_lite.core.traces.erase import Eraser
@@ -126,6 +125,9 @@ from llmos_lite.records.usage import UsageRows
 from llmos_lite.settings import Settings
 from llmos_lite.volumes.access import VolumeRef
 from llmos_lite.volumes.manager import VolumeManager
+
+if TYPE_CHECKING:
+    from llmos_lite.core.telemetry.exporter import SpanExporter
 
 log = logging.getLogger("llmos")
 
@@ -534,6 +536,8 @@ def _providers(settings: Settings, database: Database, model: LanguageModel) -> 
 def _spans(settings: Settings, metrics: Metrics) -> SpanExporter | None:
     if not settings.otlp_url:
         return None
+    from llmos_lite.core.telemetry.exporter import SpanExporter  # noqa: PLC0415 - most instances export nothing
+
     return SpanExporter(settings.otlp_url, settings.otlp_headers, service=settings.otlp_service, metrics=metrics)
 
 

@@ -17,7 +17,6 @@ from llmos_lite.core.accounts.accounts import Accounts
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.accounts.permissions import Scope as Right
 from llmos_lite.core.limits import Limits
-from llmos_lite.core.telemetry import protobuf
 from llmos_lite.core.telemetry.service import Export, Taken, Telemetry
 from llmos_lite.errors import Forbidden, Invalid, LlmosError, StorageFailed, TooLarge, Unauthenticated
 
@@ -114,6 +113,8 @@ def _answer(message: str, taken: Taken, *, as_json: bool) -> bytes:
     """Return the answer; only what cannot be read counts as rejected, what is passed over was no mistake."""
     said = "They have no valid ids, no time, or the wrong types."
     if not as_json:
+        from llmos_lite.core.telemetry import protobuf  # noqa: PLC0415 - not before the first export
+
         return protobuf.partial_success(taken.rejected, said)
     partial = {_COUNTED[message]: str(taken.rejected), "errorMessage": said}
     return msgspec.json.encode({"partialSuccess": partial} if taken.rejected else {})
@@ -122,7 +123,11 @@ def _answer(message: str, taken: Taken, *, as_json: bool) -> bytes:
 def _status(error: LlmosError, *, as_json: bool) -> bytes:
     """Return the `google.rpc.Status` of an error."""
     code, message = _GRPC.get(error.status, 13 if error.status >= 500 else 3), f"{error.message} {error.hint}".strip()  # noqa: PLR2004 - INTERNAL, INVALID_ARGUMENT
-    return msgspec.json.encode({"code": code, "message": message}) if as_json else protobuf.status(code, message)
+    if as_json:
+        return msgspec.json.encode({"code": code, "message": message})
+    from llmos_lite.core.telemetry import protobuf  # noqa: PLC0415 - not before the first export
+
+    return protobuf.status(code, message)
 
 
 async def _send(send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:

@@ -28,7 +28,10 @@ _SCALARS: Mapping[str, tuple[type, ...]] = {
 
 
 class Span(NamedTuple):
-    """A span. Times are milliseconds since the epoch; ids hexadecimal; `error` is empty when it did not fail."""
+    """A span. Times are milliseconds since the epoch; ids hexadecimal; `error` is empty when it did not fail.
+
+    `place` is the start in nanoseconds, by which spans of one millisecond stand in their order.
+    """
 
     trace_id: str
     span_id: str
@@ -38,6 +41,7 @@ class Span(NamedTuple):
     end: int
     attributes: Json
     error: str = ""
+    place: int = 0
 
 
 class LogRecord(NamedTuple):
@@ -142,6 +146,7 @@ def _span(item: object) -> Span | None:
         max(start, end),
         attributes,
         _error(item.get("status"), attributes),
+        _number(item.get("startTimeUnixNano")) or 0,
     )
 
 

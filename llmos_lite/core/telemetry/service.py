@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from llmos_lite.core.accounts.permissions import Actor, Scope, Verb, permit, require
 from llmos_lite.core.skills.manager import SkillsManager
-from llmos_lite.core.telemetry.events import EventReader, kind_of
-from llmos_lite.core.telemetry.memory import Draft, Memory
-from llmos_lite.core.telemetry.otlp import Received, read_request, unpacked
-from llmos_lite.core.telemetry.spans import SpanReader, is_known
 from llmos_lite.core.traces.importers.base import Target
 from llmos_lite.core.traces.log import TraceLog
 from llmos_lite.core.traces.trace import SkillUse, Trace
 from llmos_lite.observability import Metrics
 from llmos_lite.volumes import access
+
+if TYPE_CHECKING:
+    from llmos_lite.core.telemetry.memory import Draft, Memory
+    from llmos_lite.core.telemetry.otlp import Received
 
 
 class Export(NamedTuple):
@@ -54,7 +54,8 @@ class Telemetry:
 
     def __init__(self, traces: TraceLog, manager: SkillsManager, metrics: Metrics | None = None) -> None:
         self._traces, self._manager, self._metrics = traces, manager, metrics or Metrics()
-        self._memory, self._turn = Memory(), asyncio.Lock()
+        self._memory: Memory | None = None
+        self._turn = asyncio.Lock()
 
     async def take(self, actor: Actor, export: Export) -> Taken:
         """Store what an export holds; the same one again adds nothing.
@@ -68,25 +69,29 @@ class Telemetry:
         require(actor, Scope.CHAT)
         access.require(actor.principal, actor.volume, write=True)
         permit(actor, Verb.WRITE_TRACES, actor.volume)
-        received = await asyncio.to_thread(_read, export)
-        known = sum(map(is_known, received.spans)) + sum(bool(kind_of(record)) for record in received.logs)
+        received, known = await asyncio.to_thread(_read, export)
         passed_over = len(received.spans) + len(received.logs) - known
         stored = 0
         if known:
             async with self._turn:  # what one request tells of a conversation, the next one goes on from
-                draft = Draft(self._memory, str(actor.volume))
-                traces = await asyncio.to_thread(self._made, actor, received, draft)
-                stored = (await self._traces.keep(traces)).stored
-                self._memory.keep(draft)
+                stored = await self._store(actor, received)
         self._metrics.telemetry_in(traces=stored, passed_over=passed_over, rejected=received.rejected)
         return Taken(stored, passed_over, received.rejected)
 
+    async def _store(self, actor: Actor, received: Received) -> int:
+        from llmos_lite.core.telemetry.memory import Draft, Memory  # noqa: PLC0415 - not before the first export
+
+        self._memory = self._memory or Memory()
+        draft = Draft(self._memory, str(actor.volume))
+        traces = await asyncio.to_thread(self._made, actor, received, draft)
+        stored = (await self._traces.keep(traces)).stored
+        self._memory.keep(draft)
+        return stored
+
     def _made(self, actor: Actor, received: Received, draft: Draft) -> Sequence[Trace]:
-        target, find = Target(actor.user_id, str(actor.volume)), self._finder(actor)
-        return [
-            *SpanReader(target, draft, find).traces(received.spans),
-            *EventReader(target, draft, find).traces(received.logs),
-        ]
+        from llmos_lite.core.telemetry import intake  # noqa: PLC0415 - as above
+
+        return intake.traces(received, Target(actor.user_id, str(actor.volume)), draft, self._finder(actor))
 
     def _finder(self, actor: Actor) -> Callable[[str], SkillUse | None]:
         """Return what finds a skill that the actor sees; libraries are read for the first one that is asked for."""
@@ -101,5 +106,9 @@ class Telemetry:
         return find
 
 
-def _read(export: Export) -> Received:
-    return read_request(unpacked(export.body, export.encoding), export.message, as_json=export.as_json)
+def _read(export: Export) -> tuple[Received, int]:
+    """Return what an export holds, and of how much of it something is made."""
+    from llmos_lite.core.telemetry import intake  # noqa: PLC0415 - not before the first export
+
+    received = intake.read(export.body, export.message, as_json=export.as_json, encoding=export.encoding)
+    return received, intake.known(received)

@@ -91,7 +91,7 @@ class SpanReader:
 
     def traces(self, spans: Iterable[Span]) -> list[Trace]:
         """Return what the spans give, parents first."""
-        ordered = sorted(filter(is_known, spans), key=lambda span: (span.start, span.span_id))
+        ordered = sorted(filter(is_known, spans), key=lambda span: (span.start, span.place, span.span_id))
         for span in ordered:
             self._draft.run(span.trace_id, _conversation(span))
         requests = [self._request(span) for span in self._requests(ordered)]
@@ -120,7 +120,9 @@ class SpanReader:
         mine = [one for one in requests if one.span.trace_id == span.trace_id]
         found = next((one for one in mine if call.id and call.id in one.calls), None)
         found = found or next((one for one in mine if one.span.span_id == span.parent_id), None)
-        found = found or next((one for one in reversed(mine) if one.span.start <= span.start), None)
+        found = found or next(
+            (one for one in reversed(mine) if (one.span.start, one.span.place) <= (span.start, span.place)), None
+        )
         if found is None:
             return False
         asked = found.calls.get(call.id, call)

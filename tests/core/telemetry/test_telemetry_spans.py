@@ -168,6 +168,19 @@ def test_a_skills_exact_version_counts_when_it_is_ours(uri: object, version: str
     assert trace.exposures[0].version == version
 
 
+def test_spans_of_one_millisecond_stand_in_their_order() -> None:
+    spans = [
+        span("chat", 0, 9, input__messages=said("first"))._replace(place=10),
+        span("execute_tool", 0, 8, skill__name="git-workflow")._replace(place=20),
+        span("chat", 0, 7, input__messages=said("second"))._replace(place=30),
+        span("execute_tool", 0, 6, tool__name="Bash")._replace(place=40),
+    ]
+    first, second = Reader().spans(spans[::-1])
+    assert (first.goal, second.goal, second.parent) == ("first", "second", first.id)
+    assert [len(one.tool_calls) for one in (first, second)] == [1, 1]
+    assert first.skills_used == (GIT,)
+
+
 def test_what_clients_ask_on_the_side_is_no_goal() -> None:
     text = "Please write a 5-10 word title for the following conversation, and nothing else:"
     [trace] = Reader().spans([span("chat", 0, 1, input__messages=said(text))])
