@@ -14,7 +14,7 @@ from llmos_lite.api.waiting import UntilGone, read_body, unpacked
 from llmos_lite.core.accounts.accounts import Accounts
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.accounts.permissions import Scope as Right
-from llmos_lite.core.gateway.pieces import Head, Piece, Request
+from llmos_lite.core.gateway.pieces import Piece, Request, Whole
 from llmos_lite.core.gateway.problems import anthropic_problem, openai_problem
 from llmos_lite.core.gateway.service import Gateway
 from llmos_lite.core.providers.service import ModelEntry, Providers
@@ -64,15 +64,19 @@ class WireEndpoint:
         body = await unpacked(await read_body(receive), scope["headers"], LARGE_REQUEST)
         request = Request(body, scope["headers"], scope["query_string"].decode("latin-1"), state.get("request_id", ""))
         async with UntilGone(receive), aclosing(self.pieces(actor, request)) as pieces:
+            last = b""
             async for piece in pieces:
-                if isinstance(piece, Head):
-                    await send({"type": "http.response.start", "status": piece.status, "headers": piece.headers})
-                else:
+                if isinstance(piece, bytes):
                     await send({"type": "http.response.body", "body": piece, "more_body": True})
-            await send({"type": "http.response.body", "body": b""})
+                    continue
+                if isinstance(piece, Whole):
+                    last = piece.body
+                    piece.headers.append((b"content-length", b"%d" % len(last)))
+                await send({"type": "http.response.start", "status": piece.status, "headers": piece.headers})
+            await send({"type": "http.response.body", "body": last})
 
     def pieces(self, actor: Actor, request: Request) -> AsyncGenerator[Piece, None]:
-        """Return the answer: its head, then its bytes."""
+        """Return the answer: whole, or its head and then its bytes."""
         return self._gateway.pass_on(actor, self._wire, request)
 
 
@@ -102,8 +106,7 @@ class CountEndpoint(WireEndpoint):
     async def pieces(self, actor: Actor, request: Request) -> AsyncGenerator[Piece, None]:
         """Return the answer."""
         body = await self._gateway.count_tokens(actor, request)
-        yield Head(200, [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))])
-        yield body
+        yield Whole(200, [(b"content-type", b"application/json")], body)
 
 
 class ModelsEndpoint:

@@ -8,7 +8,7 @@ from functools import partial
 from llmos_lite.core.gateway.context import Contexts
 from llmos_lite.core.gateway.dialect import Dialect
 from llmos_lite.core.gateway.keeper import Keeper
-from llmos_lite.core.gateway.pieces import Head, Piece
+from llmos_lite.core.gateway.pieces import Head, Piece, Whole
 from llmos_lite.core.gateway.problems import refusal_in
 from llmos_lite.core.gateway.reading import LARGEST_ANSWER, Reading, too_large
 from llmos_lite.core.gateway.tools.rounds import NoTools, Rounds
@@ -68,8 +68,7 @@ class Answers:
         if sent.route.wire is not turn.dialect.wire:
             said = turn.dialect.refusal(reply.status, refusal_in(said), code, turn.request_id)
         await self._keeper.keep(turn, Ended.ERROR, code)
-        yield Head(reply.status, [*_headers(turn, reply), length_of(said)])
-        yield said
+        yield Whole(reply.status, _headers(turn, reply), said)
 
     async def _whole(self, turn: Turn, sent: Sent) -> AsyncGenerator[Piece, None]:
         body = await read_reply(sent.reply, LARGEST_ANSWER)
@@ -77,8 +76,7 @@ class Answers:
         if sent.route.wire is not turn.dialect.wire:
             body = AnswerTranslation(sent.route.wire, turn.dialect.wire).whole(body)
         await self._keeper.keep(turn, Ended.COMPLETE)
-        yield Head(OK, [*_headers(turn, sent.reply), length_of(body)])
-        yield body
+        yield Whole(OK, _headers(turn, sent.reply), body)
 
     async def _streamed(self, turn: Turn, sent: Sent) -> AsyncGenerator[Piece, None]:
         turn.reading = reading = Reading(self._dialects[sent.route.wire], sent.route.model)
@@ -128,9 +126,7 @@ class Answers:
                 return
         await self._keeper.keep(turn, Ended.ERROR if failed else Ended.COMPLETE, _code(failed))
         last = rounds.screen.end()
-        if not streamed:
-            yield Head(OK, [*_headers(turn, sent.reply), (b"content-length", b"%d" % len(last))])
-        yield last
+        yield last if streamed else Whole(OK, _headers(turn, sent.reply), last)
 
     async def _screened(self, turn: Turn, rounds: Rounds, sent: Sent) -> AsyncGenerator[bytes, None]:
         """Yield what a client gets of one stream, but for its end."""
@@ -172,11 +168,6 @@ def passed_headers(reply: Reply) -> list[tuple[bytes, bytes]]:
         for name, value in reply.headers()
         if name.startswith(_ANSWERED) or name.startswith(_LIMITS)
     ]
-
-
-def length_of(body: bytes) -> tuple[bytes, bytes]:
-    """Return the header that says how long a body is."""
-    return b"content-length", b"%d" % len(body)
 
 
 async def read_reply(reply: Reply, most: int) -> bytes:

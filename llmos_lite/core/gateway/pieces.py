@@ -29,4 +29,12 @@ class Head(NamedTuple):
     headers: list[tuple[bytes, bytes]]
 
 
-Piece: TypeAlias = Head | bytes
+class Whole(NamedTuple):
+    """An answer that comes at once; its length is not yet among the headers."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+Piece: TypeAlias = Head | Whole | bytes

@@ -15,7 +15,7 @@ from msgspec import structs
 from llmos_lite.core.accounts.accounts import Accounts, unknown_team
 from llmos_lite.core.accounts.permissions import Actor, Verb, allowed, permit
 from llmos_lite.core.chat.tools import ToolBounds
-from llmos_lite.core.gateway.answers import OK, Answers, length_of, passed_headers, read_reply
+from llmos_lite.core.gateway.answers import OK, Answers, passed_headers, read_reply
 from llmos_lite.core.gateway.asked import Asked, Placed, Raw, encode, fields_of, joined, links, text_of
 from llmos_lite.core.gateway.chat_dialect import ChatDialect
 from llmos_lite.core.gateway.context import Contexts
@@ -23,7 +23,7 @@ from llmos_lite.core.gateway.dialect import Dialect
 from llmos_lite.core.gateway.figures import go_on_in_its_trace, note_answer, note_try
 from llmos_lite.core.gateway.keeper import Keeper
 from llmos_lite.core.gateway.messages_dialect import MessagesDialect
-from llmos_lite.core.gateway.pieces import Head, Piece, Request
+from llmos_lite.core.gateway.pieces import Piece, Request, Whole
 from llmos_lite.core.gateway.reading import LARGEST_ANSWER
 from llmos_lite.core.gateway.responses_dialect import ResponsesDialect, input_of
 from llmos_lite.core.gateway.steering import Steering, steering_of
@@ -81,7 +81,7 @@ class Gateway:
         self._answers = Answers(self.dialects, self._keeper, contexts)
 
     async def pass_on(self, actor: Actor, wire: Wire, request: Request) -> AsyncGenerator[Piece, None]:
-        """Yield the head of the answer and then its bytes; the last of them when the trace is durable.
+        """Yield the answer, whole or its head and then its bytes; the last of them when the trace is durable.
 
         Closing the iterator, or cancelling the task that waits for it, ends the request to the model.
 
@@ -147,8 +147,7 @@ class Gateway:
                 async with self._upstreams.send(model, Wire.CHAT, made) as sent:
                     body = await read_reply(sent.reply, LARGEST_ANSWER)
                     spent = len(request.body) // 4 if sent.reply.status == OK else 0
-                    yield Head(sent.reply.status, [*passed_headers(sent.reply), length_of(body)])
-                    yield body
+                    yield Whole(sent.reply.status, passed_headers(sent.reply), body)
             finally:
                 reservation.settle(spent, 0)
 
