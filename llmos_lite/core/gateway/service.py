@@ -110,7 +110,7 @@ class Gateway:
                     except NoTools:
                         await self._without_tools(turn)
                         continue
-                    if turn.rounds is None or not turn.rounds.follows:
+                    if turn.kept or turn.rounds is None or not turn.rounds.follows:
                         break
                     await self._go_on(turn, turn.rounds)
             except LlmosError as error:
