@@ -16,6 +16,7 @@ from llmos_lite.api.sse import EventStream
 from llmos_lite.api.waiting import UntilGone, read_body
 from llmos_lite.core.accounts.accounts import Accounts
 from llmos_lite.core.accounts.permissions import Scope as Right
+from llmos_lite.core.chat.calls import MOST_TOOLS, CallResult, OwnTool
 from llmos_lite.core.chat.disclosure import Disclosure
 from llmos_lite.core.chat.messages import (
     MOST_SKILLS,
@@ -38,12 +39,15 @@ _ON, _OFF = frozenset({b"on", b"true", b"1", b"yes"}), frozenset({b"off", b"fals
 
 
 class _Body(msgspec.Struct, forbid_unknown_fields=True):
-    message: str
+    message: str = ""
     conversation_id: str | None = None
     team_id: str | None = None
     stream: bool | None = None
     max_skills: Annotated[int, msgspec.Meta(ge=0, le=MOST_SKILLS)] | None = None
     disclosure: Disclosure | None = None
+    tools: Annotated[tuple[OwnTool, ...], msgspec.Meta(max_length=MOST_TOOLS)] = ()
+    tool_choice: str = "auto"
+    tool_results: Annotated[tuple[CallResult, ...], msgspec.Meta(max_length=MOST_TOOLS)] = ()
 
 
 _decoder = msgspec.json.Decoder(_Body)
@@ -87,6 +91,9 @@ class ChatEndpoint:
             record=record,
             disclosure=body.disclosure,
             traceparent=traceparent,
+            tools=body.tools,
+            tool_choice=body.tool_choice,
+            tool_results=body.tool_results,
         )
         answer = _as_events if (wants_events if body.stream is None else body.stream) else _as_json
         async with UntilGone(receive), aclosing(self._chat.stream(actor, given)) as events:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from llmos_lite.api.openapi import answers
+from llmos_lite.core.chat.calls import MOST_TOOLS
 from llmos_lite.core.chat.disclosure import Disclosure
 from llmos_lite.core.chat.messages import MOST_SKILLS
 
@@ -24,6 +25,7 @@ _ANSWER = {
     "usage": {"input_tokens": 812, "output_tokens": 240},
     "model": "llama3.2",
     "recorded": True,
+    "tool_calls": [],
 }
 _EVENTS = """\
 event: start
@@ -44,10 +46,9 @@ _NULLABLE = {"type": ["string", "null"]}
 _SCHEMAS: dict[str, Any] = {
     "ChatRequest": {
         "type": "object",
-        "required": ["message"],
         "additionalProperties": False,
         "properties": {
-            "message": {"type": "string", "minLength": 1, "description": "What you say."},
+            "message": {"type": "string", "description": "What you say; may be left out beside `tool_results`."},
             "conversation_id": _NULLABLE | {"description": "Conversation to go on with; leave it out to begin one."},
             "team_id": _NULLABLE | {"description": "Team in whose context this is; one of your own."},
             "stream": {
@@ -66,6 +67,38 @@ _SCHEMAS: dict[str, Any] = {
                 "description": "What a model that can call tools gets: the texts of the skills that fit best and a "
                 "catalog of further ones (`auto`), texts alone, or a catalog alone. Others get texts.",
             },
+            "tools": {
+                "type": "array",
+                "maxItems": MOST_TOOLS,
+                "description": "Tools that you run yourself; their calls come back in `tool_calls`.",
+                "items": {
+                    "type": "object",
+                    "required": ["name"],
+                    "properties": {
+                        "name": {"type": "string", "pattern": "^[a-zA-Z0-9_-]{1,64}$"},
+                        "description": {"type": "string"},
+                        "parameters": {"type": "object", "description": "JSON schema of an object."},
+                    },
+                },
+            },
+            "tool_choice": {
+                "type": "string",
+                "description": "`auto`, `none`, `required`, or the name of one of your tools.",
+            },
+            "tool_results": {
+                "type": "array",
+                "maxItems": MOST_TOOLS,
+                "description": "What the calls of the last answer gave.",
+                "items": {
+                    "type": "object",
+                    "required": ["id"],
+                    "properties": {
+                        "id": {"type": "string"},
+                        "content": {"type": "string"},
+                        "is_error": {"type": "boolean"},
+                    },
+                },
+            },
         },
     },
     "SkillUse": {
@@ -81,7 +114,16 @@ _SCHEMAS: dict[str, Any] = {
     },
     "ChatAnswer": {
         "type": "object",
-        "required": ["response", "skills_used", "trace_id", "conversation_id", "usage", "model", "recorded"],
+        "required": [
+            "response",
+            "skills_used",
+            "trace_id",
+            "conversation_id",
+            "usage",
+            "model",
+            "recorded",
+            "tool_calls",
+        ],
         "properties": {
             "response": {"type": "string"},
             "skills_used": {"type": "array", "items": {"$ref": "#/components/schemas/SkillUse"}},
@@ -94,6 +136,19 @@ _SCHEMAS: dict[str, Any] = {
             },
             "model": {"type": "string"},
             "recorded": {"type": "boolean"},
+            "tool_calls": {
+                "type": "array",
+                "description": "Calls of your tools; answer them in `tool_results` of the conversation's next message.",
+                "items": {
+                    "type": "object",
+                    "required": ["id", "name", "arguments"],
+                    "properties": {
+                        "id": {"type": "string"},
+                        "name": {"type": "string"},
+                        "arguments": {"type": "string", "description": "JSON, as the model wrote it."},
+                    },
+                },
+            },
         },
     },
 }

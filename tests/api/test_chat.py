@@ -102,7 +102,16 @@ async def test_an_answer_has_the_fields_that_programs_rely_on(opened: Room) -> N
     assert reply.status == 200
     assert reply.headers["content-type"] == "application/json"
     body = reply.json()
-    assert set(body) == {"response", "skills_used", "trace_id", "conversation_id", "usage", "model", "recorded"}
+    assert set(body) == {
+        "response",
+        "skills_used",
+        "trace_id",
+        "conversation_id",
+        "usage",
+        "model",
+        "recorded",
+        "tool_calls",
+    }
     assert body["response"] == WORD * 3
     assert body["usage"] == {"input_tokens": 10, "output_tokens": 3}
     assert reply.headers["x-llmos-trace"] == body["trace_id"]
@@ -157,7 +166,7 @@ async def test_a_body_may_come_in_pieces(opened: Room) -> None:
         (b'{"message": "\xff"}', "request.not_json", "not JSON"),
         (b'{"message": "\\ud800"}', "request.not_json", "not JSON"),
         (b"[]", "request.invalid", "object"),
-        (b"{}", "request.invalid", "message"),
+        (b"{}", "chat.empty", "empty"),
         (b'{"message": 7}', "request.invalid", "$.message"),
         (b'{"message": null}', "request.invalid", "$.message"),
         (b'{"message": "hi", "user_id": "bob"}', "request.invalid", "user_id"),
@@ -372,7 +381,8 @@ def test_the_route_is_described_with_its_errors() -> None:
     assert operation["requestBody"]["content"]["application/json"]["example"]["message"]
     assert set(operation["responses"]["200"]["content"]) == {"application/json", "text/event-stream"}
     fields = OPENAPI["components"]["schemas"]["ChatRequest"]["properties"]
-    assert set(fields) == {"message", "conversation_id", "team_id", "stream", "max_skills", "disclosure"}
+    of_tools = {"tools", "tool_choice", "tool_results"}
+    assert set(fields) == {"message", "conversation_id", "team_id", "stream", "max_skills", "disclosure"} | of_tools
 
 
 async def test_the_described_answer_is_the_real_one(opened: Room) -> None:

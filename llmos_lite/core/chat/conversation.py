@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from llmos_lite.core.chat.calls import said_of
 from llmos_lite.core.chat.disclosure import with_new
 from llmos_lite.core.traces.trace import Ended, SkillUse, Trace
-from llmos_lite.engines.llm import ChatMessage
+from llmos_lite.engines.llm import ChatMessage, ToolCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,8 @@ class Conversation:
         parent: id of the last trace; empty for a new conversation.
         skills: what was in the context of the last answer, or was loaded for it.
         offered: what was listed by name, in the order in which it came; see `Trace.offered`.
+        goal: what the person wanted last.
+        handed: calls of the last answer, for the caller; `messages` end with them.
     """
 
     id: str
@@ -28,16 +31,24 @@ class Conversation:
     parent: str = ""
     skills: tuple[SkillUse, ...] = ()
     offered: tuple[str, ...] = ()
+    goal: str = ""
+    handed: tuple[ToolCall, ...] = ()
 
     @classmethod
     def of(cls, conversation_id: str, traces: Sequence[Trace]) -> Self:
         """Return the conversation that `traces`, oldest first, are the record of."""
-        answered = [trace for trace in traces if trace.ended is not Ended.ERROR and trace.answer]
-        messages = tuple(message for trace in answered for message in _messages(trace))
+        answered = [trace for trace in traces if trace.ended is not Ended.ERROR and (trace.answer or _handed(trace))]
+        messages: list[ChatMessage] = []
+        handed: tuple[ToolCall, ...] = ()
+        for trace in answered:
+            messages += said_of(handed, _results(trace))
+            messages += _messages(trace)
+            handed = _handed(trace)
         offered: tuple[str, ...] = ()
         for trace in traces:
             offered = with_new(offered, trace.offered) if trace.offered else offered
-        return cls(conversation_id, messages, traces[-1].id, traces[-1].skills_used, offered)
+        last = traces[-1]
+        return cls(conversation_id, tuple(messages), last.id, last.skills_used, offered, last.goal, handed)
 
 
 def _messages(trace: Trace) -> list[ChatMessage]:
@@ -51,4 +62,17 @@ def _messages(trace: Trace) -> list[ChatMessage]:
             said.append({"role": "user", "content": message.content})
         elif message.role == "assistant" and message.content:
             said.append({"role": "assistant", "content": message.content})
+    if calls := _handed(trace):
+        text = said.pop()["content"] if said and said[-1]["role"] == "assistant" else ""
+        said.append({"role": "assistant", "content": text, "tool_calls": calls})
     return said
+
+
+def _handed(trace: Trace) -> tuple[ToolCall, ...]:
+    """Return the calls that a trace handed to the caller."""
+    return tuple(ToolCall(call.id, call.name, call.arguments) for call in trace.tool_calls if call.handed)
+
+
+def _results(trace: Trace) -> dict[str, tuple[str, bool]]:
+    """Return what the caller answered with a trace's message, by the ids of the calls."""
+    return {said.tool_call_id: (said.content, False) for said in trace.messages if said.role == "tool"}

@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from llmos_lite.core.chat.calls import CallResult, HandedCall, OwnTool
 from llmos_lite.core.chat.disclosure import Disclosure
 from llmos_lite.core.traces.trace import SkillUse
 from llmos_lite.errors import LlmosError
@@ -17,13 +18,16 @@ class ChatInput(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One message of a person.
 
     Args:
-        message: what the person says; some text that is not only space.
+        message: what the person says; some text that is not only space, unless results of tools are all there is.
         conversation_id: conversation to go on with; None begins one.
         team_id: team in whose context this happens; one of the person's own.
         max_skills: most skills in the context, 0 to 20; None takes the setting.
         record: False keeps the chat out of the traces.
         disclosure: whether the model gets texts of skills or a catalog; None takes the setting.
         traceparent: header of the request, by W3C Trace Context; empty for none.
+        tools: what the caller runs itself.
+        tool_choice: `auto`, `none`, `required`, or the name of one of them.
+        tool_results: what the calls of the last answer gave.
     """
 
     message: str
@@ -33,6 +37,9 @@ class ChatInput(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     record: bool = True
     disclosure: Disclosure | None = None
     traceparent: str = ""
+    tools: tuple[OwnTool, ...] = ()
+    tool_choice: str = "auto"
+    tool_results: tuple[CallResult, ...] = ()
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
@@ -71,7 +78,10 @@ class ChatTool(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class ChatResult(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """The whole answer, whose trace is durable (unless `recorded` is False)."""
+    """The whole answer, whose trace is durable (unless `recorded` is False).
+
+    `tool_calls` are for the caller, who answers them with the next message of the conversation.
+    """
 
     response: str
     skills_used: tuple[SkillUse, ...]
@@ -80,6 +90,7 @@ class ChatResult(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     usage: Usage
     model: str
     recorded: bool
+    tool_calls: tuple[HandedCall, ...] = ()
 
 
 class ChatFailed(msgspec.Struct, frozen=True, kw_only=True):

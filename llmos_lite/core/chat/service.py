@@ -11,6 +11,7 @@ from contextlib import aclosing, asynccontextmanager, contextmanager, nullcontex
 from llmos_lite.core.accounts.accounts import Accounts, unknown_team
 from llmos_lite.core.accounts.permissions import Actor, Verb, allowed, permit
 from llmos_lite.core.chat.assignment import Assignment, TreatAll
+from llmos_lite.core.chat.calls import check_results, check_tools, names_ours, said_of
 from llmos_lite.core.chat.choice import Chooser
 from llmos_lite.core.chat.conversation import Conversation
 from llmos_lite.core.chat.disclosure import Disclosure
@@ -84,7 +85,7 @@ class ChatService:
         """Return the answer to a message, once its trace is durable.
 
         Raises:
-            Invalid: `chat.empty` or `chat.max_skills`.
+            Invalid: `chat.empty`, `chat.max_skills`, `chat.tools`, `chat.tool_results`, `chat.no_tools`.
             NotFound: `team.unknown` or `conversation.unknown`.
             Conflict: `conversation.busy`, while another message of the conversation is answered.
             UpstreamFailed: the model failed; `detail["trace_id"]` is the trace that says so.
@@ -165,8 +166,10 @@ class ChatService:
         started, clock = now_ms(), time.perf_counter()
         account = await self._accounts.account(actor.user_id)
         limit = self._max_skills if given.max_skills is None else given.max_skills
+        check_results(talk.handed, given.tool_results)
+        self._check_able(given, talk)
         choice = await self._chooser.choose(
-            actor, given.message, given.team_id, limit, talk, disclosure=self._disclosed(given)
+            actor, given.message or talk.goal, given.team_id, limit, talk, disclosure=self._disclosed(given)
         )
         turn = Turn(
             actor=actor,
@@ -178,14 +181,28 @@ class ChatService:
             recorded=given.record and account.record,
             started=started,
             clock=clock,
+            answers=said_of(talk.handed, {one.id: (one.content, one.is_error) for one in given.tool_results}),
         )
         await self._reserve(turn)
         return turn
 
+    def _check_able(self, given: ChatInput, talk: Conversation) -> None:
+        """Raise when there are tools, or calls of some, and the model takes none.
+
+        Raises:
+            Invalid: `chat.no_tools`.
+        """
+        if (given.tools or talk.handed) and not knows_tools(self._model):
+            raise Invalid(
+                "chat.no_tools",
+                f"The model {self._model.name} calls no tools.",
+                hint="Leave `tools` out, or configure another model.",
+            )
+
     def _disclosed(self, given: ChatInput) -> Disclosure:
         """Return what a model gets of the skills; one without tools cannot ask for more."""
         wanted = given.disclosure or self._disclosure
-        if wanted is Disclosure.BODIES or self._bounds.rounds < 1:
+        if wanted is Disclosure.BODIES or self._bounds.rounds < 1 or names_ours(given.tools):
             return Disclosure.BODIES
         able = knows_tools(self._model) and time.monotonic() >= self._toolless.get(self._model.name, 0.0)
         return wanted if able else Disclosure.BODIES
@@ -210,7 +227,7 @@ class ChatService:
                 async for step in steps:
                     yield step
         except UpstreamFailed as error:
-            if error.code != "model.no_tools" or turn.has_begun:
+            if error.code != "model.no_tools" or turn.has_begun or turn.request.tools:
                 raise
             await self._without_tools(turn)
         else:
@@ -225,7 +242,7 @@ class ChatService:
         self._toolless[self._model.name] = time.monotonic() + AGAIN_SECONDS
         given = turn.given
         limit = self._max_skills if given.max_skills is None else given.max_skills
-        turn.choice = await self._chooser.choose(turn.actor, given.message, given.team_id, limit, turn.conversation)
+        turn.choice = await self._chooser.choose(turn.actor, turn.goal, given.team_id, limit, turn.conversation)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -264,7 +281,8 @@ class ChatService:
 
 
 def _check(actor: Actor, given: ChatInput) -> None:
-    if not given.message.strip():
+    check_tools(given.tools, given.tool_choice)
+    if not given.message.strip() and not given.tool_results:
         raise Invalid("chat.empty", "The message is empty.", hint="Say something.")
     if given.max_skills is not None and not 0 <= given.max_skills <= MOST_SKILLS:
         raise Invalid("chat.max_skills", f"max_skills is a number from 0 to {MOST_SKILLS}.")

@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from llmos_lite.core.accounts.permissions import Actor
+from llmos_lite.core.chat.calls import HandedCall, offered
 from llmos_lite.core.chat.choice import Choice
 from llmos_lite.core.chat.conversation import Conversation
 from llmos_lite.core.chat.messages import ChatDelta, ChatFailed, ChatInput, ChatResult, ChatTool, Usage
-from llmos_lite.core.chat.tools import Round, Step, ToolDone
+from llmos_lite.core.chat.tools import LONGEST_ARGUMENTS, Round, Step, ToolDone
 from llmos_lite.core.limits import Reservation
 from llmos_lite.core.telemetry.model_span import ModelSpan
 from llmos_lite.core.traces.trace import GOAL_LENGTH, Ended, Message, Share, ToolCall, Trace
-from llmos_lite.engines.llm import ChatRequest, Completion, Delta, Piece, Tool
+from llmos_lite.engines.llm import ChatMessage, ChatRequest, Completion, Delta, Piece, Tool
 from llmos_lite.errors import LlmosError, UpstreamFailed
 from llmos_lite.observability import Served
 
@@ -47,6 +48,7 @@ class Turn:
         calls: of tools, answered.
         completion: the last answer of the model; None while it is on its way.
         reservation: what is set aside for the request that is on its way.
+        answers: what the caller's message says of the calls before it.
     """
 
     actor: Actor
@@ -62,6 +64,7 @@ class Turn:
     calls: list[ToolCall] = field(default_factory=list)
     completion: Completion | None = None
     reservation: Reservation | None = None
+    answers: Sequence[ChatMessage] = ()
     tokens_in: int = 0
     tokens_out: int = 0
     _rounds: int = 0
@@ -76,9 +79,17 @@ class Turn:
     @property
     def request(self) -> ChatRequest:
         """Return the request that is sent now."""
-        return self._following or ChatRequest(
-            messages=[*self.conversation.messages, {"role": "user", "content": self.given.message}],
+        if self._following is not None:
+            return self._following
+        said = [*self.conversation.messages, *self.answers]
+        if self.given.message:
+            said.append({"role": "user", "content": self.given.message})
+        tools = offered(self.given.tools)
+        return ChatRequest(
+            messages=said,
             system=self.choice.system,
+            tools=tools,
+            tool_choice=self.given.tool_choice if tools else "auto",
             max_tokens=self.reservation.answer if self.reservation and self.reservation.bounded else None,
         )
 
@@ -117,6 +128,20 @@ class Turn:
         return ChatTool(
             id=kept.id, name=kept.name, arguments=kept.arguments, result=kept.result, is_error=kept.is_error
         )
+
+    @property
+    def handed(self) -> tuple[HandedCall, ...]:
+        """Return the calls that are for the caller."""
+        if self.completion is None:
+            return ()
+        return tuple(
+            HandedCall(call.id[:64], call.name[:64], _whole(call.arguments)) for call in self.completion.tool_calls
+        )
+
+    @property
+    def goal(self) -> str:
+        """Return what the person wants: what the message says, or what the one before said that it answers."""
+        return self.given.message.strip() or self.conversation.goal
 
     @property
     def goes_on(self) -> bool:
@@ -194,7 +219,12 @@ class Turn:
 
     def trace(self, model: str, ended: Ended, error: str) -> Trace:
         """Return the record of it; `model` is the name of the one that was asked."""
-        messages = [Message("user", self.given.message)]
+        handed = (ToolCall(one.name, one.arguments, id=one.id, handed=True) for one in self.handed)
+        messages = [
+            Message("tool", said["content"], tool_call_id=said.get("tool_call_id", "")) for said in self.answers
+        ]
+        if self.given.message:
+            messages.append(Message("user", self.given.message))
         if text := self.text:
             messages.append(Message("assistant", text))
         return Trace(
@@ -204,9 +234,9 @@ class Turn:
             conversation=self.conversation.id,
             parent=self.conversation.parent,
             time=self.started,
-            goal=self.given.message.strip()[:GOAL_LENGTH],
+            goal=self.goal[:GOAL_LENGTH],
             messages=tuple(messages),
-            tool_calls=tuple(self.calls),
+            tool_calls=(*self.calls, *handed),
             model=self.completion.model if self.completion else model,
             tokens_in=self.tokens_in,
             tokens_out=self.tokens_out,
@@ -231,6 +261,7 @@ class Turn:
             usage=Usage(self.tokens_in, self.tokens_out),
             model=self.completion.model if self.completion else "",
             recorded=self.recorded,
+            tool_calls=self.handed,
         )
 
     def failed(self, error: LlmosError) -> ChatFailed:
@@ -250,6 +281,11 @@ def most_tokens(request: ChatRequest) -> int:
 
 def _texts_of_tools(tools: Sequence[Tool]) -> list[str]:
     return [f"{tool.name}{tool.description}{tool.parameters}" for tool in tools]
+
+
+def _whole(arguments: str) -> str:
+    """Return arguments as they are handed over and sent again; nobody pays for huge ones."""
+    return arguments if len(arguments) <= LONGEST_ARGUMENTS else "{}"
 
 
 def _short(text: str) -> str:

@@ -78,13 +78,14 @@ class Message(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class ToolCall(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """One call of a tool and what it gave back."""
+    """One call of a tool and what it gave back; one that was `handed` to the caller is answered in the next trace."""
 
     name: str
     arguments: str = ""
     result: str = ""
     is_error: bool = False
     id: str = ""
+    handed: bool = False
 
 
 class SkillUse(msgspec.Struct, frozen=True, gc=False):
