@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 from asgi_client import Client
 from fork_server import ForkServer
@@ -28,7 +29,14 @@ IN_MEMORY, ROOM = Path("/dev/shm"), 4 << 30  # noqa: S108 - pytest makes folders
 
 
 def pytest_configure() -> None:
-    """Let tests share two cores and a disk: one thread for numpy, and folders in memory, where a sync costs nothing."""
+    """Let tests share two cores and a disk: one thread for numpy, and folders in memory, where a sync costs nothing.
+
+    Nothing fails for being slow: how long Hypothesis takes says more about the machine.
+    """
+    hypothesis.settings.register_profile(
+        "shared", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    )
+    hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "shared")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ["LLMOS_EMBEDDER"] = "off"  # of the servers that tests start; see `words_alone`
     if IN_MEMORY.is_dir() and shutil.disk_usage(IN_MEMORY).free > ROOM:

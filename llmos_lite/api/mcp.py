@@ -49,7 +49,7 @@ class Caller:
 
     actor: Actor
     team_id: str | None
-    again: Callable[[], Awaitable[object]]
+    again: Callable[[], Awaitable[Caller]]
 
 
 class McpEndpoint:
@@ -109,7 +109,7 @@ class McpEndpoint:
         headers = dict(scope["headers"])
         origin = headers.get(b"origin", b"").decode("latin-1")
         own = headers.get(b"host", b"").decode("latin-1")
-        if origin and urlsplit(origin).netloc != own and origin not in self._origins:
+        if origin and _place_of(origin) != own and origin not in self._origins:
             raise Forbidden(
                 "request.cross_site",
                 "Pages of other sites may not speak to this server.",
@@ -125,6 +125,14 @@ class McpEndpoint:
                 await hub.start()
                 self._hub = hub
         return self._hub
+
+
+def _place_of(origin: str) -> str | None:
+    """Return host and port of an origin; None for what is none."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def _check_type(scope: Scope) -> None:

@@ -98,17 +98,18 @@ class Changes:
     @asynccontextmanager
     async def told(self, caller: Caller, session_id: str) -> AsyncIterator[None]:
         """Tell a session of changes while its stream is open."""
-        session = self._sessions.get(session_id)
-        if session is None or len(self._watching) >= MOST_LISTENERS:
+        if not session_id or len(self._watching) >= MOST_LISTENERS:
             yield
             return
-        async with self._watched(self._notify(caller, session)):
+        async with self._watched(self._notify(caller, session_id)):
             yield
 
-    async def _notify(self, caller: Caller, session: ServerSession) -> None:
+    async def _notify(self, caller: Caller, session_id: str) -> None:
         async for _ in self._moves(caller):
-            await session.send_resource_list_changed()
-            await session.send_prompt_list_changed()
+            session = self._sessions.get(session_id)  # a stream may be open before `initialized` has come
+            if session is not None:
+                await session.send_resource_list_changed()
+                await session.send_prompt_list_changed()
 
     # -- both ----------------------------------------------------------------------------------------------------------
 
@@ -142,11 +143,12 @@ class Changes:
             now = await self._look(caller)
             if _commits(now) != _commits(seen):
                 try:
-                    await caller.again()
+                    caller = await caller.again()
                 except LlmosError:
                     return
-                before, seen = seen, now
-                yield before, now
+                before, seen = seen, await self._look(caller)
+                if _commits(before) != _commits(seen):
+                    yield before, seen
 
     async def _look(self, caller: Caller) -> Seen:
         try:

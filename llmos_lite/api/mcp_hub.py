@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MOST_SESSIONS = 2000
 """Sessions of everybody at once; about 40 KB each."""
 SESSIONS_EACH = 32
-"""Sessions of one person in one context; another one ends the oldest."""
+"""Sessions of one person, in whichever context and with whichever key; another one ends the oldest."""
 IDLE_SECONDS = 15 * 60
 """After which a session ends that nobody uses."""
 SESSION = b"mcp-session-id"
@@ -96,8 +96,7 @@ class Hub:
         return noting
 
     async def _note(self, caller: Caller, session_id: str) -> None:
-        key = _owner(caller).username
-        mine = self._sessions.setdefault(key, OrderedDict())
+        mine = self._sessions.setdefault(caller.actor.user_id, OrderedDict())
         mine[session_id] = caller
         mine.move_to_end(session_id)
         while len(mine) > SESSIONS_EACH:
@@ -107,8 +106,7 @@ class Hub:
             self._sessions.pop(next(iter(self._sessions)))
 
     def _forget(self, caller: Caller, session_id: str) -> None:
-        key = _owner(caller).username
-        self._sessions.get(key, OrderedDict()).pop(session_id, None)
+        self._sessions.get(caller.actor.user_id, OrderedDict()).pop(session_id, None)
         self.protocol.changes.forget(session_id)
 
     async def _end(self, caller: Caller, session_id: str) -> None:

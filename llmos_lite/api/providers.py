@@ -18,14 +18,14 @@ router = APIRouter(route_class=Paragraph, tags=["providers"])
 
 _NEW: dict[str, JsonValue] = {
     "kind": "anthropic",
-    "key": "env:ANTHROPIC_API_KEY",
+    "key": "env:LLMOS_PROVIDER_CLAUDE",
     "models": ["claude-*"],
 }
 _SHOWN = {
     "name": "claude",
     "kind": "anthropic",
     "url": "",
-    "key": "env:ANTHROPIC_API_KEY",
+    "key": "env:LLMOS_PROVIDER_CLAUDE",
     "models": ["claude-*"],
     "dialects": [],
     "headers": {},

@@ -162,8 +162,8 @@ class _Asked:
 
     __slots__ = ("_breaker", "_exchange")
 
-    def __init__(self, breaker: Breaker, route: Route, make: Callable[[Route], Passing]) -> None:
-        self._breaker, self._exchange = breaker, route.upstream.send(make(route))
+    def __init__(self, breaker: Breaker, upstream: Upstream, passing: Passing) -> None:
+        self._breaker, self._exchange = breaker, upstream.send(passing)
 
     async def __aenter__(self) -> Reply:
         self._breaker.ask()
@@ -232,11 +232,15 @@ class Router:
         """Send a request; see `Upstreams`."""
         routes = self.routes(model, wire)
         for route in routes:
-            only = route is routes[-1]
+            passing = make(route)
+            if passing.own_key:
+                self._check_meant(model, route)
+            only = route is routes[-1] or passing.own_key
             for number in range(1 + self._policy.retries):
                 handed_on = False
                 try:
-                    async with _Asked(self._breakers[self._names[id(route.upstream)]], route, make) as reply:
+                    breaker = self._breakers[self._names[id(route.upstream)]]
+                    async with _Asked(breaker, route.upstream, passing) as reply:
                         wait = self._wait(reply, number)
                         if reply.status not in RETRIED or (wait is None and only):
                             handed_on = True
@@ -249,6 +253,17 @@ class Router:
                 if wait is None:
                     break
                 await self._pause(wait)
+
+    def _check_meant(self, model: str, route: Route) -> None:
+        """Raise unless this is the server that a model is meant to go to: a client's own key is for no other.
+
+        Raises:
+            Unavailable: `model.resting`.
+        """
+        meant = self.rules.targets(model, self.servers)[0].server
+        if self.servers.get(meant) is not route.upstream:
+            said = f"The model's server {meant} keeps failing, and your own key is for no other."
+            raise Unavailable("model.resting", said, hint="Try again in a moment.", retry_after=5)
 
     def _wait(self, reply: Reply, number: int) -> float | None:
         """Return how long to wait before the server is asked again; None for never."""

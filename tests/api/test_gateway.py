@@ -200,6 +200,31 @@ async def test_a_conversation_is_called_what_the_client_calls_it(here: Gate, wir
     assert (await here.trace()).conversation == "5f0c-session"
 
 
+@pytest.mark.parametrize("wire", WIRES)
+async def test_an_erased_conversation_begins_anew(here: Gate, wire: str) -> None:
+    await here.ask(wire, PHOTOS)
+    erased = (await here.client.request("DELETE", f"/traces/{here.ids[0]}?reason=Mine")).status
+    assert erased == 200
+    await here.ask(wire, PHOTOS, WORD * 3, "and so on")
+    (trace,) = await here.traces()
+    assert (trace.parent, trace.goal) == ("", "and so on")
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_skills_of_a_team_that_was_left_leave_the_conversation(here: Gate, wire: str) -> None:
+    admin = Client(here.client.app, {"Authorization": f"Bearer {here.key}"})
+    await admin.post("/teams", {"team_id": "sre"})
+    await admin.post("/teams/sre/members", {"user_id": "alice"})
+    skill = {"skill_id": "zebra-parade", "description": "Use to plan a zebra parade.", "content": "Zebras first."}
+    await admin.post("/skills", skill | {"volume": "team:sre"})
+    first = await here.ask(wire, "Plan a zebra parade for us")
+    assert first.headers["x-llmos-skills-used"] == "zebra-parade"
+    await admin.request("DELETE", "/teams/sre/members/alice")
+    second = await here.ask(wire, "Plan a zebra parade for us", WORD * 3, "ok")
+    assert "x-llmos-skills-used" not in second.headers
+    assert "Zebras first" not in json.dumps(here.seen.body)
+
+
 # Failures
 
 

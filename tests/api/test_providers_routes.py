@@ -94,7 +94,10 @@ async def test_what_is_set_where_the_server_runs_is_not_changed_here(admin: Clie
     "fields",
     [{"kind": "nobody"}, {"url": "ftp://x"}, {"url": "http://user:pass@x"}, {"key": "env:NOT_SET_ANYWHERE"},
      {"kind": "azure"}, {"headers": {"a b": "c"}}, {"headers": {"a": "b\nc"}}, {"timeout": 0}, {"extra": 1},
-     {"kind": "vertex", "region": "r", "project": "p", "key": "{}"}],
+     {"kind": "vertex", "region": "r", "project": "p", "key": "{}"}, {"url": "https://[x/v1"},
+     {"url": "http://h:99999/v1"}, {"url": "http://h/v1 x\r\nfoo: bar"}, {"key": "a\nb"}, {"key": "ü"},
+     {"kind": "bedrock", "region": "["}, {"kind": "bedrock", "region": "evil.example/x"},
+     {"headers": {"content-length": "5"}}, {"key": "env:PATH"}],
 )  # fmt: skip
 async def test_what_cannot_be_meant_is_refused(admin: Client, fields: dict[str, Any]) -> None:
     assert (await put(admin, "mine", **fields)).status == 400
@@ -143,3 +146,60 @@ async def test_a_provider_whose_server_is_gone_is_said_in_the_clients_words(admi
     done = await ask(admin, "fixed-1")
     assert (done.status, done.json()["error"]["code"]) == (502, "model.unreachable")
     assert (await ask(admin, "nick")).json()["error"]["code"] == "model.unreachable"
+
+
+async def test_only_some_variables_can_be_named_over_the_api(admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_PASSWORD", "topsecret")
+    monkeypatch.setenv("LLMOS_PROVIDER_MINE", "sk-mine")
+    refused = await put(admin, "mine", url="https://x.example/v1", key="env:DATABASE_PASSWORD")
+    assert (refused.status, refused.json()["code"]) == (400, "provider.variable")
+    assert (await put(admin, "mine", url="https://x.example/v1", key="env:LLMOS_PROVIDER_MINE")).status == 200
+
+
+async def test_headers_are_as_secret_as_keys(admin: Client, upstream: Upstream, tmp_path: Path) -> None:
+    await put(admin, "mine", url=upstream.url, headers={"x-team-token": "hdr-secret"}, models=["plain"])
+    assert b"hdr-secret" not in (await admin.get("/providers")).body
+    with closing(sqlite3.connect(tmp_path / "data" / "llmos.db")) as rows:
+        [(document,)] = rows.execute("SELECT document FROM providers").fetchall()
+    assert "hdr-secret" not in document
+    await ask(admin, "plain")
+    assert upstream.chats[-1].headers["x-team-token"] == "hdr-secret"
+
+
+async def test_a_key_does_not_follow_a_provider_to_another_region(admin: Client) -> None:
+    await put(admin, "b", kind="bedrock", region="eu-west-1", key="bedrock-key")
+    assert (await put(admin, "b", kind="bedrock", region="eu-west-1", models=["x"])).json()["key"] == "kept"
+    assert (await put(admin, "b", kind="bedrock", region="us-east-1", models=["x"])).json()["key"] == ""
+
+
+async def test_a_key_that_cannot_be_opened_is_said_and_not_lost(
+    admin: Client, upstream: Upstream, tmp_path: Path
+) -> None:
+    await put(admin, "mine", url=upstream.url, key="sk-1", models=["plain"])
+    with closing(sqlite3.connect(tmp_path / "data" / "llmos.db")) as rows:
+        rows.execute("UPDATE providers SET secret = 'AAAA'")
+        rows.commit()
+    await put(admin, "other", url=upstream.url)
+    (mine,) = [one for one in (await admin.get("/providers")).json()["items"] if one["name"] == "mine"]
+    assert "cannot be opened" in mine["problem"]
+    refused = await put(admin, "mine", url=upstream.url, models=["plain", "c2"])
+    assert (refused.status, refused.json()["code"]) == (409, "provider.sealed")
+    assert (await put(admin, "mine", url=upstream.url, key="sk-2", models=["plain"])).json()["problem"] == ""
+
+
+async def test_a_clients_own_key_goes_to_one_server_only(upstream: Upstream, tmp_path: Path) -> None:
+    async with answering(reply(b"{}", 503)) as first:
+        file = tmp_path / "two.toml"
+        file.write_text(
+            f'[providers.one]\nurl = "{first.url}"\n[providers.two]\nurl = "{upstream.url}"\n'
+            '[models]\nfast = ["one/plain", "two/plain"]\n'
+        )
+        settings = Settings(data=tmp_path / "other", llm_provider="offline", providers=str(file), llm_retries=0)
+        async with open_services(settings, serve=False) as services:
+            ours = (settings.data / "admin.key").read_text().strip()
+            client = Client(create_app(services), {"X-LLMOS-Key": ours, "Authorization": "Bearer sk-theirs"})
+            done = await ask(client, "fast")
+            plain = await ask(Client(client.app, {"Authorization": f"Bearer {ours}"}), "fast")
+    assert (done.status, plain.status) == (503, 200)
+    assert first.asked[0].headers["authorization"] == "Bearer sk-theirs"
+    assert "sk-theirs" not in str([seen.headers for seen in upstream.chats])

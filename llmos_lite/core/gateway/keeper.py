@@ -9,8 +9,9 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
+from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.gateway.figures import served_of, span_of
-from llmos_lite.core.gateway.threads import Found, Threads
+from llmos_lite.core.gateway.threads import Found, Threads, still_open
 from llmos_lite.core.gateway.turn import Turn, trace_of
 from llmos_lite.core.telemetry.model_span import Spans
 from llmos_lite.core.traces.log import TraceLog
@@ -35,15 +36,16 @@ class Keeper:
         self._threads = Threads()
         self._keeping: set[asyncio.Task[None]] = set()
 
-    def find(self, links: Sequence[bytes], who: bytes, after: str) -> Found:
-        """Return what is known of a conversation.
+    def find(self, actor: Actor, links: Sequence[bytes], who: bytes, after: str) -> Found:
+        """Return what is known of a conversation, and may still be.
 
         Args:
+            actor: who goes on.
             links: one hash for each beginning of it.
             who: whose it is.
             after: id of the answer that it goes on from, where the provider keeps it; empty for none.
         """
-        return self._threads.find(links, _answer_key(who, after))
+        return still_open(self._threads.find(links, _answer_key(who, after)), actor, self._traces.erased)
 
     async def close(self) -> None:
         """Wait for the traces that are on their way into the journal."""

@@ -176,7 +176,7 @@ class Gateway:
         account = await self._accounts.account(actor.user_id)
         who = f"{actor.user_id}\0{steering.team}".encode()
         chain = links(map(dialect.stable, asked.items), who)
-        found = self._keeper.find(chain, who, asked.after)
+        found = self._keeper.find(actor, chain, who, asked.after)
         new = fresh(found, dialect.said(asked.items[found.seen :]))
         if _is_another(found, steering.conversation or asked.session) and not _goes_on(asked, dialect):
             found, new = Found(), dialect.said(asked.items)
@@ -246,6 +246,7 @@ class Gateway:
             conversation=named or before.conversation,
             parent=before.parent if found.again else before.trace_id,
             goal=words or before.goal,
+            goal_of="" if words else before.goal_of or before.trace_id,
             head=before.head,
             later=() if asked.after else (*before.later, *read),
             skills=before.skills,

@@ -7,11 +7,12 @@ the new one follows, and what of it is new. Kept in memory only: what is forgott
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 
+from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.gateway.asked import Placed, Raw
 from llmos_lite.core.traces.trace import Exposure, SkillUse
 
@@ -28,6 +29,7 @@ class Thread(msgspec.Struct, frozen=True, kw_only=True):
         trace_id: of the turn.
         parent: of the turn before; empty for the first.
         goal: what the person wants.
+        goal_of: of the turn in which it was said; empty for this one.
         answered: whether the turn came to its end.
         head: skills in the system prompt.
         later: skills that came on the way.
@@ -46,6 +48,7 @@ class Thread(msgspec.Struct, frozen=True, kw_only=True):
     trace_id: str = ""
     parent: str = ""
     goal: str = ""
+    goal_of: str = ""
     answered: bool = True
     head: str = ""
     later: tuple[Placed, ...] = ()
@@ -116,12 +119,27 @@ class Threads:
         while len(self._kept) > self._most or self._size > self._most_text:
             self._drop(next(iter(self._kept)))
 
-    def forget(self, trace_ids: set[str]) -> None:
-        """Let go of turns whose traces were erased."""
-        for key in [key for key, thread in self._kept.items() if thread.trace_id in trace_ids]:
-            self._drop(key)
-
     def _drop(self, key: bytes) -> None:
         thread = self._kept.pop(key, None)
         if thread is not None:
             self._size -= thread.weight
+
+
+def still_open(found: Found, actor: Actor, erased: Container[str]) -> Found:
+    """Return what may still be known of a conversation: nothing of erased traces, and no skill of a team that was left.
+
+    Args:
+        found: what is known.
+        actor: who goes on.
+        erased: ids of the traces that are.
+    """
+    thread = found.thread
+    if thread is None:
+        return found
+    if thread.trace_id in erased or thread.goal_of in erased:
+        return Found()
+    seen = {str(actor.volume), "system", *(f"team:{team}" for team in actor.teams)}
+    if all(use.volume in seen for use in thread.skills):
+        return found
+    bare = msgspec.structs.replace(thread, head="", later=(), read=(), offered=(), skills=(), exposures=())
+    return found._replace(thread=bare)

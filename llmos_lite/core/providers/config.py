@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,11 @@ from llmos_lite.volumes.access import check_id
 
 VARIABLE = "env:"
 """What a key begins with that stands in a variable of the server's environment."""
+PREFIX = "LLMOS_PROVIDER_"
+"""What the name of a variable begins with that may be named over the API; others hold secrets of the server. A file,
+which lies where the server runs, may name any."""
+_PLACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:_-]{0,99}")
+_CONNECTION = frozenset({"content-length", "transfer-encoding", "connection", "host", "upgrade", "te", "expect"})
 MOST = 100
 LONGEST_KEY = 16_384
 
@@ -60,9 +66,13 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             Invalid: `provider.invalid`, `provider.invalid_id`.
         """
         check_id(self.name, "provider")
-        url = urlsplit(self.url)
-        if self.url and (url.scheme not in {"http", "https"} or not url.hostname or url.username or url.query):
+        if self.url and not _is_base(self.url):
             raise Invalid("provider.invalid", f"{self.url[:200]!r} is no base URL.", hint="As in https://host/v1.")
+        if any(value and not _PLACE.fullmatch(value) for value in (self.region, self.project, self.api_version)):
+            said = "A region, a project and a version hold letters, digits, dots, colons and hyphens."
+            raise Invalid("provider.invalid", said)
+        if not (self.key.isascii() and (self.key.isprintable() or self.key.lstrip().startswith("{"))):
+            raise Invalid("provider.invalid", "A key is one line of ASCII, or the JSON of a key file.")
         if not 0 < self.timeout <= 3600:  # noqa: PLR2004 - an hour of silence is for ever
             raise Invalid("provider.invalid", "A timeout is up to 3600 seconds.")
         if len(self.key) > LONGEST_KEY:
@@ -94,9 +104,22 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     aliases: Mapping[str, Sequence[str]] = {}
 
 
+def _is_base(text: str) -> bool:
+    """Tell whether a text is the base URL of an API: with a host, and nothing that means something to HTTP."""
+    try:
+        url = urlsplit(text)
+        port = url.port
+    except ValueError:
+        return False
+    plain = text.isascii() and text.isprintable() and " " not in text
+    extra = url.username or url.password or url.query or url.fragment
+    return plain and url.scheme in {"http", "https"} and bool(url.hostname) and port != 0 and not extra
+
+
 def _is_header(name: str, value: str) -> bool:
     plain = name.replace("-", "").replace("_", "")
-    return plain.isascii() and plain.isalnum() and value.isprintable() and value.isascii()
+    ours = name.lower() in _CONNECTION
+    return plain.isascii() and plain.isalnum() and not ours and value.isprintable() and value.isascii()
 
 
 def read_file(path: str) -> Config:
@@ -120,15 +143,23 @@ def read_file(path: str) -> Config:
         raise Invalid("settings.providers", said, hint="See docs/providers.md.") from error
 
 
-def key_of(provider: Provider, variable: Callable[[str], str]) -> str:
+def key_of(provider: Provider, variable: Callable[[str], str], *, local: bool = False) -> str:
     """Return the key of a provider that stands in the environment, or in the provider itself.
 
+    Args:
+        provider: the provider.
+        variable: returns a variable; empty when it is not set.
+        local: whether the provider is set where the server runs, and may name any variable.
+
     Raises:
-        Invalid: `provider.variable`, for a variable that is not set.
+        Invalid: `provider.variable`, for a variable that is not set, or may not be named.
     """
     if not provider.key.startswith(VARIABLE):
         return provider.key
     name = provider.key.removeprefix(VARIABLE)
+    if not local and not name.startswith(PREFIX):
+        said = f"Over the API a key may stand in a variable that begins with {PREFIX}, and {name[:100]!r} does not."
+        raise Invalid("provider.variable", said, hint="Rename it, or name it in the file of LLMOS_PROVIDERS.")
     value = variable(name).strip()
     if not value:
         said = f"The provider {provider.name} takes its key from {name}, which is not set where the server runs."

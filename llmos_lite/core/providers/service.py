@@ -77,7 +77,8 @@ class Providers:
         self._router: Router | None = None
         self._own: list[Provider] = []
         self._problems: dict[str, str] = {}
-        self._loading = asyncio.Lock()
+        self._sealed: set[str] = set()
+        self._loading, self._listing = asyncio.Lock(), asyncio.Lock()
         self._listed: tuple[float, list[ModelEntry]] | None = None
 
     # -- what the gateway asks --------------------------------------------------------------------------------------
@@ -93,10 +94,11 @@ class Providers:
 
     async def models(self) -> list[ModelEntry]:
         """Return the models that there are: names and aliases that are set, and what the servers list themselves."""
-        now = time.monotonic()
-        if self._listed is None or now - self._listed[0] > LISTED_SECONDS:
-            self._listed = now, await self._gathered()
-        return self._listed[1]
+        async with self._listing:
+            now = time.monotonic()
+            if self._listed is None or now - self._listed[0] > LISTED_SECONDS:
+                self._listed = now, await self._gathered()
+            return self._listed[1]
 
     async def close(self) -> None:
         """Close all connections."""
@@ -116,7 +118,7 @@ class Providers:
         for one in [*self._base.config.providers, *self._own]:
             left = router.resting(one.name)
             key = one.key if one.key.startswith(VARIABLE) else "kept" if one.key else ""
-            shown = msgspec.structs.replace(one, key="")
+            shown = msgspec.structs.replace(one, key="", headers=dict.fromkeys(one.headers, "kept"))
             problem = self._problems.get(one.name, "")
             views.append(ProviderView(shown, "file" if one.name in files else "api", key, left, problem))
         return views
@@ -131,18 +133,33 @@ class Providers:
         require_admin(actor)
         await self._load()
         self._check_free(provider.name)
-        before = next((one for one in self._own if one.name == provider.name), None)
-        if not provider.key and before is not None and (before.kind, before.url) == (provider.kind, provider.url):
-            provider = msgspec.structs.replace(provider, key=before.key)
-        open_server(provider.checked().spec(key_of(provider, self._variable)))  # raises what is wrong with it
-        document = msgspec.json.encode(msgspec.structs.replace(provider, key="")).decode()
-        secret = self._seals.seal(provider.key, _about(provider)) if provider.key else ""
+        provider = self._with_secrets(provider.checked())
+        open_server(provider.spec(key_of(provider, self._variable)))  # raises what is wrong with it
+        document = msgspec.json.encode(msgspec.structs.replace(provider, key="", headers={})).decode()
+        secrets = msgspec.json.encode([provider.key, dict(provider.headers)]).decode()
+        secret = self._seals.seal(secrets, _about(provider)) if provider.key or provider.headers else ""
         row = ProviderRecord(
             name=provider.name, document=document, secret=secret, changed=now_ms(), changed_by=actor.user_id
         )
         await self._rows.put(row)
         await self._load()
         return next(view for view in await self.listed(actor) if view.provider.name == provider.name)
+
+    def _with_secrets(self, provider: Provider) -> Provider:
+        """Return a provider with the key and the headers that it had, where none are given and its address is the same.
+
+        Raises:
+            Conflict: `provider.sealed`, when what it had cannot be opened any more.
+        """
+        before = next((one for one in self._own if one.name == provider.name), None)
+        if before is None or _about(before) != _about(provider) or (provider.key and provider.headers):
+            return provider
+        if provider.name in self._sealed and not provider.key:
+            said = f"The key of {provider.name} cannot be opened any more."
+            raise Conflict("provider.sealed", said, hint="Give it again.")
+        return msgspec.structs.replace(
+            provider, key=provider.key or before.key, headers=provider.headers or before.headers
+        )
 
     async def remove(self, actor: Actor, name: str) -> None:
         """Take a provider away, as a system admin.
@@ -170,7 +187,9 @@ class Providers:
     async def _load(self) -> Router:
         """Make the servers anew from what is set; those that were used until now finish what they do."""
         async with self._loading:
-            self._own = [self._opened(row) for row in await self._rows.all()]
+            rows = await self._rows.all()
+            self._problems, self._sealed = {}, set()
+            self._own = [self._opened(row) for row in rows]
             before, self._router, self._listed = self._router, self._made(), None
         if before is not None:
             for name, server in before.servers.items():
@@ -183,19 +202,24 @@ class Providers:
         if not row.secret:
             return provider
         try:
-            key = self._seals.open(row.secret, _about(provider))
+            text = self._seals.open(row.secret, _about(provider))
         except LlmosError as error:
             self._problems[provider.name] = error.message
+            self._sealed.add(provider.name)
             return provider
-        return msgspec.structs.replace(provider, key=key)
+        key, headers = _secrets.decode(text)
+        return msgspec.structs.replace(provider, key=key, headers=headers)
 
     def _made(self) -> Router:
-        self._problems = {}
         servers: dict[str, Upstream] = {DEFAULT: self._base.default}
         patterns: list[tuple[str, str]] = []
+        local = {provider.name for provider in self._base.config.providers}
         for provider in [*self._base.config.providers, *self._own]:
+            if provider.name in self._sealed:
+                continue
             try:
-                servers[provider.name] = open_server(provider.spec(key_of(provider, self._variable)))
+                key = key_of(provider, self._variable, local=provider.name in local)
+                servers[provider.name] = open_server(provider.spec(key))
             except Invalid as error:
                 self._problems[provider.name] = error.message
                 continue
@@ -228,7 +252,11 @@ class Providers:
 
 def _about(provider: Provider) -> str:
     """Return what a sealed key is bound to: a row that is changed to another address does not take it there."""
-    return f"provider {provider.name} {provider.kind} {provider.url}"
+    place = f"{provider.kind} {provider.url} {provider.region} {provider.project}"
+    return f"provider {provider.name} {place}"
+
+
+_secrets = msgspec.json.Decoder(tuple[str, dict[str, str]])
 
 
 class _Listed(msgspec.Struct):

@@ -96,7 +96,8 @@ class Uses:
                 index = self._known.get(volume)
                 fresh = [record for record in by_volume[volume] if record.trace_id not in self._erased]
                 if index is not None:
-                    self._known[volume] = index.updated(_goals(fresh), {record.trace_id for record in fresh})
+                    gone = {record.trace_id for record in fresh}
+                    self._known[volume] = await asyncio.to_thread(index.updated, _goals(fresh), gone)
 
     def forget(self, trace_ids: Collection[str]) -> None:
         """Hear of traces that are erased."""

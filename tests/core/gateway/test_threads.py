@@ -64,10 +64,3 @@ def test_an_answer_that_the_provider_keeps_is_found_by_its_name() -> None:
     found = threads.find(links([b"new"]), b"answer")
     assert found.thread is not None
     assert (found.seen, found.again) == (0, False)
-
-
-def test_erased_traces_are_forgotten() -> None:
-    threads = Threads()
-    threads.keep(b"a", Thread(conversation="x", trace_id="gone"))
-    threads.forget({"gone"})
-    assert threads.find([b"a"]).thread is None

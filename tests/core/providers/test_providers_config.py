@@ -64,9 +64,11 @@ def test_a_file_that_is_not_there_is_said() -> None:
 def test_a_key_stands_in_the_environment_or_in_the_row() -> None:
     variables = {"A": " sk-2 "}
     assert key_of(Provider(name="x", key="sk-1"), lambda _: "") == "sk-1"
-    assert key_of(Provider(name="x", key="env:A"), lambda name: variables[name]) == "sk-2"
+    assert key_of(Provider(name="x", key="env:A"), lambda name: variables[name], local=True) == "sk-2"
     with pytest.raises(Invalid, match="takes its key from A"):
-        key_of(Provider(name="x", key="env:A"), lambda _: "")
+        key_of(Provider(name="x", key="env:A"), lambda _: "", local=True)
+    with pytest.raises(Invalid, match="begins with LLMOS_PROVIDER_"):
+        key_of(Provider(name="x", key="env:A"), lambda name: variables[name])
 
 
 def test_a_model_of_a_provider_is_written_with_its_name() -> None:
