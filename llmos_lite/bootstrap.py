@@ -394,7 +394,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
         volumes,
         budget_tokens=settings.skill_tokens,
         uses=uses,
-        withholds=guard.withholds,
+        watch=guard,
         semantics=_semantics(settings) if serve else None,
     )
     examples = Examples(volumes, manager, catalog.examples, model, active=settings.skill_examples)

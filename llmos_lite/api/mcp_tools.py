@@ -172,7 +172,7 @@ async def loaded(skills: SkillService, caller: Caller, name: str) -> tuple[Skill
     """
     ref, skill_id = await _place(skills, caller, name)
     view = await skills.get(caller.actor, skill_id, volume=ref, history=0)
-    await _require_safe(skills, view.skill)  # what was read, which may be another version than what was found
+    await _require_safe(skills, caller, view.skill)  # what was read, which may be newer than what was found
     folder = str(skill_uri(str(ref), skill_id).at(""))
     return view, activation(view.skill, folder, view.files)
 
@@ -189,12 +189,17 @@ async def _place(skills: SkillService, caller: Caller, name: str) -> tuple[Volum
         raise not_served(name)
     if skill.error is not None:
         raise NotFound("skill.broken", f"The skill {uri.skill_id} cannot be used: {skill.error}")
-    await _require_safe(skills, skill)
+    await _require_safe(skills, caller, skill)
     return uri.ref, uri.skill_id
 
 
-async def _require_safe(skills: SkillService, skill: Skill) -> None:
-    if await asyncio.to_thread(skills.manager.withholds, skill):
+async def _require_safe(skills: SkillService, caller: Caller, skill: Skill) -> None:
+    manager, actor = skills.manager, caller.actor
+
+    def held() -> bool:
+        return manager.withholds(skill, manager.libraries(actor, caller.team_id))
+
+    if await asyncio.to_thread(held):
         raise NotFound("skill.unsafe", f"A scanner holds the skill {skill.skill_id} back; nobody has signed it off.")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from llmos_lite.core.chat.disclosure import LARGE, MORE, Disclosure
 from llmos_lite.core.chat.service import ChatService
 from llmos_lite.core.chat.tools import ToolBounds
 from llmos_lite.core.limits import Limits
+from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.manager import ScoredSkill, SkillsManager
 from llmos_lite.core.traces.trace import Ended, Trace
 from llmos_lite.engines.database import Database
@@ -279,18 +280,34 @@ async def test_what_somebody_else_may_read_looks_as_if_it_were_not_there(opened:
     assert reply.json()["skills_used"] == []
 
 
+class Wary:
+    """Holds reviews back, as soon as nobody stands for anything any more."""
+
+    stands, version = frozenset({"all"}), ""
+
+    def codes(self, skill: Skill) -> tuple[str, ...]:
+        self.version = skill.version if skill.skill_id == "code-review" else self.version
+        return ("test.review",) if skill.skill_id == "code-review" else ()
+
+    def signed(self, volumes: Iterable[str]) -> frozenset[str]:
+        return frozenset(self.version for _ in volumes if self.stands)
+
+    def withholds(self, skill: Skill, among: Iterable[str] = ()) -> bool:
+        return bool(self.codes(skill)) and skill.version not in self.signed(among)
+
+
 async def test_what_is_withheld_is_hidden_as_well_also_in_a_conversation_that_listed_it(
     opened: Room, upstream: Upstream
 ) -> None:
     for number in range(30):
         opened.write_skill("system", f"extra-{number}", OTHER.format(f"extra-{number}"))
-    unsafe: set[str] = set()
-    opened.skills = SkillsManager(opened.volumes, withholds=lambda skill: skill.skill_id in unsafe)
+    watch = Wary()
+    opened.skills = SkillsManager(opened.volumes, watch=watch)
     upstream.script = [[], [load("code-review"), ("search_skills", json.dumps({"query": ASK}))]]
     found = client(opened, opened.service("ask", disclosure=CATALOG))
     first = (await found.post({"message": ASK})).json()
     assert "code-review" in names(upstream.chats[0])
-    unsafe.add("code-review")
+    watch.stands = frozenset()
     await found.post({"message": ASK, "conversation_id": first["conversation_id"]})
     second, third = upstream.chats[1:]
     assert "code-review" not in second.system + json.dumps(second.body["tools"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from llmos_lite.core.skills.format import Skill
@@ -44,26 +44,27 @@ class Shelf:
     def best(self, query: str, limit: int, *, only_fitting: bool = True) -> list[ScoredSkill]:
         """Return the skills that fit a query, best first, or all that match it."""
         meaning = self.meaning if self.meaning is not None and self.meaning.query == query else None
-        return self.skills.safest(
+        return self.skills.ranked(
             self.libraries, query, limit, only_fitting=only_fitting, asked=self.asked, meaning=meaning
         )
 
     def all(self) -> list[ScoredSkill]:
         """Return every skill that can be used, by id."""
-        return [ScoredSkill(skill, 0.0) for skill in self.skills.listed(self.libraries) if self._may(skill)]
+        return [ScoredSkill(skill, 0.0) for skill in self.skills.listed(self.libraries) if skill.usable]
 
     def find(self, skill_id: str) -> Skill | None:
-        """Return the skill of an id."""
+        """Return the skill of an id; none that is held back."""
         library = next((library for library in self.libraries if library.offers(skill_id)), None)
-        return self._safe(library.skills[skill_id]) if library else None
+        return library.skills[skill_id] if library else None
 
     def at(self, volume: str, skill_id: str) -> Skill | None:
         """Return the skill of a volume, unless another one is used in its place."""
-        return self._safe(usable(self.libraries, volume, skill_id))
+        return usable(self.libraries, volume, skill_id)
 
-    def _safe(self, skill: Skill | None) -> Skill | None:
-        """Return a skill unless it is held back: nobody has signed off what a scanner found in it."""
-        return skill if skill is not None and not self.skills.withholds(skill) else None
-
-    def _may(self, skill: Skill) -> bool:
-        return skill.usable and not self.skills.withholds(skill)
+    def held(self, skill_id: str) -> Skill | None:
+        """Return the skill of an id that would be used, if no scanner held it back."""
+        place = next((n for n, library in enumerate(self.libraries) if skill_id in library.held), None)
+        if place is None:
+            return None
+        library = self.libraries[place]
+        return replace(library.skills[skill_id], held=library.held[skill_id])

@@ -19,8 +19,7 @@ from llmos_lite.core.skills.guard import Guard
 from llmos_lite.core.skills.library import Library
 from llmos_lite.core.skills.parcels import Parcel, Seal, parcel_of
 from llmos_lite.core.skills.service import SkillService
-from llmos_lite.core.skills.signoffs import signed_off
-from llmos_lite.core.skills.versions import Version, current_version, find_version, read_version
+from llmos_lite.core.skills.versions import Version, find_version, read_version
 from llmos_lite.errors import NotFound
 from llmos_lite.volumes.access import VolumeRef, check_id
 from llmos_lite.volumes.git_volume import GitVolume
@@ -45,7 +44,6 @@ class Offer:
         version: Git id of its entry.
         kind: `skill-md`, or `archive`.
         seal: size and digest of what is sent.
-        held: whether a scanner calls it dangerous, so that somebody has to stand for this version.
     """
 
     skill_id: str
@@ -54,7 +52,6 @@ class Offer:
     version: str
     kind: str
     seal: Seal
-    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +74,7 @@ class Catalogs:
     def __init__(self, skills: SkillService, guard: Guard) -> None:
         self._skills, self._guard = skills, guard
         self._offers: Kept[tuple[str, str, str], Offer | None] = Kept(MOST_OFFERS)
-        self._catalogs: Kept[tuple[tuple[str, str], ...], Catalog] = Kept(MOST_CATALOGS)
+        self._catalogs: Kept[tuple[tuple[str, str, frozenset[str]], ...], Catalog] = Kept(MOST_CATALOGS)
 
     async def of(self, actor: Actor, ref: VolumeRef | None = None) -> Catalog:
         """Return what a volume offers; all that the actor reads without one, user over team over system.
@@ -110,57 +107,58 @@ class Catalogs:
         key = (str(volume.ref), skill.skill_id, skill.version)
         if key not in self._offers:
             found = read_version(volume, skill.skill_id, skill.version)
-            parcel, held = parcel_of(found), bool(self._guard.verdict(found))
-            self._offers.put(key, None if parcel is None else _offer(parcel, held=held))
+            parcel = parcel_of(found)
+            self._offers.put(key, None if parcel is None else _offer(parcel))
         return self._offers.get(key)
 
     def _made(self, actor: Actor, libraries: Sequence[Library]) -> Catalog:
-        skills = [skill for skill in self._skills.manager.listed(libraries) if skill.usable]
-        opened = {name: self._open(actor, VolumeRef.parse(name)) for name in {skill.volume for skill in skills}}
-        found = [(skill, self._looked_at(opened[skill.volume], skill)) for skill in skills]
-        offers = [offer for _, offer in found if offer is not None]
-        held = [one for one in offers if one.held and signed_off(opened[one.volume], one.version) is None]
-        commits = {str(one.ref): one.commit for one in libraries}
-        return Catalog(tuple(one for one in offers if one not in held), commits, tuple(held))
+        seen = [one for one in self._skills.manager.listed(libraries) if one.error is None and not one.shadowed_by]
+        opened = {name: self._open(actor, VolumeRef.parse(name)) for name in {skill.volume for skill in seen}}
+        found = [(skill, self._looked_at(opened[skill.volume], skill)) for skill in seen]
+        offers = tuple(offer for skill, offer in found if offer is not None and not skill.held)
+        held = tuple(offer for skill, offer in found if offer is not None and skill.held)
+        return Catalog(offers, {str(one.ref): one.commit for one in libraries}, held)
 
-    def _stands(self, actor: Actor, catalog: Catalog) -> bool:
-        """Tell whether nothing that is held back was signed off meanwhile, which leaves no commit."""
-        opened = {one.volume: self._open(actor, VolumeRef.parse(one.volume)) for one in catalog.held}
-        return all(signed_off(opened[one.volume], one.version) is None for one in catalog.held)
+    def _libraries(self, actor: Actor, ref: VolumeRef | None) -> list[Library]:
+        manager = self._skills.manager
+        return [manager.library_of(self._open(actor, ref))] if ref else manager.libraries(actor)
 
     def _of(self, actor: Actor, ref: VolumeRef | None) -> Catalog:
-        manager = self._skills.manager
-        libraries = [manager.library_of(self._open(actor, ref))] if ref else manager.libraries(actor)
-        key = tuple((str(library.ref), library.commit) for library in libraries)
+        libraries = self._libraries(actor, ref)
+        key = tuple((str(one.ref), one.commit, frozenset(one.held)) for one in libraries)
         found = self._catalogs.get(key)
-        if found is None or not self._stands(actor, found):
+        if found is None:
             found = self._made(actor, libraries)
             self._catalogs.put(key, found)
         return found
 
     def _parcel(self, actor: Actor, skill_id: str, ref: VolumeRef | None, version: str) -> Parcel:
-        volume = self._open(actor, ref or self._seen(actor, skill_id))
-        found = find_version(volume, skill_id, version) if version else current_version(volume, skill_id)
-        parcel = self.cleared(volume, found) if found.skill_id == skill_id else None
+        library = next((one for one in self._libraries(actor, ref) if one.offers(skill_id)), None)
+        parcel = self._sent(actor, library, skill_id, version) if library is not None else None
         if parcel is None:
             raise NotFound("skill.unknown", f"There is no skill {skill_id!r} in this catalog.")
         return parcel
 
-    def _seen(self, actor: Actor, skill_id: str) -> VolumeRef:
-        for library in self._skills.manager.libraries(actor):
-            if library.offers(skill_id):
-                return library.ref
-        raise NotFound("skill.unknown", f"There is no skill {skill_id!r} in this catalog.")
+    def _sent(self, actor: Actor, library: Library, skill_id: str, version: str) -> Parcel | None:
+        """Return a skill that stands, as it is or as it was; a stranger gets only what a catalog named before."""
+        volume, now = self._open(actor, library.ref), library.skills[skill_id].version
+        if version in {"", now}:
+            return parcel_of(read_version(volume, skill_id, now))
+        if actor == PUBLIC:
+            named = (str(library.ref), skill_id, version) in self._offers
+            return self.cleared(volume, read_version(volume, skill_id, version)) if named else None
+        found = find_version(volume, skill_id, version)
+        return self.cleared(volume, found) if found.skill_id == skill_id else None
 
     def _open(self, actor: Actor, ref: VolumeRef) -> GitVolume:
         permit(actor, Verb.READ_SKILLS, ref)
         return self._skills.reading(actor, ref)
 
 
-def _offer(parcel: Parcel, *, held: bool) -> Offer:
+def _offer(parcel: Parcel) -> Offer:
     skill = parcel.skill
     described = " ".join(skill.description.split())
-    return Offer(skill.skill_id, described, skill.volume, skill.version, parcel.kind, Seal.of(parcel), held)
+    return Offer(skill.skill_id, described, skill.volume, skill.version, parcel.kind, Seal.of(parcel))
 
 
 class Kept(Generic[K, V]):

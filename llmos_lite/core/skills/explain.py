@@ -173,10 +173,10 @@ class Explainer:
         skill = scored.skill
         if skill.shadowed_by:
             return "shadowed", f"The skill of this id in {skill.shadowed_by} is used instead.", skill.shadowed_by
+        if skill.held:
+            return "unsafe", f"A scanner holds it back ({', '.join(skill.held)}), and nobody has signed it off.", ""
         if other := self._repeated(skill):
             return "repeats", f"It says nearly the same as {other}, which comes first.", other
-        if self._manager.withholds(skill):
-            return "unsafe", "A finding of high severity stands against it, and nobody stands for it.", ""
         return ("", "", "") if scored.fits else (*self._too_weak(scored.score), "")
 
     def _too_weak(self, score: float) -> tuple[str, str]:

@@ -55,6 +55,7 @@ class Skill:
         extra: keys at the top that the standard does not know, kept.
         error: why it cannot be read or used; None for a good one.
         shadowed_by: volume of the skill with this id that is used instead; empty for one that is used.
+        held: codes of what a scanner holds it back for, since nobody stands for it; empty for one that is used.
     """
 
     skill_id: str
@@ -73,11 +74,12 @@ class Skill:
     extra: Mapping[str, Value] = field(default_factory=dict)
     error: str | None = None
     shadowed_by: str = ""
+    held: tuple[str, ...] = ()
 
     @property
     def usable(self) -> bool:
         """Tell whether it may be put into a context."""
-        return self.error is None and not self.shadowed_by
+        return self.error is None and not self.shadowed_by and not self.held
 
     @property
     def tree(self) -> str:

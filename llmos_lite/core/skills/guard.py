@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterable, Mapping
 from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.scan import Finding, Scanner, findings, high
 from llmos_lite.core.skills.scanning.house import with_house_rules
-from llmos_lite.core.skills.signoffs import codes_of, signed_off
+from llmos_lite.core.skills.signoffs import REF, codes_of, signed_in, signed_off
 from llmos_lite.core.skills.versions import Version, read_version
 from llmos_lite.volumes.access import PLATFORM, VolumeKind, VolumeRef
 from llmos_lite.volumes.git_volume import GitVolume
 from llmos_lite.volumes.manager import VolumeManager
 from llmos_lite.volumes.skill_paths import FILE
 
-REMEMBERED = 10_000
+REMEMBERED = 50_000
 """Versions whose verdict is kept in memory; a verdict takes some hundred bytes."""
 EXAMINED = 500
 """Folders whose findings are kept in memory."""
@@ -37,6 +37,7 @@ class Guard:
         self._volumes, self.scanners = volumes, scanners
         self._known: OrderedDict[str, tuple[str, ...]] = OrderedDict()
         self._found: OrderedDict[str, tuple[Finding, ...]] = OrderedDict()
+        self._signed: dict[str, tuple[str, frozenset[str]]] = {}
         self._mutex = threading.Lock()
 
     def withholds(self, skill: Skill, among: Iterable[str] = ()) -> bool:
@@ -46,7 +47,7 @@ class Guard:
             skill: the skill.
             among: further volumes that whoever asks reads; a sign-off in one of them counts for the same folder.
         """
-        return bool(self.codes(skill)) and not self._stands(skill.version, [skill.volume, *among])
+        return bool(self.codes(skill)) and skill.version not in self.signed([skill.volume, *among])
 
     def codes(self, skill: Skill) -> tuple[str, ...]:
         """Return the codes of what stands against a version, sorted; none for a clean one.
@@ -73,10 +74,17 @@ class Guard:
         """Tell whether a version of a volume may be given to nobody."""
         return bool(self.verdict(version)) and signed_off(volume, version.version) is None
 
-    def _stands(self, digest: str, volumes: Iterable[str]) -> bool:
-        """Tell whether somebody signed a version off for one of these volumes."""
-        opened = (self._volumes.open(PLATFORM, VolumeRef.parse(name)) for name in dict.fromkeys(volumes))
-        return any(signed_off(volume, digest) is not None for volume in opened)
+    def signed(self, volumes: Iterable[str]) -> frozenset[str]:
+        """Return the versions that somebody stands for in one of these volumes; asks each for its head alone."""
+        return frozenset[str]().union(*(self._signed_in(name) for name in dict.fromkeys(volumes)))
+
+    def _signed_in(self, name: str) -> frozenset[str]:
+        volume = self._volumes.open(PLATFORM, VolumeRef.parse(name))
+        head = volume.notes.head(REF) or ""
+        known = self._signed.get(name)
+        if known is None or known[0] != head:
+            known = self._signed[name] = (head, signed_in(volume))
+        return known[1]
 
     def found(
         self, digest: str, skill_id: str, files: Mapping[str, str], blob: Callable[[str], bytes]

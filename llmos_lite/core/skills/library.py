@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 from llmos_lite.core.skills.fields import Document
 from llmos_lite.core.skills.format import Skill
@@ -19,14 +19,28 @@ if TYPE_CHECKING:
     from llmos_lite.core.skills.index import SkillIndex
 
 
+Held: TypeAlias = Mapping[str, tuple[str, ...]]
+
+
 @dataclass(frozen=True, slots=True)
 class Library:
-    """What one volume offers at `commit` (empty: no commit yet)."""
+    """What one volume offers at `commit` (empty: no commit yet).
+
+    Args:
+        ref: the volume.
+        commit: where it was read.
+        skills: by id.
+        index: finds them.
+        unsafe: what scanners hold against skills: codes by id.
+        held: those of them that nobody stands for, for whoever reads this.
+    """
 
     ref: VolumeRef
     commit: str
     skills: Mapping[str, Skill]
     index: SkillIndex
+    unsafe: Held = field(default_factory=dict)
+    held: Held = field(default_factory=dict)
 
     @classmethod
     def empty(cls, ref: VolumeRef, analyzer: Analyzer) -> Self:
@@ -36,9 +50,23 @@ class Library:
         return cls(ref, "", MappingProxyType({}), SkillIndex(analyzer))
 
     def offers(self, skill_id: str) -> bool:
-        """Tell whether there is a skill of this id that can be used; a broken one shadows nobody."""
+        """Tell whether there is a skill of this id that can be used; one that is broken or held back shadows nobody."""
         skill = self.skills.get(skill_id)
-        return skill is not None and skill.error is None
+        return skill is not None and skill.error is None and skill_id not in self.held
+
+    def judged(self, codes: Callable[[Skill], tuple[str, ...]], before: Library) -> Library:
+        """Return the library with what scanners say of its skills; what did not change is taken from `before`."""
+        unsafe = dict[str, tuple[str, ...]]()
+        for skill_id, skill in self.skills.items():
+            same = before.skills.get(skill_id) is skill
+            if found := before.unsafe.get(skill_id, ()) if same else codes(skill):
+                unsafe[skill_id] = found
+        return replace(self, unsafe=MappingProxyType(unsafe))
+
+    def sifted(self, signed: frozenset[str]) -> Library:
+        """Return the library with what is held back: unsafe skills whose version nobody signed off."""
+        held = {key: codes for key, codes in self.unsafe.items() if self.skills[key].version not in signed}
+        return replace(self, held=MappingProxyType(held))
 
     def at(self, store: VolumeInterface, commit: str) -> Library:
         """Return the library at another commit: what has the same version is taken over as it is."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.skills.abstain import CLOSE, LOOKED_AT, is_enough, is_side_request
@@ -35,8 +35,8 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 LIMIT = 3
-SPARE = 8
-"""Skills that are looked at beside, when some are held back."""
+HELD = 50
+"""Hits among which those are looked for that are held back."""
 BUDGET_TOKENS = 4000
 CACHED_LIBRARIES = 1000
 CACHED_LISTS = 64
@@ -100,6 +100,19 @@ class SkillSet(list[Skill]):
         self.libraries = tuple(libraries)
 
 
+class Watch(Protocol):
+    """Knows what is unsafe; see `guard.Guard`."""
+
+    def codes(self, skill: Skill) -> tuple[str, ...]:
+        """Return the codes of what stands against a version; none for a clean one."""
+
+    def signed(self, volumes: Iterable[str]) -> frozenset[str]:
+        """Return the versions that somebody stands for in one of these volumes."""
+
+    def withholds(self, skill: Skill, among: Iterable[str] = ()) -> bool:
+        """Tell whether a version is unsafe and nobody stands for it, in its volume or in one of these."""
+
+
 class SkillsManager:
     """Loads, filters and injects skills.
 
@@ -107,7 +120,7 @@ class SkillsManager:
         volumes: where they live.
         budget_tokens: most tokens of one context.
         uses: knows what was asked where skills helped; None takes no notice of it.
-        withholds: tells that a skill may not be put into a context, since it is unsafe; None lets all in.
+        watch: says which skills are unsafe, and which of them somebody stands for; None lets all in.
         semantics: knows what skills and queries mean; None compares words alone.
     """
 
@@ -117,16 +130,16 @@ class SkillsManager:
         *,
         budget_tokens: int = BUDGET_TOKENS,
         uses: Uses | None = None,
-        withholds: Callable[[Skill], bool] | None = None,
+        watch: Watch | None = None,
         semantics: Semantics | None = None,
     ) -> None:
         self._volumes, self._budget, self._uses = volumes, budget_tokens, uses
-        self._withholds, self._semantics = withholds, semantics
+        self._watch, self._semantics = watch, semantics
         self.examples: Examples | None = None
         """Requests that a model wrote for skills, where it does."""
         self._analyzer = Analyzer()
         self._libraries: OrderedDict[VolumeRef, Library] = OrderedDict()
-        self._lists: OrderedDict[tuple[tuple[VolumeRef, str], ...], SkillSet] = OrderedDict()
+        self._lists: OrderedDict[tuple[tuple[VolumeRef, str, frozenset[str]], ...], SkillSet] = OrderedDict()
         self._guard = threading.Lock()
         self._loading: dict[VolumeRef, threading.Lock] = {}
 
@@ -134,7 +147,7 @@ class SkillsManager:
         """Return every skill that the actor sees, by id; user over team over system.
 
         One that is not used because of another with its id is there, too, with `shadowed_by` set; a broken one is
-        there with its `error`, and shadows nobody.
+        there with its `error`, one that a scanner holds back with `held`, and both shadow nobody.
 
         Args:
             actor: the person.
@@ -147,7 +160,7 @@ class SkillsManager:
 
     def listed(self, libraries: Sequence[Library]) -> SkillSet:
         """Return the skills of these libraries, of which the first wins, by id and then in their order."""
-        key = tuple((library.ref, library.commit) for library in libraries)
+        key = tuple((library.ref, library.commit, frozenset(library.held)) for library in libraries)
         with self._guard:
             found = self._lists.get(key)
         if found is None:
@@ -203,20 +216,20 @@ class SkillsManager:
             query: free text.
             limit: skills to return at most.
             only_fitting: leave out what matches too little to be put into a context.
-            shadowed: let shadowed ones in.
+            shadowed: let in shadowed ones, and what a scanner holds back.
             asked: the goals that whoever asks profits from; see `asked`.
             meaning: of the query; see `meaning`.
         """
         from llmos_lite.core.skills.search import search  # noqa: PLC0415 - loads numpy
 
         def hidden(source: int, key: str) -> bool:
-            return any(library.offers(key) for library in libraries[:source])
+            return key in libraries[source].held or any(library.offers(key) for library in libraries[:source])
 
         hits = search(
             [library.index for library in libraries],
             query,
             limit,
-            hidden=None if shadowed or len(libraries) == 1 else hidden,
+            hidden=None if shadowed or (len(libraries) == 1 and not libraries[0].held) else hidden,
             collapse=not shadowed,
             extra=_asked_by(libraries, asked),
             close=self._semantics.closeness(libraries, meaning) if self._semantics and meaning else None,
@@ -227,17 +240,17 @@ class SkillsManager:
         return self._scored(pairs, query, only_fitting=only_fitting)
 
     def _scored(self, found: Sequence[tuple[Skill, Hit]], query: str, *, only_fitting: bool) -> list[ScoredSkill]:
-        """Decide once for all matches whether anything fits; then those near the best one do."""
-        bar = self._bar(found, query)
+        """Decide once for all matches that may be used whether anything fits; then those near the best one do."""
+        bar = self._bar([one for one in found if one[0].usable], query)
         if only_fitting:
-            found = [(skill, hit) for skill, hit in found if hit.score >= bar and not skill.shadowed_by]
+            found = [(skill, hit) for skill, hit in found if hit.score >= bar and skill.usable]
         return [
             ScoredSkill(
                 skill,
                 hit.score,
                 hit.coverage,
                 hit.header,
-                hit.score >= bar and not skill.shadowed_by,
+                hit.score >= bar and skill.usable,
                 hit.asked,
                 hit.meaning,
                 hit,
@@ -277,8 +290,8 @@ class SkillsManager:
     ) -> SkillContext:
         """Return the skills of these libraries that go into the context of a query; see `ranked`."""
         commits = {str(library.ref): library.commit for library in libraries if library.commit}
-        safest = self.safest(libraries, query, limit, asked=asked, meaning=meaning)
-        return SkillContext(safest, commits, self._budget)
+        used = self.ranked(libraries, query, limit, asked=asked, meaning=meaning)
+        return SkillContext(used, commits, self._budget)
 
     async def meaning(self, libraries: Sequence[Library], query: str) -> Meaning | None:
         """Return what a query means; None without an embedder, and when it is late or fails."""
@@ -307,27 +320,25 @@ class SkillsManager:
         volume = self._volumes.open(actor.principal, VolumeRef.parse(skill.volume))
         return read_version(volume, skill.skill_id, skill.version)
 
-    def safest(
+    def held(
         self,
         libraries: Sequence[Library],
         query: str,
         limit: int = LIMIT,
         *,
-        only_fitting: bool = True,
         asked: Sequence[AskedIndex] = (),
         meaning: Meaning | None = None,
     ) -> list[ScoredSkill]:
-        """Return the best skills that may be put into a context; see `ranked`, and `withholds`."""
-        found = self.ranked(libraries, query, limit, only_fitting=only_fitting, asked=asked, meaning=meaning)
-        if not any(self.withholds(one.skill) for one in found):
-            return found
-        wider = 2 * limit + SPARE
-        more = self.ranked(libraries, query, wider, only_fitting=only_fitting, asked=asked, meaning=meaning)
-        return [one for one in more if not self.withholds(one.skill)][:limit]
+        """Return the best hits that would be used if no scanner held them back; see `ranked`."""
+        if not any(library.held for library in libraries):
+            return []
+        every = self.ranked(libraries, query, HELD, only_fitting=False, shadowed=True, asked=asked, meaning=meaning)
+        return [one for one in every if one.skill.held and not one.skill.shadowed_by][:limit]
 
-    def withholds(self, skill: Skill) -> bool:
-        """Tell whether a skill may not be put into a context, since it is unsafe and nobody stands for it."""
-        return self._withholds is not None and self._withholds(skill)
+    def withholds(self, skill: Skill, libraries: Sequence[Library] = ()) -> bool:
+        """Tell whether a version may be given to nobody who reads these libraries: it is unsafe, and not signed off."""
+        names = [str(library.ref) for library in libraries if library.commit]
+        return self._watch is not None and self._watch.withholds(skill, names)
 
     def close(self) -> None:
         """Stop comparing meanings."""
@@ -336,10 +347,17 @@ class SkillsManager:
 
     def libraries(self, actor: Actor, team_id: str | None = None) -> list[Library]:
         """Return the libraries that the actor sees, the one that wins first."""
-        return [self.library(actor, ref) for ref in self._refs(actor, team_id)]
+        return self._sifted([self._current(actor, ref) for ref in self._refs(actor, team_id)])
 
-    def library(self, actor: Actor, ref: VolumeRef) -> Library:
-        """Return one volume's library as it is now.
+    def _sifted(self, libraries: list[Library]) -> list[Library]:
+        """Return libraries with what nobody stands for; a sign-off in one counts for the same folder in another."""
+        if self._watch is None or not any(library.unsafe for library in libraries):
+            return libraries
+        signed = self._watch.signed(str(library.ref) for library in libraries if library.commit)
+        return [library.sifted(signed) if library.unsafe else library for library in libraries]
+
+    def _current(self, actor: Actor, ref: VolumeRef) -> Library:
+        """Return one volume's library as it is now, nothing of it held back yet.
 
         Raises:
             NotFound: `volume.unknown`, for a volume that does not concern the actor.
@@ -360,7 +378,7 @@ class SkillsManager:
                 return None
             self._remember(self._libraries, ref, known, CACHED_LIBRARIES)
             found.append(known)
-        return found
+        return self._sifted(found)
 
     def is_warm(self, actor: Actor, team_id: str | None = None) -> bool:
         """Tell whether the actor's skills are in memory as they are now."""
@@ -386,20 +404,24 @@ class SkillsManager:
         return self._volumes.open(actor.principal, ref).store.head() or ""
 
     def library_of(self, volume: GitVolume) -> Library:
-        """Return the library of a volume that somebody has opened, as it is now."""
+        """Return the library of a volume that somebody has opened, as it is now; its own sign-offs count."""
+        return self._sifted([self._read(volume)])[0]
+
+    def _read(self, volume: GitVolume) -> Library:
         with self._guard:
             loading = self._loading.setdefault(volume.ref, threading.Lock())
         with loading:  # one thread reads it, the others wait
             commit = volume.store.head() or ""
             known = self._libraries.get(volume.ref) or Library.empty(volume.ref, self._analyzer)
             if known.commit != commit:
-                known = known.at(volume.store, commit)
+                before, known = known, known.at(volume.store, commit)
+                known = known.judged(self._watch.codes, before) if self._watch else known
             self._remember(self._libraries, volume.ref, known, CACHED_LIBRARIES)
         return known
 
     def _load(self, actor: Actor, ref: VolumeRef) -> Library:
         if self._volumes.exists(ref):
-            return self.library_of(self._volumes.open(actor.principal, ref))
+            return self._read(self._volumes.open(actor.principal, ref))
         nothing = Library.empty(ref, self._analyzer)
         self._remember(self._libraries, ref, nothing, CACHED_LIBRARIES)
         return nothing
@@ -432,17 +454,18 @@ def _resolved(libraries: Sequence[Library]) -> list[Skill]:
     """Return all skills by id, the shadowed ones marked with the volume that wins."""
     found: list[tuple[str, int, Skill]] = []
     for place, library in enumerate(libraries):
-        found += [(skill_id, place, _marked_in(libraries[:place], skill)) for skill_id, skill in library.skills.items()]
+        found += [(skill_id, place, _marked_in(libraries[:place], library, skill_id)) for skill_id in library.skills]
     found.sort(key=lambda item: item[:2])
     return [skill for _, _, skill in found]
 
 
-def _marked_in(better: Sequence[Library], skill: Skill) -> Skill:
-    if not better:
+def _marked_in(better: Sequence[Library], library: Library, skill_id: str) -> Skill:
+    skill, held = library.skills[skill_id], library.held.get(skill_id, ())
+    winner = next((one for one in better if one.offers(skill_id)), None)
+    if winner is None and not held:
         return skill
-    winner = next((library for library in better if library.offers(skill.skill_id)), None)
-    return replace(skill, shadowed_by=str(winner.ref)) if winner else skill
+    return replace(skill, shadowed_by=str(winner.ref) if winner else "", held=held)
 
 
 def _marked(libraries: Sequence[Library], hit: Hit) -> Skill:
-    return _marked_in(libraries[: hit.source], libraries[hit.source].skills[hit.key])
+    return _marked_in(libraries[: hit.source], libraries[hit.source], hit.key)

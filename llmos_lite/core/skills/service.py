@@ -283,7 +283,9 @@ class SkillService:
         if wanted.explained:
             return _explained(Explainer(manager, libraries, wanted.query, asked, meaning), wanted)
         ranked = manager.ranked(libraries, wanted.query, MOST_RANKED, only_fitting=False, asked=asked, meaning=meaning)
-        page = offset_page([one for one in ranked if wanted.includes(one.skill)], wanted.limit, wanted.cursor)
+        held = manager.held(libraries, wanted.query, asked=asked, meaning=meaning)
+        both = sorted([*ranked, *held], key=lambda one: -one.score) if held else ranked
+        page = offset_page([one for one in both if wanted.includes(one.skill)], wanted.limit, wanted.cursor)
         return Page([ListedSkill(one.skill, one.score, one.fits) for one in page.items], page.next_cursor, page.total)
 
     async def best(self, actor: Actor, query: str, team_id: str | None = None, *, limit: int = 5) -> list[ListedSkill]:
@@ -299,7 +301,7 @@ class SkillService:
         def ranked() -> list[ScoredSkill]:
             libraries = self.manager.libraries(actor, team_id)
             meaning = self.manager.meaning_now(libraries, query, patience=PATIENCE)
-            return self.manager.safest(libraries, query, limit, only_fitting=False, asked=asked, meaning=meaning)
+            return self.manager.ranked(libraries, query, limit, only_fitting=False, asked=asked, meaning=meaning)
 
         return [ListedSkill(one.skill, one.score, one.fits) for one in await asyncio.to_thread(ranked)]
 

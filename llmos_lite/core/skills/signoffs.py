@@ -6,6 +6,7 @@ revokes it. It is kept in the repository of the volume that it is about, beside 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
@@ -80,6 +81,17 @@ def all_signed(volume: GitVolume) -> list[tuple[str, SignOff]]:
     for folder in _tree(volume, SIGNED, head):
         found += [(path, decoded(volume.notes.read(path, at=REF))) for path in _tree(volume, folder, head)]
     return found
+
+
+def signed_in(volume: GitVolume) -> frozenset[str]:
+    """Return the versions that somebody signed off in a volume; one whose sign-off cannot be read is none of them."""
+    head = volume.notes.head(REF)
+    found = set[str]()
+    for folder in _tree(volume, SIGNED, head):
+        for path in _tree(volume, folder, head):
+            with contextlib.suppress(NotFound, Unavailable):
+                found.add(decoded(volume.notes.read(path, at=head)).digest)
+    return frozenset(found)
 
 
 def _tree(volume: GitVolume, folder: str, head: str | None) -> list[str]:

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pytest
-from conftest import ADMIN, ALICE, BOB, DATA, SRE, skill_text
+from conftest import ADMIN, ALICE, BOB, DATA, SRE, People, skill_text
 
 from llmos_lite.core.accounts.permissions import Actor, Role, Scope
 from llmos_lite.core.skills.catalogs import PUBLIC, Catalog, Catalogs
 from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.guard import Guard
 from llmos_lite.core.skills.inspecting import Inspector
+from llmos_lite.core.skills.manager import SkillsManager
 from llmos_lite.core.skills.scan import Finding, Severity
 from llmos_lite.core.skills.service import SkillService
 from llmos_lite.engines.git import Author
 from llmos_lite.errors import Forbidden, Invalid, LlmosError, NotFound
 from llmos_lite.volumes.access import SYSTEM, VolumeRef
 from llmos_lite.volumes.git_volume import GitVolume
+from llmos_lite.volumes.manager import VolumeManager
 
 LINKED = Actor("alice", teams={"sre": Role.USER}, scopes=frozenset({Scope.SKILLS_READ}), reads=frozenset({SRE}))
 
@@ -36,6 +38,11 @@ class Suspicious:
 @pytest.fixture
 def scanner() -> Suspicious:
     return Suspicious()
+
+
+@pytest.fixture
+def service(volumes: VolumeManager, scanner: Suspicious) -> SkillService:
+    return SkillService(volumes, SkillsManager(volumes, watch=Guard(volumes, {"test": scanner})), People())
 
 
 @pytest.fixture
@@ -155,3 +162,21 @@ async def test_nobody_sees_what_is_not_for_them(
         await catalogs.of(Actor("alice", teams={"sre": Role.USER}, scopes=frozenset({Scope.CHAT})), SRE)
     with pytest.raises(LlmosError):
         await catalogs.of(Actor("x", scopes=frozenset(), reads=frozenset()), SYSTEM)
+
+
+async def test_a_stranger_gets_only_what_a_catalog_has_named_and_stands(catalogs: Catalogs, system: GitVolume) -> None:
+    system.write_skill("mine", skill_text("mine", "First."))
+    (first,) = (await catalogs.of(PUBLIC, SYSTEM)).offers
+    for said in ("Second.", "Third."):
+        system.write_skill("mine", skill_text("mine", said))
+    unnamed = system.get_git_log(3)[1].oid
+    (third,) = (await catalogs.of(PUBLIC, SYSTEM)).offers
+    assert (await catalogs.parcel(PUBLIC, "mine", SYSTEM, version=first.version)).skill.description == "First."
+    assert (await catalogs.parcel(ALICE, "mine", SYSTEM, version=unnamed)).skill.description == "Second."
+    with pytest.raises(NotFound):
+        await catalogs.parcel(PUBLIC, "mine", SYSTEM, version=unnamed)
+    system.delete_skill("mine")
+    for actor in (PUBLIC, ALICE):
+        for version in (first.version, third.version, ""):
+            with pytest.raises(NotFound):
+                await catalogs.parcel(actor, "mine", SYSTEM, version=version)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 
 import pytest
 from conftest import ALICE, skill_text
 
 from llmos_lite.core.skills.asked import AskedIndex, Goal
 from llmos_lite.core.skills.explain import Explainer, Explanation
+from llmos_lite.core.skills.format import Skill
+from llmos_lite.core.skills.guard import Guard
 from llmos_lite.core.skills.manager import SkillsManager
+from llmos_lite.core.skills.scan import Finding, Severity
 from llmos_lite.core.skills.segment import STEP
 from llmos_lite.core.skills.text import Analyzer
 from llmos_lite.core.traces.trace import now_ms
@@ -121,11 +125,17 @@ def test_a_broken_skill_says_why(manager: SkillsManager, own: GitVolume) -> None
     assert found["user:alice/tea-pots"].reason.startswith("It cannot be read: ")
 
 
+class Wary:
+    def scan(self, skill: Skill) -> Iterable[Finding]:
+        return [Finding("test.tea", Severity.HIGH, "It is tea.")] if skill.skill_id == "tea" else []
+
+
 def test_an_unsafe_skill_says_so(volumes: VolumeManager, own: GitVolume) -> None:
     own.write_skill("tea", skill_text("tea", "Brews tea"))
-    wary = SkillsManager(volumes, withholds=lambda skill: skill.skill_id == "tea")
+    wary = SkillsManager(volumes, watch=Guard(volumes, {"test": Wary()}))
     found = explained(wary, "brew tea")["user:alice/tea"]
     assert (found.code, found.used) == ("unsafe", False)
+    assert found.reason == "A scanner holds it back (test.tea), and nobody has signed it off."
 
 
 def test_what_was_asked_shows_as_points(manager: SkillsManager, own: GitVolume) -> None:

@@ -10,6 +10,7 @@ from conftest import ADMIN, ALICE, BOB, SRE, People, skill_text
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.skills.catalogs import Catalogs
 from llmos_lite.core.skills.guard import Guard
 from llmos_lite.core.skills.inspecting import Inspector
@@ -41,7 +42,7 @@ def guard(volumes: VolumeManager) -> Guard:
 
 @pytest.fixture
 def skills(volumes: VolumeManager, guard: Guard) -> SkillsManager:
-    return SkillsManager(volumes, withholds=guard.withholds)
+    return SkillsManager(volumes, watch=guard)
 
 
 @pytest.fixture
@@ -50,7 +51,11 @@ def inspector(volumes: VolumeManager, skills: SkillsManager, guard: Guard) -> In
 
 
 def used(skills: SkillsManager) -> list[str]:
-    return [one.skill.skill_id for one in skills.build_context_for_query(ALICE, ASKED).used]
+    return used_for(skills, ASKED)
+
+
+def used_for(skills: SkillsManager, query: str) -> list[str]:
+    return [one.skill.skill_id for one in skills.build_context_for_query(ALICE, query).used]
 
 
 async def test_an_unsafe_skill_is_listed_and_never_used(
@@ -95,6 +100,41 @@ async def test_a_sign_off_that_is_lost_counts_no_more(
     with own.notes.lock():
         own.notes.commit({path_of(digest): None}, "Take it back", WRITER, branch=REF)
     assert used(skills) == []
+
+
+async def test_a_copy_that_is_held_back_is_in_nobodys_way(
+    own: GitVolume, team: GitVolume, skills: SkillsManager, inspector: Inspector
+) -> None:
+    own.store.commit({"skills/tea/SKILL.md": BAD.encode()}, "Mine", WRITER)
+    other = skill_text("tea", "Brews green tea. Use when somebody wants tea.", "Boil water. Brew tea.\n")
+    team.store.commit({"skills/tea/SKILL.md": other.encode()}, "Ours", WRITER)
+    assert [one.skill.volume for one in skills.build_context_for_query(ALICE, ASKED).used] == ["team:sre"]
+    seen = {skill.volume: (skill.held, skill.shadowed_by) for skill in skills.load_skills_for_user(ALICE)}
+    assert seen == {"user:alice": (("injection.override",), ""), "team:sre": ((), "")}
+    team.store.commit({"skills/tea/SKILL.md": BAD.encode()}, "The same", WRITER)
+    assert used(skills) == []
+    digest = (await inspector.scan(ADMIN, "tea", volume=SRE)).digest
+    await inspector.sign_off(ADMIN, "tea", "It is a joke.", digest=digest, volume=SRE)
+    assert [one.skill.volume for one in skills.build_context_for_query(ALICE, ASKED).used] == ["user:alice"]
+    stranger = Actor("carol")
+    carols = skills._volumes.open(stranger.principal, stranger.volume, write=True)
+    carols.store.commit({"skills/tea/SKILL.md": BAD.encode()}, "Mine", WRITER)
+    assert skills.build_context_for_query(stranger, ASKED).used == []
+
+
+async def test_what_may_not_be_used_lets_nothing_else_in(own: GitVolume, skills: SkillsManager) -> None:
+    own.store.commit({"skills/pot/SKILL.md": GOOD.encode()}, "Dropped", WRITER)
+    query = "brew green tea when somebody wants tea"
+    alone = used_for(skills, query)
+    own.store.commit({"skills/tea/SKILL.md": BAD.encode()}, "Dropped", WRITER)
+    assert used_for(skills, query) == alone == []
+    service = SkillService(skills._volumes, skills, People())
+    (tea, *_) = (await service.page(ALICE, query=query)).items
+    assert (tea.skill.skill_id, tea.fits, tea.skill.held) == ("tea", False, ("injection.override",))
+    found = {
+        one.skill.skill_id: one.explanation for one in (await service.page(ALICE, query=query, explained=True)).items
+    }
+    assert {key: one.code for key, one in found.items() if one} == {"tea": "unsafe", "pot": "too_little"}
 
 
 async def test_nobody_stands_for_their_own_in_a_team(team: GitVolume, inspector: Inspector) -> None:
