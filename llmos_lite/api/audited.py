@@ -23,6 +23,7 @@ from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.audit import Audit, Caller
 from llmos_lite.core.audit.log import FAILED, OK, REFUSED
 from llmos_lite.core.limits import Limits
+from llmos_lite.core.skills.credentials import masked
 from llmos_lite.errors import LlmosError, RateLimited
 
 log = logging.getLogger("llmos.audit")
@@ -42,7 +43,8 @@ class Action:
         target: what to, with names of the path, the query, the body or the answer in braces; `{volume}` is the actor's
             own when nothing names one.
         facts: what goes into the detail: names of what was asked, `>name` of what was answered, `name?` when only that
-            it was given matters, as with personal data. Nothing else is ever taken, so a secret is not.
+            it was given matters, as with personal data, `name*` for an address, whose credentials become stars. Nothing
+            else is ever taken, so a secret is not.
         about: the volume that it concerns, when the target does not begin with it.
         quiet: only refusals are recorded, as for what merely reads.
         foreign: recorded only when a volume is read that is neither the actor's own nor of one of the actor's teams.
@@ -64,7 +66,7 @@ ACTIONS: dict[str, Action] = {
     "POST /skills/{skill_id}/restore": Action("skill.restore", "{volume}/{skill_id}", ("version", ">commit")),
     "POST /templates/{template_id}/skills": Action("skill.create", "{volume}/{skill_id}", (">version",)),
     "POST /skills/promote": Action("skill.promote", "{skill_id}", ("team_id", "to", "from", "reason", ">status")),
-    "POST /skills/import": Action("skill.import", "{volume}", ("source", "ref", "replace", "dry_run", ">total")),
+    "POST /skills/import": Action("skill.import", "{volume}", ("source*", "ref", "replace", "dry_run", ">total")),
     "POST /skills/update": Action("skill.follow", "{volume}", ("force", "dry_run", ">total")),
     "PUT /skills/{skill_id}/pin": Action("skill.pin", "{volume}/{skill_id}", ("pinned", "ref", ">state")),
     "POST /skills/install": Action("skill.install", "{volume}", (">total", "replace")),
@@ -396,10 +398,10 @@ def _texts(found: Mapping[str, Any]) -> dict[str, str]:
 def _facts(wanted: Sequence[str], asked: Mapping[str, str], answer: Mapping[str, str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for word in wanted:
-        name = word.strip(">?")
+        name = word.strip(">?*")
         value = answer.get(name) if word.startswith(">") else asked.get(name)
         if value:
-            found[name] = "given" if word.endswith("?") else value
+            found[name] = "given" if word.endswith("?") else masked(value) if word.endswith("*") else value
     return found
 
 

@@ -12,7 +12,8 @@ from llmos_lite.api.deps import Body, Has, Listing, Paragraph, SkillWriter
 from llmos_lite.api.openapi import answers
 from llmos_lite.api.skills import InstalledOut
 from llmos_lite.api.volumes import Volume
-from llmos_lite.core.skills.importing import Followed, read_source
+from llmos_lite.core.skills.following import Followed
+from llmos_lite.core.skills.importing import read_source
 from llmos_lite.volumes.access import VolumeRef
 
 router = APIRouter(route_class=Paragraph, tags=["skills"])

@@ -180,7 +180,7 @@ class InstalledOut(BaseModel):
     """What came of one skill of an archive."""
 
     skill_id: str
-    status: Literal["created", "updated", "unchanged", "refused"]
+    status: Literal["created", "updated", "unchanged", "refused", "available"]
     detail: str
     version: str
 

@@ -83,6 +83,11 @@ class RemoteUrl:
         """Return whom the address belongs to: a credential is for this alone."""
         return f"{self.scheme}://{self.host}:{self.port}"
 
+    @property
+    def repository(self) -> str:
+        """Return which repository it is, however its address is written."""
+        return f"{self.origin}/{self.path.strip('/').removesuffix('.git')}"
+
     def _check(self, *, plain: bool, folder: str) -> None:
         if self.port > LAST_PORT or (self.host and not self.port):
             raise Invalid("remote.invalid", f"{self.port} is no port.", hint=_HINT)

@@ -14,7 +14,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
@@ -47,10 +47,11 @@ class Web:
 
     Args:
         private: whether addresses that are not public, and `http://`, are taken.
+        shown: returns an address as errors may name it, without what it gives away.
     """
 
-    def __init__(self, *, private: bool) -> None:
-        self._private = private
+    def __init__(self, *, private: bool, shown: Callable[[str], str] = str) -> None:
+        self._private, self._shown = private, shown
 
     def get(self, url: str, *, most: int, patience: float = PATIENCE, ends: float = math.inf) -> Page:
         """Fetch a page.
@@ -69,12 +70,12 @@ class Web:
         """
         ends = min(ends, time.monotonic() + patience)
         for _ in range(MOST_REDIRECTS + 1):
-            with _told(url), self._answer(self.check(url), ends) as answer:
+            with _told(self._shown(url)), self._answer(self.check(url), ends) as answer:
                 if answer.status not in _MOVED:
-                    body = _body(answer, url, most, ends) if answer.status == _OK else b""
+                    body = _body(answer, self._shown(url), most, ends) if answer.status == _OK else b""
                     return Page(url, answer.status, body)
                 url = urljoin(url, answer.getheader("location") or "")
-        raise UpstreamFailed("source.failed", f"{url[:200]} sends from one place to the next.")
+        raise UpstreamFailed("source.failed", f"{self._shown(url)[:200]} sends from one place to the next.")
 
     def check(self, url: str) -> SplitResult:
         """Return the parts of an address that may be asked, before anybody is.
@@ -86,10 +87,10 @@ class Web:
             parts = urlsplit(url)
             host, port = parts.hostname or "", parts.port
         except ValueError:
-            raise _no_address(url) from None
+            raise _no_address(self._shown(url)) from None
         odd = len(url) > LONGEST_URL or re.search(r"[\x00-\x20\x7f\\]", url) or "@" in parts.netloc or port == 0
         if odd or parts.scheme not in _PORTS or not _HOST.fullmatch(host):
-            raise _no_address(url)
+            raise _no_address(self._shown(url))
         if parts.scheme == "http" and not self._private:
             raise Invalid(
                 "source.unencrypted",

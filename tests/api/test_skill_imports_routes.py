@@ -40,7 +40,8 @@ def test_a_repository_is_imported_followed_and_pinned(host: Host, world: World, 
     async def look() -> None:
         chief, asked = world.client("chief"), {"source": f"file://{repository}", "volume": "team:sre"}
         (row,) = (await chief.post("/skills/import", asked | {"dry_run": True})).json()["items"]
-        assert (row["skill_id"], row["detail"]) == ("tea", "skills/tea/SKILL.md")
+        assert (row["skill_id"], row["status"]) == ("tea", "available")
+        assert row["detail"] == "Brews tea. Use when somebody is thirsty."
         answer = await chief.post("/skills/import", asked)
         assert answer.status == 200, answer.body
         assert answer.json()["items"][0]["status"] == "created"
@@ -60,6 +61,11 @@ def test_a_repository_is_imported_followed_and_pinned(host: Host, world: World, 
                 assert (await world.client(who).post(path, body)).json()["code"] == code
         audit = (await world.client("root").get("/audit?action=skill.import")).json()["items"]
         assert audit[0]["detail"]["source"] == f"file://{repository}"
+        await chief.post("/skills/import", asked | {"source": "http://x.example/a.zip?private_token=hush&ref=main"})
+        await chief.post("/skills/import", asked | {"source": f"http://x.example/c/llmos_0a1b2c3d_{'9f' * 32}"})
+        audit = (await world.client("root").get("/audit?action=skill.import")).json()["items"]
+        assert "hush" not in str(audit)
+        assert "9f9f" not in str(audit)
 
     host.run(look())
 

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from llmos_lite.core.remotes.dialing import Dialer
+from llmos_lite.core.skills.credentials import masked
 from llmos_lite.core.skills.install import LEFT_OUT, MOST_SKILL_BYTES, Package, packages_of, unpacked
 from llmos_lite.core.skills.lockfile import Locked, computed_hash
 from llmos_lite.core.skills.marketplaces import AT, Marketplace, Plugin
@@ -24,7 +25,7 @@ from llmos_lite.core.skills.wellknown import Index, candidates
 from llmos_lite.engines.git_peer import Credential, Peer
 from llmos_lite.engines.git_snapshot import Listed, Snapshot, snapshot
 from llmos_lite.engines.remote_url import RemoteUrl
-from llmos_lite.errors import Invalid, LlmosError, NotFound, TooLarge, UpstreamTimeout
+from llmos_lite.errors import Invalid, LlmosError, NotFound, TooLarge, UpstreamFailed, UpstreamTimeout
 from llmos_lite.volumes.skill_paths import FILE
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ MOST_SKILLS, MOST_PLUGINS, MOST_BYTES = 500, 10, 128 << 20
 """Skills of an import, plugins of a marketplace that are fetched from elsewhere, bytes of all skills."""
 PATIENCE = 300.0
 """Seconds for an import: for all its files and repositories together."""
-FOUND = 200
+FOUND, BUSY, BROKEN = 200, 429, 500
+DENIED = frozenset({401, 403, 407})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ class Fetcher:
     def _web(self) -> Web:
         from llmos_lite.engines.web import Web  # noqa: PLC0415 - loads http.client, which a start need not wait for
 
-        return Web(private=self._dialer.reach.private)
+        return Web(private=self._dialer.reach.private, shown=masked)
 
     def fetch(
         self,
@@ -97,7 +99,11 @@ class Fetcher:
             UpstreamTimeout: `source.timeout`, `remote.timeout`.
         """
         ends = min(ends, time.monotonic() + PATIENCE)
-        return _Errand(self._dialer, self._scratch, self._web, ends).fetch(source, wanted, credential)
+        try:
+            return _Errand(self._dialer, self._scratch, self._web, ends).fetch(source, wanted, credential)
+        except LlmosError as error:
+            error.message = error.message.replace(source.url, masked(source.url))
+            raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,14 +212,16 @@ class _Errand:
             page = self.web.get(address, most=MOST_TEXT, ends=self.ends)
             if page.status == FOUND:
                 return self._of_index(source, Index.parse(page.body), page.url, wanted)
+            _check_status(page)
+        if source.url.endswith(".json"):
+            raise _no_skills(source)
         git = Source("git", source.url.rstrip("/") + ".git", source.ref, source.folder)
         try:
             return self._git(git, wanted, None)
         except LlmosError as error:
-            raise NotFound(
-                "source.no_skills",
-                f"{source.url[:200]} lists no skills at a well-known place, and is no Git repository: {error.message}",
-            ) from None
+            where = masked(source.url)[:200]
+            said = f"{where} lists no skills at a well-known place, and is no Git repository: {error.message}"
+            raise NotFound("source.no_skills", said) from None
 
     def _of_index(self, source: Source, index: Index, address: str, wanted: Collection[str]) -> Haul:
         haul, left = Haul(problems=dict(index.problems)), MOST_BYTES
@@ -237,9 +245,26 @@ class _Errand:
     def _page(self, url: str, most: int) -> Page:
         self._left()
         page = self.web.get(url, most=most, ends=self.ends)
+        _check_status(page)
         if page.status != FOUND:
-            raise NotFound("source.missing", f"There is nothing at {url[:200]} (status {page.status}).")
+            raise NotFound("source.missing", f"There is nothing at {masked(url)[:200]} (status {page.status}).")
         return page
+
+
+def _check_status(page: Page) -> None:
+    """Refuse an answer that does not say whether something is there.
+
+    Raises:
+        UpstreamFailed: `source.denied`, `source.failed`.
+    """
+    if page.status in DENIED:
+        raise UpstreamFailed(
+            "source.denied",
+            f"{masked(page.url)[:200]} lets nobody in with that address (status {page.status}).",
+            hint="Its token may be revoked or at its end: import it again with a new one and --force.",
+        )
+    if page.status == BUSY or page.status >= BROKEN:
+        raise UpstreamFailed("source.failed", f"{masked(page.url)[:200]} cannot answer now (status {page.status}).")
 
 
 def _is_below(path: str, folder: str) -> bool:
@@ -296,10 +321,11 @@ def _locked(source: Source, package: Package, *, commit: str = "") -> Fetched:
         path=package.path,
         computed_hash=computed_hash(package.all_files()),
         commit=commit,
+        folder=source.folder,
     )
     return Fetched(package, said)
 
 
 def _no_skills(source: Source) -> NotFound:
-    where = f"{source.url[:200]}{f' below {source.folder}' if source.folder else ''}"
+    where = f"{masked(source.url)[:200]}{f' below {source.folder}' if source.folder else ''}"
     return NotFound("source.no_skills", f"There is no skill at {where}.", hint="A skill is a folder with a SKILL.md.")

@@ -38,7 +38,8 @@ LEFT_OUT = frozenset({".git", "node_modules", "__pycache__", ".venv", ".DS_Store
 _NO_SKILLS = re.compile(r"readme|license|changelog|contributing|claude|agents|security|code_of_conduct", re.IGNORECASE)
 _NOT_ID = re.compile(r"[^a-z0-9]+")
 
-Status = Literal["created", "updated", "unchanged", "refused"]
+Status = Literal["created", "updated", "unchanged", "refused", "available"]
+"""`available`: it could come in, and was only looked at."""
 
 
 @dataclass(frozen=True, slots=True)

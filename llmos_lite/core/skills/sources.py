@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
+from llmos_lite.core.skills.credentials import masked
 from llmos_lite.errors import Invalid
 
 Kind = Literal["git", "archive", "file", "marketplace", "site"]
@@ -51,9 +52,11 @@ class Source:
 
     @property
     def name(self) -> str:
-        """Return it as the `skills` command writes it: `owner/repo` on GitHub, else the address without its scheme."""
-        on_github = _ON_GITHUB.fullmatch(self.url)
-        return on_github["repo"] if on_github else self.url.partition("://")[2].removesuffix(".git") or self.url
+        """Return it as the `skills` command writes it: `owner/repo` on GitHub, else the address without its scheme.
+
+        Credentials in it are stars.
+        """
+        return shown_name(masked(self.url))
 
     @property
     def type(self) -> str:
@@ -61,6 +64,12 @@ class Source:
         if self.kind == "git":
             return "github" if _ON_GITHUB.fullmatch(self.url) else "git"
         return "well-known" if self.kind == "site" else self.kind
+
+
+def shown_name(url: str) -> str:
+    """Return an address as people see it; see `Source.name`."""
+    on_github = _ON_GITHUB.fullmatch(url)
+    return on_github["repo"] if on_github else url.partition("://")[2].removesuffix(".git") or url
 
 
 def parse_source(text: str, *, ref: str = "", folder: str = "") -> Source:
@@ -119,6 +128,6 @@ def _git(url: str, ref: str | None, folder: str | None) -> Source:
 def _invalid(text: str) -> Invalid:
     return Invalid(
         "source.invalid",
-        f"{text[:200]!r} is no place that skills come from.",
+        f"{masked(text[:LONGEST])[:200]!r} is no place that skills come from.",
         hint="As in owner/repo, https://host/repo.git@v1, https://host/skills.tar.gz or https://host.",
     )

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from elsewhere import Elsewhere, elsewhere
+from web_server import Site, serving
 
 from llmos_lite.core.accounts.permissions import EVERYTHING, Actor, Role
 from llmos_lite.core.skills.manager import SkillsManager
@@ -71,3 +73,14 @@ def manager(volumes: VolumeManager) -> SkillsManager:
 @pytest.fixture
 def service(volumes: VolumeManager, manager: SkillsManager) -> SkillService:
     return SkillService(volumes, manager, People())
+
+
+@pytest.fixture
+def there(service: SkillService, tmp_path: Path) -> Elsewhere:
+    return elsewhere(service, tmp_path)
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    with serving() as found:
+        yield found

@@ -8,105 +8,25 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
-from pathlib import Path
 
 import pytest
 from conftest import ALICE, BOB, SRE
+from elsewhere import Elsewhere, Files, skill, states
 from remote_server import git
 from vendor_skills import library
-from web_server import Site, serving
+from web_server import Site
 
-from llmos_lite.core.remotes.dialing import Dialer, Reach
 from llmos_lite.core.skills import fetching
-from llmos_lite.core.skills.fetching import Fetcher
-from llmos_lite.core.skills.importing import Followed, SkillImports, read_source
-from llmos_lite.core.skills.install import Installed
+from llmos_lite.core.skills.importing import read_source
 from llmos_lite.core.skills.lockfile import read_lock
 from llmos_lite.core.skills.packing import pack, pack_zip
-from llmos_lite.core.skills.service import SkillService
 from llmos_lite.engines.git import File
-from llmos_lite.engines.git_children import Children
-from llmos_lite.engines.sealing import Seals
 from llmos_lite.errors import Forbidden, Invalid, LlmosError, NotFound, TooLarge
-from llmos_lite.records.remotes import RemoteRecord, RemoteRows
 from llmos_lite.volumes.git_volume import GitVolume, author_of
 
 AUTHOR = author_of("alice")
-Files = Mapping[str, File | None]
-
-
-def skill(name: str, more: str = "", key: str = "") -> File:
-    return File(f"---\nname: {name}\ndescription: Does {name}. Use when asked.\n{key}---\n# {name}\n{more}".encode())
-
-
-class NoRows(RemoteRows):
-    """No remotes at all."""
-
-    def __init__(self) -> None:
-        pass
-
-    async def all(self) -> list[RemoteRecord]:
-        return []
-
-
-@dataclass
-class Elsewhere:
-    """A folder of repositories, and an importer that may look into it."""
-
-    imports: SkillImports
-    folder: Path
-
-    def write(self, name: str, files: Files, tag: str = "") -> str:
-        """Commit files to a repository, made when it is not there; return the commit."""
-        root = self.folder / name
-        if not root.exists():
-            root.mkdir(parents=True)
-            git(root, "-c", "init.defaultBranch=main", "init", "-q")
-        for path, file in files.items():
-            target = root / path
-            if file is None:
-                target.unlink()
-                continue
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(file.data)
-            target.chmod(0o755 if file.executable else 0o644)
-        git(root, "-c", "core.autocrlf=false", "add", "-A", "-f")
-        git(root, "commit", "-q", "-m", "Theirs")
-        if tag:
-            git(root, "tag", "-a", tag, "-m", tag)
-        return git(root, "rev-parse", "HEAD")
-
-    def url(self, name: str) -> str:
-        return f"file://{self.folder / name}"
-
-    async def take(self, source: str, *wanted: str, replace: bool = False, look: bool = False) -> list[Installed]:
-        return await self.imports.take(ALICE, read_source(source), wanted=wanted, replace_there=replace, only_look=look)
-
-    async def follow(self, *wanted: str, force: bool = False, look: bool = False) -> dict[str, Followed]:
-        found = await self.imports.follow(ALICE, wanted=wanted, force=force, only_look=look)
-        return {one.skill_id: one for one in found}
-
-
-@pytest.fixture
-def there(service: SkillService, tmp_path: Path) -> Elsewhere:
-    folder, data = tmp_path / "repositories", tmp_path / "data"
-    data.mkdir()
-    dialer = Dialer(Reach(data, private=True, folder=str(folder)), Seals(data / "keys"), Children(), lambda _: "")
-    return Elsewhere(SkillImports(service, Fetcher(dialer, data / "tmp"), dialer, NoRows()), folder)
-
-
-@pytest.fixture
-def site() -> Iterator[Site]:
-    with serving() as found:
-        yield found
-
-
-def states(found: Mapping[str, Followed]) -> dict[str, str]:
-    return {key: one.state for key, one in found.items()}
 
 
 # Git
@@ -155,7 +75,7 @@ async def test_a_folder_a_tag_a_commit_and_single_skills(there: Elsewhere, own: 
 async def test_a_look_writes_nothing(there: Elsewhere, own: GitVolume) -> None:
     there.write("r", {"a/tea/SKILL.md": skill("tea")})
     assert [(one.skill_id, one.detail) for one in await there.take(there.url("r"), look=True)] == [
-        ("tea", "a/tea/SKILL.md")
+        ("tea", "Does tea. Use when asked.")
     ]
     assert own.list_skills() == []
 
@@ -449,8 +369,9 @@ async def test_a_pin_holds_and_lets_go(there: Elsewhere, own: GitVolume) -> None
     assert read_lock(own)["a"].pinned
     assert states(await there.follow())["a"] == "pinned"
     await there.imports.unpin(ALICE, "a")
-    assert states(await there.follow())["a"] == "current"
-    assert (read_lock(own)["a"].ref, read_lock(own)["a"].pinned) == ("v2", False)
+    assert (read_lock(own)["a"].ref, read_lock(own)["a"].pinned) == ("", False)
+    assert states(await there.follow())["a"] == "updated"
+    assert own.read_skill("a").endswith("three\n")
     with pytest.raises(Invalid):
         await there.imports.pin(ALICE, "a", at="-x")
     with pytest.raises(NotFound):

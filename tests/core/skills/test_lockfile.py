@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from conftest import ALICE
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmos_lite.core.skills.lockfile import Locked, computed_hash, dump_lock, read_lock
+from llmos_lite.core.skills.lockfile import Lock, Locked, computed_hash, read_lock
 from llmos_lite.engines.git import File
+from llmos_lite.errors import Conflict
 from llmos_lite.volumes.git_volume import GitVolume, author_of
 
 AUTHOR = author_of("alice")
@@ -36,21 +36,44 @@ def test_a_lock_file_of_others_is_read_and_kept(own: GitVolume) -> None:
     assert found["tea"].place is not None
 
 
-@pytest.mark.parametrize("data", [b"", b"[]", b'{"skills": 1}', b"\xff", b"[" * 99_999])
-def test_what_cannot_be_read_says_nothing(own: GitVolume, data: bytes) -> None:
+BROKEN = [b"", b"[]", b'{"skills": 1}', b"\xff", b"[" * 99_999, b'{"version": 2, "skills": {}}', b"<<<<<<< ours\n{}"]
+
+
+@pytest.mark.parametrize("data", BROKEN)
+def test_what_cannot_be_read_is_told_and_never_overwritten(own: GitVolume, data: bytes) -> None:
     own.store.commit({"skills-lock.json": data}, "x", AUTHOR)
-    assert read_lock(own) == {}
-    assert ALICE
+    with pytest.raises(Conflict) as raised:
+        read_lock(own)
+    assert raised.value.code == "lock.broken"
+
+
+def test_what_is_not_known_stays_to_the_letter(own: GitVolume) -> None:
+    theirs = {"source": "a/b", "sourceType": "github", "ref": "", "odd": {"x": [1, None]}}
+    said = {
+        "version": 1,
+        "more": [1],
+        "skills": {"zoo": 3, "Bad Id": {"x": 1}, "tea": theirs, "half": {"ref": "\ud800"}},
+    }
+    new = Locked(source="x", url="https://x", kind="archive")
+    found = json.loads(Lock.parse(json.dumps(said).encode()).changed({"mate": new, "gone": None}))
+    assert found == {**said, "skills": {**said["skills"], "mate": new.dump()}}  # type: ignore[dict-item]
+    assert list(found["skills"]) == sorted(found["skills"])
+    assert Lock.read(own).entries == {}
+
+
+@pytest.mark.parametrize("url", ["https://[x", "https://x:y/", "", "\x00", "x", "https://x:99999/"])
+def test_an_address_that_cannot_be_one_is_no_place(url: str) -> None:
+    assert Locked(source="x", url=url, kind="git").place is None or not url.startswith("https")
 
 
 TEXT = st.text(min_size=1, max_size=20)
-
-
-LOCKED = st.builds(Locked, source=TEXT, url=TEXT, kind=TEXT, ref=TEXT, pinned=st.booleans())
+LOCKED = st.builds(
+    Locked, source=TEXT, url=TEXT, kind=TEXT, ref=TEXT, folder=TEXT, pinned=st.booleans(), tracked=st.none() | TEXT
+)
 
 
 @given(st.dictionaries(st.from_regex(r"[a-z]{1,8}", fullmatch=True), LOCKED, max_size=4))
 def test_a_lock_file_is_read_as_it_was_written_and_sorted(entries: dict[str, Locked]) -> None:
-    found = json.loads(dump_lock(entries))
-    assert list(found["skills"]) == sorted(entries)
-    assert {key: Locked.parse(said) for key, said in found["skills"].items()} == entries
+    data = Lock({}, {}).changed(entries)
+    assert list(json.loads(data)["skills"]) == sorted(entries)
+    assert Lock.parse(data).entries == entries
