@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from llmos_lite.core.skills.scan import Category, Finding, Severity
 
-_PROGRAMS = (
+_MAGIC = (
     b"\x7fELF",
     b"MZ",
     b"\xfe\xed\xfa\xce",
@@ -77,6 +77,28 @@ _HIDDEN_AS_USUAL = frozenset(
         ".skillignore",
     }
 )
+PROGRAMS = frozenset(
+    {
+        ".py",
+        ".sh",
+        ".bash",
+        ".zsh",
+        ".js",
+        ".mjs",
+        ".cjs",
+        ".ts",
+        ".rb",
+        ".pl",
+        ".php",
+        ".ps1",
+        ".bat",
+        ".cmd",
+        ".lua",
+        ".go",
+        ".rs",
+        ".applescript",
+    }
+)
 TEXT = frozenset({".md", ".mdx", ".txt", ".rst", ".html", ".htm", ".xml", ".csv", ".adoc", ""})
 SAMPLE = 8192
 
@@ -85,13 +107,32 @@ def look(files: Mapping[str, bytes]) -> Iterator[Finding]:
     """Yield what is to be said about files as such."""
     for path, data in files.items():
         yield from _of_name(path)
-        if is_binary(data):
+        if is_named_text(path, data):
+            yield from _of_disguised(path, data)
+        elif is_binary(data):
             yield from _of_binary(path, data)
 
 
 def is_binary(data: bytes) -> bool:
     """Tell whether a file is no text."""
     return b"\0" in data[:SAMPLE] or data[:4] in {b"PK\x03\x04", b"\xcb\x0d\x0d\x0a"}
+
+
+def is_named_text(path: str, data: bytes) -> bool:
+    """Tell whether whoever opens a file takes it for a text or a script, whatever it holds."""
+    end = PurePosixPath(path).suffix.lower()
+    return end in PROGRAMS or (end in TEXT and bool(end)) or data[:SAMPLE].lstrip(b"\0").startswith(b"#!")
+
+
+def _of_disguised(path: str, data: bytes) -> Iterator[Finding]:
+    if data.startswith((*_MAGIC[:1], *_MAGIC[2:], *_ARCHIVES)):
+        yield _found(path, "file.disguised", Severity.HIGH, "It is named as a text, and begins as a binary.")
+    elif b"\0" in data and not data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        yield _found(
+            path, "file.nul", Severity.HIGH, "It is named as a text, and has NULs, which hide it from readers."
+        )
+    elif b"\0" in data:
+        yield _found(path, "file.encoding", Severity.MEDIUM, "It is in UTF-16, which most readers show as noise.")
 
 
 def _of_name(path: str) -> Iterator[Finding]:
@@ -109,7 +150,7 @@ def _of_binary(path: str, data: bytes) -> Iterator[Finding]:
         yield _found(
             path, "file.bytecode", Severity.HIGH, "It is compiled, so nobody can read what it does; ship the source."
         )
-    elif data.startswith(_PROGRAMS) or end in _UNREADABLE - {".bin"}:
+    elif data.startswith(_MAGIC) or end in _UNREADABLE - {".bin"}:
         yield _found(path, "file.program", Severity.HIGH, "It is a compiled program, so nobody can read what it does.")
     elif end in _PICKLES:
         yield _found(path, "file.pickle", Severity.MEDIUM, "It may run anything when it is loaded.")

@@ -7,6 +7,7 @@ only on a window around its word. So the time is linear in the text, whoever wro
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -21,6 +22,8 @@ BEFORE, AFTER = 200, 600
 """Characters of a window on both sides of the word that calls a rule."""
 COVERED = 200
 """Characters behind a word in vain within which the next one is taken as looked at; matches end within the rest."""
+SECONDS, SECONDS_PER_MILLION = 0.2, 0.75
+"""CPU time for a skill, and for each million characters of it; what people write takes a tenth of that."""
 _GAP = r"(?:[\s*_>#]{1,8})"
 _CLASS = re.compile(r"\\.|\[(?:\\.|[^\]\\]){1,200}\]| ")
 
@@ -49,6 +52,7 @@ class Rule:
         pattern: matched against small letters; every quantifier is bounded.
         kind: how the text around it counts.
         known: what in a match makes it one that everybody knows: of medium severity at most.
+        needs: one of these stands in every match, too: looked for before the pattern, since that is much cheaper.
     """
 
     code: str
@@ -59,6 +63,22 @@ class Rule:
     pattern: re.Pattern[str]
     kind: Kind = Kind.COMMAND
     known: re.Pattern[str] | None = None
+    needs: tuple[str, ...] = ()
+
+
+class Effort:
+    """CPU time that one skill may take, so that no text keeps a thread, whatever its author repeats in it.
+
+    Args:
+        characters: that are looked at.
+    """
+
+    def __init__(self, characters: int) -> None:
+        self._until = time.thread_time() + SECONDS + SECONDS_PER_MILLION * characters / 1e6
+
+    def is_spent(self) -> bool:
+        """Tell whether it is used up; once it is, it stays so."""
+        return time.thread_time() > self._until
 
 
 class Match(NamedTuple):
@@ -90,14 +110,16 @@ class Rules:
         automaton = ahocorasick_rs.AhoCorasick(words, implementation=ahocorasick_rs.Implementation.DFA)
         return automaton, [tuple(called[word]) for word in words]
 
-    def matches(self, low: str) -> Iterator[Match]:
-        """Yield the matches in a text of small letters, each stretch once for each rule."""
+    def matches(self, low: str, effort: Effort | None = None) -> Iterator[Match]:
+        """Yield the matches in a text of small letters, each stretch once for each rule, until the effort is spent."""
         done = [0] * len(self.rules)
         for place, start in self._calls(low):
             if start < done[place]:
                 continue
+            if effort is not None and effort.is_spent():
+                return
             rule, begin, end = self.rules[place], max(0, start - BEFORE, done[place]), start + AFTER
-            found = rule.pattern.search(low, begin, end)
+            found = rule.pattern.search(low, begin, end) if _may_match(rule, low, begin, end) else None
             if found:
                 done[place] = max(found.end(), start + 1)
                 yield Match(rule, found.start(), found.end())
@@ -109,3 +131,7 @@ class Rules:
         for word, start, _ in automaton.find_matches_as_indexes(low, overlapping=True):
             for place in called[word]:
                 yield place, start
+
+
+def _may_match(rule: Rule, low: str, begin: int, end: int) -> bool:
+    return not rule.needs or any(low.find(need, begin, end) >= 0 for need in rule.needs)

@@ -38,8 +38,9 @@ def _rule(  # noqa: PLR0917 - what a rule is
     source: str,
     kind: Kind = Kind.COMMAND,
     known: re.Pattern[str] | None = None,
+    needs: tuple[str, ...] = (),
 ) -> Rule:
-    return Rule(code, category, severity, message, tuple(words.split("|")), re.compile(source), kind, known)
+    return Rule(code, category, severity, message, tuple(words.split("|")), re.compile(source), kind, known, needs)
 
 
 _REMOTE = (
@@ -56,6 +57,7 @@ _REMOTE = (
         r"\b(?:iex|invoke-expression)\b[^\n]{0,80}(?:iwr|irm|invoke-webrequest|downloadstring|curl)\b|"
         r"\bdownloadstring\s{0,3}\([^\n]{0,200}(?:iex|invoke-expression))",
         known=_KNOWN,
+        needs=("|", "(", "`", "iex", "invoke-expression"),
     ),
     _rule(
         "remote.run",

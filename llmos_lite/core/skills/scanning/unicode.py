@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterator
 
 from llmos_lite.core.skills.scan import Category, Finding, Severity
+from llmos_lite.core.skills.scanning.files import TextFile
 
 _TAGS = re.compile("[\U000e0000-\U000e007f]{1,400}")
 _FLAG = re.compile("\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{1,8}\U000e007f")
@@ -20,15 +21,15 @@ _MANY = 24
 """Single characters without width that a text of another script, or emoji, may hold in a line of code."""
 
 
-def hidden(text: str, file: str) -> Iterator[Finding]:
+def hidden(file: TextFile) -> Iterator[Finding]:
     """Yield what a text hides; nothing of it is ever excused."""
+    text = file.text
     if text.isascii():
         return
     flags = {found.start() + 1 for found in _FLAG.finditer(text)}
     for found in _TAGS.finditer(text):
         if found.start() not in flags:
             yield _found(
-                text,
                 file,
                 found.start(),
                 "unicode.tags",
@@ -36,27 +37,26 @@ def hidden(text: str, file: str) -> Iterator[Finding]:
             )
     for found in _SELECTORS.finditer(text):
         if len(found.group()) > 1 or (found.group() > "\uffff" and not _is_ideograph(text, found.start())):
-            yield _found(text, file, found.start(), "unicode.selectors", "hides data in variation selectors")
+            yield _found(file, found.start(), "unicode.selectors", "hides data in variation selectors")
     for found in _NO_WIDTH.finditer(text):
         if len(found.group()) >= _FEW:
             yield _found(
-                text,
                 file,
                 found.start(),
                 "unicode.no_width",
                 f"has {len(found.group())} characters without width in a row",
             )
-    yield from _turned(text, file)
-    yield from _look_alikes(text, file)
+    yield from _turned(file)
+    yield from _look_alikes(file)
 
 
-def _turned(text: str, file: str) -> Iterator[Finding]:
+def _turned(file: TextFile) -> Iterator[Finding]:
+    text = file.text
     found = _TURNED.search(text)
     if found:
         right_to_left = any(unicodedata.bidirectional(char) in {"R", "AL"} for char in text)
         severity = Severity.MEDIUM if right_to_left and found.group() not in "\u202d\u202e" else Severity.HIGH
         yield _found(
-            text,
             file,
             found.start(),
             "unicode.turned",
@@ -65,15 +65,14 @@ def _turned(text: str, file: str) -> Iterator[Finding]:
         )
 
 
-def _look_alikes(text: str, file: str) -> Iterator[Finding]:
+def _look_alikes(file: TextFile) -> Iterator[Finding]:
     """Find words that mix Latin letters with their look-alikes of another script."""
     seen = 0
-    for found in _MIXED.finditer(text):
+    for found in _MIXED.finditer(file.text):
         word = found.group()
         if word.isascii() or not _is_mixed(word):
             continue
         yield _found(
-            text,
             file,
             found.start(),
             "unicode.look_alike",
@@ -105,7 +104,5 @@ def _read(tags: str) -> str:
     return "".join(char for char in (chr(ord(one) & 0x7F) for one in tags) if char.isprintable())[:60]
 
 
-def _found(  # noqa: PLR0917 - what a finding is
-    text: str, file: str, place: int, code: str, says: str, severity: Severity = Severity.HIGH
-) -> Finding:
-    return Finding(code, severity, f"It {says}.", text.count("\n", 0, place) + 1, file=file, category=Category.UNICODE)
+def _found(file: TextFile, place: int, code: str, says: str, severity: Severity = Severity.HIGH) -> Finding:
+    return Finding(code, severity, f"It {says}.", file.lines.of(place), file=file.path, category=Category.UNICODE)
