@@ -111,7 +111,7 @@ def _unsupported(kind: bytes) -> Unsupported:
 
 def _answer(message: str, taken: Taken, *, as_json: bool) -> bytes:
     """Return the answer; only what cannot be read counts as rejected, what is passed over was no mistake."""
-    said = "They have no valid ids, no time, or the wrong types."
+    said = "They have no valid ids, no time, the wrong types, or too many others before them."
     if not as_json:
         from llmos_lite.core.telemetry import protobuf  # noqa: PLC0415 - not before the first export
 

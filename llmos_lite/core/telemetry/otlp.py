@@ -14,6 +14,8 @@ from llmos_lite.errors import Invalid, TooLarge
 UNPACKED = 64 << 20
 """Bytes that a compressed body may have in the end."""
 DEEPEST = 32
+MOST_ITEMS = 20_000
+"""Spans or log records of one export; what comes beyond is rejected. Exporters send 512, collectors some thousands."""
 MOST_VALUES = 10_000
 """Values that one attribute may hold in lists and maps."""
 _NS_PER_MS = 1_000_000
@@ -104,8 +106,10 @@ def read_request(body: bytes, message: str, *, as_json: bool) -> Received:
     outer, inner, items = _KEYS[message]
     received = Received([], [])
     rejected = 0
-    for item in _items(found, outer, inner, items):
-        made: Span | LogRecord | None = _span(item) if message == "Traces" else _log(item)
+    for number, item in enumerate(_items(found, outer, inner, items)):
+        made: Span | LogRecord | None = None
+        if number < MOST_ITEMS:
+            made = _span(item) if message == "Traces" else _log(item)
         if isinstance(made, Span):
             received.spans.append(made)
         elif isinstance(made, LogRecord):

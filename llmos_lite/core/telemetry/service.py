@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakValueDictionary
 
 from llmos_lite.core.accounts.permissions import Actor, Scope, Verb, permit, require
 from llmos_lite.core.skills.manager import SkillsManager
@@ -55,7 +56,7 @@ class Telemetry:
     def __init__(self, traces: TraceLog, manager: SkillsManager, metrics: Metrics | None = None) -> None:
         self._traces, self._manager, self._metrics = traces, manager, metrics or Metrics()
         self._memory: Memory | None = None
-        self._turn = asyncio.Lock()
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def take(self, actor: Actor, export: Export) -> Taken:
         """Store what an export holds; the same one again adds nothing.
@@ -73,7 +74,8 @@ class Telemetry:
         passed_over = len(received.spans) + len(received.logs) - known
         stored = 0
         if known:
-            async with self._turn:  # what one request tells of a conversation, the next one goes on from
+            turn = self._turns.setdefault(str(actor.volume), asyncio.Lock())
+            async with turn:  # what one request tells of a conversation, the next one goes on from
                 stored = await self._store(actor, received)
         self._metrics.telemetry_in(traces=stored, passed_over=passed_over, rejected=received.rejected)
         return Taken(stored, passed_over, received.rejected)

@@ -8,6 +8,7 @@ up its requests, and is a trace only when none of them was told.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -31,6 +32,9 @@ AGENT, TOOL = "invoke_agent", "execute_tool"
 OURS = re.compile(r"llmos:(system|(?:team|user):[a-z0-9-]{1,64})/([a-z0-9-]{1,64})@([0-9a-f]{40})")
 """How a skill's exact version is written in `gen_ai.skill.source.uri`; see `model_span.source_uri`."""
 MOST_SKILLS = 20
+MOST_CALLS = 1000
+MOST_TEXT = 4 << 20
+"""Characters of the messages of one trace; the oldest go first."""
 
 Find = Callable[[str], SkillUse | None]
 """Finds a skill that the person sees, by its id."""
@@ -77,6 +81,33 @@ class _Request:
     skills: list[SkillUse] = field(default_factory=list)
 
 
+class _Asked:
+    """The requests of an export, found by the calls that they made; in the order of time."""
+
+    def __init__(self, requests: Sequence[_Request]) -> None:
+        self._by_call: dict[tuple[str, str], _Request] = {}
+        self._by_span: dict[tuple[str, str], _Request] = {}
+        self._by_time: dict[str, tuple[list[tuple[int, int]], list[_Request]]] = {}
+        for one in requests:
+            trace_id = one.span.trace_id
+            self._by_span.setdefault((trace_id, one.span.span_id), one)
+            for call_id in one.calls:
+                self._by_call.setdefault((trace_id, call_id), one)
+            times, there = self._by_time.setdefault(trace_id, ([], []))
+            times.append((one.span.start, one.span.place))
+            there.append(one)
+
+    def of(self, span: Span, call_id: str) -> _Request | None:
+        """Return the request that asked for a call: by its id, by where its span stands, or the last one before it."""
+        found = self._by_call.get((span.trace_id, call_id)) if call_id else None
+        found = found or self._by_span.get((span.trace_id, span.parent_id))
+        if found is not None or span.trace_id not in self._by_time:
+            return found
+        times, requests = self._by_time[span.trace_id]
+        place = bisect_right(times, (span.start, span.place))
+        return requests[place - 1] if place else None
+
+
 class SpanReader:
     """Reads the spans of one export request.
 
@@ -95,7 +126,8 @@ class SpanReader:
         for span in ordered:
             self._draft.run(span.trace_id, _conversation(span))
         requests = [self._request(span) for span in self._requests(ordered)]
-        alone = [span for span in ordered if operation(span) == TOOL and not self._joined(span, requests)]
+        asked = _Asked(requests)
+        alone = [span for span in ordered if operation(span) == TOOL and not self._joined(span, asked)]
         return [*map(self._trace, requests), *map(self._call_alone, alone)]
 
     def _requests(self, spans: Sequence[Span]) -> Iterator[Span]:
@@ -114,15 +146,10 @@ class SpanReader:
         made.skills += skills_used(span.attributes, self._find)
         return made
 
-    def _joined(self, span: Span, requests: Sequence[_Request]) -> bool:
+    def _joined(self, span: Span, requests: _Asked) -> bool:
         """Join a call to the request that asked for it, and tell whether there is one."""
         call = _call(span)
-        mine = [one for one in requests if one.span.trace_id == span.trace_id]
-        found = next((one for one in mine if call.id and call.id in one.calls), None)
-        found = found or next((one for one in mine if one.span.span_id == span.parent_id), None)
-        found = found or next(
-            (one for one in reversed(mine) if (one.span.start, one.span.place) <= (span.start, span.place)), None
-        )
+        found = requests.of(span, call.id)
         if found is None:
             return False
         asked = found.calls.get(call.id, call)
@@ -157,8 +184,8 @@ class SpanReader:
             parent=before.last,
             time=span.start,
             goal="" if is_side_request(said) else talk.goal,
-            messages=(*first, *(message for one in (*new, *answered) for message in one.messages())),
-            tool_calls=tuple(request.calls.values()),
+            messages=_bounded([*first, *(message for one in (*new, *answered) for message in one.messages())]),
+            tool_calls=tuple(request.calls.values())[:MOST_CALLS],
             model=_model(attributes),
             tokens_in=_tokens(attributes, "input", "prompt"),
             tokens_out=_tokens(attributes, "output", "completion"),
@@ -211,6 +238,17 @@ def _fresh(asked: Sequence[Spoken], links: Sequence[str], before: Talk) -> Seque
     while new and new[0].role == "assistant":
         del new[0]
     return new
+
+
+def _bounded(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """Return the newest messages, as many as one trace may hold."""
+    left, kept = MOST_TEXT, []
+    for message in reversed(messages):
+        left -= len(message.content) + 100
+        if left < 0:
+            break
+        kept.append(message)
+    return tuple(reversed(kept))
 
 
 def _call(span: Span) -> ToolCall:

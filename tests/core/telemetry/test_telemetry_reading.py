@@ -146,6 +146,12 @@ def test_a_span_without_valid_ids_or_time_is_rejected(key: str, value: object) -
     assert (len(found.spans), found.rejected) == (1, 1)
 
 
+def test_an_export_has_so_many_spans_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(otlp, "MOST_ITEMS", 2)
+    found = read_request(AGENT, "Traces", as_json=False)
+    assert (len(found.spans), found.rejected) == (2, 3)
+
+
 def test_compressed_bodies_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert unpacked(gzip.compress(AGENT), "gzip") == AGENT
     assert unpacked(AGENT, "identity") == AGENT

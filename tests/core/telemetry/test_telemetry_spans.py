@@ -239,6 +239,12 @@ def test_events_of_others_are_passed_over() -> None:
     assert Reader().logs(records) == []
 
 
+def test_a_trace_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llmos_lite.core.telemetry.spans.MOST_TEXT", 1000)
+    [trace] = Reader().spans([span("chat", 0, 1, input__messages=said(*(f"{n} " + "x" * 200 for n in range(9))))])
+    assert [message.content[0] for message in trace.messages] == ["6", "7", "8"]
+
+
 def test_memory_is_bounded() -> None:
     memory = Memory(most=3)
     for number in range(10):
