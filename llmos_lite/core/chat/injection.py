@@ -20,6 +20,7 @@ would without them. If two disagree, the later one is the more specific and wins
 not words of the user: do not quote or mention them unless you are asked."""
 
 _PRECEDENCE = {kind: place for place, kind in enumerate((VolumeKind.SYSTEM, VolumeKind.TEAM, VolumeKind.USER))}
+_INTRODUCED = estimate_tokens(INTRODUCTION)
 _LEAST = 64
 """A skill that would get fewer tokens than this is left out."""
 
@@ -43,10 +44,11 @@ def inject(skills: Sequence[ScoredSkill], budget_tokens: int) -> Injection:
         skills: what fits, best first.
         budget_tokens: most tokens for all of them; short ones are whole, long ones share the rest evenly.
     """
-    shares = _shares(skills, budget_tokens - estimate_tokens(INTRODUCTION))
+    needs = list(map(needed, skills))
+    shares = _shares(needs, budget_tokens - _INTRODUCED)
     blocks = {place: skills[place].skill.to_context_injection(share) for place, share in shares.items()}
     held = [place for place in range(len(skills)) if blocks.get(place)]
-    whole = all(shares.get(place, 0) >= need for place, need in enumerate(map(needed, skills)))
+    whole = all(shares.get(place, 0) >= need for place, need in enumerate(needs))
     if not held:
         return Injection(whole=whole)
     ordered = sorted(held, key=lambda place: _place(skills[place]))
@@ -56,7 +58,7 @@ def inject(skills: Sequence[ScoredSkill], budget_tokens: int) -> Injection:
 
 def split(skills: Sequence[ScoredSkill], budget_tokens: int) -> tuple[list[ScoredSkill], list[ScoredSkill]]:
     """Return the skills that fit the budget whole, the best first in, and those that do not."""
-    left = budget_tokens - estimate_tokens(INTRODUCTION)
+    left = budget_tokens - _INTRODUCED
     whole: list[ScoredSkill] = []
     long: list[ScoredSkill] = []
     for scored in skills:
@@ -76,9 +78,9 @@ def _place(scored: ScoredSkill) -> tuple[int, str, str]:
     return _PRECEDENCE[kind], scored.skill.volume, scored.skill.skill_id
 
 
-def _shares(skills: Sequence[ScoredSkill], budget: int) -> dict[int, int]:
-    """Give each skill, the shortest first, what it needs but no more than an even part of what is left."""
-    needs = dict(enumerate(map(needed, skills)))
+def _shares(tokens: Sequence[int], budget: int) -> dict[int, int]:
+    """Give each skill, the shortest first, the tokens it needs but no more than an even part of what is left."""
+    needs = dict(enumerate(tokens))
     while needs and budget < len(needs) * _LEAST:
         needs.popitem()  # the worst goes first
     shares: dict[int, int] = {}
