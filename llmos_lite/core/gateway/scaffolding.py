@@ -18,6 +18,10 @@ _WHOLE = (
 )
 _COMMAND = re.compile(r"<command-name>\s{0,8}(/?[^<\s]{1,200})\s{0,8}</command-name>")
 _ARGUMENTS = re.compile(r"<command-args>([^<]{0,4000})</command-args>")
+_REMINDER = re.compile(
+    r"(?:\A|\n\n)(?:To suggest changes to a file you MUST return|# \*SEARCH/REPLACE block\* Rules:|# File editing rules:)"
+)
+"""What aider says again after the person's words."""
 _PROMPT = 4000
 _SIDE_PROMPT = re.compile(
     r"^\W{0,3}(?:you\sare\s(?:a|an)\s(?:\w{1,20}\s){0,3}?titles?\s(?:generator|writer)"
@@ -38,6 +42,8 @@ def is_side_prompt(system: str) -> bool:
 def words_of(text: str) -> str:
     """Return what the person wrote; empty when all of it is the client's."""
     text = text[:_LONGEST]
+    if (reminder := _REMINDER.search(text)) is not None:
+        text = text[: reminder.start()]
     if text.startswith(_WHOLE):
         return ""
     if "<" not in text:

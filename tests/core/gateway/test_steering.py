@@ -59,6 +59,8 @@ def test_the_first_name_of_a_conversation_counts() -> None:
         ("<environment_context>\n<cwd>/x</cwd>\n</environment_context>", ""),
         ("# AGENTS.md instructions for /x\n\n<INSTRUCTIONS>be good</INSTRUCTIONS>", ""),
         ("<command-name>/review</command-name>\n<command-args>main.py</command-args>", "/review main.py"),
+        ("fix it\n\nTo suggest changes to a file you MUST return all of it.", "fix it"),
+        ("fix it\n\n# *SEARCH/REPLACE block* Rules:\n\nEvery block must", "fix it"),
         ("a < b and c > d", "a < b and c > d"),
         ("why does <div> break?", "why does <div> break?"),
         ("<system-reminder>" * 20_000, ""),
