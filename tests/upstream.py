@@ -311,10 +311,18 @@ def _responses(seen: Seen, plan: Plan) -> Iterator[str]:
     texts = _texts(seen, plan)
     whole = _response(seen, plan, "".join(texts))
     yield event("response.created", response=whole | {"status": "in_progress", "output": [], "usage": None})
-    for text in texts:
-        yield event("response.output_text.delta", output_index=0, delta=text)
-    for place, (name, arguments) in enumerate(plan.calls):
-        item = {"type": "function_call", "call_id": f"call_{place}", "name": name, "arguments": arguments}
+    output: list[dict[str, object]] = whole["output"]  # type: ignore[assignment]
+    for place, item in enumerate(output):
+        begun = item | ({"content": []} if "content" in item else {"arguments": ""} if "arguments" in item else {})
+        at = {"item_id": "item_1", "output_index": place}
+        yield event("response.output_item.added", output_index=place, item=begun)
+        if item["type"] == "message":
+            part = {"type": "output_text", "text": "", "annotations": []}
+            yield event("response.content_part.added", **at, content_index=0, part=part)
+            for text in texts:
+                yield event("response.output_text.delta", **at, content_index=0, delta=text)
+        for piece in _pieces(str(item.get("arguments", "")), plan.odd):
+            yield event("response.function_call_arguments.delta", **at, delta=piece)
         yield event("response.output_item.done", output_index=place, item=item)
     if "midfail" in plan.words:
         yield event("response.failed", response=whole | {"status": "failed"})
@@ -324,17 +332,22 @@ def _responses(seen: Seen, plan: Plan) -> Iterator[str]:
 
 def _openai(seen: Seen, plan: Plan) -> Iterator[str]:
     def event(**fields: object) -> str:
-        return f"data: {json.dumps({'model': seen.model, **fields})}\n\n"
+        return f"data: {json.dumps(base | fields)}\n\n"
+
+    def choice(delta: dict[str, object], finish: str | None = None) -> str:
+        return event(choices=[{"index": 0, "delta": delta, "finish_reason": finish}])
+
+    base = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 0, "model": seen.model}
 
     yield ": working\n\n"
-    yield event(choices=[{"delta": {"role": "assistant", "content": ""}}])
+    yield choice({"role": "assistant", "content": ""})
     for text in _texts(seen, plan):
-        yield event(choices=[{"delta": {"content": text}, "finish_reason": None}])
+        yield choice({"content": text})
     for part in _call_parts(plan):
-        yield event(choices=[{"delta": {"tool_calls": [part]}, "finish_reason": None}])
+        yield choice({"tool_calls": [part]})
     if "midfail" in plan.words:
         yield event(error={"message": "overloaded"})
-    yield event(choices=[{"delta": {}, "finish_reason": "tool_calls" if plan.calls else "stop"}])
+    yield choice({}, "tool_calls" if plan.calls else "stop")
     yield event(choices=[], usage=_usage(plan))
     if "nodone" not in plan.words:
         yield "data: [DONE]\n\n"

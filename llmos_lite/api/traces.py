@@ -42,6 +42,7 @@ _ROW = {
 }
 _TRACE = _ROW | {
     "parent": "",
+    "retry_of": "",
     "messages": [{"role": "user", "content": "Review this pull request for SQL injection"}],
     "tool_calls": [],
     "tokens_in": 812,
@@ -156,6 +157,7 @@ class TraceOut(TraceRow):
     """A trace with all that is known of it; `location` is null while it lies in the journal."""
 
     parent: str
+    retry_of: str = Field(description="Trace of the request that failed, and that this one repeats.")
     messages: list[MessageOut]
     tool_calls: list[ToolCallOut]
     tokens_in: int

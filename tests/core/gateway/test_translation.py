@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -179,6 +180,38 @@ def test_openai_is_not_told_a_name_that_it_does_not_take(server: Wire) -> None:
     for user, kept in (("u" * 64, True), (json.dumps({"device": "d" * 60, "session": "s"}), False)):
         raw = json.dumps(body | {"metadata": {"user_id": user}}).encode()
         assert ("user" in json.loads(translate_request(raw, Wire.MESSAGES, server))) is kept
+
+
+@pytest.mark.parametrize("client", [Wire.RESPONSES, Wire.MESSAGES])
+def test_calls_whose_pieces_are_mixed_come_one_after_the_other(client: Wire) -> None:
+    """Only chat completions may mix them; both other dialects end a call before the next begins."""
+    translation = AnswerTranslation(Wire.CHAT, client)
+    first = [{"index": at, "id": f"c{at}", "function": {"name": f"f{at}", "arguments": ""}} for at in (0, 1, 2)]
+    pieces = [{"index": at, "function": {"arguments": text}} for text in ('{"a"', ":1}") for at in (0, 1)]
+    chunks = [{"choices": [{"delta": {"tool_calls": [part]}}]} for part in [*first, *pieces]]
+    chunks.append({"choices": [{"delta": {}, "finish_reason": "tool_calls"}]})
+    stream = b"".join(translation.feed(b"data: %b\n\n" % json.dumps(chunk).encode()) for chunk in chunks)
+    stream += translation.end()
+    reader = DIALECTS[client].reader("m")
+    reader.feed(stream)
+    calls = reader.completion().tool_calls
+    assert [(call.name, json.loads(call.arguments or "{}")) for call in calls] == [
+        ("f0", {"a": 1}), ("f1", {"a": 1}), ("f2", {})
+    ]  # fmt: skip
+    kinds = re.findall(rb"event: (?:response\.output_item|content_block)[._](\w+)", stream)
+    assert [kind for kind in kinds if kind != b"delta"] in ([b"added", b"done"] * 3, [b"start", b"stop"] * 3)
+
+
+def test_the_calls_of_openai_are_counted_from_nought() -> None:
+    """Anthropic counts the blocks before them, too; OpenAI's library takes the number for a place in a list."""
+    translation = AnswerTranslation(Wire.MESSAGES, Wire.CHAT)
+    events = [{"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}]
+    for at in (1, 2):
+        block = {"type": "tool_use", "id": f"t{at}", "name": "f", "input": {}}
+        events.append({"type": "content_block_start", "index": at, "content_block": block})
+        events.append({"type": "content_block_delta", "index": at, "delta": {"partial_json": "{}"}})
+    stream = b"".join(translation.feed(b"data: %b\n\n" % json.dumps(event).encode()) for event in events)
+    assert re.findall(rb'"index":(\d),"id"', stream) == [b"0", b"1"]
 
 
 def test_claude_codes_schema_of_an_answer_reaches_openai() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from llmos_lite.core.gateway.translation import chat, messages, messages_answers, responses, responses_answers
+from llmos_lite.core.gateway.translation.calls import CallsInTurn
 from llmos_lite.core.gateway.translation.neutral import Ask, Gathered, Said, Stopped
 from llmos_lite.engines.upstream import Wire
 
@@ -82,6 +83,7 @@ class AnswerTranslation:
 
     def __init__(self, server: Wire, client: Wire) -> None:
         self._in, self._out = _SPEECH[server].answer_in(), _SPEECH[client].answer_out()
+        self._calls = CallsInTurn()
         self._ended = self._stopped = False
 
     def whole(self, body: bytes) -> bytes:
@@ -103,7 +105,7 @@ class AnswerTranslation:
         """
         said = self._in.feed(data)
         self._stopped = self._stopped or any(isinstance(one, Stopped) for one in said)
-        return b"".join(map(self._out.event, said))
+        return b"".join(self._out.event(piece) for one in said for piece in self._calls.take(one))
 
     def end(self) -> bytes:
         """Return the end of a stream, once; nothing for one that was cut."""
