@@ -19,7 +19,8 @@ _WHOLE = (
 _COMMAND = re.compile(r"<command-name>\s{0,8}(/?[^<\s]{1,200})\s{0,8}</command-name>")
 _ARGUMENTS = re.compile(r"<command-args>([^<]{0,4000})</command-args>")
 _REMINDER = re.compile(
-    r"(?:\A|\n\n)(?:To suggest changes to a file you MUST return|# \*SEARCH/REPLACE block\* Rules:|# File editing rules:)"
+    r"(?:\A|\n\n)(?:To suggest changes to a file you MUST return"
+    r"|# \*SEARCH/REPLACE block\* Rules:|# File editing rules:)"
 )
 """What aider says again after the person's words."""
 _PROMPT = 4000

@@ -11,7 +11,7 @@ from llmos_lite.errors import Invalid
 from llmos_lite.volumes.access import check_id
 
 MOST_NAMED = 20
-_OWN = (b"x-llmos-", b"x-openwebui-user-", b"x-forwarded-", b"sec-", b"proxy-")
+_OWN = (b"x-llmos-", b"x-openwebui-", b"x-forwarded-", b"sec-", b"proxy-")
 _CONNECTION = frozenset(
     {
         b"accept-encoding",  # the answer is read on its way

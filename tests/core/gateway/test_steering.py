@@ -34,7 +34,8 @@ def test_what_means_nothing_is_refused(given: dict[str, str]) -> None:
 def test_credentials_and_what_belongs_to_the_connection_stay_here() -> None:
     sent = headers(
         authorization="Bearer x", x_api_key="y", cookie="z", host="h", accept_encoding="gzip", te="trailers",
-        x_forwarded_for="1.2.3.4", x_openwebui_user_id="u", anthropic_version="v", user_agent="a", x_stainless_os="o",
+        x_forwarded_for="1.2.3.4", x_openwebui_user_id="u", x_openwebui_auth_type="j",
+        anthropic_version="v", user_agent="a", x_stainless_os="o",
     )  # fmt: skip
     assert steering_of(sent).passed == {"anthropic-version": "v", "user-agent": "a", "x-stainless-os": "o"}
 
