@@ -22,21 +22,22 @@ LARGEST = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Offered:
-    """A skill that the server has for this person."""
+    """A skill that the server has for this person; `problem` says why it cannot be read."""
 
     skill_id: str
     volume: str
     version: str
+    problem: str = ""
 
 
 def offered(api: Client, *, team: str = "", volume: str = "") -> Iterator[Offered]:
-    """Yield the skills that the person sees, or those of a volume; broken ones are left out.
+    """Yield the skills that the person sees, or those of a volume; broken ones with their problem.
 
     Raises:
         UpstreamFailed: `server.garbled`, for an id that is none.
     """
     for item in api.items("/skills", {"team_id": team, "volume": volume}):
-        if item.get("error") or (item.get("shadowed_by") and not volume):
+        if item.get("shadowed_by") and not volume:
             continue
         yield _offered(item)
 
@@ -47,8 +48,9 @@ def one_offered(api: Client, skill_id: str, *, team: str = "", volume: str = "")
 
 
 def _offered(item: Json) -> Offered:
+    said = str(item.get("error") or "")
     try:
-        return Offered(check_id(str(item["skill_id"]), "skill"), str(item["volume"]), str(item["version"]))
+        return Offered(check_id(str(item["skill_id"]), "skill"), str(item["volume"]), str(item["version"]), said)
     except (KeyError, Invalid):
         raise UpstreamFailed("server.garbled", "What answered is no llmos server.") from None
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +14,7 @@ from llmos_lite.cli.command import Session, command
 from llmos_lite.errors import Conflict, Invalid, NotFound
 
 if TYPE_CHECKING:
+    from llmos_lite.cli.in_step import Step
     from llmos_lite.engines.git_objects import File
 
 ARCHIVES = (".tar.gz", ".tgz", ".zip")
@@ -41,6 +44,7 @@ def add(app: typer.Typer) -> None:
 
         folder = Folder(to.resolve())
         steps = folder.plan(offered(session.api, team=team, volume=volume), force=force)
+        steps = steps if force else folder.wary(steps)
         if not check:
             steps = list(folder.apply(steps, lambda skill: fetch(session.api, skill)))
         rows = [[step.skill_id, _said(step.status, check=check), step.detail] for step in steps]
@@ -50,7 +54,8 @@ def add(app: typer.Typer) -> None:
         session.out.show(data, lambda: session.out.table(["SKILL", "", ""], shown, done))
         wrong = [step for step in steps if step.status in LEFT or (check and step.status != "unchanged")]
         if wrong and not check:
-            session.out.note(f"{len(wrong)} were left alone. --force overwrites what was edited there.")
+            for line in _left(steps):
+                session.out.note(line)
         return Conflict.exit_code if wrong else 0
 
 
@@ -75,13 +80,26 @@ def add_export(skills: typer.Typer) -> None:
         if skill_ids:
             wanted = [one_offered(session.api, one, team=team, volume=volume) for one in dict.fromkeys(skill_ids)]
         else:
-            wanted = list(offered(session.api, team=team, volume=volume))
+            wanted = [one for one in offered(session.api, team=team, volume=volume) if not one.problem]
         if not wanted:
             raise NotFound("skill.unknown", "There is no skill to export.")
         found = {skill.skill_id: fetch(session.api, skill) for skill in wanted}
         _write(to, found, force=force)
         data = [{"skill_id": one.skill_id, "volume": one.volume, "version": one.version} for one in wanted]
         session.out.show(data, lambda: session.out.say(f"{len(found)} skills are in {to}."))
+
+
+def _left(steps: list[Step]) -> Iterator[str]:
+    """Yield what a person may do about what was left alone."""
+    counts = Counter(step.status for step in steps)
+    if counts["edited"]:
+        yield f"{counts['edited']} edited: left alone. --force overwrites them."
+    if counts["foreign"]:
+        yield f"{counts['foreign']} not written by a pull: never touched. Move or remove them to have the server's."
+    if counts["broken"]:
+        yield f"{counts['broken']} broken on the server: left alone."
+    if counts["gone"]:
+        yield f"{counts['gone']} gone on the server: left alone, since most would go. --force removes them."
 
 
 def _said(status: str, *, check: bool) -> str:

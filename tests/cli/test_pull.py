@@ -13,6 +13,7 @@ from llmos_lite.cli import archives, in_step
 from llmos_lite.cli.archives import Offered, read_folder
 from llmos_lite.cli.client import Client, Reply, Request
 from llmos_lite.cli.in_step import SCRATCH, STATE, Folder, digest_of
+from llmos_lite.cli.pull import _left
 from llmos_lite.core.skills.packing import pack
 from llmos_lite.engines.git import File
 from llmos_lite.errors import Conflict, LlmosError, UpstreamFailed
@@ -120,6 +121,74 @@ def test_links_in_the_place_of_our_own_files_lead_nowhere(tmp_path: Path) -> Non
     assert pull(root, {"tea": TEA}) == {"tea": "added"}
     assert [path.name for path in elsewhere.iterdir()] == ["precious"]
     assert (elsewhere / "precious").read_text() == "x"
+
+
+# Edits while it runs
+
+
+@pytest.mark.parametrize("server", [{"tea": MATE}, {}])
+@pytest.mark.parametrize("how", ["edit", "link", "new"])
+def test_an_edit_while_a_pull_runs_is_kept(tmp_path: Path, server: Skills, how: str) -> None:
+    root = tmp_path / "skills"
+    pull(root, {} if how == "new" else {"tea": TEA, "other": MATE})
+    folder = Folder(root)
+    steps = folder.plan(offers({**server, "other": MATE}))
+    if how == "link":
+        (root / "tea").rename(tmp_path / "moved")
+        (root / "tea").symlink_to(tmp_path / "moved")
+    else:
+        (root / "tea").mkdir(parents=True, exist_ok=True)
+        (root / "tea" / "mine.md").write_text("mine")
+    before = read_folder(root / "tea")
+    done = {step.skill_id: step.status for step in folder.apply(steps, lambda _: MATE)}
+    assert done.get("tea", "edited") == "edited"
+    assert read_folder(root / "tea") == before
+    assert "tea" not in pull(root, {"other": MATE}) or read_folder(root / "tea") == before
+    assert there(root)["other"] == MATE
+
+
+def test_what_an_editor_writes_at_the_last_moment_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pull(tmp_path, {"tea": TEA})
+    folder = Folder(tmp_path)
+    with (tmp_path / "tea" / "SKILL.md").open("ab") as file:  # open before, and written after it was taken away
+        steps = folder.plan(offers({"tea": MATE}))
+        real = Path.rename
+
+        def rename(path: Path, target: Path) -> Path:
+            done = real(path, target)
+            if path.parent == tmp_path:
+                file.write(b"mine")
+                file.flush()
+            return done
+
+        monkeypatch.setattr(Path, "rename", rename)
+        assert [step.status for step in folder.apply(steps, lambda _: MATE)] == ["updated"]
+    assert read_folder(tmp_path / "tea") == MATE
+    (kept,) = (tmp_path / in_step.KEPT).iterdir()
+    assert (kept / "SKILL.md").read_bytes().endswith(b"mine")
+    monkeypatch.undo()
+    assert pull(tmp_path, {"tea": MATE}) == {"tea": "unchanged"}
+    assert kept.exists()
+
+
+def test_what_is_broken_on_the_server_is_not_gone(tmp_path: Path) -> None:
+    pull(tmp_path, {"tea": TEA, "mate": MATE})
+    broken = [Offered("tea", "system", "1", "no front matter"), Offered("new", "system", "1", "none")]
+    steps = Folder(tmp_path).plan([*broken, *offers({"mate": MATE})], force=True)
+    assert {step.skill_id: step.status for step in steps} == {"tea": "broken", "mate": "unchanged"}
+    list(Folder(tmp_path).apply(steps, lambda _: TEA))
+    assert there(tmp_path) == {"tea": TEA, "mate": MATE}
+
+
+@pytest.mark.parametrize(("left", "wary"), [(0, True), (1, True), (2, False), (3, False)])
+def test_most_of_a_folder_does_not_go_unasked(tmp_path: Path, left: int, *, wary: bool) -> None:
+    server = dict.fromkeys(("a", "b", "c", "d"), TEA)
+    pull(tmp_path, server)
+    folder = Folder(tmp_path)
+    steps = folder.wary(folder.plan(offers(dict(list(server.items())[:left]))))
+    assert any(step.status == "gone" for step in steps) == wary
+    list(folder.apply(steps, lambda _: TEA))
+    assert len(there(tmp_path)) == (4 if wary else left)
 
 
 # Interruption
@@ -288,3 +357,11 @@ def test_what_a_run_of_a_script_leaves_is_no_edit(tmp_path: Path) -> None:
     (tmp_path / "tea" / "scripts" / "__pycache__" / "x.pyc").write_bytes(b"x")
     (tmp_path / "tea" / ".DS_Store").write_bytes(b"x")
     assert pull(tmp_path, {"tea": TEA}) == {"tea": "unchanged"}
+
+
+def test_what_was_left_alone_is_told_with_what_helps() -> None:
+    steps = [in_step.Step("a", "edited"), in_step.Step("b", "foreign"), in_step.Step("c", "gone")]
+    edited, foreign, gone = _left(steps)
+    assert "--force" in edited
+    assert "--force" not in foreign
+    assert "--force" in gone
