@@ -483,7 +483,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
             metrics=metrics,
             spans=spans,
         ),
-        telemetry=Telemetry(traces, manager, metrics),
+        telemetry=Telemetry(traces, manager, accounts, metrics),
         spans=spans,
         providers=upstreams,
         runs=runs,

@@ -137,6 +137,14 @@ async def test_who_may_not_import_may_not_export_to_here(here: Here) -> None:
     assert await here.traces() == []
 
 
+async def test_who_lets_nothing_be_recorded_has_nothing_stored(here: Here) -> None:
+    assert (await here.client.request("PATCH", "/me", json_body={"record": False})).status == 200
+    answer = await here.client.request("POST", "/v1/traces", content=AGENT, headers=PROTOBUF)
+    assert answer.status == 200
+    assert await here.traces() == []
+    assert "llmos_telemetry_passed_over_total 5.0" in here.services.metrics.render_metrics().decode()
+
+
 async def test_bodies_are_bounded_as_they_are_and_unpacked(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     large = await here.client.request("POST", "/v1/traces", content=bytes((16 << 20) + 1), headers=PROTOBUF)
     assert large.status == 413

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakValueDictionary
 
+from llmos_lite.core.accounts.accounts import Accounts
 from llmos_lite.core.accounts.permissions import Actor, Scope, Verb, permit, require
 from llmos_lite.core.skills.manager import SkillsManager
 from llmos_lite.core.traces.importers.base import Target
@@ -50,11 +51,15 @@ class Telemetry:
     Args:
         traces: where they go.
         manager: knows the skills that somebody sees.
+        accounts: the settings of people; who lets nothing be recorded has nothing stored here, either.
         metrics: what is counted.
     """
 
-    def __init__(self, traces: TraceLog, manager: SkillsManager, metrics: Metrics | None = None) -> None:
-        self._traces, self._manager, self._metrics = traces, manager, metrics or Metrics()
+    def __init__(
+        self, traces: TraceLog, manager: SkillsManager, accounts: Accounts, metrics: Metrics | None = None
+    ) -> None:
+        self._traces, self._manager, self._accounts = traces, manager, accounts
+        self._metrics = metrics or Metrics()
         self._memory: Memory | None = None
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -71,6 +76,8 @@ class Telemetry:
         access.require(actor.principal, actor.volume, write=True)
         permit(actor, Verb.WRITE_TRACES, actor.volume)
         received, known = await asyncio.to_thread(_read, export)
+        if not (await self._accounts.account(actor.user_id)).record:
+            known = 0
         passed_over = len(received.spans) + len(received.logs) - known
         stored = 0
         if known:

@@ -226,8 +226,9 @@ class SpanReader:
 
 
 def _conversation(span: Span) -> str:
-    named = span.attributes.get("gen_ai.conversation.id")
-    return conversation_id(clean(named)) if isinstance(named, str) else ""
+    """Return what a span calls its conversation: by the GenAI conventions, or by the general ones."""
+    names = (span.attributes.get(key) for key in ("gen_ai.conversation.id", "session.id"))
+    return next((conversation_id(clean(name)) for name in names if isinstance(name, str) and name), "")
 
 
 def _fresh(asked: Sequence[Spoken], links: Sequence[str], before: Talk) -> Sequence[Spoken]:
