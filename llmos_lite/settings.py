@@ -200,7 +200,7 @@ class Settings:
     )
     limit_strangers: int = _setting(
         "LLMOS_LIMIT_STRANGERS",
-        "Requests a minute from one address whose credential does not hold; 0 is no limit.",
+        "Requests a minute from one address without a credential that holds; 0 is no limit.",
         default=600,
     )
     limit_user_tokens: int = _setting(

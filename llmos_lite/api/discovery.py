@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
-from llmos_lite.api.auth import Needs, actor_of, given_by
+from llmos_lite.api.auth import Needs, actor_of, client_of, given_by
 from llmos_lite.api.deps import Has, Paragraph, services_of
 from llmos_lite.api.links import linked_actor
 from llmos_lite.api.openapi import Responses, refusals
@@ -92,6 +92,7 @@ class Shelves:
 
         Raises:
             Unauthenticated, Forbidden: as `Permission`.
+            RateLimited: `limit.rate`, `limit.strangers`.
         """
         services, named = services_of(request), request.path_params
         team = VolumeRef.team(named["team_id"]) if "team_id" in named else None
@@ -103,6 +104,7 @@ class Shelves:
         if self.needs.open and not (given.key or given.session):
             if not services.settings.public_catalog:
                 raise Unauthenticated("credential.missing", "This needs a credential.", hint=_HOW)
+            await services.limits.stranger(client_of(request.scope))
             return Shelf(PUBLIC, SYSTEM, public=True, shared=True)
         actor = await actor_of(services.accounts, request.scope)
         await services.limits.hit(actor)

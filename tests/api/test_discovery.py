@@ -141,6 +141,17 @@ async def test_the_system_is_public_only_where_somebody_said_so(services: Servic
     assert bad.status == 401
 
 
+async def test_strangers_who_look_into_the_public_catalog_are_counted(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services.limits, "defaults", replace(services.limits.defaults, strangers=3))
+    settings = replace(services.settings, public_catalog=True)
+    opened = create_app(replace(services, settings=settings))
+    path = "/.well-known/agent-skills/code-review/SKILL.md?version=" + "a" * 40
+    codes = [(await Client(opened).get(path)).json()["code"] for _ in range(4)]
+    assert codes == ["skill.unknown"] * 3 + ["limit.strangers"]
+
+
 async def test_what_did_not_change_is_not_sent_again(people: dict[str, Client], app: App) -> None:
     base, _ = await url(people["alice"], teams=["sre"])
     stranger = Client(app)
