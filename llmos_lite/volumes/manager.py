@@ -156,6 +156,7 @@ class VolumeManager:
         branch: str = MAIN,
         content: str | None = None,
         trailers: Mapping[str, str] | None = None,
+        at: str | None = None,
     ) -> Commit:
         """Copy a skill with all its files to another volume; the platform writes, the person is the author.
 
@@ -170,12 +171,13 @@ class VolumeManager:
             branch: `main`, or the branch of a proposal (`pr/<user>/<skill>`), made when it does not exist.
             content: the Markdown, when it is not to be copied as it is.
             trailers: for the end of the message.
+            at: the commit of the source that is read; its head when None.
 
         Raises:
             NotFound: `skill.unknown`.
         """
         origin, destination = self._open(source).reader, self._open(target).writer
-        head = origin.store.head()
+        head = at or origin.store.head()
         text = content if content is not None else origin.read_skill(skill_id, at=head)
         lead = folder_path(skill_id) + "/"
         extra = {

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from llmos_lite.core.evolution.drafts import SkillDraft
 from llmos_lite.core.evolution.report import Action
 from llmos_lite.core.proposals.events import Event, Kind
-from llmos_lite.core.proposals.promoting import note_branch
+from llmos_lite.core.proposals.promoting import Carried, note_branch
 from llmos_lite.core.skills.format import Skill
-from llmos_lite.core.skills.guard import folder_of, is_unsafe, refuses
-from llmos_lite.core.skills.versions import current_version
+from llmos_lite.core.skills.guard import is_unsafe, refuses
 from llmos_lite.core.traces.trace import now_ms
 from llmos_lite.engines.git import MAIN, Author, Commit
 from llmos_lite.errors import LlmosError
@@ -193,12 +192,22 @@ def publish_promotion(volumes: VolumeManager, usage: SkillUsage, target: GitVolu
     """
     trailers = {"Skill-Op": "promote", "Evidence-Count": str(usage.uses), "Evidence-Users": str(usage.users)}
     source = volumes.open(SYSTEM_CRON, VolumeRef.parse(usage.volume))
-    by_review = target.review_required or is_unsafe(usage.skill_id, folder_of(current_version(source, usage.skill_id)))
+    carried = Carried.of(source, usage.skill_id, strict=False)
+    files = {path: carried.blob(kept.oid) for path, kept in carried.files.items()}
+    by_review = target.review_required or is_unsafe(usage.skill_id, files)
     branch = branch_of(usage.skill_id) if by_review else MAIN
     if branch != MAIN:
         target.create_branch(branch, MAIN)
     commit = volumes.promote_skill(
-        usage.skill_id, source.ref, target.ref, AUTHOR, reason, branch=branch, trailers=trailers
+        usage.skill_id,
+        source.ref,
+        target.ref,
+        AUTHOR,
+        reason,
+        branch=branch,
+        content=carried.content.decode(),
+        trailers=trailers,
+        at=carried.head,
     )
     return commit, by_review
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Self
 
 from msgspec import structs
 
@@ -16,15 +18,18 @@ from llmos_lite.core.proposals.branches import PREFIX
 from llmos_lite.core.proposals.events import Event, Kind, record_of
 from llmos_lite.core.proposals.log import ProposalLog
 from llmos_lite.core.skills.standard import conforming
+from llmos_lite.core.skills.versions import Kept
 from llmos_lite.core.traces.trace import make_ulid, now_ms
 from llmos_lite.engines.git import LOCAL_FILES, MAIN, PLATFORM, Commit
+from llmos_lite.engines.git_objects import blob_id
+from llmos_lite.engines.volume_interface import VolumeInterface
 from llmos_lite.errors import Conflict
 from llmos_lite.records.proposals import ProposalRecord
-from llmos_lite.volumes.access import PLATFORM as PRINCIPAL
 from llmos_lite.volumes.access import VolumeRef
 from llmos_lite.volumes.git_volume import GitVolume, author_of
 from llmos_lite.volumes.manager import VolumeManager
 from llmos_lite.volumes.receiving import move_branch
+from llmos_lite.volumes.skill_paths import FILE, folder_path
 
 REASON_LENGTH = 2000
 GIT = "git"
@@ -36,11 +41,60 @@ _DRAFT = ".next"
 _SUBJECT = re.compile(r"Promote '[^']*' from (\S+) - Reason: (.*)", re.DOTALL)
 
 
-def promote_now(volumes: VolumeManager, wanted: Event, target: GitVolume) -> tuple[ProposalRecord | None, str]:
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """A skill on its way, as one commit of its volume has it: what is scanned is what is written.
+
+    Args:
+        skill_id: the skill.
+        head: the commit.
+        content: its SKILL.md as it will be written.
+        files: all files as they will stand in the target, by their paths in the folder.
+        store: holds the others.
+    """
+
+    skill_id: str
+    head: str
+    content: bytes
+    files: Mapping[str, Kept]
+    store: VolumeInterface
+
+    @classmethod
+    def of(cls, source: GitVolume, skill_id: str, *, strict: bool = True) -> Self:
+        """Read a skill.
+
+        Args:
+            source: where it is.
+            skill_id: the skill.
+            strict: one that came in outside the standard is written in its form: what we publish others can read.
+
+        Raises:
+            NotFound: `skill.unknown`, `skill.no_file`.
+            Invalid: as `conforming`.
+        """
+        head = source.store.head()
+        text = source.read_skill(skill_id, at=head).encode()
+        content = conforming(skill_id, text) if strict else text
+        lead = folder_path(skill_id) + "/"
+        files = {
+            entry.path[len(lead) :]: Kept(entry.oid, entry.executable)
+            for entry in source.skill_files(skill_id, at=head)
+            if entry.path.startswith(lead)
+        }
+        return cls(skill_id, head or "", content, files | {FILE: Kept(blob_id(content))}, source.store)
+
+    def blob(self, oid: str) -> bytes:
+        """Return the content of a file."""
+        return self.content if oid == self.files[FILE].oid else self.store.blob(oid)
+
+
+def promote_now(
+    volumes: VolumeManager, wanted: Event, target: GitVolume, carried: Carried
+) -> tuple[ProposalRecord | None, str]:
     """Bring a skill to main; return its row (None when main has it already) and the commit."""
     with target.store.lock():
         before = target.store.head()
-        commit = _copy(volumes, wanted, MAIN)
+        commit = _copy(volumes, wanted, MAIN, carried)
         if commit.oid == before or commit.committer == LOCAL_FILES.name:
             return None, commit.oid
         proposal_id = make_ulid(wanted.at)
@@ -48,14 +102,16 @@ def promote_now(volumes: VolumeManager, wanted: Event, target: GitVolume) -> tup
         return record_of(proposal_id, ProposalLog(target).append(proposal_id, [event])), commit.oid
 
 
-def promote_by_review(volumes: VolumeManager, wanted: Event, target: GitVolume) -> tuple[ProposalRecord | None, str]:
+def promote_by_review(
+    volumes: VolumeManager, wanted: Event, target: GitVolume, carried: Carried
+) -> tuple[ProposalRecord | None, str]:
     """Put a skill on a branch of its own, and open a proposal, or renew the one that is open.
 
     Returns:
         The row, and the commit of the branch; None and the commit of main when main has it already.
     """
     with target.store.lock(), _draft(target, wanted.branch) as draft:
-        commit = _copy(volumes, wanted, draft)
+        commit = _copy(volumes, wanted, draft, carried)
         fresh = branches.read(target.store, draft)
         if not fresh.changes:
             return None, fresh.main
@@ -85,13 +141,17 @@ def _draft(target: GitVolume, branch: str) -> Iterator[str]:
         target.store.delete_branch(name)
 
 
-def _copy(volumes: VolumeManager, wanted: Event, branch: str) -> Commit:
-    """Copy a skill; one that came in outside the standard is written in its form: what we publish others can read."""
+def _copy(volumes: VolumeManager, wanted: Event, branch: str, carried: Carried) -> Commit:
     source, target = VolumeRef.parse(wanted.source), VolumeRef.parse(wanted.target)
-    text = volumes.open(PRINCIPAL, source).read_skill(wanted.skill_id)
-    content = conforming(wanted.skill_id, text.encode()).decode()
     return volumes.promote_skill(
-        wanted.skill_id, source, target, author_of(wanted.author), wanted.reason, branch=branch, content=content
+        wanted.skill_id,
+        source,
+        target,
+        author_of(wanted.author),
+        wanted.reason,
+        branch=branch,
+        content=carried.content.decode(),
+        at=carried.head,
     )
 
 

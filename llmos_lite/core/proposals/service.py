@@ -20,7 +20,7 @@ from llmos_lite.core.proposals.branches import PREFIX, Branch, ConflictText
 from llmos_lite.core.proposals.events import Event, Kind, Review
 from llmos_lite.core.proposals.forgetting import forget_comments
 from llmos_lite.core.proposals.log import ProposalLog, is_id
-from llmos_lite.core.proposals.promoting import REASON_LENGTH
+from llmos_lite.core.proposals.promoting import REASON_LENGTH, Carried
 from llmos_lite.core.proposals.resolving import Resolution
 from llmos_lite.core.proposals.reviewing import TEXT_LENGTH, Standing
 from llmos_lite.core.proposals.rights import require_party, seen_by, sees
@@ -28,7 +28,6 @@ from llmos_lite.core.proposals.signing import Examined
 from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.guard import Guard
 from llmos_lite.core.skills.scan import Scanner
-from llmos_lite.core.skills.versions import current_version
 from llmos_lite.core.traces.trace import now_ms
 from llmos_lite.errors import Conflict, Invalid, LlmosError, NotFound
 from llmos_lite.records.proposals import ProposalRecord, ProposalRows
@@ -343,11 +342,10 @@ class Proposals:
         """Write a promotion; the source must be one that the actor may read."""
         origin = self._volumes.open(actor.principal, source)
         _require_readable(origin, wanted.skill_id)
-        volume = self._target(target)
-        files = current_version(origin, wanted.skill_id).files
-        waits = volume.review_required or signing.unsigned(volume, origin, wanted.skill_id, files, self._guard)
+        volume, carried = self._target(target), Carried.of(origin, wanted.skill_id)
+        waits = volume.review_required or signing.unsigned(volume, carried, self._guard)
         way = promoting.promote_by_review if waits else promoting.promote_now
-        return way(self._volumes, wanted, volume)
+        return way(self._volumes, wanted, volume, carried)
 
     async def _do(self, actor: Actor, row: ProposalRecord, what: Callable[..., list[Event]]) -> ProposalView:
         """Write an event, then the row; return the proposal as it is now."""

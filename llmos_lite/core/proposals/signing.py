@@ -12,6 +12,7 @@ from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.proposals.branches import Branch
 from llmos_lite.core.proposals.events import Event, Kind
 from llmos_lite.core.proposals.log import ProposalLog
+from llmos_lite.core.proposals.promoting import Carried
 from llmos_lite.core.proposals.reviewing import require_unchanged, standing
 from llmos_lite.core.proposals.rights import is_own, require_reviewer
 from llmos_lite.core.skills.guard import Guard, refuses
@@ -159,10 +160,10 @@ def _files(blocked: Sequence[Examined], event: Event, proposal_id: str) -> Mappi
     }
 
 
-def unsigned(volume: GitVolume, source: GitVolume, skill_id: str, files: Mapping[str, Kept], guard: Guard) -> bool:
+def unsigned(volume: GitVolume, carried: Carried, guard: Guard) -> bool:
     """Tell whether a skill of another volume has to wait for a sign-off before it comes to this one."""
     if not refuses(volume.ref):
         return False
-    digest = tree_id(files)
-    found = guard.found(digest, skill_id, {path: kept.oid for path, kept in files.items()}, source.store.blob)
+    digest, files = tree_id(carried.files), {path: kept.oid for path, kept in carried.files.items()}
+    found = guard.found(digest, carried.skill_id, files, carried.blob)
     return bool(high(found)) and signed_off(volume, digest) is None

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from vendor_skills import FOLDER, LONG, VALID, VENDOR, library
 
 from llmos_lite.core.proposals.events import Event, Kind
-from llmos_lite.core.proposals.promoting import promote_now
+from llmos_lite.core.proposals.promoting import Carried, promote_now
 from llmos_lite.core.skills.draft import SkillChange, SkillDraft, changed, skill_of_draft
 from llmos_lite.core.skills.exporting import SkillExports
 from llmos_lite.core.skills.format import Skill
@@ -150,13 +150,13 @@ def test_a_promotion_publishes_what_is_valid_and_copies_what_is(
     install(own, packages_of(library()), AUTHOR)
     own.store.commit({"skills/seed.md": b"---\nname: A Seed\ncategory: data\ndescription: x\n---\nDo.\n"}, "x", AUTHOR)
     for name in [*(VALID | VENDOR).keys() - {"long-words"}, "seed"]:
-        promote_now(volumes, _promotion(name), team)
+        promote_now(volumes, _promotion(name), team, Carried.of(own, name))
         content = team.store.read(f"skills/{name}/SKILL.md")
         assert validate(tmp_path, name, content) == []
         assert name not in VALID or content == VALID[name]
     assert team.skill_entry("plain") == own.skill_entry("plain")
     with pytest.raises(Invalid) as raised:
-        promote_now(volumes, _promotion("long-words"), team)
+        promote_now(volumes, _promotion("long-words"), team, Carried.of(own, "long-words"))
     assert raised.value.code == "skill.description_too_long"
 
 
