@@ -43,7 +43,7 @@ class Babel:
     dimension = DIMENSION
 
     def __init__(self, *, multilingual: bool = True, quick: bool = False) -> None:
-        self._multilingual, self.quick = multilingual, quick
+        self._multilingual, self.quick, self.latin = multilingual, quick, False
         self.name = f"babel-{multilingual}"
         self.asked: list[str] = []
         self.closed = False

@@ -110,6 +110,7 @@ def _greet(services: Services) -> None:
         f"llmos-lite {__version__} on {services.url}, data in {settings.data}\n"
         f"Sign in:   {services.sign_in_url()}\n"
         f"Admin key: {settings.data / 'admin.key'}\n"
+        f"Search:    {services.skills.manager.compares}\n"
     )
     sys.stdout.flush()
 

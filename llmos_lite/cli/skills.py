@@ -61,9 +61,8 @@ def add(app: typer.Typer) -> None:
 def _list(session: Session, params: dict[str, str], limit: int) -> None:
     found = list(session.api.items("/skills", params, limit=limit))
     columns = ["SKILL", "VOLUME", "CATEGORY", "DESCRIPTION"]
-    session.out.show(
-        found, lambda: session.out.table(columns, map(_row, found), "No skills. Add one with `llmos skills add PATH`.")
-    )
+    nothing = "No skill matches." if params.get("query") else "No skills. Add one with `llmos skills add PATH`."
+    session.out.show(found, lambda: session.out.table(columns, map(_row, found), nothing))
 
 
 def _row(skill: Json) -> list[object]:

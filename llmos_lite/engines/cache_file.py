@@ -24,7 +24,8 @@ def write_cache(path: Path, content: bytes) -> bool:
     """Write a file in one step and tell whether that worked; a full disk leaves what was there."""
     beside = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.parent.parent.mkdir(mode=0o700, exist_ok=True)  # `parents` would make it readable for all
+        path.parent.mkdir(mode=0o700, exist_ok=True)
         beside.write_bytes(_checksum(content) + content)
         beside.replace(path)
     except OSError:

@@ -37,6 +37,10 @@ class Embedder(Protocol):
     def quick(self) -> bool:
         """Tell whether one short text costs less now than handing it to a thread: tens of microseconds."""
 
+    @property
+    def latin(self) -> bool:
+        """Tell whether it knows Latin script alone: to a model of English, every Chinese text means much the same."""
+
     def embed(self, texts: Sequence[str]) -> Floats:
         """Return one row for each text, in their order, shape (n, dimension).
 
@@ -120,6 +124,11 @@ class PluggedEmbedder:
     def quick(self) -> bool:
         """Tell what the package says of itself; False when it says nothing."""
         return bool(getattr(self._found, "quick", False))
+
+    @property
+    def latin(self) -> bool:
+        """Tell what the package says of itself; False when it says nothing."""
+        return bool(getattr(self._found, "latin", False))
 
     def embed(self, texts: Sequence[str]) -> Floats:
         """Return one row for each text; see `Embedder`."""

@@ -74,6 +74,7 @@ class HttpEmbedder:
     """
 
     quick = False
+    latin = False
 
     def __init__(
         self, base_url: str, *, key: str = "", model: str = "", timeout: float = 30.0, pause: float = PAUSE

@@ -143,6 +143,11 @@ class SkillsManager:
         self._guard = threading.Lock()
         self._loading: dict[VolumeRef, threading.Lock] = {}
 
+    @property
+    def compares(self) -> str:
+        """Return by what skills are compared, as people read it."""
+        return "by words" if self._semantics is None else f"by words and meaning ({self._semantics.name})"
+
     def load_skills_for_user(self, actor: Actor, team_id: str | None = None) -> list[Skill]:
         """Return every skill that the actor sees, by id; user over team over system.
 

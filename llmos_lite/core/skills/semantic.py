@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.library import Library
-from llmos_lite.core.skills.text import QUERY_CHARACTERS
+from llmos_lite.core.skills.text import QUERY_CHARACTERS, is_latin
 from llmos_lite.engines.daemon import Daemon
 from llmos_lite.engines.embedder import Embedder, unit
 from llmos_lite.engines.vectors import Entry, Vectors
@@ -72,6 +72,11 @@ class Semantics:
         self._requests: Floats | None = None
         self._alignments: Alignments | None = None
         self._rested = 0.0
+
+    @property
+    def name(self) -> str:
+        """Return the name of the embedder."""
+        return self._embedder.name
 
     async def meaning(self, libraries: Sequence[Library], query: str) -> Meaning | None:
         """Return what a query means, or None: nothing to compare with, too late, or the embedder failed."""
@@ -137,6 +142,8 @@ class Semantics:
         self.look_at(libraries)
         text = query.strip()[:QUERY_CHARACTERS]
         if not text or not any(library.ref in self._scales for library in libraries):
+            return None
+        if self._embedder.latin and not is_latin(text):
             return None
         with self._guard:
             found = self._queries.get(text)

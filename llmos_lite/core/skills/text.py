@@ -55,6 +55,8 @@ _INNER = re.compile(r"[a-z][A-Z]")
 """Most text has none, and looking for this is a fifth of the work of looking for the whole word around it."""
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _CACHE = 1 << 15
+_LATIN_END = "\u0250"
+"""First character after Latin Extended-B."""
 _SKIPPED = STOP_WORDS | FOREIGN_STOP_WORDS
 _VOICING = {"\u3099", "\u309a"}  # they tell two Japanese syllables apart and are no accents
 
@@ -111,6 +113,14 @@ def _character_pairs(run: str) -> Iterator[str]:
 
 def _parts(identifier: re.Match[str]) -> str:
     return f"{_HUMP.sub(' ', identifier.group())} {identifier.group()}"
+
+
+def is_latin(text: str) -> bool:
+    """Tell whether at least half of the letters of a text are Latin; a text without letters is."""
+    if text.isascii():
+        return True
+    letters = [character for character in text if character.isalpha()]
+    return 2 * sum(character < _LATIN_END for character in letters) >= len(letters)
 
 
 class Analyzer:

@@ -233,3 +233,13 @@ def test_closing_ends_the_work(make: Make) -> None:
     assert embedder.closed
     assert used(manager, "brew tea") == ["tea"]
     SkillsManager(manager._volumes).close()
+
+
+@pytest.mark.usefixtures("library")
+def test_a_model_of_latin_script_is_not_asked_what_another_means(make: Make) -> None:
+    """To MiniLM every Chinese text means much the same, so that one about the weather found one about deployment."""
+    toy = Babel()
+    toy.latin = True
+    manager = ready(make(toy))
+    assert used(manager, "发票") == []
+    assert used(manager, "factura") == ["invoices"]

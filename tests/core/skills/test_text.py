@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmos_lite.core.skills import text
-from llmos_lite.core.skills.text import Analyzer, fold
+from llmos_lite.core.skills.text import Analyzer, fold, is_latin
 
 ANALYZER = Analyzer()
 
@@ -72,3 +72,12 @@ def test_words_with_a_meaning_in_english_stay(word: str) -> None:
 def test_plain_text_gives_the_words_that_any_text_gives(plain: str) -> None:
     slow = [word for word in text.words(f"{plain} \u00e9") if word != "e"]
     assert [word for word in text.words(plain) if word != "e"] == slow
+
+
+@pytest.mark.parametrize(
+    ("text", "latin"),
+    [("plain", True), ("Größe über Maß", True), ("请问今天天气怎么样", False), ("오늘 날씨 어때", False), ("", True),
+     ("123 !?", True), ("deploy 部署", True), ("部署 服务器 x", False), ("żółw", True), ("погода", False)],
+)  # fmt: skip
+def test_a_text_is_latin_when_half_of_its_letters_are(text: str, *, latin: bool) -> None:
+    assert is_latin(text) is latin
