@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +11,7 @@ import typer
 
 from llmos_lite.cli.client import BLOCK, Body, Json, Params, read_json
 from llmos_lite.cli.command import Session, command
-from llmos_lite.errors import Conflict
+from llmos_lite.errors import Conflict, Invalid, LlmosError
 
 TAR = "application/x-tar"
 _SCP = re.compile(r"[\w.-]+@[\w.-]+:")
@@ -37,16 +37,22 @@ def add(skills: typer.Typer) -> None:
         ] = None,
         ref: Annotated[str, typer.Option(help="Branch, tag or commit of a repository.")] = "",
         folder: Annotated[str, typer.Option(help="Only what lies below this folder of it.")] = "",
-        only_list: Annotated[bool, typer.Option("--list", help="Only tell what is there, elsewhere.")] = False,
+        only_list: Annotated[bool, typer.Option("--list", help="Write nothing; only tell what is there.")] = False,
     ) -> int:
         """Add skills: from this machine, or from elsewhere by URL or owner/repo."""
         here, there = _told_apart(sources)
-        params: Params = {"volume": volume, "replace": force}
-        done = [item for body in _bodies(here) for item in _install(session, params, body)]
+        if here and (ref or folder):
+            option = "--ref" if ref else "--folder"
+            hint = "Check it out there first." if ref else f"Name the folder itself, as in {here[0] / folder}."
+            raise Invalid(
+                "cli.usage", f"{option} is for a repository elsewhere; {here[0]} is on this machine.", hint=hint
+            )
+        done = list[Json]()
+        if here:
+            done = _listed(here, skill or []) if only_list else _sent(session, here, skill or [], volume, force=force)
         asked: Json = {"volume": volume or None, "replace": force, "skills": skill or [], "ref": ref, "folder": folder}
         for source in there:
-            found = session.api.post("/skills/import", {**asked, "source": source, "dry_run": only_list})
-            done += _items(found)
+            done += _imported(session, source, {**asked, "source": source, "dry_run": only_list})
         return show(session, done)
 
 
@@ -56,7 +62,8 @@ def _told_apart(sources: Iterable[str]) -> tuple[list[Path], list[str]]:
     for source in sources:
         path = Path(source).expanduser()
         is_address = "://" in source or _SCP.match(source)
-        if not is_address and (path.exists() or source.startswith((".", "/", "~")) or "/" not in source):
+        is_path = source.startswith((".", "/", "~")) or source.endswith("/") or "/" not in source
+        if not is_address and (path.exists() or is_path):
             here.append(path)
         else:
             there.append(source)
@@ -66,18 +73,67 @@ def _told_apart(sources: Iterable[str]) -> tuple[list[Path], list[str]]:
 def show(session: Session, done: list[Json]) -> int:
     """Say what came of each skill, and return the exit code."""
     rows = [[item.get("skill_id"), item.get("status"), item.get("detail", "")] for item in done]
-    session.out.show(done, lambda: session.out.table(["SKILL", "STATUS", ""], rows, "No skill was found there."))
+    about = "DESCRIPTION" if any(item.get("status") == "available" for item in done) else ""
+    session.out.show(done, lambda: session.out.table(["SKILL", "STATUS", about], rows, "No skill was found there."))
     refused = not done or any(item.get("status") == "refused" for item in done)
     return Conflict.exit_code if refused else 0
+
+
+# Elsewhere
+
+
+def _imported(session: Session, source: str, asked: Json) -> list[Json]:
+    try:
+        return _items(session.api.post("/skills/import", asked))
+    except LlmosError as error:
+        if source.startswith("file://"):
+            error.hint = f"A path without file:// is sent from this machine. On the server: {error.hint}"
+        elif "://" not in source and not _SCP.match(source):
+            session.out.note(f"There is no {source} on this machine: it was looked for on GitHub.")
+        raise
+
+
+def _items(found: Json) -> list[Json]:
+    items = found.get("items")
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+
+
+# On this machine
+
+
+def _sent(session: Session, paths: list[Path], wanted: Collection[str], volume: str, *, force: bool) -> list[Json]:
+    """Send what is here; what is left out on the way, and that nothing follows it, is said."""
+    from llmos_lite.cli.archive import links  # noqa: PLC0415 - tarfile is slow to load
+
+    params: Params = {"volume": volume, "replace": force}
+    bodies, missing = _chosen(paths, wanted) if wanted else (_bodies(paths), [])
+    done = [item for body in bodies for item in _install(session, params, body)]
+    if left_out := links(paths):
+        more = f" and {len(left_out) - 1} more" if len(left_out) > 1 else ""
+        session.out.note(f"Symbolic links are left out: {left_out[0]}{more}.")
+    if any(item.get("status") in {"created", "updated"} for item in done):
+        session.out.note("What is sent from this machine gets no entry in the lock file: no update follows it.")
+    return done + missing
 
 
 def _install(session: Session, params: Params, body: Body) -> list[Json]:
     return _items(read_json(session.api.send("POST", "/skills/install", params, body=body, content_type=TAR)))
 
 
-def _items(found: Json) -> list[Json]:
-    items = found.get("items")
-    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+def _listed(paths: list[Path], wanted: Collection[str]) -> list[Json]:
+    """Return the skills that are here, as the server tells of those elsewhere."""
+    from llmos_lite.cli.on_disk import chosen, described, found_at  # noqa: PLC0415 - loads what only this needs
+
+    found, missing = chosen(found_at(paths, ARCHIVES), wanted)
+    return [described(one) for one in found] + missing
+
+
+def _chosen(paths: list[Path], wanted: Collection[str]) -> tuple[list[Body], list[Json]]:
+    """Return some of the skills that are here as one archive, and those that are not here."""
+    from llmos_lite.cli.on_disk import chosen, found_at, packed  # noqa: PLC0415 - as above
+
+    found, missing = chosen(found_at(paths, ARCHIVES), wanted)
+    return [packed(found)] if found else [], missing
 
 
 def _bodies(paths: Iterable[Path]) -> Iterator[Body]:

@@ -53,6 +53,16 @@ def _below(folder: Path) -> Iterator[Path]:
                 yield path
 
 
+def links(paths: Iterable[Path]) -> list[Path]:
+    """Return the symbolic links below the paths, which are left out."""
+    found = list[Path]()
+    for root in (path.resolve() for path in paths if path.is_dir()):
+        for where, folders, files in os.walk(root):
+            folders[:] = sorted(set(folders) - LEFT_OUT)
+            found += [Path(where, name) for name in (*folders, *sorted(files)) if Path(where, name).is_symlink()]
+    return found
+
+
 def tar_stream(files: Iterable[Member]) -> Iterator[bytes]:
     """Yield a tar archive of the files, in constant memory.
 

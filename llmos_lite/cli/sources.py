@@ -14,6 +14,7 @@ Volume = Annotated[str, typer.Option(help="system, team:ID or user:ID; empty for
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Which; all that were imported if none.")]
 LEFT = frozenset({"edited", "gone", "refused", "failed"})
 """States that a person has to look at."""
+NOTHING = "Nothing was imported. `llmos skills add SOURCE` does that, from elsewhere."
 
 
 def add(skills: typer.Typer) -> None:
@@ -34,14 +35,15 @@ def add(skills: typer.Typer) -> None:
             for one in found:
                 if one.get("diff"):
                     session.out.diff(str(one["diff"]))
-        _show(session, found, "Nothing was imported. `llmos skills add SOURCE` does that.")
+        _show(session, found, NOTHING)
         return Conflict.exit_code if any(one.get("state") in LEFT for one in found) else 0
 
     @command(skills, "outdated")
     def outdated(session: Session, skill_ids: Ids = None, *, volume: Volume = "") -> None:
         """List imported skills of which there is something new, or nothing any more."""
-        found = [one for one in _followed(session, skill_ids, volume, dry_run=True) if one.get("state") != "current"]
-        _show(session, found, "All imported skills are up to date.")
+        found = _followed(session, skill_ids, volume, dry_run=True)
+        shown = [one for one in found if one.get("state") != "current"]
+        _show(session, shown, "All imported skills are up to date." if found else NOTHING)
 
     @command(skills, "pin")
     def pin(

@@ -88,6 +88,30 @@ _SSH = {
     "LogLevel": "ERROR",
 }
 
+_MEANS = (
+    (
+        re.compile(r"askpass|could not read (?:Username|Password)|Authentication failed|returned error: 40[13]"),
+        "is private, or is not there: it asks who is there, and what was sent did not open it.",
+        "Look at the address. A remote of this volume with a credential opens it: llmos remotes add.",
+    ),
+    (
+        re.compile(r"Repository not found|repository '.*' not found|not appear to be a git repository|error: 404"),
+        "is no Git repository, or none that shows itself.",
+        "Look at the address; a private one needs a credential.",
+    ),
+    (
+        re.compile(r"couldn't find remote ref"),
+        "has no such branch, tag or commit.",
+        "Look at what stands behind the @.",
+    ),
+    (
+        re.compile(r"Permission denied \(publickey|Host key verification failed"),
+        "does not let in who has no SSH key that it knows.",
+        "A remote of this volume with an SSH key opens it: llmos remotes add.",
+    ),
+)
+"""What git says, as a sentence: it speaks to somebody with a terminal."""
+
 
 @dataclass(frozen=True, slots=True)
 class Credential:
@@ -263,6 +287,9 @@ class Peer:
 
     def _failed(self, done: Ended) -> UpstreamFailed:
         said = self._clean(done.said) or f"git ended with {done.code}"
+        for words, sentence, hint in _MEANS:
+            if words.search(said):
+                return UpstreamFailed("remote.failed", f"{self.url.text} {sentence}", hint=hint)
         return UpstreamFailed("remote.failed", f"{self.url.text}: {said}")
 
     def _clean(self, text: str) -> str:

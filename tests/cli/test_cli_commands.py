@@ -418,7 +418,13 @@ def test_skills_of_elsewhere_are_added_updated_and_pinned(
     commit("Brews tea. Use when thirsty.")
     monkeypatch.setenv("LLMOS_REMOTE_FOLDER", str(tmp_path / "there"))
     source, alice = f"file://{tmp_path}/there/r", ("--user", "alice")
-    assert ask("skills", "add", source, "--list", *alice)[0]["detail"] == "tea/SKILL.md"
+    for listed in (source, tmp_path / "there" / "r"):
+        (row,) = ask("skills", "add", listed, "--list", *alice)
+        assert (row["status"], row["detail"]) == ("available", "Brews tea. Use when thirsty.")
+    assert "tea" not in {one["skill_id"] for one in ask("skills", "list", *alice)}
+    for words in (("outdated",), ("update",)):
+        assert "Nothing was imported" in llmos("skills", *words, *alice)
+    assert "A path without file://" in llmos("skills", "add", f"file://{tmp_path}/x", *alice, code=2)
     assert ask("skills", "add", source, "--skill", "tea", *alice)[0]["status"] == "created"
     assert "up to date" in llmos("skills", "outdated", *alice)
     commit("Brews black tea. Use when thirsty.")
@@ -429,4 +435,34 @@ def test_skills_of_elsewhere_are_added_updated_and_pinned(
     assert ask("skills", "outdated", *alice)[0]["state"] == "pinned"
     llmos("skills", "unpin", "tea", *alice)
     assert "no place" in llmos("skills", "add", "ext::sh -c id/x", *alice, code=2)
-    assert "no file or folder" in llmos("skills", "add", "./nothing", *alice, code=4)
+    for missing in ("./nothing", "runbooks/", "no/runbooks/"):
+        assert "no file or folder" in llmos("skills", "add", missing, *alice, code=4)
+
+
+def test_options_of_skills_add_hold_for_what_is_here_or_are_refused(
+    llmos: Command, ask: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = tmp_path / "mine"
+    for name in ("tea", "mate"):
+        written(here / "drinks" / name / "SKILL.md", name)
+    (here / "drinks" / "tea" / "leaf").symlink_to("/etc/passwd")
+    alice = ("--user", "alice")
+    for option in (("--ref", "v1"), ("--folder", "drinks")):
+        assert "on this machine" in llmos("skills", "add", here, *option, *alice, code=2)
+    assert run(["skills", "add", str(here), "--skill", "tea", "--skill", "none", *alice]) == 5
+    captured = capsys.readouterr()
+    assert "tea" in captured.out
+    assert "mate" not in captured.out
+    assert "no skill of that name" in captured.out
+    assert "Symbolic links are left out" in captured.err
+    assert "no entry in the lock file" in captured.err
+    llmos("skills", "export", "tea", "--to", tmp_path / "x.tar.gz", *alice)
+    assert ask("skills", "add", tmp_path / "x.tar.gz", "--list", *alice)[0]["status"] == "available"
+    assert ask("skills", "add", tmp_path / "x.tar.gz", here / "drinks" / "mate", "--skill", "mate", *alice) == [
+        {
+            "skill_id": "mate",
+            "status": "created",
+            "detail": "",
+            "version": ask("skills", "show", "mate", *alice)["version"],
+        }
+    ]
