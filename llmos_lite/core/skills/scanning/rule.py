@@ -24,6 +24,8 @@ COVERED = 200
 """Characters behind a word in vain within which the next one is taken as looked at; matches end within the rest."""
 SECONDS, SECONDS_PER_MILLION = 0.2, 0.75
 """CPU time for a skill, and for each million characters of it; what people write takes a tenth of that."""
+BESIDE = 400
+"""Characters on both sides of a match within which `near` is looked for."""
 _GAP = r"(?:[\s*_>#]{1,8})"
 _CLASS = re.compile(r"\\.|\[(?:\\.|[^\]\\]){1,200}\]| ")
 
@@ -52,6 +54,7 @@ class Rule:
         pattern: matched against small letters; every quantifier is bounded.
         kind: how the text around it counts.
         known: what in a match makes it one that everybody knows: of medium severity at most.
+        near: what has to stand beside a match, each within its line, the one before, or the one after.
         needs: one of these stands in every match, too: looked for before the pattern, since that is much cheaper.
     """
 
@@ -64,6 +67,7 @@ class Rule:
     kind: Kind = Kind.COMMAND
     known: re.Pattern[str] | None = None
     needs: tuple[str, ...] = ()
+    near: tuple[re.Pattern[str], ...] = ()
 
 
 class Effort:
@@ -120,7 +124,7 @@ class Rules:
                 return
             rule, begin, end = self.rules[place], max(0, start - BEFORE, done[place]), start + AFTER
             found = rule.pattern.search(low, begin, end) if _may_match(rule, low, begin, end) else None
-            if found:
+            if found and _is_near(rule, low, found):
                 done[place] = max(found.end(), start + 1)
                 yield Match(rule, found.start(), found.end())
             else:
@@ -135,3 +139,15 @@ class Rules:
 
 def _may_match(rule: Rule, low: str, begin: int, end: int) -> bool:
     return not rule.needs or any(low.find(need, begin, end) >= 0 for need in rule.needs)
+
+
+def _is_near(rule: Rule, low: str, found: re.Match[str]) -> bool:
+    if not rule.near:
+        return True
+    begin, end = max(0, found.start() - BESIDE), min(len(low), found.end() + BESIDE)
+    before, after = low.rfind("\n", begin, found.start()), low.find("\n", found.end(), end)
+    if before >= 0:
+        begin = max(begin, low.rfind("\n", begin, before) + 1)
+    if after >= 0 and (stop := low.find("\n", after + 1, end)) >= 0:
+        end = stop
+    return all(pattern.search(low, begin, end) for pattern in rule.near)

@@ -19,11 +19,21 @@ from llmos_lite.core.skills.scanning.shown import Shown
 from llmos_lite.core.skills.scanning.talk import weighed
 
 RULES = Rules((*PROSE, *SHELL, *PROGRAMS))
+OPENING = 2000
+"""Characters of a comment in which it may speak to a model."""
 _BLOB = re.compile(r"[A-Za-z0-9+/]{40,4000}={0,2}")
 _HEX = re.compile(r"(?:\\x[0-9a-fA-F]{2}){12,1000}")
 _LABEL = re.compile(r"^\[//\]: # \((.{12,2000})\)$", re.MULTILINE)
 _TO_A_MODEL = re.compile(
     r"\b(?:assistant|ai|agent|model|claude|gpt|llm|system)\b.{0,40}[:,]|\b(?:ignore|instead|you must|do not tell|always|before you|secretly|execute|run)\b"
+)
+_ADDRESSED = re.compile(
+    r"^[\s!*#-]{0,20}(?:(?:hidden |secret |important |system |internal ){0,2}(?:notes?|messages?|instructions?|orders?|hints?|prompts?) (?:to|for) )?(?:the |all |any |dear |hey |attention,? ){0,3}"
+    r"(?:ai|llms?|assistants?|agents?|claude|chatgpt|gpt|codex|copilot|gemini|language models?|coding agents?|models?)(?: (?:agents?|assistants?|models?|code|tools?|systems?|readers?)){0,2}\s{0,3}(?:[:,!-]|\u2014|must|should|when|if|please)|"
+    r"\bif you are (?:an? )?(?:ai|llm|assistant|language model|agent)\b"
+)
+_ACTS = re.compile(
+    r"https?://|\b(?:send|upload|post|run|execute|curl|wget|fetch|download|install|delete|read|append|add|include|write|ignore|never|do not|don't|always|must|silently|secret|token|password|credentials|key)\b"
 )
 
 
@@ -43,6 +53,7 @@ class _Comment(NamedTuple):
 def comments(file: TextFile, effort: Effort) -> Iterator[Finding]:
     """Find what stands in comments for a model, which a reader of the page never sees."""
     found = list(_comments(file.text))
+    yield from _addressed(file, found, effort)
     # One text, so that a thousand empty comments cost what one long one does.
     shown = [Shown(one.text, markdown=True).low for one in found]
     starts, place = list[int](), 0
@@ -62,6 +73,19 @@ def comments(file: TextFile, effort: Effort) -> Iterator[Finding]:
         yield Finding(
             "concealment.comment", Severity.HIGH, message, line, file=file.path, category=Category.CONCEALMENT
         )
+
+
+def _addressed(file: TextFile, found: list[_Comment], effort: Effort) -> Iterator[Finding]:
+    """Find comments that speak to a model by name, whatever they want of it."""
+    for one in found:
+        if effort.is_spent():
+            return
+        text = one.text[:OPENING].lower()
+        if _ADDRESSED.search(text):
+            severity = Severity.HIGH if _ACTS.search(text) else Severity.MEDIUM
+            message = "A comment, which no reader of the page sees, gives the model orders."
+            line = file.lines.of(one.place)
+            yield Finding("concealment.comment", severity, message, line, file=file.path, category=Category.CONCEALMENT)
 
 
 def _orders(match: Match, shown: Shown, comment: str) -> bool:

@@ -14,9 +14,15 @@ _RUN = (
 )
 """What runs its input. `python -m json.tool` and the like read it."""
 _KNOWN = re.compile(
-    r"https?://(?:raw\.githubusercontent\.com/(?:homebrew/install|nvm-sh/nvm)/|(?:deb|rpm)\.nodesource\.com/|sh\.rustup\.rs|(?:astral\.sh/uv|ollama\.com|bun\.sh|"
-    r"deno\.land|get\.docker\.com|install\.python-poetry\.org|get\.pnpm\.io|fnm\.vercel\.app|mise\.run|get\.volta\.sh|tailscale\.com|"
-    r"(?:community\.)?chocolatey\.org|get\.scoop\.sh|claude\.ai/install|cli\.github\.com))"
+    r"https?://(?:raw\.githubusercontent\.com/(?:homebrew/install|nvm-sh/nvm|ohmyzsh/ohmyzsh|helm/helm|k3d-io/k3d|rancher/k3d|pyenv/pyenv-installer|"
+    r"golangci/golangci-lint|aquasecurity/trivy|anchore/(?:syft|grype)|dapr/cli|ocaml/opam|kubernetes-sigs/kustomize)/|"
+    r"(?:(?:deb|rpm)\.nodesource\.com|sh\.rustup\.rs|astral\.sh/u?[vf]|ollama\.com|bun\.(?:sh|com)|(?:www\.)?deno\.(?:land|com)|get\.docker\.com|"
+    r"install\.python-poetry\.org|get\.pnpm\.io|fnm\.vercel\.app|mise\.(?:run|jdx\.dev)|get\.volta\.sh|(?:pkgs\.)?tailscale\.com|(?:community\.)?chocolatey\.org|"
+    r"get\.scoop\.sh|claude\.ai/install|cli\.github\.com|get\.k3s\.io|get\.rke2\.io|get\.k0s\.sh|get\.helm\.sh|starship\.rs|get\.sdkman\.io|"
+    r"install\.determinate\.systems|nixos\.org/nix|fly\.io/install|get\.pulumi\.com|sdk\.cloud\.google\.com|opencode\.ai/install|zed\.dev/install|"
+    r"cursor\.com/install|setup\.atuin\.sh|pixi\.sh|micro\.mamba\.pm|run\.linkerd\.io|istio\.io|temporal\.download|railway\.(?:app|com)/install|"
+    r"install\.duckdb\.org|pkgx\.sh|get\.jetify\.com|direnv\.net|get\.arkade\.dev|(?:cli\.)?sentry\.(?:io|dev)|get\.tur\.so|wasmtime\.dev|get\.rvm\.io|"
+    r"get-ghcup\.haskell\.org|get\.nextflow\.io|sh\.jbang\.dev|install\.meteor\.com|just\.systems|foundry\.paradigm\.xyz)(?![\w.-]))"
 )
 """Addresses of the installers that the makers of well-known tools tell everybody to run."""
 _HOSTS = re.compile(r"(?:github|gitlab|bitbucket|codeberg|huggingface|sr\.ht)\b")
@@ -42,6 +48,9 @@ def _rule(  # noqa: PLR0917 - what a rule is
 ) -> Rule:
     return Rule(code, category, severity, message, tuple(words.split("|")), re.compile(source), kind, known, needs)
 
+
+_SKILLS = r"(?:npx|bunx|pnpm|yarn)\s{1,4}(?:(?:-y|--yes|dlx|exec)\s{1,4}){0,2}skills(?:@[\w.-]{1,20})?\s{1,4}(?:add|install|i)\b"
+"""Installs skills: text that is scanned where it arrives, and no program that runs now."""
 
 _REMOTE = (
     _rule(
@@ -76,10 +85,27 @@ _REMOTE = (
         Severity.HIGH,
         "It installs a package from an address instead of a registry.",
         "pip|uv |npm|npx|pnpm|yarn|gem |cargo|go install|go run|uvx|pipx|easy_install",
-        r"\b(?:(?:pip[\d.]{0,4}|uv(?: pip)?|pipx|uvx|npm|npx|pnpm|yarn|bunx|gem|easy_install)\s{1,4}(?:[\w@=./:-]{1,40}\s{1,4}){0,6}?(?:git\+)?"
+        rf"\b(?!{_SKILLS})(?:(?:pip[\d.]{{0,4}}|uv(?: pip)?|pipx|uvx|npm|npx|pnpm|yarn|bunx|gem|easy_install)\s{{1,4}}(?:[\w@=./:-]{{1,40}}\s{{1,4}}){{0,6}}?(?:git\+)?"
         r"(?:https?|git|ssh)://[^\s]{1,200}\.(?:git|zip|whl|tgz|tar\.gz|tar)\b|(?:pip[\d.]{0,4}|uv(?: pip)?)\s{1,4}(?:install|add)[^\n]{0,80}\bgit\+|"
         r"npx\s{1,4}(?:-y\s{1,4}|--yes\s{1,4})?(?:github:|https?://))",
         known=_HOSTS,
+    ),
+    _rule(
+        "remote.skill",
+        Category.REMOTE_CODE,
+        Severity.MEDIUM,
+        "It installs another skill from an address.",
+        "skills",
+        rf"\b{_SKILLS}[^\n]{{0,80}}?https?://(?!localhost|127\.)",
+    ),
+    _rule(
+        "remote.unpinned",
+        Category.REMOTE_CODE,
+        Severity.MEDIUM,
+        "It runs whatever version of a package is the newest, without a question.",
+        "npx|pnpm|yarn|bunx|uvx",
+        r"\b(?:npx\s{1,4}(?:-y|--yes)\s{1,4}(?!-)(?:@[\w.-]{1,60}/)?[\w.-]{1,60}(?:@latest\b|(?![\w@./:-]))|"
+        r"(?:npx|bunx|uvx|pnpm\s{1,4}dlx|yarn\s{1,4}dlx)\s{1,4}(?:@[\w.-]{1,60}/)?[\w.-]{1,60}@latest\b)",
     ),
     _rule(
         "remote.registry",
@@ -192,6 +218,15 @@ _HARM = (
         "It lets somebody in: a key is added to those that may log in.",
         "authorized_keys",
         r"(?:>>\s{0,3}[\"']?[^\n\"']{0,60}authorized_keys|\btee\b[^\n]{0,60}authorized_keys|open\([^\n]{0,80}authorized_keys[\"'][^\n]{0,20}[\"']a)",
+    ),
+    _rule(
+        "persistence.hooks",
+        Category.PERSISTENCE,
+        Severity.HIGH,
+        "It makes Git run something of its choice in every repository.",
+        "hookspath|sshcommand|fsmonitor|templatedir|gitproxy|credential.helper",
+        r"\bgit\s{1,4}config\s{1,4}(?:[\w=./~-]{1,40}\s{1,4}){0,3}?(?:--global|--system)\s{1,4}(?:[\w=./~-]{1,40}\s{1,4}){0,3}?"
+        r"(?:core\.(?:hookspath|sshcommand|fsmonitor|gitproxy)|init\.templatedir|credential\.(?:[^\s]{1,80}\.)?helper\s{1,4}[\"']?!)",
     ),
     _rule(
         "persistence.agent",
