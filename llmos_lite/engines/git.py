@@ -16,6 +16,7 @@ from pygit2.enums import RepositoryInitFlag
 
 from llmos_lite.engines.durable import make_folder, sync_folder, sync_tree
 from llmos_lite.engines.git_graph import GRAPH_ERRORS, DamagedGraph, OpenGraph
+from llmos_lite.engines.git_level import differing
 from llmos_lite.engines.git_lock import RepositoryLock
 from llmos_lite.engines.git_log import History
 from llmos_lite.engines.git_objects import (
@@ -133,6 +134,13 @@ class LocalGitStore(VolumeInterface):
     def tree(self, prefix: str = "", *, at: str | None = None) -> Sequence[Entry]:  # noqa: D102
         root = self._root(at)
         return self._objects.entries(root, prefix) if root else []
+
+    def differing(  # noqa: D102
+        self, prefix: str, old: str, *, at: str | None = None
+    ) -> tuple[Sequence[Entry], Sequence[Entry]]:
+        roots = self._root(old), self._root(at)
+        before, after = (self._objects.level(root, prefix) if root else b"" for root in roots)
+        return differing(before, after, f"{prefix}/" if prefix else "")
 
     def entry(self, path: str, *, at: str | None = None) -> Entry | None:  # noqa: D102
         root = self._root(at)

@@ -228,13 +228,16 @@ class Objects:
 
     def entries(self, root: bytes, prefix: str) -> Level:
         """Return one level of a tree, without links and submodules."""
+        return Level.of(self.level(root, prefix), f"{prefix}/" if prefix else "")
+
+    def level(self, root: bytes, prefix: str) -> bytes:
+        """Return one level of a tree as Git keeps it; empty where there is no folder."""
         item = self.item(root, prefix) if prefix else Item(FOLDER_MODE, root)
         if item is None or item.mode != FOLDER_MODE:
-            return Level("", [], [], [])
+            return b""
         with self._mutex:
             kept = self._trees.get(item.oid)
-        raw = kept.raw if isinstance(kept, ParsedTree) else self.raw(item.oid.hex())
-        return Level.of(raw, f"{prefix}/" if prefix else "")
+        return kept.raw if isinstance(kept, ParsedTree) else self.raw(item.oid.hex())
 
     def files(self, root: bytes, prefix: str = "") -> Iterator[tuple[str, Item]]:
         """Walk all files below a path, links and submodules too."""

@@ -37,6 +37,13 @@ class VolumeInterface(Protocol):
             NotFound: `commit.unknown` or `branch.unknown`.
         """
 
+    def differing(self, prefix: str, old: str, *, at: str | None = None) -> tuple[Sequence[Entry], Sequence[Entry]]:
+        """Return what of one level stands at `old` alone, and what stands at `at` alone, in Git's order.
+
+        Raises:
+            NotFound: `commit.unknown` or `branch.unknown`.
+        """
+
     def entry(self, path: str, *, at: str | None = None) -> Entry | None:
         """Return what stands at a path: its object's id is its version."""
 

@@ -40,6 +40,11 @@ class ReadOnlyStore(VolumeInterface):
     def tree(self, prefix: str = "", *, at: str | None = None) -> Sequence[Entry]:  # noqa: D102
         return self._store.tree(prefix, at=at)
 
+    def differing(  # noqa: D102
+        self, prefix: str, old: str, *, at: str | None = None
+    ) -> tuple[Sequence[Entry], Sequence[Entry]]:
+        return self._store.differing(prefix, old, at=at)
+
     def entry(self, path: str, *, at: str | None = None) -> Entry | None:  # noqa: D102
         return self._store.entry(path, at=at)
 

@@ -54,6 +54,10 @@ class MemoryStore(VolumeInterface):
             for name, (mode, oid) in lines
         ]
 
+    def differing(self, prefix: str, old: str, *, at: str | None = None) -> tuple[list[Entry], list[Entry]]:
+        before, after = self.tree(prefix, at=old), self.tree(prefix, at=at)
+        return [one for one in before if one not in after], [one for one in after if one not in before]
+
     def entry(self, path: str, *, at: str | None = None) -> Entry | None:
         root = self._root(at)
         mode, oid = self._line(root, path) if root else (b"", b"")

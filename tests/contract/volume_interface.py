@@ -101,6 +101,18 @@ class VolumeInterfaceContract:
         assert [e.path for e in store.tree("a")] == ["a/x"]
         assert store.tree("a.md") == store.tree("nothing") == []
 
+    def test_what_differs_of_one_level_is_told(self, store: VolumeInterface) -> None:
+        old = store.commit({"s/a/x": b"1", "s/b.md": b"", "s/c/x": b"1", "other": b"1"}, "One", ALICE).oid
+        store.commit({"s/a/x": b"2", "s/b.md": None, "s/d/x": b"1", "other": b"2"}, "Two", ALICE)
+        gone, new = store.differing("s", old)
+        assert [entry.path for entry in gone] == ["s/a", "s/b.md"]
+        assert [entry.path for entry in new] == ["s/a", "s/d"]
+        assert new[0] == store.entry("s/a")
+        assert [list(side) for side in store.differing("s", old, at=old)] == [[], []]
+        assert [len(side) for side in store.differing("nothing", old)] == [0, 0]
+        with pytest.raises(NotFound):
+            store.differing("s", "0" * 40)
+
     def test_a_folder_has_a_version(self, store: VolumeInterface) -> None:
         store.commit({"s/a/x": b"1", "s/b/x": b"1"}, "One", ALICE)
         a, b = store.entry("s/a"), store.entry("s/b")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Self, TypeAlias
@@ -11,9 +11,9 @@ from llmos_lite.core.skills.fields import Document
 from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.text import Analyzer
 from llmos_lite.engines.volume_interface import VolumeInterface
-from llmos_lite.errors import LlmosError
+from llmos_lite.errors import LlmosError, NotFound
 from llmos_lite.volumes.access import ID_LENGTH, VolumeRef
-from llmos_lite.volumes.skill_paths import FOLDER, SkillEntry, misnamed, shown, skill_entries
+from llmos_lite.volumes.skill_paths import FILE, FOLDER, SkillEntry, flat_path, misnamed, shown, skill_entries
 
 if TYPE_CHECKING:
     from llmos_lite.core.skills.index import SkillIndex
@@ -70,16 +70,45 @@ class Library:
 
     def at(self, store: VolumeInterface, commit: str) -> Library:
         """Return the library at another commit: what has the same version is taken over as it is."""
+        return (self._stepped(store, commit) if self.commit else None) or self._compared(store, commit)
+
+    def _stepped(self, store: VolumeInterface, commit: str) -> Library | None:
+        """Return it by what differs from this one; None where a flat file or an odd name has a part in it."""
+        try:
+            before, after = store.differing(FOLDER, self.commit, at=commit)
+        except NotFound:  # the history was written anew
+            return None
+        entries = skill_entries(after)
+        fresh = {entry.skill_id for entry in entries}
+        gone = {entry.skill_id for entry in skill_entries(before)}
+        is_plain = all(entry.is_tree for entry in (*before, *after)) and len(gone | fresh) == len(
+            {entry.path for entry in (*before, *after)}
+        )
+        if not is_plain or any(f"{skill_id}.md" in self.skills for skill_id in fresh):
+            return None
+        if any(store.entry(flat_path(skill_id), at=commit) for skill_id in gone - fresh):
+            return None
+        read = {entry.skill_id: _read(store, entry, str(self.ref)) for entry in entries}
+        skills = {**self.skills, **read}
+        for skill_id in gone - fresh:
+            skills.pop(skill_id, None)
+        return self._with(commit, skills if read.keys() <= self.skills.keys() else _by_id(skills), read, gone)
+
+    def _compared(self, store: VolumeInterface, commit: str) -> Library:
+        """Return it by a look at every entry."""
         tree = store.tree(FOLDER, at=commit)
         entries = skill_entries(tree)
         skills = dict(self._kept(entries))
-        fresh = [_read(store, entry, str(self.ref), commit) for entry in entries if entry.skill_id not in skills]
-        skills |= {skill.skill_id: skill for skill in fresh}
+        read = {entry.skill_id: _read(store, entry, str(self.ref)) for entry in entries if entry.skill_id not in skills}
+        skills |= read
         if len(entries) < len(tree):  # most volumes hold skills only, and then there is nothing to look for
             skills |= {skill.skill_id: skill for skill in map(self._unservable, misnamed(tree))}
-        gone = (self.skills.keys() - skills.keys()) | {skill.skill_id for skill in fresh}
-        index = self.index.updated([document(skill) for skill in fresh if skill.error is None], gone)
-        return Library(self.ref, commit, MappingProxyType(dict(sorted(skills.items()))), index)
+        return self._with(commit, _by_id(skills), read, self.skills.keys() - skills.keys())
+
+    def _with(self, commit: str, skills: dict[str, Skill], read: Mapping[str, Skill], gone: Collection[str]) -> Library:
+        """Return the library with these skills, of which some were read anew and some are gone from the index."""
+        fresh = [document(skill) for skill in read.values() if skill.error is None]
+        return Library(self.ref, commit, MappingProxyType(skills), self.index.updated(fresh, {*gone, *read}))
 
     def _unservable(self, path: str) -> Skill:
         path = shown(path)
@@ -103,9 +132,14 @@ def document(skill: Skill) -> Document:
     return Document(skill.skill_id, name, skill.header, skill.body)
 
 
-def _read(store: VolumeInterface, entry: SkillEntry, volume: str, commit: str) -> Skill:
+def _by_id(skills: Mapping[str, Skill]) -> dict[str, Skill]:
+    return dict(sorted(skills.items()))
+
+
+def _read(store: VolumeInterface, entry: SkillEntry, volume: str) -> Skill:
+    """Read a skill by its version alone: the way through `skills/` would cost its length."""
     try:
-        content = store.read(entry.path, at=commit) if entry.is_folder else store.blob(entry.version)
+        content = store.read(FILE, at=entry.version) if entry.is_folder else store.blob(entry.version)
     except LlmosError as error:
         reason = "Its folder holds no SKILL.md." if error.code == "file.unknown" else error.message
         unread = Skill(skill_id=entry.skill_id, name=entry.skill_id, volume=volume, version=entry.version)
