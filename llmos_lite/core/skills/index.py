@@ -150,6 +150,14 @@ def _print_of(index: SkillIndex, key: str) -> Bytes | None:
     return next((prints[place] for prints, place in places if place is not None), None)
 
 
-def repeats(mine: Bytes, others: Sequence[Bytes]) -> bool:
-    """Tell whether a fingerprint nearly equals one of the others; an empty one equals none."""
+def repeats(mine: Bytes, others: Sequence[Bytes] | Bytes) -> bool:
+    """Tell whether a fingerprint nearly equals one of the others; an empty one equals none.
+
+    Args:
+        mine: the fingerprint, shape (32,).
+        others: some more; many of them are compared at once when they come as one array, shape (n, 32).
+    """
+    if isinstance(others, np.ndarray) and len(others) > FEW:
+        most = int(np.count_nonzero(others == mine, axis=1).max())
+        return most >= SAME * PRINT_WIDTH and bool(mine.any())
     return any(np.count_nonzero(mine == other) >= SAME * PRINT_WIDTH for other in others) and bool(mine.any())

@@ -16,7 +16,7 @@ import numpy as np
 from llmos_lite.core.skills.fusion import Close, Near, fused, unit_of
 from llmos_lite.core.skills.index import Piece, SkillIndex, repeats
 from llmos_lite.core.skills.matches import Floats, Held, Matches
-from llmos_lite.core.skills.segment import Bytes, Hashes, Places
+from llmos_lite.core.skills.segment import PRINT_WIDTH, Hashes, Places
 from llmos_lite.core.skills.text import QUERY_CHARACTERS
 
 _NOTHING = 1e-3
@@ -192,7 +192,7 @@ class _Search:
     def _kept(self, candidates: list[tuple[float, int]], wanted: _Wanted) -> tuple[list[int], bool]:
         """Return the places that are wanted, and whether further candidates could add none."""
         kept: list[int] = []
-        prints: list[Bytes] = []
+        prints = np.empty((min(wanted.limit, len(candidates)), PRINT_WIDTH), dtype=np.uint8)
         least = 0.0
         for score, place in candidates:
             if len(kept) >= wanted.limit or (len(kept) >= wanted.sure and score < least):
@@ -202,9 +202,9 @@ class _Search:
             if wanted.hidden is not None and wanted.hidden(self._sources[number], segment.keys[here]):
                 continue
             mine = segment.prints[here]
-            if wanted.collapse and repeats(mine, prints):
+            if wanted.collapse and repeats(mine, prints[: len(kept)]):
                 continue
-            prints.append(mine)
+            prints[len(kept)] = mine
             kept.append(place)
             least = least or score * wanted.share
         return kept, len(kept) >= wanted.limit

@@ -102,6 +102,14 @@ def test_near_repeats_are_collapsed() -> None:
     assert len(search([library], "word1 word2", 9, collapse=False)) == 6
 
 
+@pytest.mark.parametrize("others", [3, 60])
+def test_near_repeats_are_found_among_few_and_among_many(others: int) -> None:
+    body = " ".join(f"word{number}" for number in range(300))
+    copies = [Document(f"copy{number}", "copy", "", f"{body} edition{number}") for number in range(4)]
+    rest = [Document(f"other{n}", "copy", "", " ".join(f"x{n}y{m}" for m in range(9))) for n in range(others)]
+    assert len(search([index([*rest, *copies])], "copy", 99)) == others + 1
+
+
 def test_several_libraries_are_one() -> None:
     one, two = index(LIBRARY[:2]), index(LIBRARY[2:])
     assert keys(search([one, two], "write", 4)) == keys(search([index(LIBRARY)], "write", 4))
