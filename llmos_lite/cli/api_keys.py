@@ -18,19 +18,29 @@ Scopes = Annotated[
 ]
 Teams = Annotated[list[str], typer.Option("--team", help="The only teams that it knows; repeat it.")]
 Days = Annotated[int, typer.Option("--days", help="How long it holds; 0 for ever.")]
+UrlDays = Annotated[int, typer.Option("--days", help="How long it holds, at most 3650; 0 for ever.")]
 Owner = Annotated[str, typer.Option("--for", metavar="ID", help="A service account, as a system admin.")]
 Team = Annotated[str, typer.Option("--team", help="The only team whose skills it reads; all that you read without.")]
 Name = Annotated[str, typer.Option("--name", help="What it is for.")]
 Whose = Annotated[str, typer.Option("--of", metavar="ID", help="Whose, as a system admin; * for everybody's.")]
 
+URL_DAYS = 90
+"""An address is written down in more places than a key."""
+
 
 def add(app: typer.Typer) -> None:
     """Add the commands."""
-    keys = group(app, "api-keys", "Make, list and end keys for programs.")
+    keys = group(
+        app, "api-keys", "Make, list and end keys that programs send in a header; `llmos keys` makes URLs instead."
+    )
     command(keys, "create")(_create)
     command(keys, "list")(_list)
     command(keys, "revoke")(_revoke)
-    tokens = group(app, "keys", "Make URLs that read skills; `llmos api-keys` lists and ends them.")
+    tokens = group(
+        app,
+        "keys",
+        "Make URLs that read skills, for clients that send no header; `llmos api-keys` lists and ends them.",
+    )
     command(tokens, "mcp")(_mcp)
     command(tokens, "catalog")(_catalog)
 
@@ -56,12 +66,12 @@ def _create(
     session.out.show(made, lambda: session.out.say(str(made["key"])))
 
 
-def _mcp(session: Session, team: Team = "", name: Name = "MCP client", days: Days = 0) -> None:
+def _mcp(session: Session, team: Team = "", name: Name = "MCP client", days: UrlDays = URL_DAYS) -> None:
     """Make a URL of the MCP server that needs no header; it is shown this once, and only reads."""
     _token(session, "mcp", team, name, days)
 
 
-def _catalog(session: Session, team: Team = "", name: Name = "Catalog", days: Days = 0) -> None:
+def _catalog(session: Session, team: Team = "", name: Name = "Catalog", days: UrlDays = URL_DAYS) -> None:
     """Make a URL of a catalog that stock clients install skills from; it is shown this once, and only reads."""
     _token(session, "catalog", team, name, days)
 
@@ -70,6 +80,8 @@ def _token(session: Session, purpose: str, team: str, name: str, days: int) -> N
     body = {"purpose": purpose, "name": name, "teams": [team] if team else None, "expires_days": days or None}
     made = session.api.post("/keys", body)
     session.out.show(made, lambda: session.out.say(str(made["url"])))
+    until = f"holds until {_day(made.get('expires'))}" if days else "holds for ever"
+    session.out.note(f"It {until}; --days changes that, and `llmos api-keys revoke {made.get('key_id')}` ends it.")
 
 
 def _list(session: Session, whose: Whose = "") -> None:

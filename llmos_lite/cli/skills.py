@@ -1,4 +1,4 @@
-"""`llmos skills`: list, show, search, add, new."""
+"""`llmos skills`: list, show, search, add, edit, delete, new."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from llmos_lite.cli import adding, explanations, pull, scan, scrub, sources, templates, versions
+from llmos_lite.cli import adding, explanations, pull, scan, scrub, sources, templates, versions, writing
 from llmos_lite.cli.client import Json, url
 from llmos_lite.cli.command import Session, command, group
 from llmos_lite.cli.output import one_line
@@ -52,6 +52,7 @@ def add(app: typer.Typer) -> None:
 
     adding.add(skills)
     sources.add(skills)
+    writing.add(skills)
     templates.add(skills)
     pull.add_export(skills)
     versions.add(skills)

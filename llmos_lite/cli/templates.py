@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +14,7 @@ import typer
 
 from llmos_lite.cli.client import Json, url
 from llmos_lite.cli.command import Session, command
-from llmos_lite.cli.output import one_line
+from llmos_lite.cli.output import one_line, printable
 from llmos_lite.errors import Invalid
 from llmos_lite.volumes.skill_paths import FILE
 
@@ -52,8 +53,10 @@ def add(skills: typer.Typer) -> None:
         volume: Annotated[str, typer.Option(help="system, team:ID or user:ID; empty for your own.")] = "",
         team: Team = "",
     ) -> None:
-        """Create a skill from a template."""
+        """Create a skill from a template; on a terminal it asks for what was not given."""
         given = dict(map(_value, values or []))
+        if sys.stdin.isatty() and not (session.out.as_json or edit):
+            given = _answered(_gaps(session.api.get(url("templates", template), {"team_id": team})), given)
         body: Json = {"skill_id": skill_id, "values": given}
         if volume:
             body["volume"] = volume
@@ -62,6 +65,18 @@ def add(skills: typer.Typer) -> None:
         made = session.api.post(url("templates", template, "skills"), body, {"team_id": team})
         said = f"{skill_id} was created in {made.get('volume')}. `llmos skills show {skill_id}` prints it."
         session.out.show(made, lambda: session.out.say(said))
+
+
+def _answered(gaps: list[Json], given: dict[str, str]) -> dict[str, str]:
+    """Return the answers of a person to what was not given; nothing said is what the template has for that."""
+    asked = [one for one in gaps if str(one.get("key")) not in given]
+    answers = {str(one["key"]): _ask(str(one.get("ask") or one["key"]), str(one.get("default") or "")) for one in asked}
+    return {**{key: answer for key, answer in answers.items() if answer}, **given}
+
+
+def _ask(question: str, default: str) -> str:
+    said = typer.prompt(printable(question), default=printable(default), show_default=bool(default), err=True)
+    return str(said).strip()
 
 
 def _edited(found: Json, skill_id: str, given: dict[str, str]) -> str:

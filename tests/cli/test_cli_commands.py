@@ -466,3 +466,51 @@ def test_options_of_skills_add_hold_for_what_is_here_or_are_refused(
             "version": ask("skills", "show", "mate", *alice)["version"],
         }
     ]
+
+
+def editor(path: Path, script: str) -> str:
+    """Return a command that edits a file as a script says, with `text` in its hands."""
+    lines = ["import pathlib, sys", "file = pathlib.Path(sys.argv[1])", "text = file.read_text()", script]
+    path.write_text("\n".join([*lines, "file.write_text(text)"]))
+    return f"{sys.executable} {path}"
+
+
+def test_a_skill_is_edited_and_deleted(
+    llmos: Command, ask: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice = ("--user", "alice")
+    llmos("skills", "add", written(tmp_path / "tea" / "SKILL.md", "tea"), *alice)
+    monkeypatch.setenv("VISUAL", editor(tmp_path / "none.py", ""))
+    assert "Nothing was changed" in llmos("skills", "edit", "tea", *alice)
+    monkeypatch.setenv("VISUAL", editor(tmp_path / "more.py", "text += 'Boil it.\\n'"))
+    assert "changed in user:alice" in llmos("skills", "edit", "tea", *alice)
+    assert ask("skills", "show", "tea", *alice)["content"].endswith("Boil it.\n")
+    monkeypatch.setenv("VISUAL", editor(tmp_path / "bad.py", "text = '---\\nname: [\\n---\\nmine'"))
+    said = llmos("skills", "edit", "tea", *alice, code=2)
+    kept = Path(said.rpartition("Your text is in ")[2].strip().rstrip("."))
+    assert kept.read_text().endswith("mine")
+    kept.unlink()
+    llmos("skills", "edit", "code-review", *alice, code=3)
+    said = llmos("skills", "delete", "tea", *alice)
+    assert "deleted in user:alice" in said
+    llmos("skills", "show", "tea", *alice, code=4)
+    llmos(*said.split("`")[1].split()[1:], *alice)
+    assert ask("skills", "show", "tea", *alice)["content"].endswith("Boil it.\n")
+    llmos("skills", "delete", "nothing", *alice, code=4)
+
+
+def test_a_template_asks_on_a_terminal_for_what_was_not_given(
+    llmos: Command, ask: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    gaps = ask("skills", "templates", "runbook", "--user", "alice")["values"]
+    assert len(gaps) > 1
+    monkeypatch.setattr(sys, "stdin", Terminal("the teapot\n" * (len(gaps) - 1)))
+    last = f"{gaps[-1]['key']}=the kettle"
+    llmos("skills", "new", "my-runbook", "-t", "runbook", "--set", last, "--user", "alice")
+    content = ask("skills", "show", "my-runbook", "--user", "alice")["content"]
+    assert "the teapot" in content
+    assert "the kettle" in content

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,7 @@ def test_urls_for_clients_without_headers(llmos: Command, ask: Callable[..., Any
     llmos("members", "add", "sre", "bob")
     url = llmos("keys", "catalog", "--team", "sre", "--user", "bob").strip()
     assert re.fullmatch(r"http://127\.0\.0\.1:8420/c/llmos_[0-9a-f]{8}_[0-9a-f]{64}/t/sre", url)
+    assert 89 <= (ask("api-keys", "list", "--user", "bob")[-1]["expires"] / 1000 - time.time()) / 86400 <= 90
     assert re.search(r"/mcp/t/llmos_\w+$", llmos("keys", "mcp", "--days", "30", "--user", "bob").strip())
     assert {one["purpose"] for one in ask("api-keys", "list", "--user", "bob")} == {"mcp", "catalog"}
     assert "URL: catalog" in llmos("api-keys", "list", "--user", "bob")
