@@ -23,7 +23,13 @@ encode = msgspec.json.Encoder().encode
 MARK = b'"cache_control"'
 _MARKS = re.compile(rb',\s*"cache_control"\s*:\s*(?:\{[^{}]*\}|null)|"cache_control"\s*:\s*(?:\{[^{}]*\}|null)\s*,?\s*')
 """Inside a text the quotes are escaped, so that only a key reads like this."""
-_WORDS = {"type", "text"}
+_PLAIN = re.compile(rb'\s*\{\s*"role"\s*:\s*"\w{1,20}"\s*,\s*"content"\s*:\s*"')
+_BLOCK = re.compile(rb'("content"\s*:\s*)\[\s*\{\s*(?:"type"\s*:\s*"text"\s*,\s*)?"text"\s*:\s*(?=")')
+_BLOCK_END = re.compile(
+    rb'(?<=")\s*(?:,\s*"type"\s*:\s*"text"\s*)?\}\s*\](?=\s*(?:\}|,\s*"role"\s*:\s*"\w{1,20}"\s*\})\s*\Z)'
+)
+"""Around the text of a message that is one block; bytes, since a long conversation must not be decoded again."""
+_NEAR = 200
 
 
 class Call(NamedTuple):
@@ -153,22 +159,14 @@ def settled(item: Raw) -> bytes:
     (Claude Code).
     """
     data = bytes(item)
+    if _PLAIN.match(data) and MARK not in data[-_NEAR:]:
+        return data
     if MARK in data:
         data = _MARKS.sub(b"", data)
-    if data.count(b'"type"') > 1:
+    head, tail = _BLOCK.search(data, 0, _NEAR), _BLOCK_END.search(data, max(0, len(data) - _NEAR))
+    if head is None or tail is None or data.count(b'"type"') != 1:
         return data
-    try:
-        return _flat(_fields.decode(data))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return data
-
-
-def _flat(message: dict[str, Raw]) -> bytes:
-    content = bytes(message.get("content", Raw(b"null")))
-    blocks = _items.decode(content) if content.startswith(b"[") else []
-    if len(blocks) == 1 and (block := _fields.decode(blocks[0])).keys() == _WORDS:
-        message["content"] = block["text"]
-    return encode(message)
+    return data[: head.end(1)] + data[head.end() : tail.start()] + data[tail.end() :]
 
 
 def links(items: Iterable[bytes | Raw], start: bytes = b"") -> list[bytes]:

@@ -27,17 +27,19 @@ _PROMPT = 4000
 _SIDE_PROMPT = re.compile(
     r"^\W{0,3}(?:you\sare\s(?:a|an)\s(?:\w{1,20}\s){0,3}?titles?\s(?:generator|writer)"
     r"|(?:generate|create|write|suggest|produce)\s(?=.{0,160}\b(?:conversation|chat|session|dialogue)\b)"
-    r".{0,60}\b(?:titles?|names?|tags)\b"
+    r".{0,60}\b(?:titles?|tags)\b"
     r"|(?:analy[sz]e|determine|decide)\s(?:if|whether)\sthis\smessage\b"
     r"|summari[sz]e\sthis\s(?:\w{1,20}\s)?(?:conversation|chat|session)\b"
     r"|(?:extract|list)\sany\sfile\spaths\b|(?:.{0,40}\s)?process\s(?:bash|shell)\scommands\b)",
     re.IGNORECASE | re.MULTILINE,
 )
+_SIDE_HINTS = ("title", " tags", "this message", "summari", "file paths", " commands")
 
 
 def is_side_prompt(system: str) -> bool:
     """Tell whether a system prompt is for a task that a client has itself: a title, a topic, what a command touches."""
-    return _SIDE_PROMPT.search(system, 0, _PROMPT) is not None
+    lower = system[:_PROMPT].lower()
+    return any(hint in lower for hint in _SIDE_HINTS) and _SIDE_PROMPT.search(lower) is not None
 
 
 def words_of(text: str) -> str:

@@ -134,7 +134,7 @@ def test_messages_puts_what_comes_later_after_results_and_before_words() -> None
 def test_a_marked_and_an_unmarked_message_have_one_link() -> None:
     part = {"text": "hi", "type": "text"}
     marked = json.dumps({"role": "user", "content": [part | {"cache_control": {"type": "ephemeral"}}]})
-    plain = json.dumps({"role": "user", "content": [part]}, separators=(",", ":"))
+    plain = json.dumps({"role": "user", "content": [part]})
     asked = [MESSAGES.read(f'{{"messages":[{item}]}}'.encode()) for item in (marked, plain)]
     one, two = ([MESSAGES.stable(item) for item in each.items] for each in asked)
     assert one == two
