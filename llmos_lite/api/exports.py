@@ -28,7 +28,7 @@ _ARCHIVE: Responses = {
 }
 
 
-@router.get("/skills/{skill_id}/archive", response_class=Response, responses=_ARCHIVE | refusals(404))
+@router.get("/skills/{skill_id}/archive", response_class=Response, responses=_ARCHIVE | refusals(403, 404))
 async def get_skill_archive(
     actor: SkillReader,
     services: Has,
@@ -38,8 +38,12 @@ async def get_skill_archive(
     team_id: Annotated[str, Query(max_length=64, description="Team in whose context this is; one of your own.")] = "",
     version: Annotated[str, Query(max_length=64, description="Git id of the version of the skill.")] = "",
     form: Annotated[Literal["tar.gz", "zip"], Query(alias="format", description="Form of the archive.")] = "tar.gz",
+    held: Annotated[bool, Query(description="Also when a scanner holds it back; `X-LLMOS-Held` says why.")] = False,
 ) -> Response:
-    """Return a skill whole, byte for byte: the same archive for the same version, which is the ETag."""
+    """Return a skill whole, byte for byte: the same archive for the same version, which is the ETag.
+
+    One that a scanner holds back is refused (`skill.held`) unless it is asked for with `held=true`.
+    """
     found = await services.exports.archive(
         actor,
         skill_id,
@@ -47,10 +51,13 @@ async def get_skill_archive(
         team_id=team_id or None,
         version=version or None,
         form=form,
+        held=held,
     )
     headers = {
         "ETag": f'"{found.version}"',
         "Content-Disposition": f'attachment; filename="{found.skill_id}.{found.form}"',
         "X-LLMOS-Volume": found.volume,
     }
+    if found.held:
+        headers["X-LLMOS-Held"] = ", ".join(found.held)
     return Response(found.data, media_type=TYPES[found.form], headers=headers)

@@ -194,12 +194,7 @@ async def _place(skills: SkillService, caller: Caller, name: str) -> tuple[Volum
 
 
 async def _require_safe(skills: SkillService, caller: Caller, skill: Skill) -> None:
-    manager, actor = skills.manager, caller.actor
-
-    def held() -> bool:
-        return manager.withholds(skill, manager.libraries(actor, caller.team_id))
-
-    if await asyncio.to_thread(held):
+    if await asyncio.to_thread(skills.manager.held_for, caller.actor, skill, caller.team_id):
         raise NotFound("skill.unsafe", f"A scanner holds the skill {skill.skill_id} back; nobody has signed it off.")
 
 

@@ -37,6 +37,8 @@ _ROW = {
     "score": 7.31,
     "shadowed_by": None,
     "error": None,
+    "held": False,
+    "held_for": [],
     "origin": "person",
     "explanation": None,
 }
@@ -70,7 +72,8 @@ class SkillRow(BaseModel):
     `score` stands only in the answer to a query, `explanation` where it was asked for; `origin` is `person`,
     `evolution`, `import` or `system`.
     `tree` is the Git id of the skill's folder, as `git rev-parse HEAD:skills/my-skill` and lock files have it; null for
-    a flat file, which has none.
+    a flat file, which has none. `held` says that a scanner holds it back, so that it is given to no model, and
+    `held_for` the codes of what it found; see `/skills/{skill_id}/scan`.
     """
 
     skill_id: str
@@ -85,6 +88,8 @@ class SkillRow(BaseModel):
     score: float | None
     shadowed_by: str | None
     error: str | None
+    held: bool
+    held_for: list[str]
     origin: str | None
     explanation: ExplanationOut | None = None
 
@@ -381,4 +386,6 @@ def _fields(skill: Skill) -> dict[str, Any]:
         "path": skill.path,
         "shadowed_by": skill.shadowed_by or None,
         "error": skill.error,
+        "held": bool(skill.held),
+        "held_for": list(skill.held),
     }

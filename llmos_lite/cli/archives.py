@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,12 +22,21 @@ LARGEST = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Offered:
-    """A skill that the server has for this person; `problem` says why it cannot be read."""
+    """A skill that the server has for this person.
+
+    Args:
+        skill_id: its id.
+        volume: where it lives.
+        version: the Git id of its entry.
+        problem: why it cannot be read.
+        held: codes of what a scanner holds it back for.
+    """
 
     skill_id: str
     volume: str
     version: str
     problem: str = ""
+    held: tuple[str, ...] = ()
 
 
 def offered(api: Client, *, team: str = "", volume: str = "") -> Iterator[Offered]:
@@ -48,23 +57,45 @@ def one_offered(api: Client, skill_id: str, *, team: str = "", volume: str = "")
 
 
 def _offered(item: Json) -> Offered:
-    said = str(item.get("error") or "")
+    said, codes = str(item.get("error") or ""), item.get("held_for")
+    held = tuple(str(code) for code in codes) if isinstance(codes, list) else ()
     try:
-        return Offered(check_id(str(item["skill_id"]), "skill"), str(item["volume"]), str(item["version"]), said)
+        return Offered(check_id(str(item["skill_id"]), "skill"), str(item["volume"]), str(item["version"]), said, held)
     except (KeyError, Invalid):
         raise UpstreamFailed("server.garbled", "What answered is no llmos server.") from None
 
 
-def fetch(api: Client, skill: Offered) -> dict[str, File]:
+def parted(skills: Iterable[Offered], *, held: bool) -> tuple[list[Offered], list[Offered]]:
+    """Return the skills that are taken, and those that are left out since a scanner holds them back.
+
+    Args:
+        skills: as they are offered.
+        held: take those, too, but none whose id another has that may be used.
+    """
+    found = list(skills)
+    taken = {skill.skill_id: skill for skill in found if not skill.held}
+    for skill in found:
+        if held and skill.held:
+            taken.setdefault(skill.skill_id, skill)
+    return list(taken.values()), [skill for skill in found if skill.held and taken.get(skill.skill_id) != skill]
+
+
+def fetch(api: Client, skill: Offered, *, held: bool = False) -> dict[str, File]:
     """Return the files of a version of a skill, by paths that stay in its folder.
 
+    Args:
+        api: asks the server.
+        skill: the skill.
+        held: also when a scanner holds it back.
+
     Raises:
+        Forbidden: `skill.held`.
         UpstreamFailed: `server.garbled`.
         TooLarge: `skill.too_large`.
     """
     from llmos_lite.core.skills.install import unpacked  # noqa: PLC0415 - loads what only this needs
 
-    params: Params = {"volume": skill.volume, "version": skill.version}
+    params: Params = {"volume": skill.volume, "version": skill.version} | ({"held": "true"} if held else {})
     reply = api.send("GET", url("skills", skill.skill_id, "archive"), params, accept="application/gzip")
     data = bytearray()
     for chunk in reply.chunks():

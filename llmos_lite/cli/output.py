@@ -6,7 +6,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -148,3 +148,9 @@ def report(error: LlmosError, *, as_json: bool) -> None:
     sys.stderr.write(f"llmos: {printable(error.message)}\n")
     if error.hint:
         sys.stderr.write(f"       {printable(error.hint)}\n")
+
+
+def held_note(skill: Mapping[str, object]) -> str:
+    """Return why a scanner holds a skill back, as a note beside it; empty for one that may be used."""
+    codes = skill.get("held_for")
+    return f"held back: {', '.join(map(str, codes))}" if isinstance(codes, list) and codes else ""

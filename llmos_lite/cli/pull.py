@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,12 +14,14 @@ from llmos_lite.cli.command import Session, command
 from llmos_lite.errors import Conflict, Invalid, NotFound
 
 if TYPE_CHECKING:
+    from llmos_lite.cli.archives import Offered
     from llmos_lite.cli.in_step import Step
     from llmos_lite.engines.git_objects import File
 
 ARCHIVES = (".tar.gz", ".tgz", ".zip")
 
 Team = Annotated[str, typer.Option("--team", metavar="ID", help="In the context of this team.")]
+Held = Annotated[bool, typer.Option("--held", help="Also what a scanner holds back.")]
 Volume = Annotated[str, typer.Option(help="Only what system, team:ID or user:ID holds.")]
 
 
@@ -37,21 +39,25 @@ def add(app: typer.Typer) -> None:
             bool, typer.Option("--check", help="Write nothing; fail when something would change.")
         ] = False,
         force: Annotated[bool, typer.Option("--force", help="Overwrite what was edited there.")] = False,
+        held: Held = False,
     ) -> int:
         """Keep a project's folder of skills in step with what you see; what was edited there is left alone."""
-        from llmos_lite.cli.archives import fetch, offered  # noqa: PLC0415 - loads what only this needs
+        from llmos_lite.cli.archives import fetch, offered, parted  # noqa: PLC0415 - loads what only this needs
         from llmos_lite.cli.in_step import LEFT, Folder  # noqa: PLC0415 - as above
 
         folder = Folder(to.resolve())
-        steps = folder.plan(offered(session.api, team=team, volume=volume), force=force)
+        wanted, left = parted(offered(session.api, team=team, volume=volume), held=held)
+        steps = folder.plan(wanted, force=force)
         steps = steps if force else folder.wary(steps)
         if not check:
-            steps = list(folder.apply(steps, lambda skill: fetch(session.api, skill)))
+            steps = list(folder.apply(steps, lambda skill: fetch(session.api, skill, held=held)))
         rows = [[step.skill_id, _said(step.status, check=check), step.detail] for step in steps]
         shown = [row for row, step in zip(rows, steps, strict=True) if step.status != "unchanged"]
         data = [{"skill_id": step.skill_id, "status": step.status, "detail": step.detail} for step in steps]
+        data += [{"skill_id": one.skill_id, "status": "held", "detail": ", ".join(one.held)} for one in left]
         done = f"{to} is in step: {len(steps)} skills."
         session.out.show(data, lambda: session.out.table(["SKILL", "", ""], shown, done))
+        _warn(session, wanted, left)
         wrong = [step for step in steps if step.status in LEFT or (check and step.status != "unchanged")]
         if wrong and not check:
             for line in _left(steps):
@@ -73,20 +79,34 @@ def add_export(skills: typer.Typer) -> None:
         team: Team = "",
         volume: Volume = "",
         force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
+        held: Held = False,
     ) -> None:
         """Write skills to a folder or an archive, byte for byte."""
-        from llmos_lite.cli.archives import fetch, offered, one_offered  # noqa: PLC0415 - loads what only this needs
+        from llmos_lite.cli.archives import fetch, offered, one_offered, parted  # noqa: PLC0415 - as above
 
         if skill_ids:
             wanted = [one_offered(session.api, one, team=team, volume=volume) for one in dict.fromkeys(skill_ids)]
+            left: Sequence[Offered] = ()
         else:
-            wanted = [one for one in offered(session.api, team=team, volume=volume) if not one.problem]
-        if not wanted:
+            good = (one for one in offered(session.api, team=team, volume=volume) if not one.problem)
+            wanted, left = parted(good, held=held)
+        if not wanted and not left:
             raise NotFound("skill.unknown", "There is no skill to export.")
-        found = {skill.skill_id: fetch(session.api, skill) for skill in wanted}
+        found = {skill.skill_id: fetch(session.api, skill, held=held) for skill in wanted}
+        _warn(session, wanted, left)
         _write(to, found, force=force)
         data = [{"skill_id": one.skill_id, "volume": one.volume, "version": one.version} for one in wanted]
         session.out.show(data, lambda: session.out.say(f"{len(found)} skills are in {to}."))
+
+
+def _warn(session: Session, taken: Sequence[Offered], left: Sequence[Offered]) -> None:
+    """Say which skills a scanner holds back."""
+    for skill in (*left, *(skill for skill in taken if skill.held)):
+        done = "left out" if skill in left else "taken all the same"
+        why = ", ".join(skill.held)
+        session.out.note(f"{skill.skill_id} of {skill.volume}: {done}; a scanner holds it back ({why}).")
+    if left:
+        session.out.note("`llmos skills scan --volume VOLUME` says why. --held takes what is held back.")
 
 
 def _left(steps: list[Step]) -> Iterator[str]:

@@ -9,7 +9,7 @@ import typer
 from llmos_lite.cli import adding, explanations, pull, scan, scrub, sources, templates, versions, writing
 from llmos_lite.cli.client import Json, url
 from llmos_lite.cli.command import Session, command, group
-from llmos_lite.cli.output import one_line
+from llmos_lite.cli.output import held_note, one_line
 
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="Most rows.")]
 Team = Annotated[str, typer.Option("--team", metavar="ID", help="In the context of this team.")]
@@ -67,10 +67,12 @@ def _list(session: Session, params: dict[str, str], limit: int) -> None:
 
 
 def _row(skill: Json) -> list[object]:
-    note = skill.get("error") or (f"shadowed by {skill['shadowed_by']}" if skill.get("shadowed_by") else "")
+    shadow = f"shadowed by {skill['shadowed_by']}" if skill.get("shadowed_by") else ""
+    note = skill.get("error") or shadow or held_note(skill)
     text = f"[{note}] {skill.get('description', '')}" if note else skill.get("description", "")
     return [skill.get("skill_id"), skill.get("volume"), skill.get("category", ""), one_line(text)]
 
 
 def _head(skill: Json) -> str:
-    return f"{skill.get('skill_id')}  {skill.get('volume')}  version {str(skill.get('version', ''))[:12]}"
+    head = f"{skill.get('skill_id')}  {skill.get('volume')}  version {str(skill.get('version', ''))[:12]}"
+    return f"{head}  [{held_note(skill)}]" if skill.get("held") else head

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from llmos_lite.core.accounts.permissions import Actor, Scope, require
@@ -13,7 +13,7 @@ from llmos_lite.core.skills.packing import pack, pack_zip
 from llmos_lite.core.skills.service import SkillService
 from llmos_lite.core.skills.versions import Version, current_version, find_version
 from llmos_lite.engines.git_objects import File
-from llmos_lite.errors import Invalid, NotFound
+from llmos_lite.errors import Forbidden, Invalid, NotFound
 from llmos_lite.volumes.access import VolumeRef
 from llmos_lite.volumes.git_volume import GitVolume
 from llmos_lite.volumes.skill_paths import FILE, flat_path
@@ -31,6 +31,7 @@ class SkillArchive:
         version: the Git id of its entry.
         form: of the archive.
         data: the archive; the skill's files stand at its root.
+        held: codes of what a scanner holds it back for; empty for one that may be used.
     """
 
     skill_id: str
@@ -38,6 +39,7 @@ class SkillArchive:
     version: str
     form: Form
     data: bytes
+    held: tuple[str, ...] = ()
 
 
 class SkillExports:
@@ -59,6 +61,7 @@ class SkillExports:
         team_id: str | None = None,
         version: str | None = None,
         form: Form = "tar.gz",
+        held: bool = False,
     ) -> SkillArchive:
         """Return a skill as an archive: the same bytes for the same version.
 
@@ -69,15 +72,30 @@ class SkillExports:
             team_id: the chosen team, when `volume` is None.
             version: an earlier version.
             form: of the archive.
+            held: also one that a scanner holds back.
 
         Raises:
             NotFound: `skill.unknown`, `skill.no_file`, `volume.unknown`, `skill.unknown_version`.
-            Forbidden: `scope.missing`.
+            Forbidden: `scope.missing`, `skill.held`.
         """
         require(actor, Scope.SKILLS_READ)
         ref = volume or await self._skills.seen(actor, skill_id, team_id)
         handle = await asyncio.to_thread(self._skills.reading, actor, ref)
-        return await asyncio.to_thread(_archive, handle, skill_id, version, form)
+        found = await asyncio.to_thread(_archive, handle, skill_id, version, form)
+        skill = Skill(skill_id=found.skill_id, volume=found.volume, version=found.version)
+        codes = await asyncio.to_thread(self._skills.manager.held_for, actor, skill, team_id)
+        if codes and not held:
+            raise _held(found, codes)
+        return replace(found, held=codes)
+
+
+def _held(found: SkillArchive, codes: tuple[str, ...]) -> Forbidden:
+    return Forbidden(
+        "skill.held",
+        f"A scanner holds {found.skill_id} back ({', '.join(codes)}), and nobody has signed it off.",
+        hint=f"`llmos skills scan --volume {found.volume}` says why; --held, or ?held=true, takes it.",
+        codes=list(codes),
+    )
 
 
 def _archive(volume: GitVolume, skill_id: str, version: str | None, form: Form) -> SkillArchive:

@@ -66,7 +66,7 @@ class Inspector:
             Forbidden: `scope.missing`.
         """
         require(actor, Scope.SKILLS_READ)
-        ref = volume or await self._skills.seen(actor, skill_id)
+        ref = volume or await self._place(actor, skill_id)
         handle = await asyncio.to_thread(self._skills.reading, actor, ref)
         return await asyncio.to_thread(self._inspected, handle, skill_id, version)
 
@@ -91,7 +91,7 @@ class Inspector:
             Conflict: `skill.changed`, `signoff.nothing_found`.
         """
         require(actor, Scope.SKILLS_WRITE)
-        ref = volume or await self._skills.seen(actor, skill_id)
+        ref = volume or await self._place(actor, skill_id)
         if not may_administer(actor, ref):
             raise Forbidden("role.missing", f"Only an admin of {ref} may sign this off.")
         said = why.strip()
@@ -99,6 +99,12 @@ class Inspector:
             raise Invalid("signoff.reason", f"Say why it is safe, in {WHY_LENGTH:,} characters at most.")
         handle = await asyncio.to_thread(self._skills.volumes.open, actor.principal_for(ref), ref, write=True)
         return await asyncio.to_thread(self._sign_off, actor, handle, skill_id, said, digest)
+
+    async def _place(self, actor: Actor, skill_id: str) -> VolumeRef:
+        """Return where a skill is held back, or else the one that the actor sees."""
+        libraries = await asyncio.to_thread(self._skills.manager.libraries, actor)
+        held = next((library.ref for library in libraries if skill_id in library.held), None)
+        return held or await self._skills.seen(actor, skill_id)
 
     def _sign_off(self, actor: Actor, volume: GitVolume, skill_id: str, why: str, digest: str) -> Inspected:
         found = self._inspected(volume, skill_id, "")

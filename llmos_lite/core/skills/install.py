@@ -19,7 +19,8 @@ from typing import IO, Literal
 from llmos_lite.core.archives import BROKEN, members
 from llmos_lite.core.skills.format import LARGEST_FILE, Skill
 from llmos_lite.core.skills.guard import refuses
-from llmos_lite.core.skills.scan import Scanner, scan
+from llmos_lite.core.skills.scan import Finding, Scanner, high, scan
+from llmos_lite.core.skills.signoffs import codes_of, signed_off
 from llmos_lite.core.skills.standard import deviations
 from llmos_lite.engines.git_objects import Author, Change, File, check_path, tree_id
 from llmos_lite.errors import Conflict, Invalid, LlmosError, NotFound, TooLarge
@@ -191,7 +192,8 @@ class _Batch:
             raise Conflict("skill.exists", "Another skill of this batch has the same id.")
         files = package.all_files() | {FILE: File(content)}
         data = {name: file.data for name, file in files.items()}
-        said += [finding.message for finding in scan(self._scanners, skill, data, refuse=refuses(self._volume.ref))]
+        found = scan(self._scanners, skill, data, refuse=refuses(self._volume.ref))
+        said += [*self._held(found, tree_id(files)), *(finding.message for finding in found)]
         for name in files:
             check_path(f"{folder_path(skill.skill_id)}/{name}")
         status = self._status(skill.skill_id, files)
@@ -201,6 +203,12 @@ class _Batch:
             self.changes |= {folder: None, flat_path(skill.skill_id): None} if status == "updated" else {}
             self.changes |= {f"{folder}/{name}": file for name, file in files.items()}
         return Installed(skill.skill_id, status, " ".join(said), tree_id(files))
+
+    def _held(self, found: Iterable[Finding], digest: str) -> list[str]:
+        codes = codes_of(high(found))
+        if not codes or signed_off(self._volume, digest) is not None:
+            return []
+        return [f"It is held back: {', '.join(codes)}. No model gets it until somebody signs it off."]
 
     def _status(self, skill_id: str, files: Mapping[str, File]) -> Status:
         entry = self._volume.skill_entry(skill_id)

@@ -340,10 +340,12 @@ class SkillsManager:
         every = self.ranked(libraries, query, HELD, only_fitting=False, shadowed=True, asked=asked, meaning=meaning)
         return [one for one in every if one.skill.held and not one.skill.shadowed_by][:limit]
 
-    def withholds(self, skill: Skill, libraries: Sequence[Library] = ()) -> bool:
-        """Tell whether a version may be given to nobody who reads these libraries: it is unsafe, and not signed off."""
-        names = [str(library.ref) for library in libraries if library.commit]
-        return self._watch is not None and self._watch.withholds(skill, names)
+    def held_for(self, actor: Actor, skill: Skill, team_id: str | None = None) -> tuple[str, ...]:
+        """Return for what any version of a skill is held back from the actor; nothing for one that may be used."""
+        if self._watch is None or not (codes := self._watch.codes(skill)):
+            return ()
+        names = [str(library.ref) for library in self.libraries(actor, team_id) if library.commit]
+        return codes if self._watch.withholds(skill, names) else ()
 
     def close(self) -> None:
         """Stop comparing meanings."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -128,7 +128,8 @@ class SkillService:
         """
         ref = draft.volume or actor.volume
         principal = await self.writer(actor, ref)
-        return await asyncio.to_thread(self._create, actor, principal, ref, draft)
+        made = await asyncio.to_thread(self._create, actor, principal, ref, draft)
+        return await self._marked(actor, made)
 
     def _create(self, actor: Actor, principal: Principal, ref: VolumeRef, draft: SkillDraft) -> SkillView:
         skill = skill_of_draft(draft)
@@ -165,7 +166,13 @@ class SkillService:
         ref = volume or await self.seen(actor, skill_id)
         principal = await self.writer(actor, ref)
         handle = await asyncio.to_thread(self.volumes.open, principal, ref, write=True)
-        return await asyncio.to_thread(self._update, actor, handle, skill_id, change, expect)
+        made = await asyncio.to_thread(self._update, actor, handle, skill_id, change, expect)
+        return await self._marked(actor, made)
+
+    async def _marked(self, actor: Actor, view: SkillView, team_id: str | None = None) -> SkillView:
+        """Return a view that says whether its skill is held back."""
+        codes = await asyncio.to_thread(self.manager.held_for, actor, view.skill, team_id)
+        return replace(view, skill=replace(view.skill, held=codes)) if codes else view
 
     def _update(
         self, actor: Actor, volume: GitVolume, skill_id: str, change: SkillChange, expect: str | None
@@ -227,7 +234,8 @@ class SkillService:
         require(actor, Scope.SKILLS_READ)
         ref = volume or await self.seen(actor, skill_id, team_id)
         handle = await asyncio.to_thread(self.reading, actor, ref)
-        return await asyncio.to_thread(skill_view, handle, skill_id, version=version, history=history)
+        view = await asyncio.to_thread(skill_view, handle, skill_id, version=version, history=history)
+        return await self._marked(actor, view, team_id)
 
     async def load_skills_for_user(self, actor: Actor, team_id: str | None = None) -> list[Skill]:
         """Return every skill that the actor sees; see `SkillsManager.load_skills_for_user`."""

@@ -242,7 +242,8 @@ def test_scanners_refuse_one_skill_and_let_the_others_in(own: GitVolume, team: G
         ("created", "Looked at it."),
     ]
     (kept,) = install(own, [bad], AUTHOR, {"strict": Strict()})
-    assert (kept.status, kept.detail) == ("created", "Looked at it.")
+    said = "It is held back: x. No model gets it until somebody signs it off. Looked at it."
+    assert (kept.status, kept.detail) == ("created", said)
 
 
 def test_a_script_stays_one_that_runs(own: GitVolume, tmp_path: Path) -> None:
