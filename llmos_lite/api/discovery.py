@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -63,6 +64,18 @@ _SENT: Responses = refusals(404) | {
     },
     304: {"description": "It is the one that `If-None-Match` names."},
 }
+
+FOR_CLIENTS = (
+    "This is the address of a catalog of skills, for clients: `npx skills add ADDRESS` and `llmos skills add ADDRESS` "
+    f"install from it, and its list is at ADDRESS{WELL_KNOWN}/index.json.\n"
+)
+"""What a person reads who opens one in a browser, whatever the token in it is worth."""
+_ADDRESS = re.compile(r"/c/llmos_[^/]{1,100}(?:/t/[^/]{1,64})?/?")
+
+
+def is_address(path: str) -> bool:
+    """Tell whether a path is what `llmos keys catalog` prints, below which clients look."""
+    return _ADDRESS.fullmatch(path) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,6 +138,9 @@ async def _http(request: Request, error: Exception) -> Response:
     if isinstance(error.__cause__, Exception):  # FastAPI wraps what went wrong while it read a body
         return await _problem(request, error.__cause__)
     if error.status_code == 404:  # noqa: PLR2004
+        if discovery.is_address(request.url.path) and "text/html" in request.headers.get("accept", ""):
+            said = {"content-type": "text/plain; charset=utf-8"}
+            return PlainTextResponse(discovery.FOR_CLIENTS, error.status_code, said)
         return await _problem(request, NotFound("route.unknown", f"There is nothing at {request.url.path[:200]!r}."))
     if error.status_code == 405:  # noqa: PLR2004
         return await _problem(request, MethodNotAllowed(request.method, _methods(request)))

@@ -103,6 +103,16 @@ async def test_a_token_for_everything_has_what_the_person_reads(people: dict[str
     assert (await Discoverer(app).install(f"{base}/t/sre")).keys() == {"sre-skill", "folder"}
 
 
+@pytest.mark.parametrize("end", ["", "/", "/t/sre"])
+async def test_a_person_who_opens_the_address_is_told_what_it_is_for(app: App, end: str) -> None:
+    path = f"/c/llmos_0123abcd_{'0' * 64}{end}"
+    answer = await Client(app, {"accept": "text/html,*/*"}).get(path)
+    assert answer.status == 404
+    assert b"llmos skills add ADDRESS" in answer.body
+    assert b"0000" not in answer.body
+    assert (await Client(app, {}).get(path)).json()["code"] == "route.unknown"
+
+
 async def test_the_index_tells_no_token(people: dict[str, Client], app: App) -> None:
     base, _ = await url(people["alice"])
     answer = await Client(app).get(f"{base}{INDEX}")
