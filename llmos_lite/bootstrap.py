@@ -77,6 +77,8 @@ from llmos_lite.core.skills.service import SkillService
 from llmos_lite.core.skills.templates import Templates
 from llmos_lite.core.skills.uses import Uses
 from llmos_lite.core.telemetry.service import Telemetry
+from llmos_lite.core.toolservers.config import read_servers
+from llmos_lite.core.toolservers.service import ToolServers
 from llmos_lite.core.traces.archive import Archives
 from llmos_lite.core.traces.erase import Eraser
 from llmos_lite.core.traces.keeping import Keeping, Rules
@@ -121,6 +123,7 @@ from llmos_lite.records.providers import ProviderRows
 from llmos_lite.records.remotes import RemoteRows
 from llmos_lite.records.schema import prepare
 from llmos_lite.records.sign_in import SignInStore
+from llmos_lite.records.toolservers import ToolServerRows
 from llmos_lite.records.usage import UsageRows
 from llmos_lite.settings import Settings
 from llmos_lite.volumes.access import VolumeRef
@@ -197,6 +200,7 @@ class Services:
     telemetry: Telemetry
     spans: SpanExporter | None
     providers: Providers
+    tool_servers: ToolServers
     runs: Runs
     jobs: Jobs
     evolution: Evolution
@@ -250,6 +254,7 @@ class Services:
     async def stop(self) -> None:
         """Stop it, with everything that was recorded folded into Git; doing so again does nothing."""
         await self.chat.close()
+        await self.tool_servers.close()
         self.skills.manager.close()
         await self.gateway.close()
         if self.spans is not None:
@@ -373,6 +378,12 @@ class _Engines(NamedTuple):
 
 def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> Services:
     volumes, database, journal, model, upstreams, signer, embedder = engines
+    tool_servers = ToolServers(
+        ToolServerRows(database),
+        Seals(settings.data / "keys"),
+        read_servers(settings.tool_servers),
+        private=settings.allow_private_urls,
+    )
     catalog, metrics = Catalog(database), Metrics()
     people, tokens = AccountStore(database), _tokens(settings)
     sign_in = SignIn(SignInStore(database), Sessions(SignInStore(database), tokens))
@@ -467,6 +478,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
             disclosure=Disclosure.parse(settings.disclosure),
             bounds=ToolBounds(rounds=settings.tool_rounds, seconds=settings.tool_seconds),
             tool_tokens=settings.tool_tokens,
+            servers=tool_servers,
             spans=spans,
         ),
         gateway=Gateway(
@@ -486,6 +498,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
         telemetry=Telemetry(traces, manager, accounts, metrics),
         spans=spans,
         providers=upstreams,
+        tool_servers=tool_servers,
         runs=runs,
         jobs=jobs,
         evolution=Evolution(catalog, runs, jobs),

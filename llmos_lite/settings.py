@@ -135,6 +135,11 @@ class Settings:
     tool_tokens: int = _setting(
         "LLMOS_TOOL_TOKENS", "Token budget for the skills that the model loads for one message.", default=16_000
     )
+    tool_servers: str = _setting(
+        "LLMOS_TOOL_SERVERS",
+        "TOML file of MCP servers whose tools a chat may call, programs of this machine too.",
+        default="",
+    )
     max_body: int = _setting("LLMOS_MAX_BODY", "Largest request body, in bytes.", default=4 << 20)
     max_import: int = _setting("LLMOS_MAX_IMPORT", "Largest file sent to the importer, in bytes.", default=1 << 30)
     max_push: int = _setting("LLMOS_MAX_PUSH", "Largest push with git, in bytes.", default=256 << 20)

@@ -96,6 +96,10 @@ _SCHEMAS: dict[str, Any] = {
                         "id": {"type": "string"},
                         "content": {"type": "string"},
                         "is_error": {"type": "boolean"},
+                        "approved": {
+                            "type": ["boolean", "null"],
+                            "description": "For a call that waits for your leave: whether it may be run.",
+                        },
                     },
                 },
             },
@@ -141,11 +145,12 @@ _SCHEMAS: dict[str, Any] = {
                 "description": "Calls of your tools; answer them in `tool_results` of the conversation's next message.",
                 "items": {
                     "type": "object",
-                    "required": ["id", "name", "arguments"],
+                    "required": ["id", "name", "arguments", "approval"],
                     "properties": {
                         "id": {"type": "string"},
                         "name": {"type": "string"},
                         "arguments": {"type": "string", "description": "JSON, as the model wrote it."},
+                        "approval": {"type": "boolean", "description": "Whether it waits for your leave to be run."},
                     },
                 },
             },

@@ -459,3 +459,14 @@ class ProviderRow(Table):
     secret: Mapped[str] = mapped_column(Text, default="")
     changed: Mapped[int] = mapped_column(BigInteger, default=0)
     changed_by: Mapped[str] = mapped_column(ID, default="")
+
+
+class ToolServerRow(Table):
+    """A tool server that an admin has set; `document` is JSON without its headers, and `secret` is these, sealed."""
+
+    __tablename__ = "tool_servers"
+    name: Mapped[str] = mapped_column(ID, primary_key=True)
+    document: Mapped[str] = mapped_column(Text)
+    secret: Mapped[str] = mapped_column(Text, default="")
+    changed: Mapped[int] = mapped_column(BigInteger, default=0)
+    changed_by: Mapped[str] = mapped_column(ID, default="")

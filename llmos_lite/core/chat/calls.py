@@ -18,6 +18,7 @@ LONGEST_RESULT = 100_000
 LARGEST_SCHEMA = 64 << 10
 """Bytes of what all parameters say."""
 NOT_RUN = "This call was not run."
+DECLINED = "The person did not allow this call."
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
@@ -36,25 +37,28 @@ class OwnTool(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class HandedCall(msgspec.Struct, frozen=True, gc=False):
-    """A call for the caller."""
+    """A call for the caller; with `approval` it is not to be run there, but to be allowed."""
 
     id: str
     name: str
     arguments: str
+    approval: bool = False
 
 
 class CallResult(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """What a call of the caller's gave.
+    """What a call of the caller's gave, or whether one that waits for leave has it.
 
     Args:
         id: of the call.
         content: what it gave.
         is_error: whether it failed.
+        approved: for a call that waits for leave: whether it has it.
     """
 
     id: str
     content: str = ""
     is_error: bool = False
+    approved: bool | None = None
 
 
 def check_tools(tools: Sequence[OwnTool], choice: str) -> None:

@@ -11,17 +11,27 @@ from contextlib import aclosing, asynccontextmanager, contextmanager, nullcontex
 from llmos_lite.core.accounts.accounts import Accounts, unknown_team
 from llmos_lite.core.accounts.permissions import Actor, Verb, allowed, permit
 from llmos_lite.core.chat.assignment import Assignment, TreatAll
-from llmos_lite.core.chat.calls import check_results, check_tools, names_ours, said_of
+from llmos_lite.core.chat.calls import DECLINED, check_results, check_tools, names_ours, said_of
 from llmos_lite.core.chat.choice import Chooser
 from llmos_lite.core.chat.conversation import Conversation
 from llmos_lite.core.chat.disclosure import Disclosure
-from llmos_lite.core.chat.messages import MOST_SKILLS, ChatEvent, ChatFailed, ChatInput, ChatResult, ChatStarted
+from llmos_lite.core.chat.messages import (
+    MOST_SKILLS,
+    ChatEvent,
+    ChatFailed,
+    ChatInput,
+    ChatResult,
+    ChatStarted,
+    ChatTool,
+)
 from llmos_lite.core.chat.skill_tools import TOOL_TOKENS
-from llmos_lite.core.chat.tools import ToolBounds, Toolbox, converse
+from llmos_lite.core.chat.tools import Boxes, ToolBounds, Toolbox, ToolDone, answered, converse
 from llmos_lite.core.chat.turn import Said, Turn, most_tokens
 from llmos_lite.core.limits import Limits
 from llmos_lite.core.skills.manager import SkillsManager
 from llmos_lite.core.telemetry.model_span import Spans
+from llmos_lite.core.toolservers.box import ServerTools
+from llmos_lite.core.toolservers.service import ToolServers
 from llmos_lite.core.traces.log import TraceLog
 from llmos_lite.core.traces.trace import Ended, Share, make_ulid, now_ms
 from llmos_lite.engines.llm import LanguageModel, knows_tools
@@ -52,6 +62,7 @@ class ChatService:
         disclosure: what a model gets of skills, of a chat that does not say otherwise.
         bounds: how far a model may go with tools.
         tool_tokens: most tokens that it reads by tools for one message.
+        servers: whose tools a model may call; None for none.
         spans: hears of each chat that leaves a trace; None for nobody.
     """
 
@@ -70,13 +81,14 @@ class ChatService:
         disclosure: Disclosure = Disclosure.AUTO,
         bounds: ToolBounds = BOUNDS,
         tool_tokens: int = TOOL_TOKENS,
+        servers: ToolServers | None = None,
         spans: Spans | None = None,
     ) -> None:
         self._traces, self._accounts, self._model = traces, accounts, model
         self._metrics, self._limits, self._spans = metrics or Metrics(), limits, spans
         self._max_skills = max_skills
         self._chooser = Chooser(skills, assignment or TreatAll(), budget_tokens=skill_tokens, tool_tokens=tool_tokens)
-        self._disclosure, self._bounds = disclosure, bounds
+        self._disclosure, self._bounds, self._servers = disclosure, bounds, servers
         self._toolless: dict[str, float] = {}
         self._busy: set[tuple[str, str]] = set()
         self._keeping: set[asyncio.Task[None]] = set()
@@ -117,6 +129,8 @@ class ChatService:
                 yield ChatStarted(
                     conversation_id=turn.shown_conversation, trace_id=turn.shown_trace, skills_used=turn.choice.used
                 )
+                async for done in self._allowed(turn):
+                    yield done
                 with self._translated():
                     async with aclosing(self._said(turn)) as said:
                         async for piece in said:
@@ -181,10 +195,38 @@ class ChatService:
             recorded=given.record and account.record,
             started=started,
             clock=clock,
-            answers=said_of(talk.handed, {one.id: (one.content, one.is_error) for one in given.tool_results}),
+            outside=await self._outside(actor, given),
         )
+        turn.answers = said_of(talk.handed, _results(turn))
         await self._reserve(turn)
         return turn
+
+    async def _outside(self, actor: Actor, given: ChatInput) -> ServerTools | None:
+        """Return the tools of servers that a chat may call."""
+        if self._servers is None or not self._calls_tools():
+            return None
+        box = await self._servers.box(actor, given.team_id)
+        if box is not None and any(box.knows(tool.name) or box.waits(tool.name) for tool in given.tools):
+            raise Invalid("chat.tools", "One of the tools has the name of a server's.", hint="Call it something else.")
+        return box
+
+    async def _allowed(self, turn: Turn) -> AsyncGenerator[ChatTool, None]:
+        """Run the calls before the message that it allows, and yield what they gave."""
+        if turn.outside is None:
+            return
+        allowed = {result.id for result in turn.given.tool_results if result.approved}
+        calls = [call for call in turn.conversation.handed if call.id in allowed and turn.waits(call.name)]
+        if not calls:
+            return
+        deadline = asyncio.get_running_loop().time() + self._bounds.seconds
+        results = await answered(turn.outside.allowing(), calls, self._bounds, deadline)
+        given = {call.id: (result.content, result.is_error) for call, result in zip(calls, results, strict=True)}
+        turn.answers = said_of(turn.conversation.handed, _results(turn) | given)
+        for call, result in zip(calls, results, strict=True):
+            if isinstance(event := turn.take(ToolDone(call, result)), ChatTool):
+                yield event
+        turn.settle(Ended.ERROR)
+        await self._reserve(turn)
 
     def _check_able(self, given: ChatInput, talk: Conversation) -> None:
         """Raise when there are tools, or calls of some, and the model takes none.
@@ -204,8 +246,11 @@ class ChatService:
         wanted = given.disclosure or self._disclosure
         if wanted is Disclosure.BODIES or self._bounds.rounds < 1 or names_ours(given.tools):
             return Disclosure.BODIES
-        able = knows_tools(self._model) and time.monotonic() >= self._toolless.get(self._model.name, 0.0)
-        return wanted if able else Disclosure.BODIES
+        return wanted if self._calls_tools() else Disclosure.BODIES
+
+    def _calls_tools(self) -> bool:
+        """Tell whether the model can be given tools."""
+        return knows_tools(self._model) and time.monotonic() >= self._toolless.get(self._model.name, 0.0)
 
     async def _reserve(self, turn: Turn) -> None:
         """Set aside what the next request to the model may need."""
@@ -216,9 +261,10 @@ class ChatService:
     # -- the model --------------------------------------------------------------------------------------------------
 
     def _said(self, turn: Turn) -> AsyncGenerator[Said, None]:
-        if turn.choice.box is None:
+        boxes: list[Toolbox] = [box for box in (turn.choice.box, turn.outside) if box is not None]
+        if not boxes:
             return self._model.stream(turn.request)
-        return self._with_tools(turn, turn.choice.box)
+        return self._with_tools(turn, boxes[0] if len(boxes) == 1 else Boxes(boxes))
 
     async def _with_tools(self, turn: Turn, box: Toolbox) -> AsyncGenerator[Said, None]:
         """Yield what a model with tools says; one that refuses them gets the skills as a model without tools does."""
@@ -227,7 +273,7 @@ class ChatService:
                 async for step in steps:
                     yield step
         except UpstreamFailed as error:
-            if error.code != "model.no_tools" or turn.has_begun or turn.request.tools:
+            if error.code != "model.no_tools" or turn.has_begun or turn.given.tools or turn.conversation.handed:
                 raise
             await self._without_tools(turn)
         else:
@@ -240,7 +286,7 @@ class ChatService:
         """Choose skills anew for a model that refused tools, and give it none for an hour: then it may be another."""
         log.warning("the model %s takes no tools; for an hour it gets the texts of skills", self._model.name)
         self._toolless[self._model.name] = time.monotonic() + AGAIN_SECONDS
-        given = turn.given
+        given, turn.outside = turn.given, None
         limit = self._max_skills if given.max_skills is None else given.max_skills
         turn.choice = await self._chooser.choose(turn.actor, turn.goal, given.team_id, limit, turn.conversation)
 
@@ -278,6 +324,18 @@ class ChatService:
             await self._keep(turn, Ended.ABORTED)
         except LlmosError as error:
             log.warning("an aborted chat of %s was not kept: %s", turn.actor.user_id, error.message)
+
+
+def _results(turn: Turn) -> dict[str, tuple[str, bool]]:
+    """Return what the message says of calls; of one that waits for leave only that it has none."""
+    found = {}
+    names = {call.id: call.name for call in turn.conversation.handed}
+    for result in turn.given.tool_results:
+        if not turn.waits(names[result.id]):
+            found[result.id] = (result.content, result.is_error)
+        elif not result.approved:
+            found[result.id] = (DECLINED, True)
+    return found
 
 
 def _check(actor: Actor, given: ChatInput) -> None:

@@ -60,6 +60,26 @@ class Toolbox(Protocol):
         """
 
 
+class Boxes:
+    """Several toolboxes as one; the first that knows a tool runs it."""
+
+    def __init__(self, boxes: Sequence[Toolbox]) -> None:
+        self._boxes = boxes
+
+    @property
+    def tools(self) -> Sequence[Tool]:
+        """The tools of all."""
+        return [tool for box in self._boxes for tool in box.tools]
+
+    def knows(self, name: str) -> bool:
+        """Tell whether any has a tool of this name."""
+        return any(box.knows(name) for box in self._boxes)
+
+    async def run(self, call: ToolCall) -> ToolResult:
+        """Answer a call."""
+        return await next(box for box in self._boxes if box.knows(call.name)).run(call)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolBounds:
     """How far a model may go for one message.

@@ -15,6 +15,7 @@ from llmos_lite.core.chat.messages import ChatDelta, ChatFailed, ChatInput, Chat
 from llmos_lite.core.chat.tools import LONGEST_ARGUMENTS, Round, Step, ToolDone
 from llmos_lite.core.limits import Reservation
 from llmos_lite.core.telemetry.model_span import ModelSpan
+from llmos_lite.core.toolservers.box import ServerTools
 from llmos_lite.core.traces.trace import GOAL_LENGTH, Ended, Message, Share, ToolCall, Trace
 from llmos_lite.engines.llm import ChatMessage, ChatRequest, Completion, Delta, Piece, Tool
 from llmos_lite.errors import LlmosError, UpstreamFailed
@@ -49,6 +50,7 @@ class Turn:
         completion: the last answer of the model; None while it is on its way.
         reservation: what is set aside for the request that is on its way.
         answers: what the caller's message says of the calls before it.
+        outside: tools of servers.
     """
 
     actor: Actor
@@ -65,6 +67,7 @@ class Turn:
     completion: Completion | None = None
     reservation: Reservation | None = None
     answers: Sequence[ChatMessage] = ()
+    outside: ServerTools | None = None
     tokens_in: int = 0
     tokens_out: int = 0
     _rounds: int = 0
@@ -84,7 +87,7 @@ class Turn:
         said = [*self.conversation.messages, *self.answers]
         if self.given.message:
             said.append({"role": "user", "content": self.given.message})
-        tools = offered(self.given.tools)
+        tools = [*offered(self.given.tools), *(self.outside.asking if self.outside else ())]
         return ChatRequest(
             messages=said,
             system=self.choice.system,
@@ -135,8 +138,13 @@ class Turn:
         if self.completion is None:
             return ()
         return tuple(
-            HandedCall(call.id[:64], call.name[:64], _whole(call.arguments)) for call in self.completion.tool_calls
+            HandedCall(call.id[:64], call.name[:64], _whole(call.arguments), self.waits(call.name))
+            for call in self.completion.tool_calls
         )
+
+    def waits(self, name: str) -> bool:
+        """Tell whether a call of this name waits for the person's leave."""
+        return self.outside is not None and self.outside.waits(name)
 
     @property
     def goal(self) -> str:

@@ -1,0 +1,115 @@
+"""What is said of a tool server: where it is, who may use it, and which of its tools."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from enum import StrEnum
+from pathlib import Path
+
+import msgspec
+
+from llmos_lite.core.accounts.permissions import Actor
+from llmos_lite.engines.mcp_sessions import checked_endpoint
+from llmos_lite.errors import Invalid
+
+SEPARATOR = "__"
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+LONGEST_NAME = 24
+MOST_RULES = 256
+LARGEST_HEADERS = 8000
+
+
+class Rule(StrEnum):
+    """Whether a tool is run: without asking, with the person's leave, or not at all."""
+
+    ALWAYS = "always"
+    ASK = "ask"
+    NEVER = "never"
+
+
+class ToolServer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A server.
+
+    Args:
+        name: stands before the names of its tools.
+        url: of its endpoint; empty for a program.
+        headers: sent with each request, credentials too.
+        tools: rules of its tools, by name.
+        others: the rule of those that are not named.
+        teams: whose chats may use it.
+        users: who may use it; without teams and users everybody.
+        seconds: that one call may take.
+        command: the program, for one of a file on this machine.
+        environment: its variables.
+    """
+
+    name: str
+    url: str = ""
+    headers: dict[str, str] = {}
+    tools: dict[str, Rule] = {}
+    others: Rule = Rule.ASK
+    teams: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()
+    seconds: float = 30.0
+    command: tuple[str, ...] = ()
+    environment: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        return f"ToolServer({self.name})"
+
+    def checked(self, *, local: bool = False) -> ToolServer:
+        """Return this server if it makes sense; a program only when it comes from a file of this machine.
+
+        Raises:
+            Invalid: `tool_server.invalid`.
+        """
+        if not _NAME.fullmatch(self.name) or len(self.name) > LONGEST_NAME:
+            raise _invalid(f"{self.name[:64]!r} is no name of a tool server.")
+        if self.command and not local:
+            raise _invalid("A program can only be named in a file where the server runs, by LLMOS_TOOL_SERVERS.")
+        if bool(self.command) == bool(checked_endpoint(self.url)):
+            raise _invalid("A tool server has an http or https URL, without a user in it.")
+        if not 0 < self.seconds <= 600:  # noqa: PLR2004 - as long as the longest chat
+            raise _invalid("A call may take up to 600 seconds.")
+        if len(self.tools) > MOST_RULES or sum(map(len, (*self.headers, *self.headers.values()))) > LARGEST_HEADERS:
+            raise _invalid("There are too many rules or headers.")
+        if any(not text.isprintable() or ":" in name for name, text in self.headers.items()):
+            raise _invalid("A header has a character that headers cannot have.")
+        return self
+
+    def rule(self, tool: str) -> Rule:
+        """Return the rule of a tool."""
+        return self.tools.get(tool, self.others)
+
+    def is_for(self, actor: Actor, team_id: str | None) -> bool:
+        """Tell whether somebody's chat may use it: a server of teams only in a context of one of them."""
+        if not (self.teams or self.users):
+            return True
+        return actor.user_id in self.users or (team_id is not None and team_id in self.teams and team_id in actor.teams)
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    servers: dict[str, dict[str, object]] = {}
+
+
+def read_servers(path: str) -> list[ToolServer]:
+    """Read the file of servers; none when there is no path.
+
+    Raises:
+        Invalid: `settings.invalid`.
+    """
+    if not path:
+        return []
+    try:
+        found = msgspec.convert(tomllib.loads(Path(path).read_text()), _File)
+        return [
+            msgspec.convert({"name": name, **fields}, ToolServer).checked(local=True)
+            for name, fields in found.servers.items()
+        ]
+    except (OSError, ValueError, msgspec.ValidationError, Invalid) as error:
+        raise Invalid("settings.invalid", f"LLMOS_TOOL_SERVERS={path}: {error}") from None
+
+
+def _invalid(said: str) -> Invalid:
+    return Invalid("tool_server.invalid", said)

@@ -1,0 +1,278 @@
+"""MCP servers of others: sessions that are kept open while they are used, and what a server may do with them.
+
+The `mcp` package is imported with the first session. A session lives in a task of its own, since its streams must end
+where they began; whoever calls only waits for its answer, and never longer than it wants to. A server gets no more
+bytes into this process than are bounded here, and over HTTP it is called at the addresses that its name had when
+these were looked at (`engines/addresses.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from llmos_lite.engines.addresses import resolve
+from llmos_lite.engines.llm import Tool
+from llmos_lite.errors import LlmosError, UpstreamFailed, UpstreamTimeout
+
+if TYPE_CHECKING:
+    import httpx2
+    from mcp import Client
+
+log = logging.getLogger("llmos.tools")
+
+MOST_TOOLS = 128
+LARGEST_ANSWER = 4 << 20
+"""Bytes of one HTTP answer, a stream's too."""
+LONGEST_TEXT = 40_000
+"""Characters of a result that a model gets; some 10,000 tokens."""
+LONGEST_DESCRIPTION = 1024
+CONNECT_SECONDS = 5.0
+IDLE_SECONDS = 300.0
+DOWN_SECONDS = 60.0
+"""For which a server that could not be reached is left alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Where:
+    """Where a server is: at a URL, or a program of this machine.
+
+    Args:
+        url: of its endpoint; empty for a program.
+        headers: sent with each request.
+        command: the program and its arguments.
+        environment: its variables; it sees no others but those that every program needs.
+        private: whether addresses that are not public may be called.
+    """
+
+    url: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    command: Sequence[str] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    private: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a call gave: its text, cut, and whether the server calls it an error."""
+
+    text: str
+    is_error: bool = False
+
+
+class McpSession:
+    """One server, connected when it is first needed.
+
+    Args:
+        name: what people call it.
+        where: it is.
+        clock: seconds.
+    """
+
+    def __init__(self, name: str, where: Where, clock: Callable[[], float] | None = None) -> None:
+        self.name, self.where = name, where
+        self._clock = clock or asyncio.get_running_loop().time
+        self._client: asyncio.Future[Client] | None = None
+        self._stop = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._tools: tuple[float, list[Tool]] | None = None
+        self._down_until = self._used = 0.0
+
+    async def tools(self) -> list[Tool]:
+        """Return what the server offers, asked at most once in `IDLE_SECONDS`.
+
+        Raises:
+            UpstreamFailed: `tool_server.unreachable`, `tool_server.failed`.
+            UpstreamTimeout: `tool_server.timeout`.
+        """
+        if self._tools is None or self._clock() - self._tools[0] > IDLE_SECONDS:
+            async with self._asked(CONNECT_SECONDS) as client:
+                found = await _listed(client)
+            self._tools = self._clock(), found
+        return self._tools[1]
+
+    async def call(self, tool: str, arguments: Mapping[str, object], seconds: float) -> Outcome:
+        """Call a tool.
+
+        Raises:
+            UpstreamFailed: `tool_server.unreachable`, `tool_server.failed`.
+            UpstreamTimeout: `tool_server.timeout`.
+        """
+        async with self._asked(seconds) as client:
+            result = await client.call_tool(tool, dict(arguments))
+        parts = [_text(block) for block in result.content]
+        if not parts and result.structured_content is not None:
+            parts = [str(result.structured_content)]
+        text = "\n".join(parts)
+        cut = text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "\u2026"
+        return Outcome(cut, bool(result.is_error))
+
+    async def close(self) -> None:
+        """End the session."""
+        task, self._task, self._client = self._task, None, None
+        self._stop.set()
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    # -- the session ------------------------------------------------------------------------------------------------
+
+    @contextlib.asynccontextmanager
+    async def _asked(self, seconds: float) -> AsyncIterator[Client]:
+        """Hand out the connection for one request; one that fails is made anew by the next."""
+        if (left := self._down_until - self._clock()) > 0:
+            raise UpstreamFailed(
+                "tool_server.unreachable", f"The tool server {self.name} was not reached; it is tried in {left:.0f} s."
+            )
+        try:
+            async with asyncio.timeout(seconds):
+                yield await self._connected()
+        except TimeoutError:
+            await self._dropped()
+            raise UpstreamTimeout(
+                "tool_server.timeout", f"The tool server {self.name} did not answer in {seconds:.0f} s."
+            ) from None
+        except (LlmosError, asyncio.CancelledError):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a server makes of its side
+            log.warning("the tool server %s failed: %s", self.name, type(error).__name__)
+            await self._dropped()
+            raise UpstreamFailed(
+                "tool_server.failed", f"The tool server {self.name} failed: {type(error).__name__}."
+            ) from None
+
+    async def _connected(self) -> Client:
+        if self._task is None or self._task.done():
+            self._stop = asyncio.Event()
+            self._client = asyncio.get_running_loop().create_future()
+            self._task = asyncio.ensure_future(self._lived(self._client, self._stop))
+        assert self._client is not None  # noqa: S101 - made with the task
+        self._used = self._clock()
+        return await asyncio.shield(self._client)
+
+    async def _lived(self, ready: asyncio.Future[Client], stop: asyncio.Event) -> None:
+        """Keep a session open until nobody has used it for a while."""
+        try:
+            async with _open(self.where) as client:
+                ready.set_result(client)
+                while (left := self._used + IDLE_SECONDS - self._clock()) > 0:
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(stop.wait(), left)
+                        return
+        except asyncio.CancelledError:
+            if not ready.done():
+                ready.cancel()
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a server makes of its side
+            if not ready.done():
+                self._down_until = self._clock() + DOWN_SECONDS
+                ready.set_exception(_unreachable(self.name, error))
+                ready.exception()
+
+    async def _dropped(self) -> None:
+        """Give a connection up; a server that did not even let itself be connected to is left alone for a while."""
+        if self._client is not None and not self._client.done():
+            self._down_until = self._clock() + DOWN_SECONDS
+        await self.close()
+
+
+def _unreachable(name: str, error: BaseException) -> LlmosError:
+    inner = error
+    while isinstance(inner, BaseExceptionGroup) and inner.exceptions:
+        inner = inner.exceptions[0]
+    if isinstance(inner, LlmosError):
+        return inner
+    said = f"The tool server {name} was not reached: {type(inner).__name__}."
+    return UpstreamFailed("tool_server.unreachable", said, hint="Check its address and its credential.")
+
+
+@contextlib.asynccontextmanager
+async def _open(where: Where) -> AsyncGenerator[Client, None]:
+    from mcp import Client  # noqa: PLC0415 - slow to import, and few have servers
+    from mcp.client.stdio import StdioServerParameters  # noqa: PLC0415
+    from mcp.client.streamable_http import streamable_http_client  # noqa: PLC0415
+
+    if where.command:
+        program, *arguments = where.command
+        parameters = StdioServerParameters(command=program, args=arguments, env=dict(where.environment))
+        async with Client(parameters) as client:
+            yield client
+        return
+    async with _http(where) as http, Client(streamable_http_client(where.url, http_client=http)) as client:
+        yield client
+
+
+@contextlib.asynccontextmanager
+async def _http(where: Where) -> AsyncGenerator[httpx2.AsyncClient, None]:
+    import httpx2  # noqa: PLC0415
+
+    class Pinned(httpx2.AsyncHTTPTransport):
+        """Calls the addresses that were looked at, and reads no more than is bounded."""
+
+        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+            host, port = request.url.host, request.url.port or (443 if request.url.scheme == "https" else 80)
+            addresses = await asyncio.to_thread(resolve, host, port, private=where.private)
+            request.headers["host"] = request.url.netloc.decode()
+            request.extensions = {**request.extensions, "sni_hostname": host}
+            request.url = request.url.copy_with(host=addresses[0])
+            response = await super().handle_async_request(request)
+            response.stream = _Bounded(response.stream)
+            return response
+
+    class _Bounded(httpx2.AsyncByteStream):
+        def __init__(self, inner: object) -> None:
+            self._inner = inner
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            size = 0
+            async for piece in self._inner:  # type: ignore[attr-defined]
+                size += len(piece)
+                if size > LARGEST_ANSWER:
+                    raise httpx2.ReadError(f"the answer is larger than {LARGEST_ANSWER >> 20} MiB")
+                yield piece
+
+        async def aclose(self) -> None:
+            await self._inner.aclose()  # type: ignore[attr-defined]
+
+    timeout = httpx2.Timeout(CONNECT_SECONDS, read=300.0)
+    transport = Pinned(verify=ssl.create_default_context())
+    async with httpx2.AsyncClient(
+        transport=transport, headers=dict(where.headers), timeout=timeout, follow_redirects=False, trust_env=False
+    ) as client:
+        yield client
+
+
+async def _listed(client: Client) -> list[Tool]:
+    found: list[Tool] = []
+    cursor: str | None = None
+    while len(found) < MOST_TOOLS:
+        page = await client.list_tools(cursor=cursor)
+        for tool in page.tools:
+            description = " ".join((tool.description or "").split())[:LONGEST_DESCRIPTION]
+            found.append(Tool(tool.name, description, dict(tool.input_schema)))
+        cursor = page.next_cursor
+        if not cursor:
+            break
+    return found[:MOST_TOOLS]
+
+
+def _text(block: object) -> str:
+    text = getattr(block, "text", None)
+    return text if isinstance(text, str) else f"[{getattr(block, 'type', 'something')}]"
+
+
+def checked_endpoint(url: str) -> str:
+    """Return the URL of a server if it can be called over HTTP at all; empty otherwise."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return ""
+    plain = parts.scheme in {"http", "https"} and parts.hostname and not parts.username and not parts.fragment
+    return url if plain and port != 0 else ""

@@ -1,0 +1,274 @@
+"""Tool servers at the API and in chats: who may use which tool, with whose leave, and what a server can do."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asgi_client import Answer, Client
+
+from llmos_lite.api.app import create_app
+from llmos_lite.bootstrap import Services, open_services
+from llmos_lite.core.toolservers.config import read_servers
+from llmos_lite.errors import Invalid
+from llmos_lite.settings import Settings
+from tests.tool_server import ToolHost, tool_host
+from tests.upstream import WORD, Upstream, running
+
+ASK = "what does the wiki say of deployments?"
+SEARCH = ("wiki__search", '{"query":"deployments"}')
+DELETE = ("wiki__delete", '{"page":"old"}')
+RULES = {"search": "always", "delete": "ask"}
+
+
+@dataclass
+class Place:
+    """The app, an admin, a person, a model server and a tool server."""
+
+    services: Services
+    admin: Client
+    alice: Client
+    upstream: Upstream
+    host: ToolHost
+    data: Path
+
+    async def put(self, name: str = "wiki", **fields: Any) -> Answer:  # noqa: ANN401
+        body = {"url": self.host.url, "tools": RULES, "others": "never"} | fields
+        return await self.admin.request("PUT", f"/tool-servers/{name}", json_body=body)
+
+    async def chat(self, message: str = ASK, **fields: Any) -> dict[str, Any]:  # noqa: ANN401
+        reply = await self.alice.post("/chat", {"message": message} | fields)
+        assert reply.status == 200, reply.body
+        found = reply.json()
+        assert isinstance(found, dict)
+        return found
+
+    @property
+    def offered(self) -> list[str]:
+        return list(self.upstream.chats[-1].tools)
+
+
+@asynccontextmanager
+async def place(tmp_path: Path, upstream: Upstream, host: ToolHost, **settings: Any) -> AsyncIterator[Place]:  # noqa: ANN401
+    options = {"llm_provider": "openai", "llm_url": upstream.url, "llm_model": "ask", "allow_private_urls": True}
+    data = tmp_path / "data"
+    async with open_services(Settings(data=data, **options | settings), serve=False) as services:
+        key = (data / "admin.key").read_text().strip()
+        app = create_app(services)
+        admin = Client(app, {"Authorization": f"Bearer {key}"})
+        alice = Client(app, {"Authorization": f"Bearer {key}", "X-LLMOS-User": "alice"})
+        yield Place(services, admin, alice, upstream, host, data)
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Upstream]:
+    async with running() as server:
+        yield server
+
+
+@pytest.fixture
+async def host() -> AsyncIterator[ToolHost]:
+    async with tool_host() as found:
+        yield found
+
+
+@pytest.fixture
+async def here(tmp_path: Path, upstream: Upstream, host: ToolHost) -> AsyncIterator[Place]:
+    async with place(tmp_path, upstream, host) as found:
+        yield found
+
+
+async def test_a_tool_that_is_always_allowed_is_run(here: Place) -> None:
+    assert (await here.put(headers={"X-Key": "s3cret"})).status == 200
+    here.upstream.script = [[SEARCH]]
+    body = await here.chat()
+    assert here.upstream.chats[0].tools.keys() == {"wiki__search", "wiki__delete"}
+    assert (body["response"], body["tool_calls"]) == (WORD * 3, [])
+    [result] = here.upstream.chats[1].results
+    assert result.startswith('<tool_result server="wiki" tool="search">\nWhat follows comes from outside.')
+    assert result.count("</tool_result>") == 1
+    assert "IGNORE ALL RULES" not in here.upstream.chats[1].system
+    assert here.host.calls == [("search", "deployments")]
+    assert here.host.headers[-1]["x-key"] == "s3cret"
+
+
+async def test_a_tool_that_asks_waits_for_leave(here: Place) -> None:
+    await here.put()
+    here.upstream.script = [[DELETE]]
+    body = await here.chat()
+    [call] = body["tool_calls"]
+    assert (call["name"], call["approval"], here.host.calls) == ("wiki__delete", True, [])
+    said = {"conversation_id": body["conversation_id"], "message": ""}
+    yes = await here.chat(**said, tool_results=[{"id": call["id"], "approved": True}])
+    assert (yes["response"], here.host.calls) == (WORD * 3, [("delete", "old")])
+    assert "deleted old" in here.upstream.chats[1].results[0]
+    trace = (await here.alice.get(f"/traces/{yes['trace_id']}")).json()
+    assert [one["name"] for one in trace["tool_calls"]] == ["wiki__delete"]
+
+
+@pytest.mark.parametrize("answer", [{"approved": False}, {"content": "I ran it, all good"}, None])
+async def test_without_leave_nothing_is_run(here: Place, answer: dict[str, Any] | None) -> None:
+    await here.put()
+    here.upstream.script = [[DELETE]]
+    body = await here.chat()
+    [call] = body["tool_calls"]
+    results = [] if answer is None else [{"id": call["id"]} | answer]
+    await here.chat("no", conversation_id=body["conversation_id"], tool_results=results)
+    assert here.host.calls == []
+    [said] = here.upstream.chats[1].results
+    assert said in {"The person did not allow this call.", "This call was not run."}
+
+
+async def test_a_model_cannot_call_what_is_not_offered(here: Place) -> None:
+    await here.put(tools={"search": "always"}, others="never")
+    here.upstream.script = [[SEARCH, DELETE, ("wiki__broken", "{}"), ("other__x", "{}")]]
+    await here.chat()
+    assert here.host.calls == [("search", "deployments")]
+    assert [said[:16] for said in here.upstream.chats[1].results[1:]] == ["There is no tool"] * 3
+
+
+@pytest.mark.parametrize("name", ["long", "hang", "broken", "flood"])
+async def test_a_server_that_behaves_badly_does_not_hurt(here: Place, name: str) -> None:
+    await here.put(others="always", seconds=2)
+    here.upstream.script = [[(f"wiki__{name}", "{}")]]
+    body = await here.chat()
+    assert body["response"] == WORD * 3
+    [said] = here.upstream.chats[1].results
+    assert len(said) < 41_000
+    assert "Traceback" not in said
+
+
+async def test_a_server_that_is_gone_costs_a_chat_its_tools_and_nothing_else(here: Place) -> None:
+    await here.put(url="http://127.0.0.1:9/mcp")
+    body = await here.chat()
+    assert body["response"] == WORD * 3
+    assert here.offered == []
+    answer = await here.admin.get("/tool-servers/wiki/tools")
+    assert (answer.status, answer.json()["code"]) == (502, "tool_server.unreachable")
+
+
+@pytest.mark.parametrize(
+    ("fields", "seen"), [({"users": ["bob"]}, 0), ({"users": ["alice"]}, 2), ({"teams": ["sre"]}, 0)]
+)
+async def test_a_server_is_for_whom_it_is_for(here: Place, fields: dict[str, Any], seen: int) -> None:
+    await here.put(**fields)
+    await here.chat()
+    assert len(here.offered) == seen
+
+
+async def test_a_team_has_its_server_in_its_own_context(here: Place) -> None:
+    assert (await here.admin.post("/teams", {"team_id": "sre"})).status == 201
+    assert (await here.admin.post("/teams/sre/members", {"user_id": "alice", "role": "user"})).status == 201
+    await here.put(teams=["sre"])
+    await here.chat()
+    assert here.offered == []
+    await here.chat(team_id="sre")
+    assert len(here.offered) == 2
+
+
+async def test_a_program_cannot_be_named_over_the_api(here: Place) -> None:
+    """CVE-2026-42271 of another gateway: a command in a server's description was run."""
+    for more in (
+        {"command": ["/bin/sh", "-c", "touch /tmp/owned"]},
+        {"command": "touch /tmp/owned", "args": []},
+        {"url": "stdio:///bin/sh"},
+        {"url": "", "environment": {"LD_PRELOAD": "x"}},
+        {"url": "file:///bin/sh"},
+        {"transport": "stdio"},
+    ):
+        answer = await here.put(**more)
+        assert answer.status in {400, 422}, more
+    assert (await here.admin.get("/tool-servers")).json()["items"] == []
+
+
+async def test_addresses_in_our_network_are_refused_unless_an_operator_allows_them(
+    tmp_path: Path, upstream: Upstream, host: ToolHost
+) -> None:
+    async with place(tmp_path, upstream, host, allow_private_urls=False) as here:
+        await here.put()
+        answer = await here.admin.get("/tool-servers/wiki/tools")
+        assert answer.status in {400, 502}
+        await here.chat()
+        assert here.offered == []
+    assert host.headers == []
+
+
+async def test_headers_are_sealed_and_stay_with_their_address(here: Place) -> None:
+    shown = (await here.put(headers={"Authorization": "Bearer s3cret"})).json()
+    assert shown["headers"] == ["Authorization"]
+    assert "s3cret" not in json.dumps((await here.admin.get("/tool-servers")).json())
+    with sqlite3.connect(here.data / "llmos.db") as rows:
+        [(document, secret)] = rows.execute("SELECT document, secret FROM tool_servers").fetchall()
+    assert "s3cret" not in document + secret
+    await here.put(others="ask")
+    await here.admin.get("/tool-servers/wiki/tools")
+    assert here.host.headers[-1]["authorization"] == "Bearer s3cret"
+    moved = await here.put(url=here.host.url + "/elsewhere")
+    assert moved.json()["headers"] == []
+
+
+async def test_only_admins_see_and_set_servers(here: Place) -> None:
+    bob = Client(here.admin.app, here.alice.headers | {"X-LLMOS-User": "bob"})
+    for answer in (
+        await bob.get("/tool-servers"),
+        await bob.get("/tool-servers/wiki/tools"),
+        await bob.request("PUT", "/tool-servers/wiki", json_body={"url": here.host.url}),
+        await bob.request("DELETE", "/tool-servers/wiki"),
+    ):
+        assert answer.status == 403
+
+
+async def test_tools_are_listed_with_their_rules_and_a_server_can_go(here: Place) -> None:
+    await here.put()
+    found = {one["name"]: one["rule"] for one in (await here.admin.get("/tool-servers/wiki/tools")).json()["items"]}
+    assert (found["search"], found["delete"], found["flood"]) == ("always", "ask", "never")
+    assert (await here.admin.request("DELETE", "/tool-servers/wiki")).status == 204
+    assert (await here.admin.request("DELETE", "/tool-servers/wiki")).status == 404
+    await here.chat()
+    assert here.offered == []
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"url": "ftp://a.example/"}, {"tools": {"x": "maybe"}}, {"seconds": 0}, {"headers": {"a": "b\r\nc: d"}}],
+)
+async def test_what_makes_no_sense_is_refused(here: Place, fields: dict[str, Any]) -> None:
+    assert (await here.put(**fields)).status in {400, 422}
+    assert (await here.put("Not-A-Name")).status == 400
+
+
+async def test_a_file_where_the_server_runs_names_programs_and_cannot_be_changed_elsewhere(
+    tmp_path: Path, upstream: Upstream, host: ToolHost
+) -> None:
+    file = tmp_path / "servers.toml"
+    file.write_text(f'[servers.wiki]\nurl = "{host.url}"\nothers = "always"\n\n[servers.local]\ncommand = ["x"]\n')
+    async with place(tmp_path, upstream, host, tool_servers=str(file)) as here:
+        listed = {one["name"]: one for one in (await here.admin.get("/tool-servers")).json()["items"]}
+        assert (listed["wiki"]["source"], listed["local"]["program"]) == ("file", True)
+        assert (await here.put()).json()["code"] == "tool_server.in_file"
+        here.upstream.script = [[SEARCH]]
+        await here.chat()
+    assert host.calls == [("search", "deployments")]
+
+
+@pytest.mark.parametrize(
+    "text", ["[servers.a]\nurl = 1", "[servers.a]\n", "[other]\nx = 1", "not toml", "[servers.A]\nurl = 'http://a/'"]
+)
+def test_a_file_that_makes_no_sense_is_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "servers.toml"
+    file.write_text(text)
+    with pytest.raises(Invalid) as caught:
+        read_servers(str(file))
+    assert caught.value.code == "settings.invalid"
+
+
+async def test_a_callers_tool_cannot_take_a_servers_name(here: Place) -> None:
+    await here.put()
+    reply = await here.alice.post("/chat", {"message": ASK, "tools": [{"name": "wiki__search"}]})
+    assert (reply.status, reply.json()["code"]) == (400, "chat.tools")

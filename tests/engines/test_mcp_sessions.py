@@ -1,0 +1,119 @@
+"""Sessions with MCP servers of others: real ones, and servers that hang, flood or are not there."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from llmos_lite.engines.mcp_sessions import LONGEST_TEXT, McpSession, Where, checked_endpoint
+from llmos_lite.errors import Invalid, UpstreamFailed, UpstreamTimeout
+from tests.tool_server import ToolHost, tool_host
+
+PROGRAM = """
+from mcp.server import MCPServer
+server = MCPServer("local")
+
+@server.tool()
+def add(one: int, two: int) -> int:
+    "Add"
+    return one + two
+
+server.run()
+"""
+
+
+@pytest.fixture
+async def host() -> AsyncIterator[ToolHost]:
+    async with tool_host() as found:
+        yield found
+
+
+@pytest.fixture
+async def session(host: ToolHost) -> AsyncIterator[McpSession]:
+    found = McpSession("wiki", Where(url=host.url, headers={"x-key": "s3cret"}, private=True))
+    yield found
+    await found.close()
+
+
+async def test_tools_are_listed_and_called_over_one_session(host: ToolHost, session: McpSession) -> None:
+    tools = {tool.name: tool for tool in await session.tools()}
+    assert set(tools) == {"search", "delete", "flood", "long", "hang", "broken"}
+    assert tools["search"].description == "Search the wiki"
+    assert tools["search"].parameters["required"] == ["query"]
+    outcomes = await asyncio.gather(*(session.call("search", {"query": word}, 10) for word in ("a", "b")))
+    assert [outcome.text[:7] for outcome in outcomes] == ["found a", "found b"]
+    assert all(headers["x-key"] == "s3cret" for headers in host.headers)
+    assert all(headers["host"] == f"127.0.0.1:{host.port}" for headers in host.headers)
+
+
+async def test_a_long_answer_is_cut_and_a_broken_tool_is_an_error(session: McpSession) -> None:
+    assert len((await session.call("long", {}, 20)).text) == LONGEST_TEXT
+    assert (await session.call("broken", {}, 10)).is_error
+
+
+async def test_a_flood_is_cut_off_and_the_session_made_anew(session: McpSession) -> None:
+    with pytest.raises((UpstreamFailed, UpstreamTimeout)):
+        await session.call("flood", {}, 5)
+    assert (await session.call("search", {"query": "again"}, 10)).text.startswith("found again")
+
+
+async def test_a_server_that_hangs_is_left_after_its_time(session: McpSession) -> None:
+    await session.tools()
+    with pytest.raises(UpstreamTimeout) as caught:
+        await session.call("hang", {}, 0.3)
+    assert caught.value.code == "tool_server.timeout"
+    assert (await session.call("search", {"query": "x"}, 10)).text.startswith("found x")
+
+
+async def test_a_server_that_is_not_there_is_left_alone_for_a_while() -> None:
+    gone = McpSession("gone", Where(url="http://127.0.0.1:9/mcp", private=True))
+    for _ in range(2):
+        with pytest.raises(UpstreamFailed) as caught:
+            await gone.tools()
+        assert caught.value.code == "tool_server.unreachable"
+    await gone.close()
+
+
+async def test_an_address_in_our_network_is_not_called(host: ToolHost) -> None:
+    inside = McpSession("inside", Where(url=host.url))
+    with pytest.raises((Invalid, UpstreamFailed)) as caught:
+        await inside.tools()
+    assert caught.value.code in {"address.private", "tool_server.unreachable"}
+    assert host.headers == []
+    await inside.close()
+
+
+async def test_a_program_of_this_machine_is_spoken_to(tmp_path: Path) -> None:
+    (tmp_path / "server.py").write_text(PROGRAM)
+    local = McpSession("local", Where(command=[sys.executable, str(tmp_path / "server.py")]))
+    assert [tool.name for tool in await local.tools()] == ["add"]
+    assert (await local.call("add", {"one": 1, "two": 2}, 10)).text == "3"
+    await local.close()
+
+
+async def test_a_program_that_is_not_there_is_no_server() -> None:
+    local = McpSession("local", Where(command=["/nothing/such"]))
+    with pytest.raises(UpstreamFailed):
+        await local.tools()
+    await local.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "good"),
+    [
+        ("https://a.example/mcp", True),
+        ("http://a.example:8080/", True),
+        ("stdio:///bin/sh", False),
+        ("file:///etc/passwd", False),
+        ("https://user:pw@a.example/", False),
+        ("https:///mcp", False),
+        ("https://a.example:99999/", False),
+        ("", False),
+    ],
+)
+def test_only_http_has_endpoints(url: str, *, good: bool) -> None:
+    assert bool(checked_endpoint(url)) is good
