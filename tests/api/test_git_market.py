@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 from git_server import Git, Host, hosting, skill
 
+from llmos_lite.core.git import marketplaces
 from llmos_lite.core.skills.catalogs import Catalogs
 from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.guard import Guard
 from llmos_lite.core.skills.scan import Finding, Severity
+from llmos_lite.core.skills.signoffs import REF, SignOff, path_of, write
 from llmos_lite.engines.git import Author
 from llmos_lite.settings import Settings
 from llmos_lite.volumes.access import PLATFORM, VolumeRef
@@ -33,6 +35,13 @@ KEBAB = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 class Evil:
     def scan(self, skill: Skill) -> Iterable[Finding]:
         return [Finding("test.evil", Severity.HIGH, "It is evil.")] if "evil" in skill.body else []
+
+
+class Stricter:
+    """Newer rules."""
+
+    def scan(self, skill: Skill) -> Iterable[Finding]:
+        return [Finding("test.good", Severity.HIGH, "It is too good.")] if "good" in skill.body else []
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +122,51 @@ def test_a_marketplace_has_what_the_volume_offers(host: Host, git: Git, clone: P
         clone, "rev-parse", "HEAD~1"
     )
     git(folder, "fsck", "--strict")
+
+
+def test_a_sign_off_and_a_newer_rule_move_it_forward(host: Host, git: Git, user: str) -> None:
+    volume = host.services.volumes.open(PLATFORM, VolumeRef.user(user), write=True)
+    changes = {f"skills/{name}/SKILL.md": skill(name, f"# {name}\n").encode() for name in ("good", "evil", "plain")}
+    volume.store.commit(changes, "By hand", Author(user, "x@localhost"))
+    folder = market(host, git, user)
+    assert names(folder) == ["good", "plain"]
+    entry = volume.skill_entry("evil")
+    assert entry is not None
+    write(volume, SignOff(digest=entry.version, skill_id="evil", by=user, at=1))
+    git(folder, "pull", "-q", "--ff-only")
+    assert names(folder) == ["evil", "good", "plain"]
+    assert check(folder)["plugins"][0]["skills"] == ["./skills/evil", "./skills/good", "./skills/plain"]
+    views, before = host.services.marketplaces, host.services.marketplaces._catalogs
+    try:
+        views._catalogs = Catalogs(host.services.skills, Guard(host.services.volumes, {"newer": Stricter()}))
+        git(folder, "pull", "-q", "--ff-only")
+        assert names(folder) == ["evil", "plain"]
+    finally:
+        views._catalogs = before
+    with volume.notes.lock():
+        volume.notes.commit({path_of(entry.version): None}, "Take it back", Author(user, "x@localhost"), branch=REF)
+    git(folder, "pull", "-q", "--ff-only")
+    assert names(folder) == ["good", "plain"]
+    git(folder, "fsck", "--strict")
+
+
+def test_of_a_long_history_the_last_commits_are_shown(
+    host: Host, git: Git, clone: Path, user: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(marketplaces, "MOST_COMMITS", 5)
+
+    def grow(first: int) -> None:
+        for number in range(first, first + 12):
+            git.commit(clone, {f"skills/s{number}/SKILL.md": skill(f"s{number}")}, f"Number {number}")
+        git(clone, "push", "-q", "origin", "HEAD:main")
+
+    grow(0)
+    folder = market(host, git, user)
+    assert (len(names(folder)), git(folder, "log", "-1", "--format=%s").strip()) == (12, "Number 11")
+    assert len(git(folder, "log", "--format=%h").split()) == 5
+    grow(12)
+    git(folder, "pull", "-q", "--ff-only")
+    assert (len(names(folder)), len(git(folder, "log", "--format=%h").split())) == (24, 10)
 
 
 def test_a_fetch_after_a_change_moves_forward(host: Host, git: Git, clone: Path, user: str) -> None:

@@ -97,6 +97,11 @@ class Catalogs:
         require(actor, Scope.SKILLS_READ)
         return await asyncio.to_thread(self._parcel, actor, check_id(skill_id, "skill"), ref, version)
 
+    @property
+    def rules(self) -> str:
+        """Return what names the rules that things are held back by."""
+        return self._guard.rules
+
     def cleared(self, volume: GitVolume, found: Version) -> Parcel | None:
         """Return a version as it is sent; None for one that cannot be sent, or is dangerous and not signed off."""
         parcel = parcel_of(found)

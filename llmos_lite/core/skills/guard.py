@@ -5,9 +5,13 @@ Every way into a volume ends here, also those that no scanner stands at, as a fi
 
 from __future__ import annotations
 
+import hashlib
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
 
 from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.scan import Finding, Scanner, findings, high
@@ -39,6 +43,19 @@ class Guard:
         self._found: OrderedDict[str, tuple[Finding, ...]] = OrderedDict()
         self._signed: dict[str, tuple[str, frozenset[str]]] = {}
         self._mutex = threading.Lock()
+
+    @cached_property
+    def rules(self) -> str:
+        """Return a digest of the code of all scanners: what they say of a version may change with it."""
+        digest = hashlib.sha256()
+        for name, scanner in sorted(self.scanners.items()):
+            module = sys.modules.get(type(scanner).__module__)
+            path = Path(str(getattr(module, "__file__", "")))
+            files = [path] if path.suffix == ".py" else []
+            if (path.parent / "__init__.py").exists():
+                files = sorted(path.parent.glob("*.py"))
+            digest.update(b"\0".join([name.encode(), *(file.read_bytes() for file in files)]))
+        return digest.hexdigest()
 
     def withholds(self, skill: Skill, among: Iterable[str] = ()) -> bool:
         """Tell whether a skill may be given to nobody: it is unsafe, and nobody stands for this version.
