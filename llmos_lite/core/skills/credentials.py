@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from llmos_lite.core.traces.redaction.base import SECRET, SECRETS, Finder
-from llmos_lite.core.traces.redaction.finder import TextFinder
+if TYPE_CHECKING:
+    from llmos_lite.core.traces.redaction.base import Finder
+
 
 STARS = "***"
 _PARTS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)?(?P<place>[^/?#]*)(?P<path>[^?#]*)(?P<rest>.*)", re.DOTALL)
@@ -64,10 +66,13 @@ def _pair(pair: str) -> str:
 
 def _is_secret(text: str) -> bool:
     plain = unquote(text)
-    return bool(_OURS.search(plain)) or any(found.kind == SECRET for found in _finder().find(plain))
+    return bool(_OURS.search(plain)) or bool(_finder().find(plain))
 
 
 @lru_cache(maxsize=1)
 def _finder() -> Finder:
-    """Return the finder of traces; its patterns compile when it is first used."""
+    """Return the finder of secrets in traces; it is slow to load, and a start need not wait for it."""
+    from llmos_lite.core.traces.redaction.base import SECRETS  # noqa: PLC0415 - as above
+    from llmos_lite.core.traces.redaction.finder import TextFinder  # noqa: PLC0415 - as above
+
     return TextFinder([SECRETS])
