@@ -379,7 +379,7 @@ async def test_a_client_that_has_its_call_and_goes_away_has_not_failed(fresh_cop
             "stream": True,
             "tools": [{"name": "shell", "parameters": {"type": "object"}}],
         }
-        await leave_after(port, "responses", here, body | request("responses", PHOTOS), b"output_item.done")
+        await leave_after(port, "responses", here, body | request("responses", PHOTOS), b'"arguments": "{')
         await here.upstream.until(aborted=1)
         await here.services.gateway.close()
         trace = await here.trace()
