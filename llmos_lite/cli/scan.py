@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,22 +15,48 @@ from llmos_lite.cli.client import Json, Where, connect, url
 from llmos_lite.cli.command import AsJson, Data, Key, Session, Url, User, command
 from llmos_lite.cli.output import Output
 from llmos_lite.core.skills.scan import Finding, Severity
-from llmos_lite.volumes.skill_paths import FILE
+from llmos_lite.errors import Invalid, NotFound
+
+if TYPE_CHECKING:
+    from llmos_lite.core.skills.sarif import Meaning
 
 UNSAFE = 1
 """Exit code when something of high severity was found."""
 
-Paths = Annotated[list[Path] | None, typer.Argument(metavar="[PATH]...", help="Files, skill folders, trees of them.")]
+Paths = Annotated[
+    list[Path] | None, typer.Argument(metavar="[PATH]...", help="Files, skill folders, trees of them, archives.")
+]
 Volume = Annotated[str, typer.Option(help="Look at a volume instead: system, team:ID or user:ID.")]
 Sarif = Annotated[bool, typer.Option("--sarif", help="SARIF 2.1.0, for editors and code hosts.")]
 
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """A skill and what was found in it."""
+    """A skill and what was found in it.
+
+    Args:
+        skill_id: its id; empty for what is about no skill.
+        findings: what was found.
+        folder: where its files are, as places are told; its id and a slash when empty.
+        digest: of what was looked at, as a sign-off names it; empty for what is in no volume.
+        signed: who stands for exactly this version; None for nobody.
+    """
 
     skill_id: str
     findings: Sequence[Finding]
+    folder: str | None = None
+    digest: str = ""
+    signed: Json | None = None
+
+    @property
+    def is_unsafe(self) -> bool:
+        """Tell whether something of high severity was found that nobody stands for."""
+        return self.signed is None and any(one.severity == Severity.HIGH for one in self.findings)
+
+    def place(self, finding: Finding) -> str:
+        """Return the file of a finding as it is told; the skill's id when it is about none."""
+        lead = f"{self.skill_id}/" if self.folder is None and self.skill_id else self.folder or ""
+        return f"{lead}{finding.file}" if finding.file else self.skill_id
 
 
 def add(skills: typer.Typer) -> None:
@@ -52,7 +78,7 @@ def add(skills: typer.Typer) -> None:
         where = Where(data=data, url=url, key=key, user=user)
         found = list(_of_volume(where, volume) if volume else _of_paths(paths or [Path()]))
         tell("llmos-scan", found, Output(as_json=as_json), as_sarif=sarif)
-        if any(one.severity == Severity.HIGH for looked in found for one in looked.findings):
+        if any(one.is_unsafe for one in found):
             raise typer.Exit(UNSAFE)
 
     @skills.command("lint")
@@ -71,7 +97,7 @@ def add(skills: typer.Typer) -> None:
         where = Where(data=data, url=url, key=key, user=user)
         found = list(_linted_volume(where, volume) if volume else _linted_paths(paths or [Path()]))
         tell("llmos-lint", found, Output(as_json=as_json), as_sarif=sarif)
-        if any(one.severity == Severity.HIGH for looked in found for one in looked.findings):
+        if any(one.is_unsafe for one in found):
             raise typer.Exit(UNSAFE)
 
     @command(skills, "sign-off")
@@ -93,21 +119,43 @@ def _sign_off(skill_id: str) -> str:
 
 
 def _of_paths(paths: Sequence[Path]) -> Iterator[Looked]:
-    from llmos_lite.core.skills.local import links, local_skills  # noqa: PLC0415 - only here
+    from llmos_lite.core.skills.local import links, look_at  # noqa: PLC0415 - only here
     from llmos_lite.core.skills.scanning.pack import RulePack  # noqa: PLC0415 - compiles its patterns
 
     pack = RulePack()
-    for one in local_skills(paths):
-        yield Looked(one.skill.skill_id, list(pack.scan_folder(one.skill, one.files)))
-    if found := links(paths):
-        yield Looked("", found)
+    for path in paths:
+        found = look_at(path, Path.cwd())
+        for one in found.skills:
+            yield Looked(one.skill.skill_id, list(pack.scan_folder(one.skill, one.files)), one.folder)
+        if found.loose.files and found.skills:
+            _say_left_out(path, len(found.loose.files))
+        elif found.loose.files:
+            yield Looked("", list(pack.scan_folder(found.loose.skill, found.loose.files)), found.loose.folder)
+        elif not found.skills:
+            raise NotFound("path.nothing", f"There is nothing to look at in {path}.", hint="Name files or folders.")
+    if found_links := links(paths):
+        yield Looked("", found_links)
+
+
+def _say_left_out(path: Path, count: int) -> None:
+    Output().note(f"Not looked at, since they belong to no skill: {count_of(count, 'file')} below {path}. Name them.")
 
 
 def _of_volume(where: Where, volume: str) -> Iterator[Looked]:
     with connect(where, os.environ) as api:
         for skill in api.items("/skills", {"volume": volume}):
-            answer = api.get(url("skills", str(skill.get("skill_id")), "scan"), {"volume": volume})
-            yield Looked(str(answer.get("skill_id")), [finding_of(one) for one in items_of(answer, "findings")])
+            skill_id = str(skill.get("skill_id"))
+            try:
+                answer = api.get(url("skills", skill_id, "scan"), {"volume": volume})
+            except (Invalid, NotFound) as error:
+                yield Looked(skill_id, [_unread(str(skill.get("error") or error.message))])
+                continue
+            signed, found = answer.get("signed_off"), [finding_of(one) for one in items_of(answer, "findings")]
+            yield Looked(skill_id, found, None, str(answer.get("digest")), signed if isinstance(signed, dict) else None)
+
+
+def _unread(why: str) -> Finding:
+    return Finding("scan.unread", Severity.MEDIUM, f"It was not looked at, and is given to nobody: {why}", file="")
 
 
 def _linted_paths(paths: Sequence[Path]) -> Iterator[Looked]:
@@ -115,10 +163,11 @@ def _linted_paths(paths: Sequence[Path]) -> Iterator[Looked]:
     from llmos_lite.core.skills.lint.rules import lint  # noqa: PLC0415
     from llmos_lite.core.skills.local import local_skills  # noqa: PLC0415
 
-    found = local_skills(paths)
+    found = local_skills(paths, Path.cwd())
     for one in found:
-        others = [path for path in one.files if path != FILE]
-        yield Looked(one.skill.skill_id, lint(one.skill.skill_id, one.files[FILE], others))
+        others = [path for path in one.files if path != one.main]
+        said = lint(one.skill.skill_id, one.files[one.main], others)
+        yield Looked(one.skill.skill_id, [replace(each, file=one.main) for each in said], one.folder)
     if over := over_budget(budgets(one.skill for one in found)):
         yield Looked("", over)
 
@@ -157,18 +206,43 @@ def tell(tool: str, found: Sequence[Looked], out: Output, *, as_sarif: bool) -> 
     if as_sarif:
         from llmos_lite.core.skills.sarif import Reported, sarif  # noqa: PLC0415 - only here
 
-        log = sarif(tool, [Reported(f"{one.skill_id}/" if one.skill_id else "", one.findings) for one in found])
+        reported = [Reported("", [replace(each, file=one.place(each)) for each in one.findings]) for one in found]
+        log = sarif(tool, reported, _meanings())
         Output(as_json=True).show(log, lambda: None)
         return
-    data = [{"skill_id": one.skill_id, "findings": [asdict(finding) for finding in one.findings]} for one in found]
-    out.show(data, lambda: _say(found, out))
+    out.show([_data(one) for one in found], lambda: _say(found, out))
+
+
+def _meanings() -> dict[str, Meaning]:
+    from llmos_lite.core.skills.lint.codes import CODES  # noqa: PLC0415 - only here
+    from llmos_lite.core.skills.sarif import Meaning  # noqa: PLC0415
+    from llmos_lite.core.skills.scanning.codes import codes  # noqa: PLC0415
+
+    linted = {code: Meaning(one.severity, one.meaning) for code, one in CODES.items()}
+    return linted | {one.code: Meaning(one.severity, one.message) for one in codes()}
+
+
+def _data(one: Looked) -> dict[str, object]:
+    found = [asdict(finding) for finding in one.findings]
+    return {"skill_id": one.skill_id, "digest": one.digest, "signed_off": one.signed, "findings": found}
 
 
 def _say(found: Sequence[Looked], out: Output) -> None:
     for looked in found:
+        signed = f" (signed off by {looked.signed.get('by')})" if looked.signed else ""
         for one in looked.findings:
-            place = "/".join(filter(None, (looked.skill_id, one.file))) + (f":{one.line}" if one.line else "")
-            out.say(f"{one.severity:<6} {place}  {one.message} [{one.code}]")
-    count = sum(len(looked.findings) for looked in found)
+            place = looked.place(one) + (f":{one.line}" if one.line else "")
+            said = signed if one.severity == Severity.HIGH else ""
+            out.say(
+                "  ".join(filter(None, [f"{one.severity:<6} {place}".rstrip(), f"{one.message} [{one.code}]{said}"]))
+            )
+        if looked.digest and looked.is_unsafe:
+            out.say(f"       Sign off: llmos skills sign-off {looked.skill_id} --digest {looked.digest} --reason …")
+    skills = count_of(sum(bool(looked.skill_id) for looked in found), "skill")
     sys.stdout.flush()
-    out.note(f"{len(found)} skills, {count} findings.")
+    out.note(f"{skills}, {count_of(sum(len(looked.findings) for looked in found), 'finding')}.")
+
+
+def count_of(number: int, noun: str) -> str:
+    """Return a number with its noun: 1 skill, 2 skills."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

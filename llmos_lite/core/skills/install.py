@@ -88,7 +88,7 @@ def gather(paths: Iterable[Path]) -> list[Package]:
         TooLarge: `install.too_many_files` or `install.too_large`.
     """
     budget = _Budget()
-    return [package for path in paths for package in packages_of(_files_at(path, budget))]
+    return [package for path in paths for package in packages_of(files_at(path, budget))]
 
 
 def unpack(stream: IO[bytes]) -> list[Package]:
@@ -298,7 +298,13 @@ def _all_paths(files: Mapping[str, File]) -> set[str]:
     return files.keys() | folders - {"."}
 
 
-def _files_at(path: Path, budget: _Budget) -> dict[str, bytes | File]:
+def files_at(path: Path, budget: _Budget | None = None) -> dict[str, bytes | File]:
+    """Return the files at or below a path of this machine, below the name of its folder; links are left out.
+
+    Raises:
+        NotFound, TooLarge: as `gather`.
+    """
+    budget = budget or _Budget()
     if path.is_file():
         skill = path.name in {FILE, FILE.lower()}
         return {str(Path(path.resolve().parent.name, path.name)) if skill else path.name: _read(path, budget)}

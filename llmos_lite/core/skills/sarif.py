@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
+from urllib.parse import quote
 
 from llmos_lite import __version__
 from llmos_lite.core.skills.scan import Finding, Severity
@@ -20,18 +21,26 @@ _SCORES = {Severity.HIGH: "8.0", Severity.MEDIUM: "5.0", Severity.LOW: "2.0"}
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """What was found in one skill; `folder` is where its files are, ending with `/`, or empty."""
+    """What was found in one skill; `folder` is where its files are, seen from where code hosts look: the repository."""
 
     folder: str
     findings: Sequence[Finding]
 
 
-def sarif(tool: str, reported: Iterable[Reported]) -> dict[str, Json]:
+class Meaning(NamedTuple):
+    """What a code means, whatever was found."""
+
+    severity: Severity
+    text: str
+
+
+def sarif(tool: str, reported: Iterable[Reported], meanings: Mapping[str, Meaning]) -> dict[str, Json]:
     """Return a log of one run.
 
     Args:
         tool: name of what looked, as in `llmos-scan`.
         reported: by skill.
+        meanings: of the codes that are known; a package's own scanner may have others.
     """
     pairs = [(one.folder, finding) for one in reported for finding in one.findings]
     rules: dict[str, Finding] = {}
@@ -41,23 +50,24 @@ def sarif(tool: str, reported: Iterable[Reported]) -> dict[str, Json]:
     driver: dict[str, Json] = {
         "name": tool,
         "version": __version__,
-        "rules": [_rule(finding) for finding in rules.values()],
+        "rules": [_rule(finding, meanings.get(finding.code)) for finding in rules.values()],
     }
     results: list[Json] = [_result(folder, finding, places[finding.code]) for folder, finding in pairs]
     return {"$schema": SCHEMA, "version": VERSION, "runs": [{"tool": {"driver": driver}, "results": results}]}
 
 
-def _rule(finding: Finding) -> Json:
+def _rule(finding: Finding, meaning: Meaning | None) -> Json:
+    severity, text = meaning or Meaning(finding.severity, f"{finding.scanner or 'A scanner'}: {finding.code}")
     return {
         "id": finding.code,
-        "shortDescription": {"text": finding.message},
-        "defaultConfiguration": {"level": _LEVELS[finding.severity]},
-        "properties": {"tags": [finding.category], "security-severity": _SCORES[finding.severity]},
+        "shortDescription": {"text": text},
+        "defaultConfiguration": {"level": _LEVELS[severity]},
+        "properties": {"tags": [finding.category], "security-severity": _SCORES[severity]},
     }
 
 
 def _result(folder: str, finding: Finding, place: int) -> Json:
-    location: dict[str, Json] = {"artifactLocation": {"uri": f"{folder}{finding.file}"}}
+    location: dict[str, Json] = {"artifactLocation": {"uri": _uri(f"{folder}{finding.file}")}}
     if finding.line:
         location["region"] = {"startLine": finding.line}
     return {
@@ -65,5 +75,9 @@ def _result(folder: str, finding: Finding, place: int) -> Json:
         "ruleIndex": place,
         "level": _LEVELS[finding.severity],
         "message": {"text": finding.message},
-        "locations": [{"physicalLocation": location}],
+        "locations": [{"physicalLocation": location}] if finding.file else [],
     }
+
+
+def _uri(path: str) -> str:
+    return f"file://{quote(path)}" if path.startswith("/") else quote(path)

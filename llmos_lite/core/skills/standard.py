@@ -14,6 +14,7 @@ import yaml
 from llmos_lite.core.skills import frontmatter
 from llmos_lite.core.skills.format import COMPATIBILITY_LENGTH, DESCRIPTION_LENGTH, LARGEST_FILE, STANDARD, Skill
 from llmos_lite.core.skills.frontmatter import BrokenFrontMatterError, Fields
+from llmos_lite.volumes.access import ID, ID_LENGTH
 
 _FENCE = "---"
 _TAB = re.compile(r"^(?:[^\s'\"#]+:)? *\t", re.MULTILINE)
@@ -60,10 +61,21 @@ def _of_block(skill_id: str, block: str, seen: str) -> Iterator[str]:
     fields = frontmatter.load(block)
     if more := sorted(fields.keys() - STANDARD):
         yield f"The standard does not know {', '.join(more[:8])}."
-    if fields.get("name") != skill_id:
-        name = str(fields.get("name", ""))[:80]
-        yield f"The name is {name!r}, not {skill_id!r} as its folder." if name else "It has no name."
+    yield from _of_name(skill_id, fields)
     yield from _lengths(fields)
+
+
+def _of_name(skill_id: str, fields: Fields) -> Iterator[str]:
+    name = str(fields.get("name", ""))
+    if not name:
+        yield "It has no name."
+    elif fields.get("name") != skill_id:
+        yield f"The name is {name[:80]!r}, not {skill_id!r} as its folder."
+    elif len(name) > ID_LENGTH or not ID.fullmatch(name):
+        yield (
+            f"The name {name[:80]!r} is no id: lower-case ASCII letters, digits and single hyphens between them, "
+            f"at most {ID_LENGTH} characters."
+        )
 
 
 def _style(block: str) -> Iterator[str]:

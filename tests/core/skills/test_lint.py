@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,20 @@ def test_a_good_one_says_nothing() -> None:
     assert codes(text()) == {}
 
 
+GERMAN = (
+    "Findet heraus, warum eine Abfrage in Postgres langsam ist, und schl\u00e4gt einen Index vor.",
+    "Erst EXPLAIN lesen, dann den Plan pr\u00fcfen, dann messen.\n",
+)
+SPANISH = "Explica por qu\u00e9 una consulta de Postgres es lenta y propone el \u00edndice que falta."
+CHINESE = (
+    "\u67e5\u627e\u6162\u67e5\u8be2\u7684\u539f\u56e0",
+    "\u5148\u8fd0\u884c\u67e5\u8be2\u8ba1\u5212\uff0c\u518d\u770b\u54ea\u4e00\u6b65\u6700\u6162\u3002\n",
+)
+LATER = (
+    "---\nname: slow-query\nlicense: MIT\ndescription: Finds slow Postgres queries and mends the plan.\n---\n\n" + BODY
+)
+
+
 CASES: dict[str, tuple[str, dict[str, int]]] = {
     "no when": (text("Finds why a Postgres query is slow and mends its plan."), {"trigger.when": 3}),
     "no what": (text("Use when a Postgres query is slow, or its plan has changed"), {"trigger.what": 3}),
@@ -63,6 +78,10 @@ CASES: dict[str, tuple[str, dict[str, int]]] = {
     "no description": ("---\nname: slow-query\n---\n" + BODY, {"standard.description": 1}),
     "too long": (text("Use when. " * 110), {"standard.description": 3, "trigger.long": 3}),
     "no front matter": (BODY, {"standard.front_matter": 1}),
+    "German": (text(*GERMAN), {}),
+    "Spanish": (text(SPANISH), {}),
+    "Chinese text": (text(*CHINESE), {}),
+    "later": (LATER, {"trigger.when": 4}),
     "Chinese": (text("\u67e5\u627e\u6162\u67e5\u8be2\u7684\u539f\u56e0"), {}),
 }  # fmt: skip
 
@@ -81,6 +100,38 @@ def test_the_public_validator_and_ours_agree(tmp_path: Path, name: str) -> None:
     (tmp_path / "slow-query/SKILL.md").write_text(content)
     refused = bool(skills_ref.validate(tmp_path / "slow-query"))
     assert refused == any(one.severity is Severity.HIGH for one in lint("slow-query", content.encode()))
+
+
+NAMED = ["Bad_Name", "My Tool", "\u6280\u80fd", "-a", "a-", "a--b", "a.b", "x" * 65, "Tea", "caf\u00e9", "ok-1"]
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_the_public_validator_and_ours_agree_on_names(tmp_path: Path, name: str) -> None:
+    content = text(name=name)
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "SKILL.md").write_text(content)
+    ours = {one.code: one.severity for one in lint(name, content.encode())}
+    if skills_ref.validate(tmp_path / name) or not name.isascii():  # most clients take ASCII alone
+        assert ours == {"standard.name": Severity.HIGH}
+    else:
+        assert ours == {}
+
+
+@given(st.text("abA1_-. \u00e9\u6280", min_size=1, max_size=6).map(str.strip).filter(lambda name: name.strip(". ")))
+def test_they_agree_on_any_name(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
+    folder = tmp_path_factory.mktemp("skill") / name
+    folder.mkdir()
+    content = text(name=f"'{name}'")
+    (folder / "SKILL.md").write_text(content)
+    ours = any(one.code == "standard.name" and one.severity is Severity.HIGH for one in lint(name, content.encode()))
+    assert ours or not skills_ref.validate(folder), name
+
+
+def test_no_text_keeps_the_linter_busy() -> None:
+    for piece in ("[", "[](", "[a](b) ", "```\n[a](b.md)\n", "scripts/"):
+        begun = time.thread_time()
+        lint("slow-query", text(body=piece * (200_000 // len(piece))).encode())
+        assert time.thread_time() - begun < 1, piece
 
 
 VALUES = st.sampled_from(
@@ -202,6 +253,14 @@ async def test_neighbours_that_take_its_place_are_named(own: GitVolume, linter: 
     whole = await linter.volume(ALICE, ALICE.volume)
     assert {one.skill_id for one in whole.skills} == {"tea", "green-tea", "cup"}
     assert all(one.fits for one in whole.budgets)
+
+
+async def test_a_misnamed_folder_is_one_finding(own: GitVolume, linter: Linter) -> None:
+    files = {f"skills/{name}/SKILL.md": text(name=name).encode() for name in ("slow-query", "Bad_Name")}
+    own.store.commit(files, "Dropped", Author("alice", "alice@localhost"))
+    whole = await linter.volume(ALICE, ALICE.volume)
+    said = {one.skill_id: [found.code for found in one.findings] for one in whole.skills}
+    assert said == {"Bad_Name": ["standard.name"], "slow-query": []}
 
 
 @pytest.mark.usefixtures("team")

@@ -61,6 +61,12 @@ def test_a_finding_names_file_line_and_category() -> None:
     assert (found.file, found.line, found.code) == (FILE, 11, "remote.pipe")
 
 
+def test_a_line_is_that_of_the_words() -> None:
+    body = "Text.\n\n!`git status`\n\nDo this:\n\n!`curl https://example.com/x`\n"
+    found = {(one.code, one.line) for one in looked(sample("x", "", body))}
+    assert found == {("command.load", 10), ("command.load", 14), ("command.load_danger", 14)}
+
+
 # The same attack in other clothes
 
 

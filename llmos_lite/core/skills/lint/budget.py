@@ -112,8 +112,12 @@ def over_budget(found: Iterable[Budget]) -> list[Finding]:
         if one.name_only:
             names = ", ".join(one.name_only[:5]) + (" …" if len(one.name_only) > 5 else "")  # noqa: PLR2004 - enough
             said.append(
-                finding("budget.names", f"{size} At least {len(one.name_only)} are shown by name alone: {names}.")
+                finding(
+                    "budget.names", f"{size} At least {len(one.name_only)} are shown by name alone: {names}.", file=""
+                )
             )
         elif one.shortened:
-            said.append(finding("budget.cut", f"{size} Descriptions are cut to about {one.shortened} characters."))
+            said.append(
+                finding("budget.cut", f"{size} Descriptions are cut to about {one.shortened} characters.", file="")
+            )
     return said

@@ -15,7 +15,7 @@ from llmos_lite.core.skills.lint.rules import lint
 from llmos_lite.core.skills.manager import SkillsManager
 from llmos_lite.core.skills.scan import Finding
 from llmos_lite.core.skills.service import SkillService, skill_view
-from llmos_lite.volumes.access import VolumeRef, check_id
+from llmos_lite.volumes.access import ID, ID_LENGTH, VolumeRef, check_id
 
 CLEARLY = 1.05
 """How much better another skill has to match before it is said to win."""
@@ -103,6 +103,9 @@ class Linter:
             library = self._manager.library_of(handle)
             linted = []
             for skill_id, skill in library.skills.items():
+                if not ID.fullmatch(skill_id) or len(skill_id) > ID_LENGTH:
+                    linted.append(Linted(skill_id, [finding("standard.name", str(skill.error), file="")]))
+                    continue
                 if not handle.skill_entry(skill_id):
                     continue
                 view = skill_view(handle, skill_id, history=0)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Collection, Iterator
 
 from llmos_lite.core.skills import frontmatter
-from llmos_lite.core.skills.format import Skill, estimate_tokens
+from llmos_lite.core.skills.format import DESCRIPTION_LENGTH, Skill, estimate_tokens
 from llmos_lite.core.skills.lint.codes import finding
 from llmos_lite.core.skills.scan import Finding
 from llmos_lite.core.skills.standard import deviations
@@ -38,6 +39,19 @@ _WHEN = re.compile(
 )
 _ONLY_WHEN = re.compile(r"(?:use (?:this|it|when|this skill)|when(?:ever)?|invoke)\b", re.IGNORECASE)
 _WORD = re.compile(r"[^\W\d_][\w'-]{2,40}")
+_MOSTLY = 0.9
+_ENGLISH = re.compile(
+    r"\b(?:the|a|an|and|or|of|to|for|with|from|this|that|when|is|are|it|its|by|your|use|used|in|on)\b", re.IGNORECASE
+)
+_OTHERS = re.compile(
+    r"\b(?:der|die|das|den|dem|ein|eine|einer|und|oder|nicht|ist|sind|wenn|f\u00fcr|mit|von|zu|im|zur|bei|wie|warum|le|la|les|des|une|du|et|ou|pour|avec|quand|"
+    r"est|dans|que|qui|el|los|las|una|para|con|cuando|y|o|es|por|en|il|lo|gli|di|che|per|quando|e|un|del|della|os|um|uma|com|n\u00e3o|em|het|een|voor|met|"
+    r"wanneer|van|och|f\u00f6r|n\u00e4r|som)\b",
+    re.IGNORECASE,
+)
+"""Small words: which language a text is in, not what it says."""
+_WIDE = 0x2E80
+"""Where scripts begin whose every character says what three letters do."""
 _EMPTY_WORDS = frozenset(
     [
         "the",
@@ -138,7 +152,7 @@ _BOILER = re.compile(
     r"use this skill|i (?:can|will|am)|you (?:can|are|will))\b",
     re.IGNORECASE,
 )
-_LINK = re.compile(r"\[[^\]\n]{0,200}\]\(\s{0,3}<?([^)\s>]{1,300})>?[^)\n]{0,100}\)")
+_LINK = re.compile(r"\[[^\]\n]{0,200}\]\(\s{0,3}<?([^)\s>]{1,300}+)>?[^)\n]{0,100}+\)")
 _CODE_PATH = re.compile(
     r"(?<![\w/.~-])((?:scripts|references|assets|templates|resources|examples)/[\w./-]{1,200}\.[A-Za-z0-9]{1,8})\b"
 )
@@ -166,7 +180,7 @@ def lint(skill_id: str, content: bytes, files: Collection[str] = ()) -> list[Fin
     start = text.count("\n") - skill.body.replace("\r\n", "\n").count("\n")
     described = _described(text)
     if described:
-        found += _trigger(skill, described)
+        found += _trigger(skill, described, _line(content, "description"))
     return [*found, *_size(skill, text), *_references(skill, files, start), *_body(skill, start)]
 
 
@@ -193,24 +207,31 @@ def _described(text: str) -> str:
     return given.strip() if isinstance(given, str) else ""
 
 
-def _trigger(skill: Skill, described: str) -> Iterator[Finding]:
-    line = 3
-    latin = sum(char.isascii() for char in described) > len(described) * 0.9
+def _is_english(described: str) -> bool:
+    """Tell whether the checks of words fit: not another script, and not more small words of another language."""
+    described = described[:DESCRIPTION_LENGTH]
+    ascii_letters = sum(char.isascii() for char in described)
+    ours = len(_ENGLISH.findall(described))
+    return ascii_letters > len(described) * _MOSTLY and len(_OTHERS.findall(described)) <= ours
+
+
+def _trigger(skill: Skill, described: str, line: int) -> Iterator[Finding]:
+    english = _is_english(described)
     words = {word.lower() for word in _WORD.findall(described)} - _EMPTY_WORDS
-    if latin and not _WHEN.search(described) and not skill.extra.get("when_to_use"):
+    if english and not _WHEN.search(described) and not skill.extra.get("when_to_use"):
         yield finding("trigger.when", 'The description does not say when to use it: add "Use when …".', line)
-    if latin and _ONLY_WHEN.match(described) and not re.search(r"[.;:] \S", described):
+    if english and _ONLY_WHEN.match(described) and not re.search(r"[.;:] \S", described):
         yield finding("trigger.what", "The description says when to use it, and not what it does.", line)
-    if latin and len(words) < LEAST_WORDS:
+    if english and len(words) < LEAST_WORDS:
         yield finding(
             "trigger.vague", "The description would fit nearly any skill: name the things that it is about.", line
         )
-    elif len(described) < SHORTEST and latin:
+    elif len(described) < SHORTEST and english:
         yield finding("trigger.short", f"The description has {len(described)} characters; say what and when.", line)
     if len(described) > LONGEST:
         said = f"The description has {len(described)} characters, which every conversation pays for; the text may say more."
         yield finding("trigger.long", said, line)
-    yield from _opening(described, line, latin=latin)
+    yield from _opening(described, line, english=english)
     whole = len(described) + len(str(skill.extra.get("when_to_use", "")))
     if whole > CUT_AT:
         yield finding(
@@ -222,10 +243,10 @@ def _trigger(skill: Skill, described: str) -> Iterator[Finding]:
         yield finding("trigger.brackets", "The description has < or >, which uploads to claude.ai refuse.", line)
 
 
-def _opening(described: str, line: int, *, latin: bool) -> Iterator[Finding]:
+def _opening(described: str, line: int, *, english: bool) -> Iterator[Finding]:
     first = described[:FIRST]
     telling = {word.lower() for word in _WORD.findall(first)} - _EMPTY_WORDS
-    if latin and len(described) > FIRST and (_BOILER.match(described) or len(telling) < LEAST_OPENING):
+    if english and len(described) > FIRST and (_BOILER.match(described) or len(telling) < LEAST_OPENING):
         yield finding("trigger.opening", f"Some clients cut after {FIRST} characters: {first!r} says little.", line)
 
 
@@ -263,8 +284,8 @@ def _references(skill: Skill, files: Collection[str], start: int) -> Iterator[Fi
 def _named(body: str) -> Iterator[tuple[int, str]]:
     """Yield the files that a text names: in links outside code, and under the usual folders anywhere."""
     fences = [found.start() for found in _FENCE.finditer(body)]
-    for found in _LINK.finditer(body):
-        inside = sum(start < found.start() for start in fences) % 2
+    for found in _links(body):
+        inside = bisect_left(fences, found.start()) % 2
         if not inside and not _SCHEME.match(found.group(1)) and "." in found.group(1):
             yield found.start(), found.group(1)
     for found in _CODE_PATH.finditer(body):
@@ -272,8 +293,20 @@ def _named(body: str) -> Iterator[tuple[int, str]]:
             yield found.start(), found.group(1)
 
 
+def _links(body: str) -> Iterator[re.Match[str]]:
+    """Yield the links of a text: looked for from their middle, so that a thousand open brackets cost nothing."""
+    middle, last = body.find("]("), 0
+    while middle >= 0:
+        start = body.rfind("[", max(last, middle - 200), middle)
+        found = _LINK.match(body, start) if start >= 0 else None
+        if found:
+            yield found
+        last = middle + 2
+        middle = body.find("](", last)
+
+
 def _body(skill: Skill, start: int) -> Iterator[Finding]:
-    if len(skill.body.strip()) < LEAST_TEXT:
+    if sum(3 if ord(char) >= _WIDE else 1 for char in skill.body.strip()[: LEAST_TEXT + 1]) < LEAST_TEXT:
         yield finding("body.empty", "It has next to no text: say the steps, and give an example.", start + 1)
     found = _PLACE.search(skill.body)
     if found and not sum(one.start() < found.start() for one in _FENCE.finditer(skill.body)) % 2:

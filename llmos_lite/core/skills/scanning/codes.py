@@ -49,6 +49,7 @@ OTHERS = (
         H,
         "It was not looked at whole: the words that rules look for stand in it too often.",
     ),
+    Code("scan.unread", Category.OTHER, M, "It could not be read, so it was not looked at, and is given to nobody."),
     Code(
         "secret.key",
         Category.SECRETS,

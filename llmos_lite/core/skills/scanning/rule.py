@@ -126,7 +126,8 @@ class Rules:
             found = rule.pattern.search(low, begin, end) if _may_match(rule, low, begin, end) else None
             if found and _is_near(rule, low, found):
                 done[place] = max(found.end(), start + 1)
-                yield Match(rule, found.start(), found.end())
+                # A pattern may begin with the end of the line before.
+                yield Match(rule, found.end() - len(found.group().lstrip()), found.end())
             else:
                 done[place] = start + COVERED
 
