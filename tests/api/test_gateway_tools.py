@@ -97,7 +97,8 @@ def calls_of(wire: str, answer: Any, *, stream: bool) -> list[str]:  # noqa: ANN
             ]
             return [part["function"]["name"] for part in parts if part["function"].get("name")]
         key = "content_block" if wire == "messages" else "item"
-        return [event[key]["name"] for event in events_of(answer) if "name" in event.get(key, {})]
+        ends = {"content_block_start", "response.output_item.done"}
+        return [event[key]["name"] for event in events_of(answer) if event["type"] in ends and "name" in event[key]]
     body = answer.json()
     if wire == "chat":
         return [call["function"]["name"] for call in body["choices"][0]["message"].get("tool_calls", ())]
