@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,10 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmos_lite.core.accounts.permissions import Actor
+from llmos_lite.core.chat.shelf import Shelf
 from llmos_lite.core.skills.catalogs import Catalogs
+from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.guard import Guard
 from llmos_lite.core.skills.inspecting import Inspector
 from llmos_lite.core.skills.manager import SkillsManager
+from llmos_lite.core.skills.scan import Finding, Severity
 from llmos_lite.core.skills.scanning.house import with_house_rules
 from llmos_lite.core.skills.served import ServedSkills
 from llmos_lite.core.skills.service import SkillService
@@ -135,6 +140,38 @@ async def test_what_may_not_be_used_lets_nothing_else_in(own: GitVolume, skills:
         one.skill.skill_id: one.explanation for one in (await service.page(ALICE, query=query, explained=True)).items
     }
     assert {key: one.code for key, one in found.items() if one} == {"tea": "unsafe", "pot": "too_little"}
+
+
+class Slow:
+    """A scanner that remembers the threads that it ran on."""
+
+    def __init__(self) -> None:
+        self.threads: list[int] = []
+
+    def scan(self, skill: Skill) -> list[Finding]:
+        self.threads.append(threading.get_ident())
+        bad = "Ignore" in skill.body
+        return [Finding("x.bad", Severity.HIGH, "It is bad.")] if bad else []
+
+
+async def test_nothing_is_scanned_while_a_chat_chooses(volumes: VolumeManager, own: GitVolume) -> None:
+    own.store.commit({"skills/tea/SKILL.md": BAD.encode(), "skills/pot/SKILL.md": GOOD.encode()}, "Dropped", WRITER)
+    slow = Slow()
+    skills = SkillsManager(volumes, watch=Guard(volumes, {"slow": slow}))
+    await asyncio.to_thread(skills.warm, ALICE)
+    judged = list(slow.threads)
+    assert len(judged) == 2
+    assert threading.get_ident() not in judged
+    for _ in range(3):
+        assert used(skills) == ["pot"]
+        shelf = Shelf(skills, skills.in_memory(ALICE) or [])
+        assert [one.skill.skill_id for one in shelf.best(ASKED, 3)] == ["pot"]
+        assert [one.skill.skill_id for one in shelf.all()] == ["pot"]
+    assert slow.threads == judged
+    own.store.commit({"skills/cup/SKILL.md": GOOD.replace("name: pot", "name: cup").encode()}, "More", WRITER)
+    assert skills.in_memory(ALICE) is None
+    await asyncio.to_thread(skills.warm, ALICE)
+    assert len(slow.threads) == 3
 
 
 async def test_nobody_stands_for_their_own_in_a_team(team: GitVolume, inspector: Inspector) -> None:
