@@ -178,4 +178,4 @@ _ACT_AS: Json = {
 
 def render(app: FastAPI) -> str:
     """Return the document as the text that `docs/openapi.json` holds."""
-    return json.dumps(app.openapi(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    return json.dumps(app.openapi(), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
