@@ -117,14 +117,15 @@ class Chooser:
             fitting += _carried(talk.skills, fitting, shelf)
             del fitting[limit:]
         fitting = _without(fitting, without)
+        others = [*_carried(talk.skills, fitting, shelf), *found[limit:]] if disclosure is Disclosure.AUTO else []
+        if others or (disclosure is Disclosure.AUTO and talk.offered and not only_new):
+            considered = Considered(shelf, fitting, _without(others, without))
+            listed = self._listed(actor, considered, talk, only_new=only_new)
+            return listed or self._chosen(actor, fitting, shelf.commits, talk)[0]
         choice, injection = self._chosen(actor, fitting, shelf.commits, talk)
-        if disclosure is Disclosure.BODIES:
+        if disclosure is Disclosure.BODIES or _stands_alone(injection):
             return choice
-        others = [*_carried(talk.skills, fitting, shelf), *found[limit:]]
-        if not (others or (talk.offered and not only_new)) and _stands_alone(injection):
-            return choice
-        considered = Considered(shelf, fitting, _without(others, without))
-        return self._listed(actor, considered, talk, only_new=only_new) or choice
+        return self._listed(actor, Considered(shelf, fitting, ()), talk, only_new=only_new) or choice
 
     async def named(
         self,
