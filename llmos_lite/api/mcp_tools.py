@@ -126,7 +126,7 @@ class Tools:
 
     async def _search(self, caller: Caller, asked: Search) -> CallToolResult:
         found = await self._services.skills.best(caller.actor, asked.query, caller.team_id, limit=asked.limit)
-        text = "\n".join(map(_line, found)) or "No skill fits. Work without one."
+        text = "\n".join(map(_line, found)) or "No skill that may be used fits. Work without one."
         return CallToolResult(
             content=[TextContent(text=text)], structured_content={"skills": [_hit(one) for one in found]}
         )

@@ -228,6 +228,7 @@ class Promoted(BaseModel):
     status: Literal["merged", "open", "unchanged"]
     proposal_id: str
     commit: str
+    held_for: list[str]
 
 
 @router.get(
@@ -276,7 +277,9 @@ async def create_skill(actor: SkillWriter, services: Has, body: NewSkill) -> Ski
 
 @router.post(
     "/skills/promote",
-    responses=answers({"status": "merged", "proposal_id": "01KBFW2Q7XN4T9C2Y4R8M0D6ZV", "commit": "5f0c…"}, 404, 409),
+    responses=answers(
+        {"status": "merged", "proposal_id": "01KBFW2Q7XN4T9C2Y4R8M0D6ZV", "commit": "5f0c…", "held_for": []}, 404, 409
+    ),
 )
 async def promote_skill(actor: SkillWriter, services: Has, body: Promotion) -> Promoted:
     """Promote a skill to a team that you are in, or to the system; where a review is asked for, propose it."""

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from llmos_lite.cli.command import Session, command
+from llmos_lite.cli.output import held_note
 
 
 def add(app: typer.Typer) -> None:
@@ -34,3 +35,5 @@ def add(app: typer.Typer) -> None:
                 else f"{skill_id}: {answer.get('status')}."
             ),
         )
+        if why := held_note(answer):
+            session.out.note(f"A scanner found something, so an admin of the target has to sign it off ({why}).")

@@ -227,7 +227,8 @@ _CONFIGURE = (
     "where needed) to any OpenAI-compatible or Anthropic endpoint and start llmos again."
 )
 _NO_SKILLS = (
-    "No skill fits your message. Add one with `llmos skills add PATH`, or say in other words what you want to do."
+    "No skill that may be used fits your message. Add one with `llmos skills add PATH`, or say in other words what you "
+    "want to do. `llmos skills search` also shows skills that a scanner holds back."
 )
 
 _WORD = re.compile(r"\w{3,}")

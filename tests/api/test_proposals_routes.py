@@ -215,4 +215,4 @@ async def test_a_promotion_of_what_is_there_is_unchanged(people: People) -> None
     await ok(people.bob.post(f"{path}/merge"))
     same = await ok(people.alice.post("/skills/promote", PROMOTION))
     head = (await ok(people.bob.get("/volumes/history?volume=team:sre&limit=1")))["items"][0]["commit"]
-    assert same == {"status": "unchanged", "proposal_id": "", "commit": head}
+    assert same == {"status": "unchanged", "proposal_id": "", "commit": head, "held_for": []}

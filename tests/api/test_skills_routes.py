@@ -26,7 +26,7 @@ EVERY = len(starter_skills()) + 1
 """Skills that alice sees."""
 ROW = {
     "skill_id", "name", "category", "description", "keywords", "volume", "version", "tree", "path", "score",
-    "shadowed_by", "error", "origin", "explanation",
+    "shadowed_by", "held", "held_for", "error", "origin", "explanation",
 }  # fmt: skip
 
 

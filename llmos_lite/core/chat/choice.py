@@ -214,6 +214,12 @@ def _carried(before: Sequence[SkillUse], fitting: Sequence[ScoredSkill], shelf: 
 
 def _known(shelf: Shelf, skill_id: str) -> Skill:
     skill = shelf.find(skill_id)
+    if skill is None and (held := shelf.held(skill_id)):
+        raise NotFound(
+            "skill.held",
+            f"A scanner holds {skill_id} of {held.volume} back ({', '.join(held.held)}), and nobody has signed it off.",
+            hint=f"`llmos skills scan --volume {held.volume}` says why.",
+        )
     if skill is None:
         raise NotFound(
             "skill.unknown", f"There is no skill {skill_id!r} that you may see.", hint="`llmos skills list` shows all."

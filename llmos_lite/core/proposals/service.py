@@ -47,11 +47,13 @@ class Promoted:
         status: `merged`, `open` (a proposal waits), or `unchanged` (the target has exactly this already).
         proposal_id: of the proposal; empty when nothing changed.
         commit: on main, or on the proposal's branch.
+        held_for: codes of what a scanner holds it back for; such a one waits for a sign-off, whatever the policy says.
     """
 
     status: str
     proposal_id: str
     commit: str
+    held_for: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +144,11 @@ class Proposals:
             author=actor.user_id,
             reason=reason,
         )
-        row, commit = await asyncio.to_thread(self._promote, actor, wanted, source, target)
+        row, commit, held = await asyncio.to_thread(self._promote, actor, wanted, source, target)
         if row is None:
             return Promoted(UNCHANGED, "", commit)
         await self._rows.put(row)
-        return Promoted(row.state, row.proposal_id, commit)
+        return Promoted(row.state, row.proposal_id, commit, held)
 
     async def page(
         self, actor: Actor, *, state: str = "", target: str = "", author: str = "", limit: int = 50, cursor: str = ""
@@ -338,14 +340,14 @@ class Proposals:
 
     def _promote(
         self, actor: Actor, wanted: Event, source: VolumeRef, target: VolumeRef
-    ) -> tuple[ProposalRecord | None, str]:
+    ) -> tuple[ProposalRecord | None, str, tuple[str, ...]]:
         """Write a promotion; the source must be one that the actor may read."""
         origin = self._volumes.open(actor.principal, source)
         _require_readable(origin, wanted.skill_id)
         volume, carried = self._target(target), Carried.of(origin, wanted.skill_id)
-        waits = volume.review_required or signing.unsigned(volume, carried, self._guard)
-        way = promoting.promote_by_review if waits else promoting.promote_now
-        return way(self._volumes, wanted, volume, carried)
+        held = signing.unsigned(volume, carried, self._guard)
+        way = promoting.promote_by_review if volume.review_required or held else promoting.promote_now
+        return *way(self._volumes, wanted, volume, carried), held
 
     async def _do(self, actor: Actor, row: ProposalRecord, what: Callable[..., list[Event]]) -> ProposalView:
         """Write an event, then the row; return the proposal as it is now."""

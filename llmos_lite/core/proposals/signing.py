@@ -160,10 +160,11 @@ def _files(blocked: Sequence[Examined], event: Event, proposal_id: str) -> Mappi
     }
 
 
-def unsigned(volume: GitVolume, carried: Carried, guard: Guard) -> bool:
-    """Tell whether a skill of another volume has to wait for a sign-off before it comes to this one."""
+def unsigned(volume: GitVolume, carried: Carried, guard: Guard) -> tuple[str, ...]:
+    """Return the codes for which a skill of another volume has to wait for a sign-off before it comes to this one."""
     if not refuses(volume.ref):
-        return False
+        return ()
     digest, files = tree_id(carried.files), {path: kept.oid for path, kept in carried.files.items()}
     found = guard.found(digest, carried.skill_id, files, carried.blob)
-    return bool(high(found)) and signed_off(volume, digest) is None
+    codes = codes_of(high(found))
+    return codes if codes and signed_off(volume, digest) is None else ()

@@ -91,7 +91,7 @@ async def test_what_was_scanned_is_what_comes(room: Room) -> None:
 async def test_without_a_policy_it_waits_all_the_same(room: Room) -> None:
     room.team.set_metadata({"policy": {"review": "none"}})
     promoted = await room.promote(PIPE)
-    assert promoted.status == "open"
+    assert (promoted.status, promoted.held_for) == ("open", ("remote.pipe",))
     assert room.team.skill_entry("my-skill") is None
     await signed(room, promoted.proposal_id)
     await room.proposals.merge(BOB, promoted.proposal_id)

@@ -13,6 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmos_lite.core.accounts.permissions import Actor
+from llmos_lite.core.chat.assignment import TreatAll
+from llmos_lite.core.chat.choice import Chooser
+from llmos_lite.core.chat.conversation import Conversation
 from llmos_lite.core.chat.shelf import Shelf
 from llmos_lite.core.skills.catalogs import Catalogs
 from llmos_lite.core.skills.format import Skill
@@ -236,3 +239,13 @@ async def test_no_client_of_mcp_is_given_it_either(
     found = await inspector.scan(ALICE, "tea")
     await inspector.sign_off(ALICE, "tea", "I wrote it.", digest=found.digest)
     assert (await served.get(ALICE, uri)).skill.skill_id == "tea"
+
+
+async def test_one_that_is_named_says_that_it_is_held_back(own: GitVolume, skills: SkillsManager) -> None:
+    own.store.commit({"skills/tea/SKILL.md": BAD.encode()}, "Dropped", WRITER)
+    chooser = Chooser(skills, TreatAll(), budget_tokens=1000)
+    for named, code in (("tea", "skill.held"), ("nothing", "skill.unknown")):
+        with pytest.raises(NotFound) as caught:
+            await chooser.named(ALICE, [named], None, Conversation("c"))
+        assert caught.value.code == code
+    assert "injection.override" in str(Shelf(skills, skills.libraries(ALICE)).held("tea"))
