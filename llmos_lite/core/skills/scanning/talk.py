@@ -28,6 +28,8 @@ _REFUSED = re.compile(
     r"rejects?|stop(?:s|ped)?|instead of|rather than|resists?|attempts? (?:to|at)|tries to|trying to|asks? (?:you |it |the (?:model|agent) )?to|"
     r"tells? (?:you |it |the (?:model|agent) )?to|wants? you to|requests? to|prohibited|forbidden|unsafe)\b[^.!?\n]{0,50}|[\u274c\u2717\u26d4\U0001f6ab][^\n]{0,60})$"
 )
+_NOT_REFUSED = re.compile(r"\b(?:forget|fail|hesitate|omit|neglect)\b")
+"""What turns a refusal into an order: never forget to."""
 _LEAD = re.compile(
     r"\b(?:not|never|avoid|refuse|don't|forbidden|anti|reject|out of scope|boundar|guardrail|red flags?|prohibited|attack|threat|injection|untrusted)"
 )
@@ -55,8 +57,8 @@ def weighed(match: Match, shown: Shown, *, about_attacks: bool) -> Severity:
 
 
 def _of_advice(match: Match, shown: Shown, before: str, after: str, *, about_attacks: bool) -> Severity:
-    quoted = _is_quoted(before, after)
-    refused = _REFUSED.search(before) is not None
+    quoted = not match.rule.near and _is_quoted(before, after)  # a path in backticks is no quotation
+    refused = _is_refused(before)
     near = shown.low[max(0, match.start - _NEAR) : match.start] + after
     talked = about_attacks or _TALK.search(near) is not None
     if refused or (quoted and talked):
@@ -68,10 +70,15 @@ def _of_advice(match: Match, shown: Shown, before: str, after: str, *, about_att
 def _of_command(match: Match, shown: Shown, before: str, *, about_attacks: bool) -> Severity:
     if not shown.markdown:
         return match.rule.severity
-    if match.rule.category is Category.CODE or _REFUSED.search(before):
+    if match.rule.category is Category.CODE or _is_refused(before):
         return Severity.LOW
     talked = about_attacks or _TALK.search(before[-120:]) is not None
     return Severity.MEDIUM if talked and match.rule.severity is Severity.HIGH else match.rule.severity
+
+
+def _is_refused(before: str) -> bool:
+    found = _REFUSED.search(before)
+    return found is not None and not _NOT_REFUSED.search(found.group())
 
 
 def _is_quoted(before: str, after: str) -> bool:
