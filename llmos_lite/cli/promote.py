@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 
+from llmos_lite.cli.client import url
 from llmos_lite.cli.command import Session, command
 from llmos_lite.cli.output import held_note
+from llmos_lite.errors import LlmosError
 
 
 def add(app: typer.Typer) -> None:
@@ -35,5 +38,18 @@ def add(app: typer.Typer) -> None:
                 else f"{skill_id}: {answer.get('status')}."
             ),
         )
+        for line in _weak(session, skill_id, source):
+            session.out.note(line)
         if why := held_note(answer):
             session.out.note(f"A scanner found something, so an admin of the target has to sign it off ({why}).")
+
+
+def _weak(session: Session, skill_id: str, volume: str) -> Iterator[str]:
+    """Yield what is badly written in a skill, of medium severity or worse; it is promoted all the same."""
+    try:
+        found = session.api.get(url("skills", skill_id, "lint"), {"volume": volume}).get("findings")
+    except LlmosError:
+        return
+    for one in found if isinstance(found, list) else ():
+        if one.get("severity") in {"medium", "high"}:
+            yield f"{one.get('code')}: {one.get('message')}"
