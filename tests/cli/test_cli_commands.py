@@ -411,6 +411,8 @@ def test_a_promotion_says_what_is_badly_written_and_what_holds_it_back(
     assert "proposed" in said.out
     assert "an admin of the target has to sign it off (held back: remote.pipe)" in said.err
     assert "trigger.vague: " in said.err
+    assert run(["chat", "trap", "--user", "alice"]) == 0
+    assert "trap of user:alice matches, but is held back: remote.pipe" in capsys.readouterr().err
 
 
 def run_failing(llmos: Command, *arguments: object) -> str:
