@@ -11,6 +11,8 @@ from llmos_lite.core.traces.redaction.tokens import decoded
 
 LONGEST_BLOCK = 32_000
 """Characters of a block; an RSA key of 16,384 bits has 13,000."""
+LONGEST_END = 80
+"""Characters of a line that ends one."""
 LEAST_BODY = 20
 """Letters and digits of a key; less is only shown as an example, and so is one with three dots."""
 
@@ -42,12 +44,24 @@ def block(look: Look, start: int, _end: int) -> Iterator[Found]:
     begin = _BEGIN.match(text, start)
     if begin is None or start < look.done:
         return
-    end = _END.search(text, begin.end(), begin.end() + LONGEST_BLOCK)
+    end = _block_end(look, begin.end())
     stop = end.end() if end else _stop(text, begin.end())
     body = text[begin.end() : end.start() if end else stop]
-    if len("".join(_BODY.findall(body))) >= LEAST_BODY and "..." not in body:
+    if len("".join(_BODY.findall(body))) < LEAST_BODY:
+        look.done = begin.end() + len(body)  # a block inside of it has no more
+    elif "..." in body:
+        look.done = begin.end() + body.rindex("...")
+    else:
         look.done = stop
         yield Found(start, stop, SECRET)
+
+
+def _block_end(look: Look, at: int) -> re.Match[str] | None:
+    """Return the end of a block; where none was found before, it is not looked for again."""
+    end = _END.search(look.text, max(at, look.until("end of a key") - LONGEST_END), at + LONGEST_BLOCK)
+    if end is None:
+        look.reach("end of a key", at + LONGEST_BLOCK)
+    return end
 
 
 def _stop(text: str, at: int) -> int:

@@ -35,6 +35,10 @@ class Look:
         self._until[what] = until
         return True
 
+    def reach(self, what: str, until: int) -> None:
+        """Note that `what` was looked for up to a place, wherever that began."""
+        self._until[what] = max(until, self._until.get(what, 0))
+
     def until(self, what: str) -> int:
         """Return up to where something was looked for."""
         return self._until.get(what, 0)

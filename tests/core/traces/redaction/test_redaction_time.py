@@ -15,7 +15,7 @@ SEEDS = (
     *("a", "@", "sk-", "1", "-", "1 ", "0x", "(", "0", "+1 ", "\n", "=", ":", "{", '"', "\\", "%", "<", "😀", "ß", "İ"),
     *("password=", "password: ", "<password>", 'password","', "password \n", "password for a b c d e f g h ", "pass"),
     *("token is ", "secret key ", "api key for ", "bearer ", "authorization: ", "basic ", "cookie: a="),
-    *("cookie: a=bbbbbbbb;", "-----BEGIN PRIVATE KEY-----", "-----BEGIN "),
+    *("cookie: a=bbbbbbbb;", "-----BEGIN PRIVATE KEY-----", "-----BEGIN ", "-----BEGIN RSA PRIVATE KEY-----\n"),
     *("eyJ", "eyJa.", "://", "://a:", "://a:b@", "xoxb-", "AKIAAAAAAAAAAAAAAAAA ", "ghp_", ".atlasv1.", "Q~", "-us1"),
     *('{"kty"', "LS0tLS1CRUdJTi", "private-lines: 1\nAAAA\n", "PuTTY"),
     *("seed phrase ", "mnemonic word word ", "curl -u a:b ", "mysql -p", "login: a:", 'auth=("a","b")'),
