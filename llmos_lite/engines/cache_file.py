@@ -24,8 +24,7 @@ def write_cache(path: Path, content: bytes) -> bool:
     """Write a file in one step and tell whether that worked; a full disk leaves what was there."""
     beside = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
-        path.parent.parent.mkdir(mode=0o700, exist_ok=True)  # `parents` would make it readable for all
-        path.parent.mkdir(mode=0o700, exist_ok=True)
+        _make(path.parent)
         beside.write_bytes(_checksum(content) + content)
         beside.replace(path)
     except OSError:
@@ -33,6 +32,12 @@ def write_cache(path: Path, content: bytes) -> bool:
             beside.unlink(missing_ok=True)
         return False
     return True
+
+
+def _make(folder: Path) -> None:
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    for one in reversed(missing):
+        one.mkdir(mode=0o700, exist_ok=True)  # `parents` would make those above readable for all
 
 
 def _checksum(content: bytes) -> bytes:

@@ -215,11 +215,11 @@ def spent(text: str, name: str = "a.sh") -> tuple[float, set[str]]:
 
 @pytest.fixture
 def bound(monkeypatch: pytest.MonkeyPatch) -> float:
-    """Twenty times what prose of that length takes; the effort is a fifth, to be quick: what counts is that it ends."""
+    """Sixty times what prose of that length takes; the effort is a fifth, to be quick: what counts is that it ends."""
     monkeypatch.setattr("llmos_lite.core.skills.scanning.rule.SECONDS", 0.04)
     monkeypatch.setattr("llmos_lite.core.skills.scanning.rule.SECONDS_PER_MILLION", 0.15)
     prose = "Write the report well, and say what it means for tea. " * (LONG // 54)
-    return 20 * max(spent(prose)[0] for _ in range(3))
+    return 60 * max(spent(prose)[0] for _ in range(3))
 
 
 @pytest.mark.parametrize("ending", [" ", " | ("])
