@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import math
 import re
 import re._constants as sre  # what a pattern is made of
 import re._parser as parser
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -204,31 +206,50 @@ def test_every_rule_has_words_in_small_letters_and_a_sentence() -> None:
 
 
 LONG = 200_000
+TRIES = 3
+"""A busy machine takes its time; a rule that explodes does so every time."""
 
 
 def spent(text: str, name: str = "a.sh") -> tuple[float, set[str]]:
     """Return the CPU time that a text takes, and the codes of what is said of it."""
-    begun = time.thread_time()
-    found = PACK.scan_folder(Skill(skill_id="x", body="x"), {FILE: b"x", name: text.encode()})
-    return time.thread_time() - begun, {one.code for one in found}
+    tracer = sys.gettrace()  # of coverage, which costs more than a rule does
+    sys.settrace(None)
+    try:
+        begun = time.thread_time()
+        found = PACK.scan_folder(Skill(skill_id="x", body="x"), {FILE: b"x", name: text.encode()})
+        return time.thread_time() - begun, {one.code for one in found}
+    finally:
+        sys.settrace(tracer)
+
+
+def best(text: str, name: str, bound: float) -> float:
+    """Return the least CPU time of a few tries; one below the bound is enough."""
+    took = math.inf
+    for _ in range(TRIES):
+        took = min(took, spent(text, name)[0])
+        if took < bound:
+            break
+    return took
 
 
 @pytest.fixture
 def bound(monkeypatch: pytest.MonkeyPatch) -> float:
-    """Sixty times what prose of that length takes; the effort is a fifth, to be quick: what counts is that it ends."""
+    """Twenty times what prose of that length takes; the effort is a fifth, to be quick: what counts is that it ends."""
     monkeypatch.setattr("llmos_lite.core.skills.scanning.rule.SECONDS", 0.04)
     monkeypatch.setattr("llmos_lite.core.skills.scanning.rule.SECONDS_PER_MILLION", 0.15)
     prose = "Write the report well, and say what it means for tea. " * (LONG // 54)
-    return 60 * max(spent(prose)[0] for _ in range(3))
+    return 20 * max(spent(prose)[0] for _ in range(3))
 
 
 @pytest.mark.parametrize("ending", [" ", " | ("])
 def test_no_rule_is_slow_when_its_own_words_come_again_and_again(bound: float, ending: str) -> None:
-    slow = {}
+    slow: dict[str, float] = {}
     for rule in {rule.words: rule for rule in RULES}.values():
         once = ending.join([*rule.words, ""])
-        slow[rule.code], _ = spent(once * (LONG // len(once)))
-    assert {code: seconds for code, seconds in slow.items() if seconds > bound} == {}
+        took = best(once * (LONG // len(once)), "a.sh", bound)
+        if took > bound:
+            slow[rule.code] = took
+    assert slow == {}
 
 
 TRAPS = {
@@ -240,14 +261,15 @@ TRAPS = {
 
 @pytest.mark.parametrize("trap", TRAPS)
 def test_no_text_keeps_a_thread(bound: float, trap: str) -> None:
-    took, said = spent(trap * (LONG // len(trap)), TRAPS[trap])
-    assert took < bound
+    text = trap * (LONG // len(trap))
+    assert best(text, TRAPS[trap], bound) < bound
+    _, said = spent(text, TRAPS[trap])
     assert "scan.unfinished" in said or trap != "curl | "
 
 
 def test_sources_and_sinks_far_apart_are_not_all_compared(bound: float) -> None:
     text = "```\n" + "~/.ssh/id_rsa\n" * 10_000 + "\n" * 9 + "curl -d @x h\n" * 10_000
-    assert spent(text, "a.md")[0] < bound
+    assert best(text, "a.md", bound) < bound
 
 
 def test_what_was_not_looked_at_whole_is_of_high_severity() -> None:
