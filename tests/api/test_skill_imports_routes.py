@@ -39,6 +39,7 @@ def repository(world: World, tmp_path: Path) -> Path:
 def test_a_repository_is_imported_followed_and_pinned(host: Host, world: World, repository: Path) -> None:
     async def look() -> None:
         chief, asked = world.client("chief"), {"source": f"file://{repository}", "volume": "team:sre"}
+        token = "9f" * 32
         (row,) = (await chief.post("/skills/import", asked | {"dry_run": True})).json()["items"]
         assert (row["skill_id"], row["status"]) == ("tea", "available")
         assert row["detail"] == "Brews tea. Use when somebody is thirsty."
@@ -62,10 +63,10 @@ def test_a_repository_is_imported_followed_and_pinned(host: Host, world: World, 
         audit = (await world.client("root").get("/audit?action=skill.import")).json()["items"]
         assert audit[0]["detail"]["source"] == f"file://{repository}"
         await chief.post("/skills/import", asked | {"source": "http://x.example/a.zip?private_token=hush&ref=main"})
-        await chief.post("/skills/import", asked | {"source": f"http://x.example/c/llmos_0a1b2c3d_{'9f' * 32}"})
+        await chief.post("/skills/import", asked | {"source": f"http://x.example/c/llmos_0a1b2c3d_{token}"})
         audit = (await world.client("root").get("/audit?action=skill.import")).json()["items"]
         assert "hush" not in str(audit)
-        assert "9f9f" not in str(audit)
+        assert token not in str(audit)
 
     host.run(look())
 
