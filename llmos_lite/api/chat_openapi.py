@@ -26,6 +26,7 @@ _ANSWER = {
     "model": "llama3.2",
     "recorded": True,
     "tool_calls": [],
+    "skills_held": [],
 }
 _EVENTS = """\
 event: start
@@ -116,6 +117,17 @@ _SCHEMAS: dict[str, Any] = {
             "score": {"type": "number"},
         },
     },
+    "HeldSkill": {
+        "type": "object",
+        "required": ["skill_id", "name", "volume", "version", "held_for"],
+        "properties": {
+            "skill_id": {"type": "string"},
+            "name": {"type": "string"},
+            "volume": {"type": "string", "description": "`system`, `team:ID` or `user:ID`."},
+            "version": {"type": "string", "description": "Git id of the skill's entry."},
+            "held_for": {"type": "array", "items": {"type": "string"}, "description": "Codes of what was found."},
+        },
+    },
     "ChatAnswer": {
         "type": "object",
         "required": [
@@ -127,6 +139,7 @@ _SCHEMAS: dict[str, Any] = {
             "model",
             "recorded",
             "tool_calls",
+            "skills_held",
         ],
         "properties": {
             "response": {"type": "string"},
@@ -153,6 +166,11 @@ _SCHEMAS: dict[str, Any] = {
                         "approval": {"type": "boolean", "description": "Whether it waits for your leave to be run."},
                     },
                 },
+            },
+            "skills_held": {
+                "type": "array",
+                "description": "Skills that would be in the context, if no scanner held them back; none as a rule.",
+                "items": {"$ref": "#/components/schemas/HeldSkill"},
             },
         },
     },

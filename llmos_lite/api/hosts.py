@@ -25,7 +25,7 @@ HEADERS = (
     "x-llmos-user",
     "x-request-id",
 )
-SHOWN = ("x-llmos-trace", "x-request-id", "retry-after")
+SHOWN = ("x-llmos-trace", "x-llmos-skills-used", "x-llmos-skills-held", "x-request-id", "retry-after")
 
 
 class Hosts:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from llmos_lite.cli.client import BLOCK, Body, Json, Params, read_json
+from llmos_lite.cli.client import BLOCK, Body, Json, Params, items_of, read_json
 from llmos_lite.cli.command import Session, command
 from llmos_lite.errors import Conflict, Invalid, LlmosError
 
@@ -84,18 +84,13 @@ def show(session: Session, done: list[Json]) -> int:
 
 def _imported(session: Session, source: str, asked: Json) -> list[Json]:
     try:
-        return _items(session.api.post("/skills/import", asked))
+        return items_of(session.api.post("/skills/import", asked))
     except LlmosError as error:
         if source.startswith("file://"):
             error.hint = f"A path without file:// is sent from this machine. On the server: {error.hint}"
         elif "://" not in source and not _SCP.match(source):
             session.out.note(f"There is no {source} on this machine: it was looked for on GitHub.")
         raise
-
-
-def _items(found: Json) -> list[Json]:
-    items = found.get("items")
-    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
 
 
 # On this machine
@@ -117,7 +112,7 @@ def _sent(session: Session, paths: list[Path], wanted: Collection[str], volume: 
 
 
 def _install(session: Session, params: Params, body: Body) -> list[Json]:
-    return _items(read_json(session.api.send("POST", "/skills/install", params, body=body, content_type=TAR)))
+    return items_of(read_json(session.api.send("POST", "/skills/install", params, body=body, content_type=TAR)))
 
 
 def _listed(paths: list[Path], wanted: Collection[str]) -> list[Json]:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from llmos_lite.cli.client import Json, events, problem
+from llmos_lite.cli.client import Json, events, items_of, problem
 from llmos_lite.cli.command import Session, command
 from llmos_lite.cli.output import held_note
 from llmos_lite.cli.traces import skills_of
@@ -74,14 +74,6 @@ def _ask(session: Session, body: Json) -> Json:
             done = data
     session.out.write("\n")
     session.out.note(f"[skills: {', '.join(skills_of(done)) or 'none'}; trace {done.get('trace_id', 'not recorded')}]")
-    if not skills_of(done):
-        _tell_held(session, body)
+    for skill in items_of(done, "skills_held"):
+        session.out.note(f"[{skill.get('skill_id')} of {skill.get('volume')} matches, but is {held_note(skill)}]")
     return done
-
-
-def _tell_held(session: Session, body: Json) -> None:
-    """Say that the best hit for a message is one that a scanner holds back; nothing when it is none."""
-    params = {"query": str(body["message"]), "team_id": str(body.get("team_id", ""))}
-    best = next(session.api.items("/skills", params, limit=1), None)
-    if best is not None and (why := held_note(best)):
-        session.out.note(f"[{best.get('skill_id')} of {best.get('volume')} matches, but is {why}]")

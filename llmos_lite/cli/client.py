@@ -232,6 +232,12 @@ def _kinds(kind: type[LlmosError]) -> Iterator[type[LlmosError]]:
         yield from _kinds(item)
 
 
+def items_of(answer: Json, name: str = "items") -> list[Json]:
+    """Return a list of objects in an answer; empty when there is none."""
+    found = answer.get(name)
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+
 def _is_detail(value: object) -> bool:
     return value is None or isinstance(value, (str, int, float, list))
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from llmos_lite.cli.client import Json, url
+from llmos_lite.cli.client import Json, items_of, url
 from llmos_lite.cli.command import Session, command
 from llmos_lite.cli.output import size, when
 from llmos_lite.errors import Invalid
@@ -82,9 +82,9 @@ def _report(session: Session, report: Json) -> None:
 def _say(session: Session, report: Json) -> None:
     say = session.out.say
     say(f"Erased {report.get('traces')} traces.")
-    for one in _items(report, "volumes"):
+    for one in items_of(report, "volumes"):
         say(f"  {one.get('volume')}: months {_list(one, 'branches')}, {one.get('objects')} objects removed")
-    for one in _items(report, "skills"):
+    for one in items_of(report, "skills"):
         how = "its quotation was taken out" if one.get("replaced") else "quotes it: look at it"
         say(f"  skill {one.get('skill_id')} of {one.get('volume')}: {how}")
     if unreached := _list(report, "unreached"):
@@ -93,11 +93,6 @@ def _say(session: Session, report: Json) -> None:
     for volume, why in (unfinished if isinstance(unfinished, dict) else {}).items():
         say(f"Not finished in {volume}, tried again at the next start: {why}")
     say(str(report.get("out_of_reach", "")))
-
-
-def _items(report: Json, name: str) -> list[Json]:
-    found = report.get(name)
-    return [item for item in (found if isinstance(found, list) else []) if isinstance(item, dict)]
 
 
 def _list(report: Json, name: str) -> str:

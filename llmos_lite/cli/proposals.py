@@ -8,7 +8,7 @@ from typing import Annotated, cast
 
 import typer
 
-from llmos_lite.cli.client import Json, url
+from llmos_lite.cli.client import Json, items_of, url
 from llmos_lite.cli.command import Session, command, group
 from llmos_lite.cli.output import one_line, when
 from llmos_lite.errors import Invalid, NotFound
@@ -139,7 +139,7 @@ def _decide(app: typer.Typer) -> None:
         seen = session.api.get(url("proposals", proposal_id))
         chosen = dict(map(_local, file or ()))
         files = [{"path": path, "content": text} for path, text in chosen.items()]
-        paths = [str(one.get("path")) for one in _items(seen, "conflicts")]
+        paths = [str(one.get("path")) for one in items_of(seen, "conflicts")]
         files += [{"path": path, "take": take} for path in paths if take and path not in chosen]
         body = {"files": files, "seen": seen.get("seen", "")}
         done = session.api.post(url("proposals", proposal_id, "resolve"), body)
@@ -165,12 +165,12 @@ def _show(session: Session, found: Json) -> None:
         f"{found.get('state')}, {found.get('branch') or 'promoted at once'}, digest {found.get('digest')}",
         "",
     )
-    out.say(*(line for event in _items(found, "timeline") for line in _event(event)), "")
-    for conflict in _items(found, "conflicts"):
+    out.say(*(line for event in items_of(found, "timeline") for line in _event(event)), "")
+    for conflict in items_of(found, "conflicts"):
         out.say(f"Conflict: main has changed {conflict.get('path')} in another way.")
         for side in ("base", "ours", "theirs"):
             out.say(*_side(side, conflict.get(side)))
-    for one in _items(found, "examined"):
+    for one in items_of(found, "examined"):
         out.say(*_examined(one))
     out.diff(str(found.get("diff")))
     if found.get("state") == "open":
@@ -190,7 +190,7 @@ def _event(event: Json) -> Iterator[str]:
 
 
 def _examined(one: Json) -> Iterator[str]:
-    for finding in _items(one, "findings"):
+    for finding in items_of(one, "findings"):
         place = f"{one.get('skill_id')}/{finding.get('file')}:{finding.get('line')}"
         yield f"{finding.get('severity')!s:<6} {place}  {finding.get('message')} [{finding.get('code')}]"
     signed = one.get("signed_off")
@@ -201,11 +201,6 @@ def _examined(one: Json) -> Iterator[str]:
 def _side(name: str, text: object) -> Iterator[str]:
     yield f"  {name}:"
     yield from (f"    {line}" for line in (str(text).splitlines() if text is not None else ["(no text)"]))
-
-
-def _items(found: Json, name: str) -> list[Json]:
-    items = found.get(name)
-    return cast("list[Json]", items) if isinstance(items, list) else []
 
 
 def _place(text: str) -> tuple[str, int]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from llmos_lite.cli.client import Json, url
+from llmos_lite.cli.client import Json, items_of, url
 from llmos_lite.cli.command import Session, command, group
 from llmos_lite.cli.output import one_line
 from llmos_lite.cli.remotes import read_secret
@@ -68,8 +68,7 @@ def remove(session: Session, name: Name) -> None:
 
 def models(session: Session) -> None:
     """List the models that the gateway has."""
-    listed = session.api.get("/v1/models").get("data")
-    found = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    found = items_of(session.api.get("/v1/models"), "data")
     rows = [[one.get("id"), one.get("owned_by")] for one in found]
     session.out.show(found, lambda: session.out.table(["MODEL", "PROVIDER"], rows, "No server lists any model."))
 

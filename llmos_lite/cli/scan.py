@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmos_lite.cli.client import Json, Where, connect, url
+from llmos_lite.cli.client import Json, Where, connect, items_of, url
 from llmos_lite.cli.command import AsJson, Data, Key, Session, Url, User, command
 from llmos_lite.cli.output import Output
 from llmos_lite.core.skills.scan import Finding, Severity
@@ -193,12 +193,6 @@ def finding_of(item: Json) -> Finding:
         str(item.get("file")),
         str(item.get("category")),
     )
-
-
-def items_of(answer: Json, name: str) -> list[Json]:
-    """Return a list of an answer."""
-    found = answer.get(name)
-    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
 def tell(tool: str, found: Sequence[Looked], out: Output, *, as_sarif: bool) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
+
+import msgspec
 
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.chat.arms import Arms, exposure
@@ -26,6 +28,16 @@ Place: TypeAlias = tuple[str, str]
 """Volume and id of a skill."""
 
 
+class HeldSkill(msgspec.Struct, frozen=True, gc=False):
+    """A skill that would be in the context, if no scanner held it back; `held_for` has the codes of what was found."""
+
+    skill_id: str
+    name: str
+    volume: str
+    version: str
+    held_for: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """What goes into the context.
@@ -37,6 +49,7 @@ class Choice:
         commits: the commit at which each volume was read.
         box: the tools by which the model reads more; None when it gets none.
         offered: the skills that a catalog lists for the first time in this conversation.
+        held: those that a scanner keeps out of it.
     """
 
     system: str = ""
@@ -45,6 +58,7 @@ class Choice:
     commits: Mapping[str, str] = field(default_factory=dict)
     box: SkillTools | None = None
     offered: tuple[str, ...] = ()
+    held: tuple[HeldSkill, ...] = ()
 
     @property
     def used(self) -> tuple[SkillUse, ...]:
@@ -106,6 +120,22 @@ class Chooser:
         libraries = await self._libraries(actor, team_id)
         asked, meaning = await self._skills.asked(actor, team_id), await self._skills.meaning(libraries, query)
         shelf = Shelf(self._skills, libraries, asked, meaning)
+        choice = self._from(shelf, actor, query, limit, talk, without=without, disclosure=disclosure, only_new=only_new)
+        held = tuple(map(_held, shelf.withheld(query, limit)))
+        return replace(choice, held=held) if held else choice
+
+    def _from(
+        self,
+        shelf: Shelf,
+        actor: Actor,
+        query: str,
+        limit: int,
+        talk: Conversation,
+        *,
+        without: Collection[Place],
+        disclosure: Disclosure,
+        only_new: bool,
+    ) -> Choice:
         if disclosure is Disclosure.CATALOG:
             near = shelf.best(query, limit + MORE) if only_new else _near(shelf, query, limit, talk)
             considered = Considered(shelf, (), _without(near, without))
@@ -143,7 +173,9 @@ class Chooser:
         """
         shelf = Shelf(self._skills, await self._libraries(actor, team_id))
         asked = [ScoredSkill(_known(shelf, skill_id), 0.0) for skill_id in skill_ids]
-        return self._chosen(actor, _without(asked, without), shelf.commits, talk)[0]
+        choice = self._chosen(actor, _without(asked, without), shelf.commits, talk)[0]
+        held = tuple(_held(skill) for skill_id in skill_ids if (skill := shelf.held(skill_id)))
+        return replace(choice, held=held) if held else choice
 
     async def box(self, actor: Actor, team_id: str | None, talk: Conversation) -> SkillTools:
         """Return the tools that read skills, for a conversation that holds the texts of `talk.skills` already."""
@@ -225,6 +257,10 @@ def _known(shelf: Shelf, skill_id: str) -> Skill:
             "skill.unknown", f"There is no skill {skill_id!r} that you may see.", hint="`llmos skills list` shows all."
         )
     return skill
+
+
+def _held(skill: Skill) -> HeldSkill:
+    return HeldSkill(skill.skill_id, skill.name, skill.volume, skill.version, skill.held)
 
 
 def _use(scored: ScoredSkill) -> SkillUse:

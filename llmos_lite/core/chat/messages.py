@@ -7,6 +7,7 @@ from typing import TypeAlias
 import msgspec
 
 from llmos_lite.core.chat.calls import CallResult, HandedCall, OwnTool
+from llmos_lite.core.chat.choice import HeldSkill
 from llmos_lite.core.chat.disclosure import Disclosure
 from llmos_lite.core.traces.trace import SkillUse
 from llmos_lite.errors import LlmosError
@@ -80,7 +81,8 @@ class ChatTool(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 class ChatResult(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """The whole answer, whose trace is durable (unless `recorded` is False).
 
-    `tool_calls` are for the caller, who answers them with the next message of the conversation.
+    `tool_calls` are for the caller, who answers them with the next message of the conversation. `skills_held` would
+    have been in the context, if no scanner held them back.
     """
 
     response: str
@@ -91,6 +93,7 @@ class ChatResult(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     model: str
     recorded: bool
     tool_calls: tuple[HandedCall, ...] = ()
+    skills_held: tuple[HeldSkill, ...] = ()
 
 
 class ChatFailed(msgspec.Struct, frozen=True, kw_only=True):

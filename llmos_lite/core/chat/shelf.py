@@ -48,6 +48,10 @@ class Shelf:
             self.libraries, query, limit, only_fitting=only_fitting, asked=self.asked, meaning=meaning
         )
 
+    def withheld(self, query: str, limit: int) -> list[Skill]:
+        """Return which skills would be among the best for the message, if no scanner held them back."""
+        return self.skills.withheld(self.libraries, query, limit, asked=self.asked, meaning=self.meaning)
+
     def all(self) -> list[ScoredSkill]:
         """Return every skill that can be used, by id."""
         return [ScoredSkill(skill, 0.0) for skill in self.skills.listed(self.libraries) if skill.usable]
@@ -63,8 +67,7 @@ class Shelf:
 
     def held(self, skill_id: str) -> Skill | None:
         """Return the skill of an id that would be used, if no scanner held it back."""
-        place = next((n for n, library in enumerate(self.libraries) if skill_id in library.held), None)
-        if place is None:
-            return None
-        library = self.libraries[place]
-        return replace(library.skills[skill_id], held=library.held[skill_id])
+        known = (one for one in self.libraries if skill_id in one.held or one.offers(skill_id))
+        library = next(known, None)
+        codes = library.held.get(skill_id) if library else None
+        return replace(library.skills[skill_id], held=codes) if library and codes else None

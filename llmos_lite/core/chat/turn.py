@@ -270,6 +270,7 @@ class Turn:
             model=self.completion.model if self.completion else "",
             recorded=self.recorded,
             tool_calls=self.handed,
+            skills_held=self.choice.held,
         )
 
     def failed(self, error: LlmosError) -> ChatFailed:

@@ -158,6 +158,8 @@ def _headers(turn: Turn, reply: Reply) -> list[tuple[bytes, bytes]]:
         kept.append((b"x-llmos-trace", turn.trace_id.encode()))
     if (used := turn.skills) and not turn.side:
         kept.append((b"x-llmos-skills-used", ",".join(use.skill_id for use in used).encode()))
+    if held := turn.thread.held:
+        kept.append((b"x-llmos-skills-held", ",".join(one.skill_id for one in held).encode()))
     return kept
 
 

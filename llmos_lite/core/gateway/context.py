@@ -78,7 +78,8 @@ class Contexts:
         choice = await chosen(wanted=wanted)
         if choice.box is not None and not thread.tools and not may_call(wanted):
             choice = await chosen(wanted=Disclosure.BODIES)
-        return _with(thread, choice, place) if choice.used or choice.exposures or choice.system else thread
+        found = choice.used or choice.exposures or choice.system or choice.held
+        return _with(thread, choice, place) if found else thread
 
     async def box(self, actor: Actor, thread: Thread, steering: Steering) -> SkillTools:
         """Return the tools that read skills for a conversation."""
@@ -113,6 +114,7 @@ def _with(thread: Thread, choice: Choice, place: int) -> Thread:
         exposures=(*thread.exposures, *choice.exposures),
         commits={**thread.commits, **choice.commits},
         offered=(*thread.offered, *choice.offered),
+        held=choice.held,
         tools=thread.tools or choice.box is not None,
     )
     if not choice.system:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from llmos_lite.core.accounts.permissions import Actor
+from llmos_lite.core.chat.choice import HeldSkill
 from llmos_lite.core.gateway.asked import Placed, Raw
 from llmos_lite.core.traces.trace import Exposure, SkillUse
 
@@ -39,6 +40,7 @@ class Thread(msgspec.Struct, frozen=True, kw_only=True):
         system: hash of the client's system prompt that the traces hold.
         tools: whether tools of ours are in it, from its first request on.
         offered: skills that were listed by name.
+        held: what the words of this turn call for, and a scanner holds back.
         read: what the model read by them for the last answer, which the client's history does not hold.
         owed: the same as results of calls, for a provider that keeps the conversation and waits for them.
         after: what the provider calls the answer that the client knows by another name; empty where it is the same.
@@ -58,6 +60,7 @@ class Thread(msgspec.Struct, frozen=True, kw_only=True):
     system: str = ""
     tools: bool = False
     offered: tuple[str, ...] = ()
+    held: tuple[HeldSkill, ...] = ()
     read: tuple[str, ...] = ()
     owed: tuple[Raw, ...] = ()
     after: str = ""

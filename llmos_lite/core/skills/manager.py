@@ -334,11 +334,31 @@ class SkillsManager:
         asked: Sequence[AskedIndex] = (),
         meaning: Meaning | None = None,
     ) -> list[ScoredSkill]:
-        """Return the best hits that would be used if no scanner held them back; see `ranked`."""
+        """Return the best hits that a scanner holds back, whether they would fit or not; see `ranked`."""
         if not any(library.held for library in libraries):
             return []
         every = self.ranked(libraries, query, HELD, only_fitting=False, shadowed=True, asked=asked, meaning=meaning)
         return [one for one in every if one.skill.held and not one.skill.shadowed_by][:limit]
+
+    def withheld(
+        self,
+        libraries: Sequence[Library],
+        query: str,
+        limit: int = LIMIT,
+        *,
+        asked: Sequence[AskedIndex] = (),
+        meaning: Meaning | None = None,
+    ) -> list[Skill]:
+        """Return what would go into the context of a query beside the rest, if no scanner held it back; see `ranked`.
+
+        It searches only where something is held back at all.
+        """
+        if not any(library.held for library in libraries):
+            return []
+        codes = {str(library.ref): library.held for library in libraries}
+        every = [replace(library, held={}) if library.held else library for library in libraries]
+        best = [one.skill for one in self.ranked(every, query, limit, asked=asked, meaning=meaning)]
+        return [replace(skill, held=held) for skill in best if (held := codes[skill.volume].get(skill.skill_id))]
 
     def held_for(self, actor: Actor, skill: Skill, team_id: str | None = None) -> tuple[str, ...]:
         """Return for what any version of a skill is held back from the actor; nothing for one that may be used."""
