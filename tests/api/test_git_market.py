@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from git_server import Git, Host, hosting, skill
 
-from llmos_lite.core.git import marketplaces
+from llmos_lite.core.git import market_view
 from llmos_lite.core.skills.catalogs import Catalogs
 from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.guard import Guard
@@ -153,7 +153,7 @@ def test_a_sign_off_and_a_newer_rule_move_it_forward(host: Host, git: Git, user:
 def test_of_a_long_history_the_last_commits_are_shown(
     host: Host, git: Git, clone: Path, user: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(marketplaces, "MOST_COMMITS", 5)
+    monkeypatch.setattr(market_view, "MOST_COMMITS", 5)
 
     def grow(first: int) -> None:
         for number in range(first, first + 12):

@@ -23,6 +23,7 @@ from llmos_lite.core.skills.versions import Version, find_version, read_version
 from llmos_lite.errors import NotFound
 from llmos_lite.volumes.access import VolumeRef, check_id
 from llmos_lite.volumes.git_volume import GitVolume
+from llmos_lite.volumes.skill_paths import SkillEntry
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -101,6 +102,10 @@ class Catalogs:
     def rules(self) -> str:
         """Return what names the rules that things are held back by."""
         return self._guard.rules
+
+    def holds(self, volume: GitVolume, entry: SkillEntry) -> bool:
+        """Tell whether a skill is held back as dangerous, whatever it is worth otherwise."""
+        return self._guard.holds_entry(volume.ref, entry)
 
     def cleared(self, volume: GitVolume, found: Version) -> Parcel | None:
         """Return a version as it is sent; None for one that cannot be sent, or is dangerous and not signed off."""

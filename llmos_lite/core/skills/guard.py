@@ -21,7 +21,7 @@ from llmos_lite.core.skills.versions import Version, read_version
 from llmos_lite.volumes.access import PLATFORM, VolumeKind, VolumeRef
 from llmos_lite.volumes.git_volume import GitVolume
 from llmos_lite.volumes.manager import VolumeManager
-from llmos_lite.volumes.skill_paths import FILE
+from llmos_lite.volumes.skill_paths import FILE, SkillEntry
 
 REMEMBERED = 50_000
 """Versions whose verdict is kept in memory; a verdict takes some hundred bytes."""
@@ -71,11 +71,14 @@ class Guard:
 
         Only what scanners say is kept: a sign-off may come and go.
         """
-        known = self._known.get(skill.version) if skill.version else ()
-        if known is None:
-            volume = self._volumes.open(PLATFORM, VolumeRef.parse(skill.volume))
-            known = self.verdict(read_version(volume, skill.skill_id, skill.version))
-        return known
+        if not skill.version:
+            return ()
+        known = self._known.get(skill.version)
+        return known if known is not None else self._looked_at(skill.volume, skill.skill_id, skill.version)
+
+    def _looked_at(self, volume: str, skill_id: str, version: str) -> tuple[str, ...]:
+        opened = self._volumes.open(PLATFORM, VolumeRef.parse(volume))
+        return self.verdict(read_version(opened, skill_id, version))
 
     def verdict(self, version: Version) -> tuple[str, ...]:
         """Return the same for a version that somebody has in hand."""
@@ -90,6 +93,13 @@ class Guard:
     def holds(self, volume: GitVolume, version: Version) -> bool:
         """Tell whether a version of a volume may be given to nobody."""
         return bool(self.verdict(version)) and signed_off(volume, version.version) is None
+
+    def holds_entry(self, volume: VolumeRef, entry: SkillEntry) -> bool:
+        """Tell the same of an entry, without a look at its files where its verdict is known."""
+        known = self._known.get(entry.version)
+        if known is None:
+            known = self._looked_at(str(volume), entry.skill_id, entry.version)
+        return bool(known) and entry.version not in self.signed([str(volume)])
 
     def signed(self, volumes: Iterable[str]) -> frozenset[str]:
         """Return the versions that somebody stands for in one of these volumes; asks each for its head alone."""
