@@ -10,6 +10,7 @@ import asyncio
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -17,6 +18,7 @@ from llmos_lite.core.accounts.permissions import Actor, Scope, Verb, permit, req
 from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.guard import Guard
 from llmos_lite.core.skills.library import Library
+from llmos_lite.core.skills.named import Named
 from llmos_lite.core.skills.parcels import Parcel, Seal, parcel_of
 from llmos_lite.core.skills.service import SkillService
 from llmos_lite.core.skills.versions import Version, find_version, read_version
@@ -74,6 +76,9 @@ class Catalogs:
 
     def __init__(self, skills: SkillService, guard: Guard) -> None:
         self._skills, self._guard = skills, guard
+        self._named = Named(skills.volumes)
+        self._told: Catalog | None = None
+        """The last catalog that strangers were given."""
         self._offers: Kept[tuple[str, str, str], Offer | None] = Kept(MOST_OFFERS)
         self._catalogs: Kept[tuple[tuple[str, str, frozenset[str]], ...], Catalog] = Kept(MOST_CATALOGS)
 
@@ -140,6 +145,9 @@ class Catalogs:
         if found is None:
             found = self._made(actor, libraries)
             self._catalogs.put(key, found)
+        if actor == PUBLIC and found is not self._told:
+            self._named.add((offer.skill_id, offer.version) for offer in found.offers)
+            self._told = found
         return found
 
     def _parcel(self, actor: Actor, skill_id: str, ref: VolumeRef | None, version: str) -> Parcel:
@@ -150,13 +158,16 @@ class Catalogs:
         return parcel
 
     def _sent(self, actor: Actor, library: Library, skill_id: str, version: str) -> Parcel | None:
-        """Return a skill that stands, as it is or as it was; a stranger gets only what a catalog named before."""
+        """Return a skill that stands, as it is or as it was; a stranger gets only what a public catalog has named."""
         volume, now = self._open(actor, library.ref), library.skills[skill_id].version
         if version in {"", now}:
             return parcel_of(read_version(volume, skill_id, now))
         if actor == PUBLIC:
-            named = (str(library.ref), skill_id, version) in self._offers
-            return self.cleared(volume, read_version(volume, skill_id, version)) if named else None
+            if not self._named.has(skill_id, version):
+                return None
+            with suppress(NotFound):  # a scrub may have taken it out of the history
+                return self.cleared(volume, read_version(volume, skill_id, version))
+            return None
         found = find_version(volume, skill_id, version)
         return self.cleared(volume, found) if found.skill_id == skill_id else None
 

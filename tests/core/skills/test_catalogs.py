@@ -13,10 +13,11 @@ from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.guard import Guard
 from llmos_lite.core.skills.inspecting import Inspector
 from llmos_lite.core.skills.manager import SkillsManager
+from llmos_lite.core.skills.named import REF, Named
 from llmos_lite.core.skills.scan import Finding, Severity
 from llmos_lite.core.skills.service import SkillService
 from llmos_lite.engines.git import Author
-from llmos_lite.errors import Forbidden, Invalid, LlmosError, NotFound
+from llmos_lite.errors import Forbidden, Invalid, LlmosError, NotFound, StorageFailed
 from llmos_lite.volumes.access import SYSTEM, VolumeRef
 from llmos_lite.volumes.git_volume import GitVolume
 from llmos_lite.volumes.manager import VolumeManager
@@ -180,3 +181,78 @@ async def test_a_stranger_gets_only_what_a_catalog_has_named_and_stands(catalogs
         for version in (first.version, third.version, ""):
             with pytest.raises(NotFound):
                 await catalogs.parcel(actor, "mine", SYSTEM, version=version)
+
+
+async def test_a_pinned_address_outlives_the_process_that_named_it(
+    catalogs: Catalogs, service: SkillService, system: GitVolume, scanner: Suspicious
+) -> None:
+    for name in ("mine", "theirs"):
+        system.write_skill(name, skill_text(name, "First."))
+    before = {offer.skill_id: offer.version for offer in (await catalogs.of(PUBLIC, SYSTEM)).offers}
+    system.write_skill("mine", skill_text("mine", "Seen by members alone."))
+    seen = {offer.skill_id: offer.version for offer in (await catalogs.of(ALICE, SYSTEM)).offers}
+    system.write_skill("mine", skill_text("mine", "Last."))
+    again = Catalogs(service, Guard(service.volumes, {"test": scanner}))  # as after a start
+    assert (await again.parcel(PUBLIC, "mine", SYSTEM, version=before["mine"])).skill.description == "First."
+    for skill_id, version in (("mine", seen["mine"]), ("mine", before["theirs"]), ("theirs", before["mine"])):
+        with pytest.raises(NotFound):
+            await again.parcel(PUBLIC, skill_id, SYSTEM, version=version)
+    assert (await again.parcel(ALICE, "mine", SYSTEM, version=seen["mine"])).skill.description.startswith("Seen")
+    system.delete_skill("mine")
+    with pytest.raises(NotFound):
+        await again.parcel(PUBLIC, "mine", SYSTEM, version=before["mine"])
+
+
+async def test_what_was_named_and_is_held_back_now_stays_so(
+    catalogs: Catalogs, service: SkillService, system: GitVolume, scanner: Suspicious
+) -> None:
+    system.write_skill("mine", skill_text("mine", "First.", body="# Once harmless\n"))
+    (first,) = (await catalogs.of(PUBLIC, SYSTEM)).offers
+    system.write_skill("mine", skill_text("mine", "Second."))
+    system.write_skill("danger", skill_text("danger", "Use it.", body="# evil\n"))
+    assert ids(await catalogs.of(PUBLIC, SYSTEM)) == ["mine"]
+    danger = system.skill_entry("danger")
+    assert danger
+    system.write_skill("danger", skill_text("danger", "Use it."))
+
+    class Stricter:
+        def scan(self, skill: Skill) -> Iterable[Finding]:
+            return [Finding("test.once", Severity.HIGH, "It was.")] if "Once" in skill.body else []
+
+    for rules, skill_id, version in ((Stricter(), "mine", first.version), (scanner, "danger", danger.version)):
+        again = Catalogs(service, Guard(service.volumes, {"test": rules}))
+        with pytest.raises(NotFound):
+            await again.parcel(PUBLIC, skill_id, SYSTEM, version=version)
+
+
+async def test_what_was_named_is_written_down_once(
+    catalogs: Catalogs, service: SkillService, system: GitVolume, scanner: Suspicious
+) -> None:
+    for number in range(20):
+        system.write_skill(f"skill-{number}", skill_text(f"skill-{number}", "Use it."))
+    await catalogs.of(ALICE, SYSTEM)
+    assert system.notes.head(REF) is None
+    await catalogs.of(PUBLIC, SYSTEM)
+    head = system.notes.head(REF)
+    other = Catalogs(service, Guard(service.volumes, {"test": scanner}))
+    await other.of(PUBLIC, SYSTEM)
+    await catalogs.of(PUBLIC, SYSTEM)
+    assert system.notes.head(REF) == head
+    system.write_skill("skill-1", skill_text("skill-1", "Use it now."))
+    await other.of(PUBLIC, SYSTEM)
+    changed = system.notes.log(branch=REF)
+    assert len(changed) == 2
+    lines = [line for entry in system.notes.tree(at=REF) for line in system.notes.blob(entry.oid).splitlines()]
+    assert len(lines) == len(set(lines)) == 21
+
+
+def test_a_full_disk_keeps_nobody_from_the_catalog(volumes: VolumeManager, caplog: pytest.LogCaptureFixture) -> None:
+    class Full(Named):
+        def _write(self, fresh: Iterable[str]) -> None:
+            assert list(fresh) == ["mine " + "a" * 40]
+            raise StorageFailed("storage.full", "The disk is full.")
+
+    named = Full(volumes)
+    named.add([("mine", "a" * 40)])
+    assert (named.has("mine", "a" * 40), Named(volumes).has("mine", "a" * 40)) == (True, False)
+    assert "cannot be written down" in caplog.text
