@@ -166,3 +166,47 @@ async def test_a_request_that_is_too_large_is_refused_in_the_clients_words(here:
     assert answer.status == 413
     assert answer.json().get("type") == ("error" if wire == "messages" else None)
     assert answer.json()["error"]["message"]
+
+
+PATCH = "*** Begin Patch\n*** Add File: a.txt\n+hi\n*** End Patch\n"
+APPLY = {"type": "custom", "name": "apply_patch", "description": "Edit files.", "format": {"type": "text"}}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("dialect", ["chat", "messages"])
+async def test_codex_edits_files_with_a_server_that_knows_only_functions(
+    fresh_copy: Path, tmp_path: Path, upstream: Upstream, dialect: str, *, stream: bool
+) -> None:
+    """Its patches are free text, and its newest tools come in groups."""
+    upstream.script = [[("apply_patch", json.dumps({"input": PATCH}))]]
+    kind = "anthropic" if dialect == "messages" else "openai"
+    providers = tmp_path / "providers.toml"
+    providers.write_text(
+        f'[providers.local]\nkind="{kind}"\nurl="{upstream.url}"\nmodels=["*"]\ndialects=["{dialect}"]\n'
+    )
+    tools = [APPLY, {"type": "web_search"}]
+    async with gate(fresh_copy, upstream, providers=providers) as here:
+        answer = await here.ask("responses", PHOTOS, model="ask-o5", stream=stream, tools=tools)
+        assert (answer.status, answer.headers["x-llmos-left-out"]) == (200, "web_search")
+        events = [json.loads(line[6:]) for line in answer.body.splitlines() if line.startswith(b"data: ")]
+        response = events[-1]["response"] if stream else answer.json()
+        call = next(item for item in response["output"] if item["type"] == "custom_tool_call")
+        result = {"type": "custom_tool_call_output", "call_id": call["call_id"], "output": "Done!"}
+        await here.ask("responses", PHOTOS, call, result, model="ask-o5", stream=stream, tools=tools)
+        one, two = await here.traces()
+    assert (call["name"], call["input"]) == ("apply_patch", PATCH)
+    assert here.seen.path.endswith("/messages" if dialect == "messages" else "/chat/completions")
+    assert here.seen.results == ["Done!"]
+    assert list(here.seen.tools) == ["apply_patch"]
+    assert [(called.name, json.loads(called.arguments)) for called in one.tool_calls] == [
+        ("apply_patch", {"input": PATCH})
+    ]
+    assert (two.parent, two.messages[0].content) == (one.id, "Done!")
+
+
+async def test_a_web_search_that_is_demanded_of_another_server_is_refused(fresh_copy: Path, upstream: Upstream) -> None:
+    search = {"type": "web_search"}
+    async with gate(fresh_copy, upstream, llm_provider="anthropic") as here:
+        answer = await here.ask("responses", PHOTOS, tools=[search], tool_choice=search)
+    assert answer.status == 400
+    assert "web_search" in answer.json()["error"]["message"]

@@ -74,14 +74,14 @@ class Answers:
         body = await read_reply(sent.reply, LARGEST_ANSWER)
         turn.completion = self._dialects[sent.route.wire].whole(body, sent.route.model)
         if sent.route.wire is not turn.dialect.wire:
-            body = AnswerTranslation(sent.route.wire, turn.dialect.wire).whole(body)
+            body = _translation(turn, sent).whole(body)
         await self._keeper.keep(turn, Ended.COMPLETE)
         yield Whole(OK, _headers(turn, sent.reply), body)
 
     async def _streamed(self, turn: Turn, sent: Sent) -> AsyncGenerator[Piece, None]:
         turn.reading = reading = Reading(self._dialects[sent.route.wire], sent.route.model)
         same = sent.route.wire is turn.dialect.wire
-        translation = None if same else AnswerTranslation(sent.route.wire, turn.dialect.wire)
+        translation = None if same else _translation(turn, sent)
         yield Head(OK, _headers(turn, sent.reply))
         while data := await sent.reply.chunk():
             ended = reading.take(data)
@@ -132,7 +132,7 @@ class Answers:
         """Yield what a client gets of one stream, but for its end."""
         turn.reading = reading = Reading(self._dialects[sent.route.wire], sent.route.model)
         same = sent.route.wire is turn.dialect.wire
-        translation = None if same else AnswerTranslation(sent.route.wire, turn.dialect.wire)
+        translation = None if same else _translation(turn, sent)
         while data := await sent.reply.chunk():
             reading.take(data)
             if shown := rounds.screen.feed(data if translation is None else translation.feed(data)):
@@ -148,8 +148,12 @@ class Answers:
         body = await read_reply(sent.reply, LARGEST_ANSWER)
         turn.completion = self._dialects[sent.route.wire].whole(body, sent.route.model)
         if sent.route.wire is not turn.dialect.wire:
-            body = AnswerTranslation(sent.route.wire, turn.dialect.wire).whole(body)
+            body = _translation(turn, sent).whole(body)
         rounds.screen.take(body)
+
+
+def _translation(turn: Turn, sent: Sent) -> AnswerTranslation:
+    return AnswerTranslation(sent.route.wire, turn.dialect.wire, turn.translated.tools if turn.translated else ())
 
 
 def _headers(turn: Turn, reply: Reply) -> list[tuple[bytes, bytes]]:
@@ -160,6 +164,8 @@ def _headers(turn: Turn, reply: Reply) -> list[tuple[bytes, bytes]]:
         kept.append((b"x-llmos-skills-used", ",".join(use.skill_id for use in used).encode()))
     if held := turn.thread.held:
         kept.append((b"x-llmos-skills-held", ",".join(one.skill_id for one in held).encode()))
+    if turn.translated is not None and turn.translated.left_out:
+        kept.append((b"x-llmos-left-out", ",".join(turn.translated.left_out).encode()))
     return kept
 
 

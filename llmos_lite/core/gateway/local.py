@@ -26,6 +26,7 @@ from llmos_lite.core.gateway.translation.neutral import (
     Use,
     Words,
 )
+from llmos_lite.core.gateway.translation.tools import AsAsked, arguments_of, described
 from llmos_lite.engines.llm import ChatMessage, ChatRequest, Completion, Delta, LanguageModel, Piece, Tool, ToolCall
 from llmos_lite.engines.llm import knows_tools as may_call
 from llmos_lite.engines.upstream import Passing, Wire
@@ -66,7 +67,7 @@ class LocalUpstream:
         ask = read_request(passing.body)
         async with aclosing(self._model.stream(_request(ask, tools=may_call(self._model)))) as pieces:
             first = await anext(pieces, None)
-            said = _answer(self.name, first, pieces)
+            said = _known(_answer(self.name, first, pieces), AsAsked(ask.tools))
             yield _Reply(_events(said) if ask.stream else _whole(said), stream=ask.stream)
 
     async def close(self) -> None:
@@ -112,6 +113,12 @@ async def _whole(answer: AsyncGenerator[Said, None]) -> AsyncGenerator[bytes, No
     yield ChatOut().whole(gathered)
 
 
+async def _known(answer: AsyncGenerator[Said, None], as_asked: AsAsked) -> AsyncGenerator[Said, None]:
+    async for said in answer:
+        for piece in as_asked.take(said):
+            yield piece
+
+
 async def _answer(model: str, first: Piece | None, rest: AsyncGenerator[Piece, None]) -> AsyncGenerator[Said, None]:
     yield Began(f"chatcmpl-{secrets.token_hex(12)}", model)
     calls = 0
@@ -145,7 +152,7 @@ def _request(ask: Ask, *, tools: bool) -> ChatRequest:
         messages=messages,
         system="\n\n".join(system),
         max_tokens=ask.most_tokens or None,
-        tools=[_tool(spec.name, spec.description, bytes(spec.schema)) for spec in ask.tools] if tools else (),
+        tools=[_tool(spec.name, described(spec), bytes(spec.schema)) for spec in ask.tools] if tools else (),
         tool_choice=ask.choice,
     )
 
@@ -158,7 +165,7 @@ def _messages(turn: Turn) -> list[ChatMessage]:
         if isinstance(part, Result)
     ]
     text = "\n\n".join(part.text for part in turn.parts if isinstance(part, Text))
-    calls = [ToolCall(part.id, part.name, part.arguments) for part in turn.parts if isinstance(part, Use)]
+    calls = [ToolCall(part.id, part.name, arguments_of(part)) for part in turn.parts if isinstance(part, Use)]
     if turn.role == "assistant" and calls:
         found.append({"role": "assistant", "content": text, "tool_calls": calls})
     elif text or not found:

@@ -29,17 +29,16 @@ from llmos_lite.engines.llm import Completion
 from llmos_lite.engines.upstream import Wire
 from llmos_lite.errors import Invalid, LlmosError
 
-_CALLS = frozenset({"function_call", "custom_tool_call"})
-_RESULTS = frozenset({"function_call_output", "custom_tool_call_output"})
+_CALLS = frozenset({"function_call", "custom_tool_call", "local_shell_call", "tool_search_call"})
 
 
 class _Item(msgspec.Struct):
     type: str = "message"
     role: str = ""
     content: Raw = Raw(b"null")
-    call_id: str = ""
+    call_id: str | None = None
     name: str = ""
-    arguments: str = ""
+    arguments: Raw = Raw(b"null")
     input: str = ""
     output: Raw = Raw(b"null")
 
@@ -133,10 +132,11 @@ def _developer(text: str) -> bytes:
 def _said(item: Raw) -> Said:
     try:
         one = _item.decode(item)
-        if one.type in _RESULTS:
-            return Said("tool", content_text(one.output), one.call_id)
+        if one.type.endswith("_output"):
+            return Said("tool", content_text(one.output), one.call_id or "")
         if one.type in _CALLS:
-            return Said("assistant", "", calls=(Call(one.call_id, one.name, one.arguments or one.input),))
+            arguments = text_of(one.arguments) or one.input
+            return Said("assistant", "", calls=(Call(one.call_id or "", one.name, arguments),))
         text = content_text(one.content)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return Said("system", "")

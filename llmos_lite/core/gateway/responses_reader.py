@@ -23,8 +23,9 @@ class _Item(msgspec.Struct):
     content: list[_Part] | None = None
     call_id: str = ""
     name: str = ""
-    arguments: str = ""
-    input: str = ""
+    arguments: msgspec.Raw = msgspec.Raw(b'""')
+    input: str | None = None
+    action: msgspec.Raw = msgspec.Raw(b'""')
 
 
 class _Usage(msgspec.Struct):
@@ -55,6 +56,7 @@ class _Event(msgspec.Struct):
 _response = msgspec.json.Decoder(_Response)
 _event = msgspec.json.Decoder(_Event)
 _text = msgspec.json.Decoder(str)
+_encode = msgspec.json.Encoder().encode
 
 
 class ResponsesReader:
@@ -143,4 +145,9 @@ def _completion(response: _Response, model: str) -> Completion:
 
 
 def _call(item: _Item) -> ToolCall:
-    return ToolCall(item.call_id, item.name, item.arguments or item.input)
+    """Return a call with arguments that are JSON: a custom tool has a text, a search an object, a shell an action."""
+    if item.input is not None:
+        return ToolCall(item.call_id, item.name, _encode({"input": item.input}).decode())
+    arguments = bytes(item.action if item.type == "local_shell_call" else item.arguments)
+    text = decoded(_text, arguments) if arguments.startswith(b'"') else arguments.decode()
+    return ToolCall(item.call_id, item.name or item.type.removesuffix("_call"), text)

@@ -313,9 +313,10 @@ def _passing(turn: Turn, request: Request, route: Route) -> Passing:
     body = request.body if fields is turn.asked.fields else encode(fields)
     if not turn.side and (thread.head or thread.later):
         body = turn.dialect.with_skills(asked, fields, thread.head, thread.later)
-    path, headers = route.wire.path, turn.steering.passed
+    path, headers, turn.translated = route.wire.path, turn.steering.passed, None
     if route.wire is not asked_in:
-        body = translate_request(body, asked_in, route.wire)
+        turn.translated = translate_request(body, asked_in, route.wire)
+        body = turn.translated.body
         headers = {name: value for name, value in headers.items() if not name.startswith(_DIALECTS)}
     elif request.query:
         path += f"?{request.query}"

@@ -18,6 +18,7 @@ from llmos_lite.core.gateway.scaffolding import is_side_prompt
 from llmos_lite.core.gateway.steering import Steering
 from llmos_lite.core.gateway.threads import Found, Thread
 from llmos_lite.core.gateway.tools.rounds import Rounds, is_ours
+from llmos_lite.core.gateway.translation.translator import Translated
 from llmos_lite.core.limits import Reservation
 from llmos_lite.core.skills.abstain import is_side_request
 from llmos_lite.core.traces.importers.base import clean
@@ -57,6 +58,7 @@ class Turn:
         retries: further tries before that.
         first: seconds until the head of an answer came.
         traceparent: of the client, when its trace is gone on with.
+        translated: the request as it was sent, when the server speaks another dialect.
     """
 
     actor: Actor
@@ -85,6 +87,7 @@ class Turn:
     retries: int = 0
     first: float = 0.0
     traceparent: str = ""
+    translated: Translated | None = None
 
     @property
     def words(self) -> str:

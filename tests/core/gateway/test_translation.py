@@ -67,12 +67,16 @@ def alternating(turns: list[Any]) -> list[Turn]:
     return [Turn(*turn) for at, turn in enumerate(turns) if turn[0] == ("user", "assistant")[at % 2]]
 
 
+def plain(name: str, description: str) -> ToolSpec:
+    return ToolSpec(name, description, Raw(b'{"type":"object"}'))
+
+
 CONVERSATIONS = st.lists(USERS | ASSISTANTS, max_size=6).map(alternating)
 ASKS = st.builds(
     Ask,
     model=NAME,
     turns=CONVERSATIONS.map(lambda turns: [Turn("system", [Text("Be brief.")]), *turns]),
-    tools=st.lists(st.builds(ToolSpec, NAME, st.text(), st.just(Raw(b'{"type":"object"}'))), max_size=2),
+    tools=st.lists(st.builds(plain, NAME, st.text()), max_size=2, unique_by=lambda tool: tool.name),
     choice=st.sampled_from(["auto", "none", "required", "named_tool"]),
     stream=st.booleans(),
     most_tokens=st.integers(1, 10_000),
@@ -179,7 +183,7 @@ def test_openai_is_not_told_a_name_that_it_does_not_take(server: Wire) -> None:
     body = {"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]}
     for user, kept in (("u" * 64, True), (json.dumps({"device": "d" * 60, "session": "s"}), False)):
         raw = json.dumps(body | {"metadata": {"user_id": user}}).encode()
-        assert ("user" in json.loads(translate_request(raw, Wire.MESSAGES, server))) is kept
+        assert ("user" in json.loads(translate_request(raw, Wire.MESSAGES, server).body)) is kept
 
 
 @pytest.mark.parametrize("client", [Wire.RESPONSES, Wire.MESSAGES])
@@ -218,13 +222,13 @@ def test_claude_codes_schema_of_an_answer_reaches_openai() -> None:
     schema = {"type": "object", "properties": {"title": {"type": "string"}}}
     config = {"effort": "high", "format": {"type": "json_schema", "schema": schema}}
     raw = json.dumps({"model": "m", "messages": [{"role": "user", "content": "hi"}], "output_config": config}).encode()
-    found = json.loads(translate_request(raw, Wire.MESSAGES, Wire.CHAT))["response_format"]
+    found = json.loads(translate_request(raw, Wire.MESSAGES, Wire.CHAT).body)["response_format"]
     assert found == {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
 
 
 def test_a_schema_of_the_answer_is_kept_between_openais_two() -> None:
     body = b'{"model":"m","input":"x","text":{"format":{"type":"json_schema","name":"n","schema":{"a":1}}}}'
-    said = json.loads(translate_request(body, Wire.RESPONSES, Wire.CHAT))
+    said = json.loads(translate_request(body, Wire.RESPONSES, Wire.CHAT).body)
     assert said["response_format"] == {"type": "json_schema", "json_schema": {"name": "n", "schema": {"a": 1}}}
 
 
@@ -241,7 +245,7 @@ ITEMS = st.lists(st.dictionaries(st.sampled_from(["role", "content", "type"]), s
 @given(raw=st.dictionaries(FIELDS, st.none() | st.integers() | st.text() | ITEMS))
 def test_what_is_no_request_is_refused(server: Wire, client: Wire, raw: dict[str, Any]) -> None:
     with suppress(Invalid):
-        json.loads(translate_request(json.dumps(raw).encode(), client, server))
+        json.loads(translate_request(json.dumps(raw).encode(), client, server).body)
 
 
 # Answers

@@ -30,6 +30,7 @@ from llmos_lite.core.gateway.translation.neutral import (
     merged,
 )
 from llmos_lite.core.gateway.translation.reading import decoded, present, role_of, text_or_parts
+from llmos_lite.core.gateway.translation.tools import arguments_of, custom, described
 from llmos_lite.engines.llm_http import decoded as answered
 from llmos_lite.engines.sse import SseReader
 
@@ -62,10 +63,27 @@ class _Function(msgspec.Struct):
     strict: bool | None = None
 
 
+class _Grammar(msgspec.Struct):
+    syntax: str = ""
+    definition: str = ""
+
+
+class _Form(msgspec.Struct):
+    grammar: _Grammar | None = None
+
+
+class _Custom(msgspec.Struct):
+    name: str = ""
+    description: str = ""
+    input: str = ""
+    format: _Form | None = None
+
+
 class _Call(msgspec.Struct):
     id: str | None = None
     index: int | None = None
     function: _Function | None = None
+    custom: _Custom | None = None
 
 
 class _Message(msgspec.Struct):
@@ -77,6 +95,7 @@ class _Message(msgspec.Struct):
 
 class _Tool(msgspec.Struct):
     function: _Function | None = None
+    custom: _Custom | None = None
 
 
 class _Named(msgspec.Struct):
@@ -154,12 +173,13 @@ def read_request(body: bytes) -> Ask:
     asked = decoded(_request, body)
     choice = asked.tool_choice
     if isinstance(choice, _Tool):
-        choice = choice.function.name if choice.function else "auto"
+        named = choice.function or choice.custom
+        choice = named.name if named else "auto"
     wanted = asked.response_format.json_schema if asked.response_format else None
     return Ask(
         model=asked.model,
         turns=_turns(asked.messages),
-        tools=[_spec(tool.function) for tool in asked.tools or () if tool.function],
+        tools=[spec for tool in asked.tools or () for spec in _specs(tool)],
         choice=choice or "auto",
         parallel=asked.parallel_tool_calls,
         stream=bool(asked.stream),
@@ -172,8 +192,12 @@ def read_request(body: bytes) -> Ask:
     )
 
 
-def _spec(function: _Function) -> ToolSpec:
-    return ToolSpec(function.name, function.description, function.parameters, bool(function.strict))
+def _specs(tool: _Tool) -> Iterator[ToolSpec]:
+    if function := tool.function:
+        yield ToolSpec(function.name, function.description, function.parameters, bool(function.strict))
+    elif own := tool.custom:
+        grammar = own.format.grammar if own.format else None
+        yield custom(own.name, own.description, (grammar.syntax, grammar.definition) if grammar else None)
 
 
 def _turns(messages: Sequence[_Message]) -> list[Turn]:
@@ -206,6 +230,8 @@ def _uses(calls: Sequence[_Call] | None) -> Iterator[Use]:
     for call in calls or ():
         if call.function:
             yield Use(call.id or "", call.function.name, call.function.arguments)
+        elif call.custom:
+            yield Use(call.id or "", call.custom.name, call.custom.input, "custom")
 
 
 def write_request(ask: Ask) -> bytes:
@@ -233,7 +259,7 @@ def write_request(ask: Ask) -> bytes:
 
 def _written(tool: ToolSpec) -> dict[str, object]:
     strict = {"strict": True} if tool.strict else {}
-    return {"name": tool.name, "description": tool.description, "parameters": tool.schema, **strict}
+    return {"name": tool.name, "description": described(tool), "parameters": tool.schema, **strict}
 
 
 def _messages(turn: Turn) -> Iterator[dict[str, object]]:
@@ -247,11 +273,13 @@ def _messages(turn: Turn) -> Iterator[dict[str, object]]:
         return
     message: dict[str, object] = {"role": turn.role, "content": _shown(shown) if shown else None}
     if calls:
-        message["tool_calls"] = [_use(call) for call in calls]
+        message["tool_calls"] = [_use(call._replace(arguments=arguments_of(call), kind="function")) for call in calls]
     yield message
 
 
 def _use(call: Use) -> dict[str, object]:
+    if call.kind == "custom":
+        return {"id": call.id, "type": "custom", "custom": {"name": call.name, "input": call.arguments}}
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments or "{}"}}
 
 
@@ -319,6 +347,7 @@ class ChatOut:
 
     def __init__(self, *, usage: bool = True) -> None:
         self._id, self._model, self._usage = "chatcmpl-0", "", usage
+        self._custom = False
         self._count, self._created = Counted(), int(time.time())
 
     def whole(self, answer: Gathered) -> bytes:
@@ -339,7 +368,9 @@ class ChatOut:
             return _event({"error": {"message": said.message, "type": "server_error", "code": "model.failed"}})
         if isinstance(said, Began):
             self._id, self._model = said.id or self._id, said.model
-        return self._chunk(_delta(said), _WHY[said.why] if isinstance(said, Stopped) else None)
+        if isinstance(said, Called):
+            self._custom = said.kind == "custom"
+        return self._chunk(_delta(said, custom=self._custom), _WHY[said.why] if isinstance(said, Stopped) else None)
 
     def end(self) -> bytes:
         """Write the end of a stream."""
@@ -354,17 +385,17 @@ class ChatOut:
         return {"id": self._id, "object": kind, "created": self._created, "model": self._model}
 
 
-def _delta(said: Began | Words | Called | Argued | Stopped) -> dict[str, object]:
+def _delta(said: Began | Words | Called | Argued | Stopped, *, custom: bool) -> dict[str, object]:
+    kind, key = ("custom", "input") if custom else ("function", "arguments")
     match said:
         case Began():
             return {"role": "assistant", "content": ""}
         case Words():
             return {"content": said.text}
         case Called():
-            function = {"name": said.name, "arguments": ""}
-            return {"tool_calls": [{"index": said.at, "id": said.id, "type": "function", "function": function}]}
+            return {"tool_calls": [{"index": said.at, "id": said.id, "type": kind, kind: {"name": said.name, key: ""}}]}
         case Argued():
-            return {"tool_calls": [{"index": said.at, "function": {"arguments": said.text}}]}
+            return {"tool_calls": [{"index": said.at, kind: {key: said.text}}]}
         case Stopped():
             return {}
 

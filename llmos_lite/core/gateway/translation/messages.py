@@ -20,6 +20,7 @@ from llmos_lite.core.gateway.translation.neutral import (
     Use,
 )
 from llmos_lite.core.gateway.translation.reading import decoded, present, role_of, text_or_parts
+from llmos_lite.core.gateway.translation.tools import arguments_of, described
 
 MOST_TOKENS = 8192
 """What stands for `max_tokens`, which this API demands, when the client does not say."""
@@ -169,7 +170,7 @@ def write_request(ask: Ask) -> bytes:
         body["system"] = [{"type": "text", "text": text} for text in system if text.strip()]
     if ask.tools:
         body["tools"] = [
-            {"name": tool.name, "description": tool.description, "input_schema": tool.schema} for tool in ask.tools
+            {"name": tool.name, "description": described(tool), "input_schema": tool.schema} for tool in ask.tools
         ]
         body["tool_choice"] = _choice(ask)
     if ask.stream:
@@ -243,7 +244,7 @@ def block_of(part: Part) -> dict[str, object]:
             inner = {"type": "base64", "media_type": part.kind, "data": part.data}
             return {"type": "image", "source": inner if part.data else {"type": "url", "url": part.url}}
         case Use():
-            return {"type": "tool_use", "id": part.id, "name": part.name, "input": _object(part.arguments)}
+            return {"type": "tool_use", "id": part.id, "name": part.name, "input": _object(arguments_of(part))}
         case Result():
             error = {"is_error": True} if part.is_error else {}
             return {"type": "tool_result", "tool_use_id": part.id, "content": part.text, **error}

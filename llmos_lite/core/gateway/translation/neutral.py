@@ -12,6 +12,8 @@ Raw: TypeAlias = msgspec.Raw
 LONGEST_USER = 64
 """Characters of a user's id that OpenAI takes; Claude Code sends more, which says nothing to another provider."""
 Stop: TypeAlias = Literal["end", "length", "tools", "stop", "filtered"]
+Kind: TypeAlias = Literal["function", "custom", "local_shell", "tool_search"]
+"""What a tool is to a client: a custom one takes a free text; the last two are Codex's and have calls of their own."""
 
 
 class Text(NamedTuple):
@@ -42,11 +44,13 @@ class Image(NamedTuple):
 
 
 class Use(NamedTuple):
-    """A call of a tool; `arguments` is JSON."""
+    """A call of a tool; `arguments` is JSON, but the text itself for a custom one. `group` is that of the tool."""
 
     id: str
     name: str
     arguments: str
+    kind: Kind = "function"
+    group: str = ""
 
 
 class Result(NamedTuple):
@@ -68,12 +72,27 @@ class Turn(NamedTuple):
 
 
 class ToolSpec(NamedTuple):
-    """A tool that may be called; `schema` is JSON."""
+    """A tool that may be called.
+
+    Args:
+        name: of a function.
+        description: what it does.
+        schema: of its arguments, JSON.
+        strict: whether they must have it.
+        kind: what it is to the client.
+        form: syntax and definition of the grammar of a custom tool's input.
+        group: of tools that it is in.
+        own: its name in that group; empty for `name`.
+    """
 
     name: str
     description: str
     schema: Raw
     strict: bool = False
+    kind: Kind = "function"
+    form: tuple[str, str] | None = None
+    group: str = ""
+    own: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +112,7 @@ class Ask:
         effort: how hard the model shall think; empty when nobody says.
         schema: JSON schema of the answer, with its name; None for free text.
         user: whom the provider may tell apart.
+        left_out: tools that only the client's own provider has.
     """
 
     model: str
@@ -107,6 +127,7 @@ class Ask:
     effort: str = ""
     schema: tuple[str, Raw] | None = None
     user: str = ""
+    left_out: Sequence[str] = ()
 
     @property
     def short_user(self) -> str:
@@ -133,6 +154,8 @@ class Called(NamedTuple):
     at: int
     id: str
     name: str
+    kind: Kind = "function"
+    group: str = ""
 
 
 class Argued(NamedTuple):
@@ -173,7 +196,7 @@ class Gathered:
     id: str = ""
     model: str = ""
     text: str = ""
-    calls: dict[int, list[str]] = field(default_factory=dict)
+    calls: dict[int, Use] = field(default_factory=dict)
     count: Counted = field(default_factory=Counted)
     why: Stop = "end"
 
@@ -185,9 +208,10 @@ class Gathered:
             case Words():
                 self.text += said.text
             case Called():
-                self.calls[said.at] = [said.id, said.name, ""]
+                self.calls[said.at] = Use(said.id, said.name, "", said.kind, said.group)
             case Argued():
-                self.calls.setdefault(said.at, ["", "", ""])[2] += said.text
+                call = self.calls.get(said.at, Use("", "", ""))
+                self.calls[said.at] = call._replace(arguments=call.arguments + said.text)
             case Counted():
                 self.count = merged(self.count, said)
             case Stopped():
@@ -196,7 +220,7 @@ class Gathered:
     @property
     def uses(self) -> list[Use]:
         """Return the calls, in order."""
-        return [Use(*self.calls[at]) for at in sorted(self.calls)]
+        return [self.calls[at] for at in sorted(self.calls)]
 
 
 def merged(before: Counted, now: Counted) -> Counted:

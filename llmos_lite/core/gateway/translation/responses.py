@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
 from llmos_lite.core.gateway.translation.neutral import (
     Ask,
     Image,
+    Kind,
     Part,
     Raw,
     Result,
     Text,
-    ToolSpec,
     Turn,
     Use,
 )
 from llmos_lite.core.gateway.translation.reading import decoded, present, role_of, text_or_parts
+from llmos_lite.core.gateway.translation.responses_tools import (
+    CALLS,
+    CallItem,
+    Choice,
+    Offer,
+    chosen,
+    offered,
+    result_of,
+    use_of,
+    written_call,
+    written_choice,
+    written_tool,
+)
 from llmos_lite.errors import Invalid
 
 
@@ -30,23 +43,9 @@ class ContentPart(msgspec.Struct):
     refusal: str = ""
 
 
-class _Item(msgspec.Struct):
-    type: str = "message"
+class _Item(CallItem):
     role: str = ""
     content: Raw = Raw(b"null")
-    call_id: str = ""
-    name: str = ""
-    arguments: str = ""
-    input: str = ""
-    output: Raw = Raw(b"null")
-
-
-class _Tool(msgspec.Struct):
-    type: str = ""
-    name: str = ""
-    description: str = ""
-    parameters: Raw = Raw(b'{"type":"object","properties":{}}')
-    strict: bool | None = None
 
 
 class _Reasoning(msgspec.Struct):
@@ -68,8 +67,8 @@ class _Request(msgspec.Struct):
     input: Raw = Raw(b"null")
     instructions: str | None = None
     previous_response_id: str | None = None
-    tools: list[_Tool] | None = None
-    tool_choice: str | _Tool | None = None
+    tools: list[Offer] | None = None
+    tool_choice: str | Choice | None = None
     parallel_tool_calls: bool | None = None
     stream: bool | None = None
     max_output_tokens: int | None = None
@@ -99,18 +98,16 @@ def read_request(body: bytes) -> Ask:
             "The model's server keeps no conversations, so `previous_response_id` leads nowhere.",
             hint="Send the whole conversation as `input`.",
         )
-    choice = asked.tool_choice
+    items = text_or_parts(_input, asked.input)
+    brought = [tool for item in items if isinstance(item, _Item) for tool in item.tools or ()]
+    tools, left_out = offered([*(asked.tools or ()), *brought])
     wanted = asked.text.format if asked.text else None
     lead = [Turn("system", [Text(asked.instructions)])] if asked.instructions else []
     return Ask(
         model=asked.model,
-        turns=[*lead, *_turns(asked.input)],
-        tools=[
-            ToolSpec(tool.name, tool.description, tool.parameters, bool(tool.strict))
-            for tool in asked.tools or ()
-            if tool.type == "function"
-        ],
-        choice=(choice.name if isinstance(choice, _Tool) else choice) or "auto",
+        turns=[*lead, *([Turn("user", [Text(items)])] if isinstance(items, str) else _turns(items))],
+        tools=tools,
+        choice=chosen(asked.tool_choice, tools),
         parallel=asked.parallel_tool_calls,
         stream=bool(asked.stream),
         most_tokens=asked.max_output_tokens or 0,
@@ -118,20 +115,17 @@ def read_request(body: bytes) -> Ask:
         effort=(asked.reasoning.effort if asked.reasoning else "") or "",
         schema=(wanted.name, wanted.schema) if wanted and wanted.type == "json_schema" else None,
         user=asked.user or "",
+        left_out=left_out,
     )
 
 
-def _turns(raw: Raw) -> Iterator[Turn]:
-    found = text_or_parts(_input, raw)
-    if isinstance(found, str):
-        yield Turn("user", [Text(found)])
-        return
-    for item in found:
-        if item.type in {"function_call", "custom_tool_call"}:
-            yield Turn("assistant", [Use(item.call_id, item.name, item.arguments or item.input)])
-        elif item.type in {"function_call_output", "custom_tool_call_output"}:
-            text = "\n".join(part.text for part in _content(item.output) if isinstance(part, Text))
-            yield Turn("user", [Result(item.call_id, text)])
+def _turns(items: Iterable[_Item]) -> Iterator[Turn]:
+    for item in items:
+        if item.type in CALLS:
+            yield Turn("assistant", [use_of(item)])
+        elif item.type.endswith("_output"):
+            said = "\n".join(part.text for part in _content(item.output) if isinstance(part, Text))
+            yield Turn("user", [result_of(item, said)])
         elif item.type == "message":
             yield Turn(role_of(item.role), [*_content(item.content)])
 
@@ -150,11 +144,11 @@ def _content(raw: Raw) -> Iterator[Part]:
 
 def write_request(ask: Ask) -> bytes:
     """Write a request."""
-    body: dict[str, object] = {"model": ask.model, "input": [one for turn in ask.turns for one in _items(turn)]}
+    kinds = {part.id: part.kind for turn in ask.turns for part in turn.parts if isinstance(part, Use)}
+    body: dict[str, object] = {"model": ask.model, "input": [one for turn in ask.turns for one in _items(turn, kinds)]}
     if ask.tools:
-        body["tools"] = [_written(tool) for tool in ask.tools]
-        named = {"type": "function", "name": ask.choice}
-        body["tool_choice"] = ask.choice if ask.choice in {"auto", "none", "required"} else named
+        body["tools"] = [written_tool(tool) for tool in ask.tools]
+        body["tool_choice"] = written_choice(ask)
         if ask.parallel is not None:
             body["parallel_tool_calls"] = ask.parallel
     if ask.stream:
@@ -169,23 +163,16 @@ def write_request(ask: Ask) -> bytes:
     return _encode(body | {"store": False} | dict(ask.numbers) | ({"user": ask.short_user} if ask.short_user else {}))
 
 
-def _written(tool: ToolSpec) -> dict[str, object]:
-    found = {"type": "function", "name": tool.name, "description": tool.description, "parameters": tool.schema}
-    return found | {"strict": tool.strict}
-
-
-def _items(turn: Turn) -> Iterator[dict[str, object]]:
+def _items(turn: Turn, kinds: Mapping[str, Kind]) -> Iterator[dict[str, object]]:
     shown = [part for part in turn.parts if isinstance(part, Text | Image)]
     for part in turn.parts:
         if isinstance(part, Result):
-            yield {"type": "function_call_output", "call_id": part.id, "output": part.text}
+            kind = "custom_tool" if kinds.get(part.id) == "custom" else "function"
+            yield {"type": f"{kind}_call_output", "call_id": part.id, "output": part.text}
     if shown:
         role = "developer" if turn.role == "system" else turn.role
         yield {"type": "message", "role": role, "content": [_shown(part, turn.role) for part in shown]}
-    for part in turn.parts:
-        if isinstance(part, Use):
-            arguments = part.arguments or "{}"
-            yield {"type": "function_call", "call_id": part.id, "name": part.name, "arguments": arguments}
+    yield from (written_call(part) for part in turn.parts if isinstance(part, Use))
 
 
 def _shown(part: Text | Image, role: str) -> dict[str, object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -15,6 +15,7 @@ from llmos_lite.core.gateway.translation.neutral import (
     Counted,
     Failed,
     Gathered,
+    Kind,
     Raw,
     Said,
     Stopped,
@@ -22,6 +23,7 @@ from llmos_lite.core.gateway.translation.neutral import (
     Words,
 )
 from llmos_lite.core.gateway.translation.responses import ContentPart
+from llmos_lite.core.gateway.translation.responses_tools import CALLS, written_call
 from llmos_lite.engines.llm_http import decoded as answered
 from llmos_lite.engines.sse import SseReader
 
@@ -50,6 +52,7 @@ class _Output(msgspec.Struct):
     call_id: str = ""
     name: str = ""
     arguments: str = ""
+    input: str = ""
 
 
 class _Response(msgspec.Struct):
@@ -71,6 +74,9 @@ class _Event(msgspec.Struct):
     message: str = ""
 
 
+_PIECES = {"response.function_call_arguments.delta", "response.custom_tool_call_input.delta"}
+_ARGUMENTS: Mapping[Kind, str] = {"function": "function_call_arguments", "custom": "custom_tool_call_input"}
+_SHORT = {"message": "msg", "function_call": "fc", "custom_tool_call": "ctc", "tool_search_call": "tsc"}
 _response = msgspec.json.Decoder(_Response)
 _event = msgspec.json.Decoder(_Event)
 _text = msgspec.json.Decoder(str)
@@ -89,7 +95,7 @@ class ResponsesIn:
         said: list[Said] = [Began(response.id, response.model)]
         for at, item in enumerate(response.output):
             if item.call_id:
-                said += [Called(at, item.call_id, item.name), Argued(at, item.arguments)]
+                said += [_called(at, item), Argued(at, item.arguments or item.input)]
             elif item.type == "message":
                 said += [Words(part.text or part.refusal) for part in item.content or ()]
         called = any(item.call_id for item in response.output)
@@ -112,11 +118,15 @@ class ResponsesIn:
             yield Words(answered(_text, bytes(event.delta)))
         elif event.type == "response.output_item.added" and item and item.call_id:
             self._called = True
-            yield Called(event.output_index, item.call_id, item.name)
-        elif event.type == "response.function_call_arguments.delta":
+            yield _called(event.output_index, item)
+        elif event.type in _PIECES:
             yield Argued(event.output_index, answered(_text, bytes(event.delta)))
         elif event.type in {"response.completed", "response.incomplete"} and response:
             yield from _ended(response, called=self._called)
+
+
+def _called(at: int, item: _Output) -> Called:
+    return Called(at, item.call_id, item.name, CALLS.get(item.type, "function"))
 
 
 def _ended(response: _Response, *, called: bool) -> Iterator[Said]:
@@ -140,6 +150,7 @@ class ResponsesOut:
         self._answer = Gathered()
         self._output: list[dict[str, object]] = []
         self._item: dict[str, object] | None = None
+        self._use: Use | None = None
         self._said = ""
         self._at = -1
 
@@ -164,11 +175,15 @@ class ResponsesOut:
                 place = {"item_id": self._item_id, "output_index": self._at, "content_index": 0}
                 return start + self._named("response.output_text.delta", **place, delta=said.text, logprobs=[])
             case Called():
-                return self._open(_call(Use(said.id, said.name, "")) | {"status": "in_progress"})
+                use = Use(said.id, said.name, "", said.kind, said.group)
+                opened = self._open(_call(use) | {"status": "in_progress"})
+                self._use = use
+                return opened
             case Argued():
                 self._said += said.text
                 place = {"item_id": self._item_id, "output_index": self._at}
-                return self._named("response.function_call_arguments.delta", **place, delta=said.text)
+                kind = _ARGUMENTS.get(self._use.kind, "") if self._use else ""
+                return self._named(f"response.{kind}.delta", **place, delta=said.text) if kind else b""
             case Failed():
                 error = {"code": "server_error", "message": said.message}
                 failed = self._response(done=True) | {"status": "failed", "error": error}
@@ -194,8 +209,9 @@ class ResponsesOut:
     def _open(self, item: dict[str, object]) -> bytes:
         closed = self._close()
         self._at += 1
-        kind = "msg" if item["type"] == "message" else "fc"
-        self._item, self._said = item | {"id": f"{kind}_{self._id}_{self._at}"}, ""
+        if item["type"] != "local_shell_call":  # its result names it by its id, which is the call's
+            item |= {"id": f"{_SHORT[str(item['type'])]}_{self._id}_{self._at}"}
+        self._item, self._said = item, ""
         return closed + self._named("response.output_item.added", output_index=self._at, item=self._item)
 
     def _close(self) -> bytes:
@@ -210,8 +226,10 @@ class ResponsesOut:
             said = self._named("response.output_text.done", **place, content_index=0, text=self._said, logprobs=[])
             said += self._named("response.content_part.done", **place, content_index=0, part=part)
         else:
-            item |= {"status": "completed", "arguments": self._said or "{}"}
-            said = self._named("response.function_call_arguments.done", **place, arguments=item["arguments"])
+            use, self._use = (self._use or Use("", "", ""))._replace(arguments=self._said), None
+            item = _call(use) | {"id": item["id"]}
+            kind, key = _ARGUMENTS.get(use.kind, ""), "input" if use.kind == "custom" else "arguments"
+            said = self._named(f"response.{kind}.done", **place, **{key: item[key]}) if kind else b""
         self._output.append(item)
         return said + self._named("response.output_item.done", output_index=self._at, item=item)
 
@@ -248,8 +266,9 @@ class ResponsesOut:
 
 
 def _call(use: Use) -> dict[str, object]:
-    found: dict[str, object] = {"id": f"fc_{use.id}", "type": "function_call", "call_id": use.id, "name": use.name}
-    return found | {"arguments": use.arguments, "status": "completed"}
+    item = written_call(use)
+    short = "" if use.kind == "local_shell" else f"{_SHORT[str(item['type'])]}_"
+    return {"id": f"{short}{use.id}"} | item | {"status": "completed"}
 
 
 def _usage(count: Counted) -> dict[str, object]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from llmos_lite.core.gateway.translation import chat, messages, messages_answers, responses, responses_answers
 from llmos_lite.core.gateway.translation.calls import CallsInTurn
-from llmos_lite.core.gateway.translation.neutral import Ask, Gathered, Said, Stopped
+from llmos_lite.core.gateway.translation.neutral import Ask, Gathered, Said, Stopped, ToolSpec
+from llmos_lite.core.gateway.translation.tools import AsAsked
 from llmos_lite.engines.upstream import Wire
 
 
@@ -64,13 +65,28 @@ _SPEECH: Mapping[Wire, _Speech] = {
 }
 
 
-def translate_request(body: bytes, client: Wire, server: Wire) -> bytes:
+class Translated(NamedTuple):
+    """A request as the server of its model takes it.
+
+    Args:
+        body: of the request.
+        tools: what the client may be asked to call.
+        left_out: its tools that the server has no word for.
+    """
+
+    body: bytes
+    tools: Sequence[ToolSpec]
+    left_out: Sequence[str]
+
+
+def translate_request(body: bytes, client: Wire, server: Wire) -> Translated:
     """Return a client's request as the server of its model takes it.
 
     Raises:
         Invalid: `request.invalid`, for what the server's dialect has no word for, or what is no request.
     """
-    return _SPEECH[server].write(_SPEECH[client].read(body))
+    ask = _SPEECH[client].read(body)
+    return Translated(_SPEECH[server].write(ask), ask.tools, ask.left_out)
 
 
 class AnswerTranslation:
@@ -79,11 +95,12 @@ class AnswerTranslation:
     Args:
         server: what is read.
         client: what is written.
+        tools: of the request.
     """
 
-    def __init__(self, server: Wire, client: Wire) -> None:
+    def __init__(self, server: Wire, client: Wire, tools: Sequence[ToolSpec] = ()) -> None:
         self._in, self._out = _SPEECH[server].answer_in(), _SPEECH[client].answer_out()
-        self._calls = CallsInTurn()
+        self._calls, self._as_asked = CallsInTurn(), AsAsked(tools)
         self._ended = self._stopped = False
 
     def whole(self, body: bytes) -> bytes:
@@ -93,7 +110,7 @@ class AnswerTranslation:
             UpstreamFailed: `model.garbage`.
         """
         answer = Gathered()
-        for said in self._in.whole(body):
+        for said in self._known(self._in.whole(body)):
             answer.take(said)
         return self._out.whole(answer)
 
@@ -105,7 +122,7 @@ class AnswerTranslation:
         """
         said = self._in.feed(data)
         self._stopped = self._stopped or any(isinstance(one, Stopped) for one in said)
-        return b"".join(self._out.event(piece) for one in said for piece in self._calls.take(one))
+        return b"".join(map(self._out.event, self._known(said)))
 
     def end(self) -> bytes:
         """Return the end of a stream, once; nothing for one that was cut."""
@@ -113,3 +130,7 @@ class AnswerTranslation:
             return b""
         self._ended = True
         return self._out.end()
+
+    def _known(self, said: Sequence[Said]) -> Iterator[Said]:
+        """Yield what is said as the client knows it: one call after the other, of the tools that it has."""
+        return (known for one in said for piece in self._calls.take(one) for known in self._as_asked.take(piece))
