@@ -67,6 +67,7 @@ from llmos_lite.core.skills.lint.linter import Linter
 from llmos_lite.core.skills.manager import SkillsManager
 from llmos_lite.core.skills.origins import SkillOrigins
 from llmos_lite.core.skills.registry import Registry
+from llmos_lite.core.skills.renaming import SkillRenames
 from llmos_lite.core.skills.scan import Scanner, scanners_from
 from llmos_lite.core.skills.scanning.house import with_house_rules
 from llmos_lite.core.skills.scrub import Scrubber
@@ -180,6 +181,7 @@ class Services:
     skills: SkillService
     served: ServedSkills
     versions: SkillHistory
+    renames: SkillRenames
     exports: SkillExports
     catalogs: Catalogs
     registry: Registry
@@ -451,6 +453,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
         skills=skills,
         served=ServedSkills(skills),
         versions=SkillHistory(skills, scanners),
+        renames=SkillRenames(skills, scanners),
         exports=SkillExports(skills),
         templates=Templates(skills),
         catalogs=catalogs,

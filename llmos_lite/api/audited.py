@@ -63,6 +63,7 @@ ACTIONS: dict[str, Action] = {
     "PUT /skills/{skill_id}": Action("skill.update", "{volume}/{skill_id}", (">version",)),
     "PATCH /skills/{skill_id}": Action("skill.update", "{volume}/{skill_id}", (">version",)),
     "DELETE /skills/{skill_id}": Action("skill.delete", "{volume}/{skill_id}", (">commit",)),
+    "POST /skills/{skill_id}/rename": Action("skill.rename", "{volume}/{skill_id}", ("new_id", ">version")),
     "POST /skills/{skill_id}/restore": Action("skill.restore", "{volume}/{skill_id}", ("version", ">commit")),
     "POST /templates/{template_id}/skills": Action("skill.create", "{volume}/{skill_id}", (">version",)),
     "POST /skills/promote": Action("skill.promote", "{skill_id}", ("team_id", "to", "from", "reason", ">status")),

@@ -1,4 +1,4 @@
-"""Versions of a skill: its history, what differs between two, who wrote which line, and an old one back."""
+"""Versions of a skill: its history, what differs between two, who wrote which line, an old one back, and another id."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from llmos_lite.api.deps import Body, Cursor, Has, Limit, Paragraph, SkillReader, SkillWriter
 from llmos_lite.api.openapi import answers
+from llmos_lite.api.skills import SKILL, SkillOut, shown
 from llmos_lite.api.volumes import CommitOut, Volume
 from llmos_lite.core.skills.blame import Blame
 from llmos_lite.core.skills.compare import FileDiff, SkillDiff
@@ -262,6 +263,15 @@ class Restore(Body):
     expect: str | None = Field(None, description="The version that you saw, empty for none; a change is a conflict.")
 
 
+class Rename(Body):
+    """Another id for a skill."""
+
+    model_config = Body.model_config | {"json_schema_extra": {"examples": [{"new_id": "postgres-queries"}]}}
+    new_id: str = Field(max_length=64, description="Its id from now on; nothing has it yet, in whatever case.")
+    volume: str | None = Field(None, description="`system`, `team:ID` or `user:ID`; the one that you see otherwise.")
+    expect: str | None = Field(None, description="The version that you saw; a change meanwhile is then a conflict.")
+
+
 class RestoredOut(VersionOut):
     """What came of it: `version` is what stands now; `unchanged` has no commit."""
 
@@ -350,6 +360,18 @@ async def restore_skill(actor: SkillWriter, services: Has, skill_id: Id, body: R
     ref = _ref(body.volume or "")
     done = await services.versions.restore(actor, skill_id, body.version, volume=ref, expect=body.expect)
     return RestoredOut.of(done)
+
+
+@router.post("/skills/{skill_id}/rename", responses=answers(SKILL | {"skill_id": "postgres-queries"}, 404, 409))
+async def rename_skill(actor: SkillWriter, services: Has, skill_id: Id, body: Rename) -> SkillOut:
+    """Give a skill another id: its folder moves as it is, and of its text only the `name` changes.
+
+    One commit; the history goes on beyond it, and the entry of an imported skill in the lock file follows. For what is
+    bound to the folder's Git id it is a new version: sign-offs and evidence.
+    """
+    ref = _ref(body.volume or "")
+    made = await services.renames.rename(actor, skill_id, body.new_id, volume=ref, expect=body.expect)
+    return await shown(services, made)
 
 
 def _ref(volume: str) -> VolumeRef | None:

@@ -1,4 +1,4 @@
-"""`llmos skills edit | delete`: changes of one skill."""
+"""`llmos skills edit | rename | delete`: changes of one skill."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 
 from llmos_lite.cli.client import Params, url
 from llmos_lite.cli.command import Session, command
+from llmos_lite.cli.output import held_note
 from llmos_lite.errors import LlmosError
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="Id of the skill.")]
@@ -37,6 +38,21 @@ def add(skills: typer.Typer) -> None:
             error.hint = f"{error.hint} Your text is in {_kept(skill_id, after)}.".strip()
             raise
         session.out.show(done, lambda: session.out.say(f"{skill_id} was changed in {where}."))
+
+    @command(skills, "rename")
+    def rename(
+        session: Session,
+        skill_id: Id,
+        new_id: Annotated[str, typer.Argument(metavar="NEW", help="Its id from now on.")],
+        volume: Volume = "",
+    ) -> None:
+        """Give a skill another id; its files stay as they are, and its history goes on."""
+        found = session.api.get(url("skills", skill_id), {"volume": volume})
+        body = {"new_id": new_id, "volume": found.get("volume"), "expect": found.get("version")}
+        done = session.api.post(url("skills", skill_id, "rename"), body)
+        session.out.show(done, lambda: session.out.say(f"{skill_id} is {new_id} in {done.get('volume')} now."))
+        if why := held_note(done):
+            session.out.note(f"{new_id} is {why}: a sign-off holds for the folder as it was.")
 
     @command(skills, "delete")
     def delete(session: Session, skill_id: Id, volume: Volume = "") -> None:

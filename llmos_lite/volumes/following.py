@@ -17,6 +17,7 @@ from llmos_lite.errors import NotFound
 from llmos_lite.volumes.skill_paths import (
     FILE,
     FOLDER,
+    RENAMED_FROM,
     SkillEntry,
     file_path,
     flat_path,
@@ -139,7 +140,8 @@ def _source(store: VolumeInterface, made: SkillEntry, commit: Commit) -> str:
     parent = commit.parents[0]
     now = {entry.skill_id for entry in skill_entries(store.tree(FOLDER, at=commit.oid))}
     gone = [entry for entry in skill_entries(store.tree(FOLDER, at=parent)) if entry.skill_id not in now]
-    same = next((entry for entry in gone if entry.version == made.version), None)
+    told = commit.trailers.get(RENAMED_FROM)
+    same = next((entry for entry in gone if entry.version == made.version or entry.skill_id == told), None)
     if same is not None or not gone:
         return same.skill_id if same else ""
     text = _markdown(store, made, commit.oid)

@@ -15,11 +15,13 @@ from llmos_lite.volumes.merging import merge_branch
 from llmos_lite.volumes.readonly import refuse
 from llmos_lite.volumes.skill_paths import (
     FOLDER,
+    RENAMED_FROM,
     SkillEntry,
     file_path,
     flat_path,
     folder_path,
     misnamed,
+    shown,
     skill_entries,
 )
 
@@ -223,6 +225,46 @@ class GitVolume:
             text = compose(message or f"Delete skill: {skill_id}", trailers=trailers)
             return self.store.commit(changes, text, author or PLATFORM)
 
+    def rename_skill(
+        self,
+        skill_id: str,
+        new_id: str,
+        content: bytes,
+        author: Author | None = None,
+        *,
+        expect: str | None = None,
+        beside: Mapping[str, Change] | None = None,
+    ) -> Commit:
+        """Move a skill to another id in one commit: its folder as it is, but for its Markdown.
+
+        Args:
+            skill_id: its id.
+            new_id: its id from now on.
+            content: its Markdown under that id.
+            author: who renames it; the platform when None.
+            expect: the version that the writer saw.
+            beside: what else changes in the same commit.
+
+        Raises:
+            Forbidden: `volume.readonly`.
+            NotFound: `skill.unknown`.
+            Conflict: `skill.changed`; `skill.exists`, when something has the new id already, in whatever case.
+        """
+        self._require_writable()
+        with self.store.lock():
+            self._prepare(skill_id, MAIN)
+            there = self._known(skill_id)
+            self._expect(skill_id, expect, None)
+            self._require_free(new_id)
+            kept = self.store.entry(there.path)
+            changes: dict[str, Change] = {**(beside or {}), folder_path(skill_id): None, flat_path(skill_id): None}
+            if there.is_folder:
+                changes[folder_path(new_id)] = Entry(folder_path(new_id), there.version, is_tree=True)
+            changes[file_path(new_id)] = File(content, kept is not None and kept.executable)
+            trailers = {"Skill-Op": "rename", RENAMED_FROM: skill_id}
+            text = compose(f"Rename skill: {skill_id} to {new_id}", trailers=trailers)
+            return self.store.commit(changes, text, author or PLATFORM)
+
     def restore_skill(
         self,
         skill_id: str,
@@ -358,6 +400,18 @@ class GitVolume:
         if found is None:
             raise NotFound("skill.unknown", f"There is no skill {skill_id} in the volume {self.ref}.")
         return found
+
+    def _require_free(self, skill_id: str) -> None:
+        """Raise when a skill, or what somebody meant for one, has an id: some disks do not tell `A` from `a`."""
+        self._expect(skill_id, "", None)
+        names = [entry.path[len(FOLDER) + 1 :] for entry in self.store.tree(FOLDER)]
+        alike = next((name for name in names if name.casefold().removesuffix(".md") == skill_id), None)
+        if alike is not None:
+            raise Conflict(
+                "skill.exists",
+                f"{shown(alike)!r} in the volume {self.ref} is the same name on disks that do not tell A from a.",
+                hint="Choose another name, or remove that one.",
+            )
 
     def _prepare(self, skill_id: str, branch: str) -> str | None:
         """Adopt edits by hand of a skill that is to be changed; return where to look for it."""

@@ -211,6 +211,8 @@ POST /skills {"volume":"team:hr","skill_id":"theirs"}               - - + + - +
 POST /skills {"volume":"system","skill_id":"everybodys"}            f f f + f +
 DELETE /skills/ours?volume=team:sre&version=0                       f + - + + +
 DELETE /skills/mine?volume=user:alice&version=0                     + - - + - -
+POST /skills/ours/rename {"volume":"team:sre","new_id":"x","expect":"0"}  f + - + + +
+POST /skills/mine/rename {"volume":"user:alice","new_id":"x","expect":"0"}  + - - + - -
 GET /skills/ours/archive?volume=team:sre                            + + - + + +
 GET /skills/bobs/archive?volume=user:bob                            - - + + - -
 POST /templates/runbook/skills {"volume":"team:hr","skill_id":"theirs"}  - - + + - +
@@ -316,6 +318,7 @@ GET /skills/theirs?volume=team:hr                       GET /skills/theirs?volum
 GET /skills?team_id=hr                                  GET /skills?team_id=none
 PUT /skills/theirs?volume=team:hr {"content":"# x"}     PUT /skills/theirs?volume=team:none {"content":"# x"}
 DELETE /skills/bobs?volume=user:bob                     DELETE /skills/bobs?volume=user:nobody
+POST /skills/bobs/rename {"volume":"user:bob","new_id":"x"}  POST /skills/bobs/rename {"volume":"user:nobody","new_id":"x"}
 POST /skills {"volume":"team:hr","skill_id":"x"}        POST /skills {"volume":"team:none","skill_id":"x"}
 GET /traces/@trace-bob                                  GET /traces/@nothing
 GET /traces/@trace-bob?volume=user:bob                  GET /traces/@nothing?volume=user:bob
@@ -385,6 +388,7 @@ POST /skills {"volume":"system","skill_id":"x"}
 PATCH /skills/theirs?volume=team:hr {"content":"# x"}
 PATCH /skills/ours?volume=team:sre {"content":"# x"}
 DELETE /skills/bobs?volume=user:bob
+POST /skills/ours/rename {"volume":"team:sre","new_id":"x"}
 DELETE /skills/everybodys?volume=system
 GET /traces?volume=user:bob
 GET /traces?volume=team:hr

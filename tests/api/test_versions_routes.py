@@ -97,6 +97,33 @@ async def test_a_version_comes_back(alice: Client) -> None:
     assert "Boil water" in (await alice.get("/skills/tea")).json()["content"]
 
 
+async def test_a_skill_gets_another_id(alice: Client, client: Client) -> None:
+    new, *_ = await versions(alice)
+    stale = await alice.post("/skills/tea/rename", {"new_id": "cup", "expect": "0" * 40})
+    assert (stale.status, stale.json()["code"]) == (409, "skill.changed")
+    made = (await alice.post("/skills/tea/rename", {"new_id": "cup", "expect": new})).json()
+    assert (made["skill_id"], made["volume"], made["path"]) == ("cup", "user:alice", "skills/cup/SKILL.md")
+    assert (made["origin"], made["held"], made["lint"][:0]) == ("person", False, [])
+    items = (await alice.get("/skills/cup/history")).json()["items"]
+    assert [(one["change"], one["renamed_from"]) for one in items[:2]] == [("renamed", "tea"), ("updated", None)]
+    assert len(items) == 4
+    assert (await alice.get("/skills/tea")).json()["volume"] == "team:sre"
+    [told] = (await client.get("/audit?action=skill.rename&result=ok")).json()["items"]
+    assert (told["target"], told["detail"]) == ("user:alice/tea", {"new_id": "cup", "version": made["version"]})
+    for body, status, code in (
+        ({"new_id": "Cup"}, 400, "skill.invalid_id"),
+        ({"new_id": "cup", "volume": "team:sre"}, 403, "volume.readonly"),
+        ({"new_id": "tea", "volume": "user:alice"}, 404, "skill.unknown"),
+        ({"name": "cup"}, 400, "request.invalid"),
+    ):
+        answer = await alice.post("/skills/tea/rename", body)
+        assert (answer.status, answer.json()["code"]) == (status, code)
+    taken = await alice.post("/skills", SKILL | {"skill_id": "pot"})
+    assert taken.status == 201
+    answer = await alice.post("/skills/pot/rename", {"new_id": "cup"})
+    assert (answer.status, answer.json()["code"]) == (409, "skill.exists")
+
+
 @pytest.mark.parametrize("version", ["0" * 40, "main", "..%2Fx", "%00", "-n", "é", "g" * 40, "abcdef0"])
 async def test_what_is_no_version_is_missing(alice: Client, version: str) -> None:
     for route in ("", "/blame"):

@@ -11,6 +11,7 @@ from llmos_lite.core.skills.exporting import files_of
 from llmos_lite.core.skills.fetching import Fetched, Haul
 from llmos_lite.core.skills.install import Installed
 from llmos_lite.core.skills.lockfile import Locked
+from llmos_lite.core.skills.naming import named
 from llmos_lite.core.skills.versions import current_version
 from llmos_lite.engines.git_diff import is_binary, unified
 from llmos_lite.engines.git_objects import File, tree_id
@@ -63,7 +64,7 @@ def followed(skill_id: str, one: Locked, state: State, detail: str = "") -> Foll
 def name_of(skill_id: str, one: Locked) -> str:
     """Return the name of the skill where it comes from: of its folder there."""
     parts = one.path.split("/")
-    return parts[-2] if len(parts) > 1 else skill_id
+    return parts[-2] if len(parts) > 1 else one.renamed_from or skill_id
 
 
 def look(handle: GitVolume, skill_id: str, locked: Locked, haul: Haul, *, force: bool) -> Look:
@@ -79,6 +80,8 @@ def look(handle: GitVolume, skill_id: str, locked: Locked, haul: Haul, *, force:
         return Look(replace(there, state="gone", detail=why))
     if theirs.package.problem:
         return Look(replace(there, state="refused", detail=theirs.package.problem))
+    if locked.renamed_from:
+        theirs = _renamed(theirs, skill_id)
     files = theirs.package.all_files()
     coming = tree_id(files)
     if coming in {locked.tree_id, here.version} or theirs.locked.computed_hash == locked.computed_hash:
@@ -89,6 +92,12 @@ def look(handle: GitVolume, skill_id: str, locked: Locked, haul: Haul, *, force:
         said = "It was edited here, and is left alone: compare, then use --force, or keep yours with a pin."
         return Look(replace(there, state="edited", detail=said))
     return Look(replace(there, state="available"), theirs)
+
+
+def _renamed(theirs: Fetched, skill_id: str) -> Fetched:
+    """Return a skill as it stands here under another id: what came in was renamed in the same way."""
+    content = named(theirs.package.content, skill_id) or theirs.package.content
+    return replace(theirs, package=replace(theirs.package, content=content))
 
 
 def after(state: Followed, came: Installed | None) -> Followed:

@@ -193,14 +193,15 @@ def dump(fields: Mapping[str, str | Mapping[str, str]]) -> str:
     lines = ["---"]
     for key, value in fields.items():
         if isinstance(value, str):
-            lines.append(f"{_scalar(key)}: {_scalar(value)}")
+            lines.append(f"{scalar(key)}: {scalar(value)}")
         else:
-            lines.append(f"{_scalar(key)}:")
-            lines += [f"  {_scalar(inner)}: {_scalar(text)}" for inner, text in value.items()]
+            lines.append(f"{scalar(key)}:")
+            lines += [f"  {scalar(inner)}: {scalar(text)}" for inner, text in value.items()]
     return "\n".join([*lines, "---", ""])
 
 
-def _scalar(text: str) -> str:
+def scalar(text: str) -> str:
+    """Return a text as one value of a block."""
     if _PLAIN.fullmatch(text) and "--" not in text and text.lower() not in _RESERVED:
         return text
     quoted = json.dumps(text, ensure_ascii=False)

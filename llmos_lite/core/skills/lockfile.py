@@ -3,7 +3,8 @@
 Its version 1 says source, address, ref, path and a hash of the files. Ours are `treeId`, the Git tree as it came in
 (what stands there now differs from it when somebody edited it), `commit`, `folder` (only what lies below it is looked
 at), `pinned`, `unpinnedRef` (what is followed once it is not pinned any more) and `sealedUrl` (the address, when it
-holds a credential; `sourceUrl` shows stars then). Keys and entries that we do not know stay as they are, to the letter.
+holds a credential; `sourceUrl` shows stars then), and `renamedFrom` (the id that it came in under, when it has
+another one here now). Keys and entries that we do not know stay as they are, to the letter.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import hashlib
 import json
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 from llmos_lite.core.skills.sources import Kind, Source, parse_source
@@ -35,6 +36,7 @@ _NAMES = {
     "commit": "commit",
     "folder": "folder",
     "sealedUrl": "sealed",
+    "renamedFrom": "renamed_from",
 }
 _PINNED, _TRACKED = "pinned", "unpinnedRef"
 _KINDS: dict[str, Kind] = {
@@ -65,6 +67,7 @@ class Locked:
         commit: of the other side.
         folder: below which it was looked for; empty for everywhere.
         sealed: its address, when `url` shows stars.
+        renamed_from: the id that it came in under; empty when it has that one.
         pinned: whether an update leaves it alone.
         tracked: the ref that it had before it was pinned; None when it was not.
         more: keys of others.
@@ -81,6 +84,7 @@ class Locked:
     commit: str = ""
     folder: str = ""
     sealed: str = ""
+    renamed_from: str = ""
     pinned: bool = False
     tracked: str | None = None
     more: Mapping[str, object] = field(default_factory=dict)
@@ -160,6 +164,26 @@ class Lock:
             raise _broken(f"it has the version {str(found['version'])[:20]}, and {VERSION} is known here")
         known = {key: one for key, said in skills.items() if ID.fullmatch(key) and (one := _entry(said)) is not None}
         return cls(found, known)
+
+    def renamed(self, skill_id: str, new_id: str, before: str, after: str) -> bytes | None:
+        """Return its text with an entry under another id; None when nothing changes.
+
+        Args:
+            skill_id: its id until now.
+            new_id: its id from now on.
+            before: Git id of its folder until now.
+            after: the same from now on; what was not edited since it came in is not edited then either.
+        """
+        one = self.entries.get(skill_id)
+        if one is None:  # what it says of the new id is of a skill that went away
+            return self.changed({new_id: None}) if new_id in self.entries else None
+        came = one.renamed_from or skill_id
+        moved = replace(
+            one,
+            tree_id=after if one.tree_id == before else one.tree_id,
+            renamed_from="" if came == new_id else came,
+        )
+        return self.changed({skill_id: None, new_id: moved})
 
     def changed(self, changes: Mapping[str, Locked | None]) -> bytes:
         """Return its text with some entries changed, or taken out; sorted by skill, so that it merges well."""

@@ -86,7 +86,7 @@ class LockFiles:
         for one, fetched in zip(done, chosen, strict=True):
             if one.status != "refused" and (pin := pins.get(one.skill_id)):
                 kept = replace(fetched.locked, pinned=pin.pinned, tracked=pin.tracked, more=pin.more)
-                after[one.skill_id] = replace(kept, tree_id=one.version)
+                after[one.skill_id] = replace(kept, tree_id=one.version, renamed_from=pin.renamed_from)
         return self.changed(volume, _changes(before, after))
 
     def _sealed(self, ref: VolumeRef, one: Locked) -> Locked:

@@ -129,7 +129,7 @@ class SkillService:
         ref = draft.volume or actor.volume
         principal = await self.writer(actor, ref)
         made = await asyncio.to_thread(self._create, actor, principal, ref, draft)
-        return await self._marked(actor, made)
+        return await self.marked(actor, made)
 
     def _create(self, actor: Actor, principal: Principal, ref: VolumeRef, draft: SkillDraft) -> SkillView:
         skill = skill_of_draft(draft)
@@ -167,9 +167,9 @@ class SkillService:
         principal = await self.writer(actor, ref)
         handle = await asyncio.to_thread(self.volumes.open, principal, ref, write=True)
         made = await asyncio.to_thread(self._update, actor, handle, skill_id, change, expect)
-        return await self._marked(actor, made)
+        return await self.marked(actor, made)
 
-    async def _marked(self, actor: Actor, view: SkillView, team_id: str | None = None) -> SkillView:
+    async def marked(self, actor: Actor, view: SkillView, team_id: str | None = None) -> SkillView:
         """Return a view that says whether its skill is held back."""
         codes = await asyncio.to_thread(self.manager.held_for, actor, view.skill, team_id)
         return replace(view, skill=replace(view.skill, held=codes)) if codes else view
@@ -235,7 +235,7 @@ class SkillService:
         ref = volume or await self.seen(actor, skill_id, team_id)
         handle = await asyncio.to_thread(self.reading, actor, ref)
         view = await asyncio.to_thread(skill_view, handle, skill_id, version=version, history=history)
-        return await self._marked(actor, view, team_id)
+        return await self.marked(actor, view, team_id)
 
     async def load_skills_for_user(self, actor: Actor, team_id: str | None = None) -> list[Skill]:
         """Return every skill that the actor sees; see `SkillsManager.load_skills_for_user`."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from llmos_lite.engines.git import LOCAL_FILES, PLATFORM, Commit
 from llmos_lite.records.catalog_skills import SkillRecord
 from llmos_lite.volumes.git_volume import GitVolume
-from llmos_lite.volumes.skill_paths import FOLDER
+from llmos_lite.volumes.skill_paths import FOLDER, RENAMED_FROM
 
 COMMITS = 500
 """Commits that are read at a time."""
@@ -20,12 +20,15 @@ def skill_records(volume: GitVolume) -> list[SkillRecord]:
     """Return a row for each skill that a volume holds, from one walk through its history."""
     current = {entry.skill_id: entry.version for entry in volume.list_skills()}
     commits: dict[str, list[Commit]] = {skill_id: [] for skill_id in current}
-    unmade = set(current)
+    unmade = {skill_id: skill_id for skill_id in current}  # and its id in the commits that are read now
     for commit, now, before in _steps(volume):
-        for skill_id in [one for one in unmade if now.get(one) != before.get(one)]:
+        for skill_id, named in [(one, name) for one, name in unmade.items() if now.get(name) != before.get(name)]:
             commits[skill_id].append(commit)
-            if skill_id not in before:  # what was before it was deleted is another skill's history
-                unmade.discard(skill_id)
+            if named not in before:  # what was before it was deleted is another skill's history
+                del unmade[skill_id]
+                source = commit.trailers.get(RENAMED_FROM, "")
+                if source in before and source not in now:
+                    unmade[skill_id] = source
         if not unmade:
             break
     return [_record(volume, skill_id, version, commits[skill_id]) for skill_id, version in sorted(current.items())]
