@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from random import Random
 from typing import TypeAlias
 
 import numpy as np
@@ -40,7 +41,8 @@ costs less than picking so many. About 430 terms, 0.4 KB a skill."""
 _NOWHERE = np.zeros(0, dtype=np.intp)
 _BUCKET = 16
 _BYTE = 8
-_PRINT_FACTORS = (np.random.default_rng(8420).integers(1, 1 << 32, PRINT_WIDTH, dtype=np.uint32) | 1).reshape(-1, 1)
+_random = Random(8420)  # noqa: S311 - not numpy's own, which takes 3 MB of a server
+_PRINT_FACTORS = np.array([_random.getrandbits(32) | 1 for _ in range(PRINT_WIDTH)], dtype=np.uint32).reshape(-1, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,8 +235,17 @@ def _count(document: Document, analyzer: Analyzer) -> _Counted:
         if field is not fields[-1]:
             in_header |= counts > 0
     steps = np.clip(np.rint(weights / STEP), 1, 127).astype(np.uint8)
-    pairs = np.unique(np.concatenate([pair_hashes(field[:-1], field[1:]) for field in fields]))
+    pairs = _distinct(np.concatenate([pair_hashes(field[:-1], field[1:]) for field in fields]))
     return _Counted(terms, steps | (in_header * np.uint8(HEADER_BIT)), pairs, _fingerprint(pairs))
+
+
+def _distinct(hashes: Hashes) -> Hashes:
+    """Return each hash once, sorted; `np.unique` would load masked arrays, 1 MB of a server."""
+    ordered = np.sort(hashes)
+    fresh = np.ones(len(ordered), dtype=bool)
+    np.not_equal(ordered[1:], ordered[:-1], out=fresh[1:])
+    once: Hashes = ordered[fresh]
+    return once
 
 
 def _fingerprint(pairs: Hashes) -> Bytes:

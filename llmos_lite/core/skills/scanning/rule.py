@@ -111,7 +111,7 @@ class Rules:
             for word in rule.words:
                 called.setdefault(word, []).append(place)
         words = sorted(called)
-        automaton = ahocorasick_rs.AhoCorasick(words, implementation=ahocorasick_rs.Implementation.DFA)
+        automaton = ahocorasick_rs.AhoCorasick(words, implementation=ahocorasick_rs.Implementation.ContiguousNFA)
         return automaton, [tuple(called[word]) for word in words]
 
     def matches(self, low: str, effort: Effort | None = None) -> Iterator[Match]:

@@ -50,7 +50,7 @@ class TextFinder:
     @cached_property
     def _automaton(self) -> tuple[ahocorasick_rs.AhoCorasick, list[tuple[Rule, ...]]]:
         words = sorted(self._rules)
-        automaton = ahocorasick_rs.AhoCorasick(words, implementation=ahocorasick_rs.Implementation.DFA)
+        automaton = ahocorasick_rs.AhoCorasick(words, implementation=ahocorasick_rs.Implementation.ContiguousNFA)
         return automaton, [tuple(self._rules[word]) for word in words]
 
     def find(self, text: str) -> list[Found]:
