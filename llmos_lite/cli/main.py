@@ -6,6 +6,7 @@ Loading this file must be quick: whatever is slow to load is loaded by the comma
 from __future__ import annotations
 
 import functools
+import importlib
 import os
 import signal
 import sys
@@ -15,78 +16,39 @@ from typing import Annotated
 import typer
 
 from llmos_lite import __version__
-from llmos_lite.cli import (
-    admin,
-    api_keys,
-    audit,
-    chat,
-    evolve,
-    import_,
-    invitations,
-    login,
-    mcp,
-    people,
-    promote,
-    proposals,
-    providers,
-    pull,
-    remotes,
-    serve,
-    skills,
-    stats,
-    tool_servers,
-    traces,
-    usage,
-    verify,
-    watch,
-)
 from llmos_lite.cli.output import report
 from llmos_lite.errors import Invalid, LlmosError, storage_error
 
 INTERRUPTED = 128 + signal.SIGINT
 STDOUT = 1
 
-app = typer.Typer(
-    name="llmos",
-    help="A team's know-how for language models, kept in Git.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-for noun in (
-    serve,
-    login,
-    chat,
-    skills,
-    traces,
-    evolve,
-    promote,
-    pull,
-    proposals,
-    import_,
-    watch,
-    mcp,
-    providers,
-    tool_servers,
-    remotes,
-    people,
-    api_keys,
-    invitations,
-    stats,
-    usage,
-    verify,
-    audit,
-    admin,
-):
-    noun.add(app)
-
-
-@app.command()
-def version() -> None:
-    """Print the version."""
-    sys.stdout.write(f"llmos-lite {__version__}\n")
+COMMANDS = {
+    "serve": ("serve",),
+    "login": ("login", "logout", "password"),
+    "chat": ("chat",),
+    "skills": ("skills",),
+    "traces": ("traces",),
+    "evolve": ("evolve", "patterns"),
+    "promote": ("promote",),
+    "pull": ("pull",),
+    "proposals": ("proposals",),
+    "import_": ("import",),
+    "watch": ("watch",),
+    "mcp": ("mcp",),
+    "providers": ("providers",),
+    "tool_servers": ("tool-servers",),
+    "remotes": ("remotes",),
+    "people": ("users", "teams", "members"),
+    "api_keys": ("api-keys", "keys"),
+    "invitations": ("invitations",),
+    "stats": ("stats", "history"),
+    "usage": ("usage", "limits"),
+    "verify": ("verify", "signing"),
+    "audit": ("audit",),
+    "admin": ("reindex", "maintain", "backup", "restore", "doctor", "openapi"),
+}
+"""The commands that each file adds, in the order of the help; only the file of the command asked for is loaded."""
+OWN = ("version", "--version")
 
 
 def _version(asked: bool) -> None:  # noqa: FBT001 - how typer calls it
@@ -95,7 +57,11 @@ def _version(asked: bool) -> None:  # noqa: FBT001 - how typer calls it
         raise typer.Exit
 
 
-@app.callback()
+def version() -> None:
+    """Print the version."""
+    sys.stdout.write(f"llmos-lite {__version__}\n")
+
+
 def llmos(
     *,
     _shown: Annotated[
@@ -114,7 +80,7 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code."""
     try:
-        result = _commands()(arguments, prog_name="llmos", standalone_mode=False)
+        result = _commands(_files(arguments))(arguments, prog_name="llmos", standalone_mode=False)
     except typer.TyperException as error:
         return _misused(error, as_json="--json" in arguments)
     except (typer.Abort, KeyboardInterrupt):
@@ -132,9 +98,30 @@ def run(arguments: list[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
+def _files(arguments: list[str]) -> tuple[str, ...]:
+    """Return the files of the command that is asked for, or all when no first word says which."""
+    asked = next(iter(arguments), "")
+    if asked in OWN:
+        return ()
+    return tuple(file for file, names in COMMANDS.items() if asked in names) or tuple(COMMANDS)
+
+
 @functools.cache
-def _commands() -> Callable[..., object]:
-    """Return the tree of all commands: to make it takes as long as a small command."""
+def _commands(files: tuple[str, ...]) -> Callable[..., object]:
+    """Return the tree of the commands of files: to make the whole takes as long as a small command, and 5 MB."""
+    app = typer.Typer(
+        name="llmos",
+        help="A team's know-how for language models, kept in Git.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for file in files:
+        importlib.import_module(f"llmos_lite.cli.{file}").add(app)
+    app.command()(version)
+    app.callback()(llmos)
     return typer.main.get_command(app)
 
 

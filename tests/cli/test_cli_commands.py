@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -14,10 +16,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import typer
 
 from llmos_lite.cli.client import Client
 from llmos_lite.cli.command import Session
-from llmos_lite.cli.main import run
+from llmos_lite.cli.main import COMMANDS, OWN, run
 from llmos_lite.cli.output import Output
 from llmos_lite.cli.runs import RunFailed, follow
 
@@ -61,6 +64,30 @@ def written(path: Path, name: str, what: str = "Do a thing. Use when a thing is 
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(SKILL.format(name=name, what=what))
     return path
+
+
+def listed(help_text: str) -> list[str]:
+    """Return the names of the commands that a help lists."""
+    return re.findall(r"^  ([a-z-]+) {2,}", help_text.split("Commands:")[1], re.MULTILINE)
+
+
+def test_the_table_of_commands_names_what_each_file_adds(capsys: pytest.CaptureFixture[str]) -> None:
+    for file, names in COMMANDS.items():
+        app = typer.Typer(rich_markup_mode=None)
+        importlib.import_module(f"llmos_lite.cli.{file}").add(app)
+        app.callback()(lambda: None)
+        typer.main.get_command(app)(["--help"], standalone_mode=False)
+        assert sorted(listed(capsys.readouterr().out)) == sorted(names), file
+    assert run(["--help"]) == 0
+    everything = {name for names in COMMANDS.values() for name in names} | {OWN[0]}
+    assert set(listed(capsys.readouterr().out)) == everything
+
+
+def test_a_server_loads_no_other_command() -> None:
+    shown = "import sys; from llmos_lite.cli.main import run; run(['serve', '--help']); print(*sys.modules, sep='\\n')"
+    said = subprocess.run([sys.executable, "-c", shown], capture_output=True, text=True, check=True).stdout
+    loaded = {name for name in COMMANDS if f"llmos_lite.cli.{name}" in said.splitlines()}
+    assert loaded == {"serve"}
 
 
 def test_a_chat_leaves_a_trace_that_can_be_listed_shown_rated_and_exported(
