@@ -124,7 +124,7 @@ class ToolCallOut(BaseModel):
 
 
 class ExposureOut(BaseModel):
-    """A skill that was considered, whichever arm it fell into."""
+    """A skill that was considered, whichever arm it fell into; `held`: used elsewhere, and held back here."""
 
     volume: str
     skill_id: str
@@ -132,6 +132,7 @@ class ExposureOut(BaseModel):
     arm: str
     propensity: float
     score: float
+    held: bool
 
 
 class FeedbackOut(BaseModel):

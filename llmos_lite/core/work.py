@@ -16,20 +16,22 @@ from typing import Protocol
 import msgspec
 
 from llmos_lite.core.accounts.accounts import Accounts
+from llmos_lite.core.accounts.actors import actor_of_account
 from llmos_lite.core.evolution.cron import EvolutionCron, detector_for
 from llmos_lite.core.evolution.generator import SkillGenerator
 from llmos_lite.core.evolution.report import EvolutionReport, Tell
 from llmos_lite.core.proposals.service import Proposals
 from llmos_lite.core.runs import Facts, Runs
-from llmos_lite.core.skills.format import Skill
+from llmos_lite.core.skills.service import SkillService
 from llmos_lite.core.traces.archive import Archives
 from llmos_lite.core.traces.importers import importers
 from llmos_lite.core.traces.importers.base import Target
+from llmos_lite.core.traces.importers.skill_use import finder
 from llmos_lite.core.traces.importers.work import Import
 from llmos_lite.core.traces.log import TraceLog
 from llmos_lite.core.traces.reader import TraceReader
 from llmos_lite.core.traces.redaction import KeepAll
-from llmos_lite.core.traces.trace import SkillUse, Trace
+from llmos_lite.core.traces.trace import Trace
 from llmos_lite.engines.database import Database
 from llmos_lite.engines.embedder import Embedder
 from llmos_lite.engines.journal import NoJournal
@@ -38,7 +40,7 @@ from llmos_lite.errors import Invalid, LlmosError, NotFound
 from llmos_lite.records.catalog import Catalog
 from llmos_lite.records.proposals import ProposalRows
 from llmos_lite.settings import Settings
-from llmos_lite.volumes.access import PLATFORM, SYSTEM, VolumeRef
+from llmos_lite.volumes.access import VolumeRef
 from llmos_lite.volumes.manager import VolumeManager
 
 log = logging.getLogger("llmos.work")
@@ -72,6 +74,10 @@ class Tools(Protocol):
     @property
     def accounts(self) -> Accounts:
         """Return people and teams."""
+
+    @property
+    def skills(self) -> SkillService:
+        """Return the skills."""
 
     @property
     def traces(self) -> TraceLog:
@@ -168,29 +174,15 @@ async def import_traces(tools: Tools, request: Request, tell: Tell) -> Facts:
         return await tools.traces.store_many(ref, traces)
 
     async with reporting(tell, "importing") as progress:
-        skills = await asyncio.to_thread(_skills_seen, tools.volumes, ref)
+        actor = actor_of_account(await tools.accounts.account(user))
         known = await asyncio.to_thread(importers)
-        work = Import(Target(user, str(ref), skills), store, known, wanted, progress)
+        work = Import(Target(user, str(ref), finder(tools.skills.manager, actor)), store, known, wanted, progress)
         try:
             report = await work.file(path, name)
         except OSError as error:
             raise Invalid("import.unreadable", f"The file cannot be read: {error.strerror or error}.") from error
     await asyncio.to_thread(path.unlink, missing_ok=True)
     return report.as_dict()
-
-
-def _skills_seen(volumes: VolumeManager, ref: VolumeRef) -> dict[str, SkillUse]:
-    """Return the skills that a person sees, so that a use of one in a log is known as such; one's own wins."""
-    found: dict[str, SkillUse] = {}
-    for source in (SYSTEM, ref):
-        if volumes.exists(source):
-            volume = volumes.open(PLATFORM, source)
-            for entry in volume.list_skills():
-                with contextlib.suppress(LlmosError):
-                    skill = Skill.parse(entry.skill_id, volume.read_skill(entry.skill_id))
-                    use = SkillUse(skill.skill_id, skill.name, str(source), entry.version, 1.0)
-                    found[entry.skill_id] = use
-    return found
 
 
 async def reindex(tools: Tools, _request: Request, tell: Tell) -> Facts:

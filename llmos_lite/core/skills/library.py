@@ -88,7 +88,7 @@ class Library:
             return None
         if any(store.entry(flat_path(skill_id), at=commit) for skill_id in gone - fresh):
             return None
-        read = {entry.skill_id: _read(store, entry, str(self.ref)) for entry in entries}
+        read = {entry.skill_id: read_skill(store, entry, str(self.ref)) for entry in entries}
         skills = {**self.skills, **read}
         for skill_id in gone - fresh:
             skills.pop(skill_id, None)
@@ -99,7 +99,9 @@ class Library:
         tree = store.tree(FOLDER, at=commit)
         entries = skill_entries(tree)
         skills = dict(self._kept(entries))
-        read = {entry.skill_id: _read(store, entry, str(self.ref)) for entry in entries if entry.skill_id not in skills}
+        read = {
+            entry.skill_id: read_skill(store, entry, str(self.ref)) for entry in entries if entry.skill_id not in skills
+        }
         skills |= read
         if len(entries) < len(tree):  # most volumes hold skills only, and then there is nothing to look for
             skills |= {skill.skill_id: skill for skill in map(self._unservable, misnamed(tree))}
@@ -136,7 +138,7 @@ def _by_id(skills: Mapping[str, Skill]) -> dict[str, Skill]:
     return dict(sorted(skills.items()))
 
 
-def _read(store: VolumeInterface, entry: SkillEntry, volume: str) -> Skill:
+def read_skill(store: VolumeInterface, entry: SkillEntry, volume: str) -> Skill:
     """Read a skill by its version alone: the way through `skills/` would cost its length."""
     try:
         content = store.read(FILE, at=entry.version) if entry.is_folder else store.blob(entry.version)

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.skills.abstain import CLOSE, LOOKED_AT, is_enough, is_side_request
 from llmos_lite.core.skills.format import Skill, estimate_tokens
-from llmos_lite.core.skills.library import Library, document
+from llmos_lite.core.skills.library import Library, document, read_skill
 from llmos_lite.core.skills.text import QUERY_CHARACTERS, Analyzer
 from llmos_lite.core.skills.versions import Version, read_version
 from llmos_lite.core.traces.trace import now_ms
-from llmos_lite.volumes.access import SYSTEM, VolumeRef, require
+from llmos_lite.volumes.access import ID, ID_LENGTH, SYSTEM, VolumeRef, require
 from llmos_lite.volumes.git_volume import GitVolume
 from llmos_lite.volumes.manager import VolumeManager
 
@@ -364,8 +364,34 @@ class SkillsManager:
         """Return for what any version of a skill is held back from the actor; nothing for one that may be used."""
         if self._watch is None or not (codes := self._watch.codes(skill)):
             return ()
-        names = [str(library.ref) for library in self.libraries(actor, team_id) if library.commit]
+        names = [str(ref) for ref in self._refs(actor, team_id) if self._head(actor, ref)]
         return codes if self._watch.withholds(skill, names) else ()
+
+    def named(self, actor: Actor, skill_id: str, volume: str = "") -> Skill | None:
+        """Return the skill that somebody means by an id: one that is used, or else one that is held back.
+
+        It is read from Git, and only it: no library is.
+
+        Args:
+            actor: the person.
+            skill_id: what may be an id.
+            volume: where it is, when that is known; else the best of the actor's counts.
+        """
+        if len(skill_id) > ID_LENGTH or not ID.fullmatch(skill_id):
+            return None
+        held = None
+        for ref in self._refs(actor, None):
+            if volume in {"", str(ref)} and self._head(actor, ref):
+                handle = self._volumes.open(actor.principal, ref)
+                entry = handle.skill_entry(skill_id)
+                skill = read_skill(handle.store, entry, str(ref)) if entry else None
+                if skill is None or skill.error is not None:
+                    continue
+                codes = self.held_for(actor, skill)
+                if not codes:
+                    return skill
+                held = held or replace(skill, held=codes)
+        return held
 
     def close(self) -> None:
         """Stop comparing meanings."""

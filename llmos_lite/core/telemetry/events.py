@@ -13,10 +13,10 @@ from llmos_lite.core.gateway.scaffolding import words_of
 from llmos_lite.core.telemetry.content import text_attribute
 from llmos_lite.core.telemetry.memory import Draft, Talk
 from llmos_lite.core.telemetry.otlp import LogRecord
-from llmos_lite.core.telemetry.spans import SOURCE, Find
+from llmos_lite.core.telemetry.spans import SOURCE
 from llmos_lite.core.traces.importers.base import Target, as_count, clean, conversation_id, short_goal
-from llmos_lite.core.traces.importers.skill_use import exposures
-from llmos_lite.core.traces.trace import Ended, Message, SkillUse, ToolCall, Trace
+from llmos_lite.core.traces.importers.skill_use import exposures, named, used
+from llmos_lite.core.traces.trace import Ended, Message, ToolCall, Trace
 
 PREFIX = "claude_code."
 PROMPT, REQUEST, FAILED = "user_prompt", "api_request", "api_error"
@@ -37,15 +37,15 @@ class _Request:
 
     record: LogRecord
     calls: list[ToolCall] = field(default_factory=list)
-    skills: list[SkillUse] = field(default_factory=list)
+    skills: list[str] = field(default_factory=list)
     prompt: str = ""
 
 
 class EventReader:
     """Reads the log records of one export request; see `SpanReader`."""
 
-    def __init__(self, target: Target, draft: Draft, find: Find) -> None:
-        self._target, self._draft, self._find = target, draft, find
+    def __init__(self, target: Target, draft: Draft) -> None:
+        self._target, self._draft = target, draft
 
     def traces(self, records: Iterable[LogRecord]) -> list[Trace]:
         """Return what the records give, in the order of time."""
@@ -69,22 +69,21 @@ class EventReader:
             request.prompt = words_of(clean(said)) if isinstance(said, str) and said != "<REDACTED>" else ""
         elif kind == SKILL:
             name = attributes.get("skill.name")
-            found = self._find(name.rpartition(":")[2]) if isinstance(name, str) else None
             request.calls.append(ToolCall("Skill", text_attribute({"skill": str(name)[:200]})))
-            request.skills += [found] if found is not None else []
+            request.skills += [name] if isinstance(name, str) else []
         elif kind == TOOL:
             request.calls.append(_call(attributes))
 
     def _trace(self, request: _Request) -> Trace:
         record, attributes = request.record, request.record.attributes
-        named = conversation_id(clean(str(attributes["session.id"])))
-        conversation = self._draft.run(named, named).conversation
+        session = conversation_id(clean(str(attributes["session.id"])))
+        conversation = self._draft.run(session, session).conversation
         before = self._draft.talk(conversation)
-        key = f"otlp-log\0{named}\0{record.name}\0{record.at}\0{_sequence(record)}"
+        key = f"otlp-log\0{session}\0{record.name}\0{record.at}\0{_sequence(record)}"
         trace_id = self._target.trace_id(record.at, key)
         goal = short_goal(request.prompt) or before.goal
         self._draft.said(conversation, Talk(last=trace_id, goal=goal))
-        skills = tuple(dict.fromkeys(request.skills))
+        known = named(self._target, request.skills)
         failed = kind_of(record) == FAILED
         model = attributes.get("model")
         return Trace(
@@ -103,8 +102,8 @@ class EventReader:
             latency_ms=_count(attributes.get("duration_ms")),
             ended=Ended.ERROR if failed else Ended.COMPLETE,
             error=clean(str(attributes.get("error") or "error"))[:1000] if failed else "",
-            skills_used=skills,
-            exposures=exposures(skills),
+            skills_used=used(known),
+            exposures=exposures(known),
             source=SOURCE,
         )
 

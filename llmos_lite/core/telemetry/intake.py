@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from llmos_lite.core.telemetry.events import EventReader, kind_of
 from llmos_lite.core.telemetry.memory import Draft
 from llmos_lite.core.telemetry.otlp import Received, read_request, unpacked
-from llmos_lite.core.telemetry.spans import Find, SpanReader, is_known
+from llmos_lite.core.telemetry.spans import SpanReader, is_known
 from llmos_lite.core.traces.importers.base import Target
 from llmos_lite.core.traces.trace import Trace
 
@@ -22,7 +22,7 @@ def known(received: Received) -> int:
     return sum(map(is_known, received.spans)) + sum(bool(kind_of(record)) for record in received.logs)
 
 
-def traces(received: Received, target: Target, draft: Draft, find: Find) -> Sequence[Trace]:
+def traces(received: Received, target: Target, draft: Draft) -> Sequence[Trace]:
     """Return the traces of an export."""
-    spans = SpanReader(target, draft, find).traces(received.spans)
-    return [*spans, *EventReader(target, draft, find).traces(received.logs)]
+    spans = SpanReader(target, draft).traces(received.spans)
+    return [*spans, *EventReader(target, draft).traces(received.logs)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakValueDictionary
 
@@ -11,8 +11,9 @@ from llmos_lite.core.accounts.accounts import Accounts
 from llmos_lite.core.accounts.permissions import Actor, Scope, Verb, permit, require
 from llmos_lite.core.skills.manager import SkillsManager
 from llmos_lite.core.traces.importers.base import Target
+from llmos_lite.core.traces.importers.skill_use import finder
 from llmos_lite.core.traces.log import TraceLog
-from llmos_lite.core.traces.trace import SkillUse, Trace
+from llmos_lite.core.traces.trace import Trace
 from llmos_lite.observability import Metrics
 from llmos_lite.volumes import access
 
@@ -100,19 +101,8 @@ class Telemetry:
     def _made(self, actor: Actor, received: Received, draft: Draft) -> Sequence[Trace]:
         from llmos_lite.core.telemetry import intake  # noqa: PLC0415 - as above
 
-        return intake.traces(received, Target(actor.user_id, str(actor.volume)), draft, self._finder(actor))
-
-    def _finder(self, actor: Actor) -> Callable[[str], SkillUse | None]:
-        """Return what finds a skill that the actor sees; libraries are read for the first one that is asked for."""
-
-        def find(skill_id: str) -> SkillUse | None:
-            for library in self._manager.libraries(actor):
-                if library.offers(skill_id):
-                    skill = library.skills[skill_id]
-                    return SkillUse(skill_id, skill.name, skill.volume, skill.version, 1.0)
-            return None
-
-        return find
+        target = Target(actor.user_id, str(actor.volume), finder(self._manager, actor))
+        return intake.traces(received, target, draft)
 
 
 def _read(export: Export) -> tuple[Received, int]:

@@ -9,22 +9,26 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from llmos_lite.core.skills.abstain import is_side_request
 from llmos_lite.core.telemetry.content import Spoken, chain, instructions, spoken, text_attribute, words
 from llmos_lite.core.telemetry.memory import Draft, Talk
 from llmos_lite.core.telemetry.otlp import Span
 from llmos_lite.core.traces.importers.base import (
+    Find,
+    Known,
     Target,
     as_count,
     clean,
     conversation_id,
     short_goal,
 )
-from llmos_lite.core.traces.importers.skill_use import exposures
-from llmos_lite.core.traces.trace import Ended, Message, SkillUse, ToolCall, Trace
+from llmos_lite.core.traces.importers.skill_use import exposures, used
+from llmos_lite.core.traces.trace import Ended, Message, ToolCall, Trace
 
 SOURCE = "import:otlp"
 REQUESTS = frozenset({"chat", "generate_content", "text_completion"})
@@ -35,9 +39,6 @@ MOST_SKILLS = 20
 MOST_CALLS = 1000
 MOST_TEXT = 4 << 20
 """Characters of the messages of one trace; the oldest go first."""
-
-Find = Callable[[str], SkillUse | None]
-"""Finds a skill that the person sees, by its id."""
 
 
 def operation(span: Span) -> str:
@@ -51,19 +52,19 @@ def is_known(span: Span) -> bool:
     return operation(span) in REQUESTS | {AGENT, TOOL}
 
 
-def skills_used(attributes: Mapping[str, object], find: Find) -> list[SkillUse]:
+def skills_named(attributes: Mapping[str, object], find: Find) -> list[Known]:
     """Return the skills that a span was about, in their exact versions when it says so; ours say several at once."""
     names, uris = _listed(attributes.get("gen_ai.skill.name")), _listed(attributes.get("gen_ai.skill.source.uri"))
     pairs = zip(names[:MOST_SKILLS], [*uris, *[""] * len(names)], strict=False)
-    return [use for name, uri in pairs if (use := _skill(name, uri, find)) is not None]
+    return [known for name, uri in pairs if (known := _skill(name, uri, find)) is not None]
 
 
-def _skill(name: object, uri: object, find: Find) -> SkillUse | None:
-    known = find(name.rpartition(":")[2]) if isinstance(name, str) else None
+def _skill(name: object, uri: object, find: Find) -> Known | None:
+    skill_id = name.rpartition(":")[2] if isinstance(name, str) else ""
     exact = OURS.fullmatch(uri) if isinstance(uri, str) else None
-    if known is None or exact is None or (exact[1], exact[2]) != (known.volume, known.skill_id):
-        return known
-    return SkillUse(known.skill_id, known.name, known.volume, exact[3], known.score)
+    if exact is not None and exact[2] == skill_id and (known := find(skill_id, exact[1])) is not None:
+        return known._replace(use=replace(known.use, version=exact[3]))
+    return find(skill_id) if skill_id else None
 
 
 def _listed(value: object) -> list[object]:
@@ -78,7 +79,7 @@ class _Request:
     trace_id: str
     conversation: str
     calls: dict[str, ToolCall] = field(default_factory=dict)
-    skills: list[SkillUse] = field(default_factory=list)
+    skills: list[Known] = field(default_factory=list)
 
 
 class _Asked:
@@ -114,11 +115,10 @@ class SpanReader:
     Args:
         target: whose work it was.
         draft: what is known of their conversations.
-        find: finds a skill by name.
     """
 
-    def __init__(self, target: Target, draft: Draft, find: Find) -> None:
-        self._target, self._draft, self._find = target, draft, find
+    def __init__(self, target: Target, draft: Draft) -> None:
+        self._target, self._draft, self._find = target, draft, target.find
 
     def traces(self, spans: Iterable[Span]) -> list[Trace]:
         """Return what the spans give, parents first."""
@@ -143,7 +143,7 @@ class SpanReader:
         made = _Request(span, self._id(span), self._draft.run(span.trace_id).conversation)
         for number, call in enumerate(call for one in self._said(span, "output") for call in one.calls):
             made.calls[call.id or f"call {number}"] = call
-        made.skills += skills_used(span.attributes, self._find)
+        made.skills += skills_named(span.attributes, self._find)
         return made
 
     def _joined(self, span: Span, requests: _Asked) -> bool:
@@ -155,7 +155,7 @@ class SpanReader:
         asked = found.calls.get(call.id, call)
         name, arguments = asked.name or call.name, asked.arguments or call.arguments
         found.calls[call.id or span.span_id] = ToolCall(name, arguments, call.result, call.is_error, call.id)
-        found.skills += skills_used(span.attributes, self._find)
+        found.skills += skills_named(span.attributes, self._find)
         return True
 
     def _trace(self, request: _Request) -> Trace:
@@ -192,7 +192,7 @@ class SpanReader:
             latency_ms=span.end - span.start,
             ended=Ended.ERROR if span.error else Ended.COMPLETE,
             error=clean(span.error),
-            skills_used=tuple(dict.fromkeys(request.skills)),
+            skills_used=used(dict.fromkeys(request.skills)),
             exposures=exposures(dict.fromkeys(request.skills)),
             source=SOURCE,
             system=talk.system,
@@ -201,7 +201,7 @@ class SpanReader:
     def _call_alone(self, span: Span) -> Trace:
         """Return a trace of a call whose request came before, or not at all."""
         run = self._draft.run(span.trace_id)
-        skills = tuple(skills_used(span.attributes, self._find))
+        skills = skills_named(span.attributes, self._find)
         return Trace(
             id=self._id(span),
             actor=self._target.actor,
@@ -212,7 +212,7 @@ class SpanReader:
             goal=self._draft.talk(run.conversation).goal,
             tool_calls=(_call(span),),
             latency_ms=span.end - span.start,
-            skills_used=skills,
+            skills_used=used(skills),
             exposures=exposures(skills),
             source=SOURCE,
         )

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from llmos_lite.core.accounts.accounts import Accounts
 from llmos_lite.core.accounts.permissions import Actor, Verb, permit
 from llmos_lite.core.skills.service import SkillService
+from llmos_lite.core.traces.importers.base import Known
+from llmos_lite.core.traces.importers.skill_use import exposures, used
 from llmos_lite.core.traces.log import TraceLog
 from llmos_lite.core.traces.trace import GOAL_LENGTH, Outcome, Share, SkillUse, Trace, make_ulid, now_ms
 from llmos_lite.errors import Invalid
@@ -80,7 +82,7 @@ class Reports:
             raise Invalid("report.nothing", "The report names no trace, conversation or skill.", hint="Name one.")
         if not report.goal.strip():
             raise Invalid("report.no_goal", "The report does not say what was wanted.", hint="Give a goal.")
-        used, commit = await self._used(actor, report, team_id)
+        known, commit = await self._used(actor, report, team_id)
         account = await self._accounts.account(actor.user_id)
         if not account.record:
             return ""
@@ -92,8 +94,9 @@ class Reports:
             conversation=make_ulid(now),
             time=now,
             goal=report.goal.strip()[:GOAL_LENGTH],
-            skills_used=(used,),
-            commits={used.volume: commit} if commit else {},
+            skills_used=used([known]),
+            exposures=exposures([known] if known.held else []),
+            commits={known.use.volume: commit} if commit else {},
             source="mcp",
             team=team_id or "",
             share=Share(account.share) if team_id else Share.NONE,
@@ -101,10 +104,11 @@ class Reports:
         await self._traces.record(trace)
         return trace.id
 
-    async def _used(self, actor: Actor, report: Report, team_id: str | None) -> tuple[SkillUse, str]:
+    async def _used(self, actor: Actor, report: Report, team_id: str | None) -> tuple[Known, str]:
         """Return the skill in the version that was used, and the commit of its volume."""
         ref = await self._skills.seen(actor, report.skill, team_id)
         view = await self._skills.get(actor, report.skill, volume=ref, version=report.version or None, history=0)
         libraries = await asyncio.to_thread(self._skills.manager.libraries, actor, team_id)
         commit = next((one.commit for one in libraries if one.ref == ref), "")
-        return SkillUse(report.skill, view.skill.name, str(ref), view.skill.version, 0.0), commit
+        use = SkillUse(report.skill, view.skill.name, str(ref), view.skill.version, 0.0)
+        return Known(use, bool(view.skill.held)), commit

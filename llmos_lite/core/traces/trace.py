@@ -101,7 +101,8 @@ class SkillUse(msgspec.Struct, frozen=True, gc=False):
 class Exposure(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A skill that was considered for the context, whichever arm it fell into.
 
-    `propensity` is the probability of the arm that was taken; 1.0 when nothing was randomised.
+    `propensity` is the probability of the arm that was taken; 1.0 when nothing was randomised. `held` says that a
+    scanner holds it back here: a client elsewhere had it from a clone, say, and it is none of the skills used.
     """
 
     volume: str
@@ -110,6 +111,7 @@ class Exposure(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     arm: Literal["treatment", "control"] = "treatment"
     propensity: float = 1.0
     score: float = 0.0
+    held: bool = False
 
 
 class Feedback(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

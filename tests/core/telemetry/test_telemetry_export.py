@@ -23,6 +23,7 @@ from llmos_lite.core.traces.importers.base import Target
 from llmos_lite.core.traces.trace import SkillUse, make_ulid
 from llmos_lite.errors import Invalid
 from llmos_lite.observability import Metrics
+from tests.finding import finding
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 GIT = SkillUse("git-workflow", "Git workflow", "user:alice", "a" * 40, 1.0)
@@ -83,7 +84,7 @@ def test_a_span_has_the_attributes_of_the_conventions_and_no_content() -> None:
 def test_another_instance_reads_our_spans_with_the_exact_versions() -> None:
     spans = read_request(encoded([span()], "here"), "Traces", as_json=True).spans
     newer = SkillUse("git-workflow", "Git workflow", "user:alice", "b" * 40, 1.0)
-    reader = SpanReader(Target("alice", "user:alice"), Draft(Memory(), "user:alice"), lambda _: newer)
+    reader = SpanReader(Target("alice", "user:alice", finding(newer)), Draft(Memory(), "user:alice"))
     [trace] = reader.traces(spans)
     assert [one.version for one in trace.exposures] == ["a" * 40]
 

@@ -14,16 +14,13 @@ from llmos_lite.core.telemetry.otlp import LogRecord, Span, read_request
 from llmos_lite.core.telemetry.spans import SpanReader
 from llmos_lite.core.traces.importers.base import Target
 from llmos_lite.core.traces.trace import Ended, SkillUse, Trace
+from tests.finding import finding
 
 SAMPLES = Path(__file__).parent / "samples"
 GIT = SkillUse("git-workflow", "Git workflow", "user:alice", "a" * 40, 1.0)
-ALICE = Target("alice", "user:alice")
+ALICE = Target("alice", "user:alice", finding(GIT))
 AGENT = read_request((SAMPLES / "agent.pb").read_bytes(), "Traces", as_json=False).spans
 EVENTS = read_request((SAMPLES / "claude_code_events.pb").read_bytes(), "Logs", as_json=False).logs
-
-
-def find(name: str) -> SkillUse | None:
-    return GIT if name == "git-workflow" else None
 
 
 class Reader:
@@ -34,14 +31,14 @@ class Reader:
 
     def spans(self, spans: Sequence[Span], *, stored: bool = True) -> list[Trace]:
         draft = Draft(self.memory, "user:alice")
-        traces = SpanReader(ALICE, draft, find).traces(spans)
+        traces = SpanReader(ALICE, draft).traces(spans)
         if stored:
             self.memory.keep(draft)
         return traces
 
     def logs(self, logs: Sequence[LogRecord]) -> list[Trace]:
         draft = Draft(self.memory, "user:alice")
-        traces = EventReader(ALICE, draft, find).traces(logs)
+        traces = EventReader(ALICE, draft).traces(logs)
         self.memory.keep(draft)
         return traces
 
@@ -168,6 +165,23 @@ def test_a_skills_exact_version_counts_when_it_is_ours(uri: object, version: str
     assert trace.exposures[0].version == version
 
 
+def test_one_that_is_held_back_here_was_exposed_and_not_used() -> None:
+    target = Target("alice", "user:alice", finding(GIT, held=True))
+    asked = span("chat", 0, 1, input__messages=said("commit"))
+    called = span("execute_tool", 3, 2, parent=asked.span_id, skill__name="git-workflow")
+    alone = span("execute_tool", 0, 3, trace="d", skill__name="git-workflow")
+    activated = LogRecord(
+        "claude_code.skill_activated", 1_790_000_000_000, {"session.id": "s", "skill.name": "git-workflow"}
+    )
+    draft = Draft(Memory(), "user:alice")
+    traces = [
+        *SpanReader(target, draft).traces([asked, called, alone]),
+        *EventReader(target, draft).traces([activated]),
+    ]
+    assert [trace.skills_used for trace in traces] == [()] * 3
+    assert [[(one.skill_id, one.held) for one in trace.exposures] for trace in traces] == [[("git-workflow", True)]] * 3
+
+
 def test_spans_of_one_millisecond_stand_in_their_order() -> None:
     spans = [
         span("chat", 0, 9, input__messages=said("first"))._replace(place=10),
@@ -249,6 +263,6 @@ def test_memory_is_bounded() -> None:
     memory = Memory(most=3)
     for number in range(10):
         draft = Draft(memory, "user:alice")
-        SpanReader(ALICE, draft, find).traces([span("chat", number, number + 1, trace="abcdef0123"[number])])
+        SpanReader(ALICE, draft).traces([span("chat", number, number + 1, trace="abcdef0123"[number])])
         memory.keep(draft)
     assert (len(memory.runs), len(memory.talks)) == (3, 3)

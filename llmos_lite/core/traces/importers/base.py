@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
@@ -40,6 +40,26 @@ class Skipped:
     line: int = 0
 
 
+class Known(NamedTuple):
+    """A skill that a log names and the person sees here; `held` when a scanner holds it back, so that none gets it."""
+
+    use: SkillUse
+    held: bool = False
+
+
+class Find(Protocol):
+    """Finds a skill that the person sees."""
+
+    def __call__(self, skill_id: str, volume: str = "") -> Known | None:
+        """Return the skill of an id; of a volume, where the log says which one."""
+
+
+def find_none(skill_id: str, volume: str = "") -> Known | None:
+    """Find nothing."""
+    del skill_id, volume
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """Where the traces go.
@@ -47,12 +67,12 @@ class Target:
     Args:
         actor: id of the person whose work it was.
         volume: the person's volume, written as everywhere (`user:alice`).
-        skills: the skills that this person sees, by id, so that a use of one is known as such.
+        find: finds the skills that this person sees, so that a use of one is known as such.
     """
 
     actor: str
     volume: str
-    skills: Mapping[str, SkillUse] = field(default_factory=dict)
+    find: Find = find_none
 
     def trace_id(self, at: int, key: str) -> str:
         """Return the id of the trace that `key` names in its source: the same key gives the same id."""

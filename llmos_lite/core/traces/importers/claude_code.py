@@ -28,7 +28,7 @@ from llmos_lite.core.traces.importers.base import (
     short_goal,
     undated,
 )
-from llmos_lite.core.traces.importers.skill_use import exposures, skills_read, used
+from llmos_lite.core.traces.importers.skill_use import exposures, named, skills_read, used
 from llmos_lite.core.traces.trace import Ended, Message, ToolCall, Trace
 
 OPEN = 64
@@ -225,7 +225,7 @@ class _Session:
             answer.skills += skills_read(arguments)
 
     def _trace(self, answer: _Answer) -> Trace:
-        skills = used(self.target, answer.skills)
+        known = named(self.target, answer.skills)
         text = "\n\n".join(part for part in answer.texts if part)
         waited = answer.time - answer.asked
         return Trace(
@@ -244,8 +244,8 @@ class _Session:
             latency_ms=waited if 0 < waited < HOUR else 0,
             ended=answer.ended,
             error=answer.error,
-            skills_used=skills,
-            exposures=exposures(skills),
+            skills_used=used(known),
+            exposures=exposures(known),
             source=f"import:{ClaudeCode.name}",
         )
 

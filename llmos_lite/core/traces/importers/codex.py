@@ -30,7 +30,7 @@ from llmos_lite.core.traces.importers.base import (
     undated,
 )
 from llmos_lite.core.traces.importers.codex_results import Result, result_of_command, result_of_output
-from llmos_lite.core.traces.importers.skill_use import exposures, skills_read, used
+from llmos_lite.core.traces.importers.skill_use import exposures, named, skills_read, used
 from llmos_lite.core.traces.trace import Ended, Message, ToolCall, Trace
 
 OPEN = 64
@@ -276,7 +276,7 @@ class _Session:
         return answer
 
     def _trace(self, answer: _Answer) -> Trace:
-        skills = used(self.target, answer.skills)
+        known = named(self.target, answer.skills)
         text = "\n\n".join(answer.texts)
         waited = answer.time - answer.asked
         return Trace(
@@ -295,8 +295,8 @@ class _Session:
             latency_ms=waited if 0 < waited < HOUR else 0,
             ended=answer.ended,
             error=answer.error,
-            skills_used=skills,
-            exposures=exposures(skills),
+            skills_used=used(known),
+            exposures=exposures(known),
             source=f"import:{Codex.name}",
         )
 

@@ -11,10 +11,12 @@ import pytest
 from llmos_lite.core.traces.importers import Skipped, Source, Target
 from llmos_lite.core.traces.importers.claude_code import OPEN, ClaudeCode
 from llmos_lite.core.traces.trace import Ended, SkillUse, Trace
+from tests.finding import finding
 
 SAMPLES = Path(__file__).parent / "samples"
 GIT = SkillUse("git-workflow", "Git workflow", "user:alice", "a" * 40, 0.0)
-ALICE = Target("alice", "user:alice", {"git-workflow": GIT})
+ALICE = Target("alice", "user:alice", finding(GIT))
+HELD = Target("alice", "user:alice", finding(GIT, held=True))
 
 
 def read(path: Path, target: Target = ALICE) -> tuple[list[Trace], list[Skipped]]:
@@ -237,6 +239,20 @@ def test_use_of_a_skill_is_known_when_the_skill_exists(log: Log) -> None:
         ("git-workflow", "a" * 40, "treatment")
     ]
     assert [item.name for item in trace.tool_calls] == ["Skill", "Skill"]
+
+
+def test_one_that_is_held_back_here_was_in_the_context_and_is_none_of_the_skills_used(log: Log) -> None:
+    log.user("commit my change")
+    log.answer([call("t1", "Skill", skill="git-workflow")], "msg_1")
+    trace = log.read(HELD)[0][0]
+    assert trace.skills_used == ()
+    [exposure] = trace.exposures
+    assert (exposure.skill_id, exposure.version, exposure.arm, exposure.held) == (
+        "git-workflow",
+        "a" * 40,
+        "treatment",
+        True,
+    )
 
 
 def test_a_slash_command_is_a_skill_when_one_has_its_name(log: Log) -> None:

@@ -13,11 +13,13 @@ from llmos_lite.core.traces.importers import Skipped, Source, Target, choose, im
 from llmos_lite.core.traces.importers.codex import OPEN, Codex
 from llmos_lite.core.traces.importers.skill_use import skills_read
 from llmos_lite.core.traces.trace import Ended, SkillUse, Trace
+from tests.finding import finding
 
 SAMPLES = Path(__file__).parent / "samples"
 SESSION = next((SAMPLES / "codex").glob("rollout-*.jsonl"))
 GIT = SkillUse("git-workflow", "Git workflow", "user:alice", "a" * 40, 0.0)
-ALICE = Target("alice", "user:alice", {"git-workflow": GIT})
+ALICE = Target("alice", "user:alice", finding(GIT))
+HELD = Target("alice", "user:alice", finding(GIT, held=True))
 
 
 def read(path: Path, target: Target = ALICE) -> tuple[list[Trace], list[Skipped]]:
