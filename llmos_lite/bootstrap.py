@@ -29,6 +29,7 @@ from llmos_lite.core.accounts.sign_in import SignIn
 from llmos_lite.core.accounts.tokens import Tokens
 from llmos_lite.core.audit import Audit
 from llmos_lite.core.audit.checkpoints import Checkpoints
+from llmos_lite.core.chat.allowed import AllowedCalls
 from llmos_lite.core.chat.assignment import TreatAll
 from llmos_lite.core.chat.choice import Chooser
 from llmos_lite.core.chat.disclosure import Disclosure
@@ -115,6 +116,7 @@ from llmos_lite.engines.worker_pool import WorkerPool
 from llmos_lite.errors import LlmosError, Unavailable
 from llmos_lite.observability import Metrics, configure_logging
 from llmos_lite.records.accounts import AccountStore
+from llmos_lite.records.allowed_calls import AllowedCallRows
 from llmos_lite.records.audit import AuditRows
 from llmos_lite.records.catalog import Catalog
 from llmos_lite.records.invitations import InvitationStore
@@ -482,6 +484,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
             bounds=ToolBounds(rounds=settings.tool_rounds, seconds=settings.tool_seconds),
             tool_tokens=settings.tool_tokens,
             servers=tool_servers,
+            allowed=AllowedCalls(AllowedCallRows(catalog.database), traces),
             spans=spans,
         ),
         gateway=Gateway(

@@ -19,6 +19,8 @@ class ToolHost:
     port: int = 0
     calls: list[tuple[str, str]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
+    called: asyncio.Event = field(default_factory=asyncio.Event)
+    goes_on: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def url(self) -> str:
@@ -40,6 +42,14 @@ def server(host: ToolHost) -> MCPServer:
         """Delete a page"""
         host.calls.append(("delete", page))
         return f"deleted {page}"
+
+    @found.tool()
+    async def slow(page: str) -> str:
+        """Take as long as the test wants"""
+        host.calls.append(("slow", page))
+        host.called.set()
+        await host.goes_on.wait()
+        return f"mailed bob@example.org about {page}"
 
     @found.tool()
     def flood() -> str:

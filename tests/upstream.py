@@ -109,6 +109,7 @@ class Upstream:
     port: int = 0
     retry_after: str = "7"
     silent: bool = False
+    failing: bool = False
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     script: list[list[tuple[str, str]]] = field(default_factory=list)
@@ -175,7 +176,9 @@ class Upstream:
         plan = Plan.of(seen.model)
         plan.calls = self._calls(seen, plan)
         await asyncio.sleep(3600 if "silence" in plan.words else plan.latency)
-        if plan.status != 200:
+        if self.failing:
+            await _send(writer, 500, json.dumps({"error": {"message": "broken"}}))
+        elif plan.status != 200:
             said = json.dumps({"error": {"message": f"no, and your key was {_key(seen)}"}})
             extra = f"retry-after: {self.retry_after}\r\n" if self.retry_after else ""
             await _send(writer, plan.status, said, extra=extra)

@@ -123,6 +123,11 @@ class Database:
         }
         return insert.on_conflict_do_update(index_elements=list(keys), set_=changed)
 
+    def insert_new(self, table: Table, keys: Sequence[str]) -> Insert:
+        """Return an `INSERT` that leaves a row alone whose keys exist; `keys` are columns of its primary key."""
+        insert = sqlite.insert(table) if self.is_sqlite else _postgres_insert(table)
+        return insert.on_conflict_do_nothing(index_elements=list(keys))
+
     async def compact(self) -> None:
         """Write the whole file anew, so that nothing of what was deleted is left between its rows or in its log.
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, Table, and_, delete, or_, select, update
 
 from llmos_lite.engines.database import Database
+from llmos_lite.records.allowed_calls import TABLE as ALLOWED
 from llmos_lite.records.catalog_runs import COLUMNS as RUN_COLUMNS
 from llmos_lite.records.catalog_runs import TABLE as RUNS
 from llmos_lite.records.catalog_runs import RunRecord
@@ -75,6 +76,7 @@ class ErasureRows:
                 await session.execute(delete(MEMBERS).where(MEMBERS.c.trace_id.in_(chunk)))
                 events = EVENTS.c.trace_id.in_(chunk), EVENTS.c.kind != TOMBSTONE
                 await session.execute(delete(EVENTS).where(*events))
+                await session.execute(delete(ALLOWED).where(ALLOWED.c.trace_id.in_(chunk)))
                 await session.execute(delete(TRACES).where(TRACES.c.trace_id.in_(chunk)))
 
     # By time

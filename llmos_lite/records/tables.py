@@ -2,8 +2,8 @@
 
 `traces`, `trace_skills`, `trace_events`, `skills`, `patterns` and `pattern_members` are rebuilt by `llmos reindex`;
 `proposals` from their events; `users`, `identities`, `api_keys`, `passwords`, `sessions`, `teams`, `members`,
-`invitations` and `remotes` are not. `runs` is the log of long work. `audit` only grows; `usage` and `budgets` say what
-was used, and what may be.
+`invitations`, `remotes` and `allowed_calls` are not. `runs` is the log of long work. `audit` only grows; `usage` and
+`budgets` say what was used, and what may be.
 Times are integers: milliseconds since the epoch, UTC.
 """
 
@@ -470,3 +470,18 @@ class ToolServerRow(Table):
     secret: Mapped[str] = mapped_column(Text, default="")
     changed: Mapped[int] = mapped_column(BigInteger, default=0)
     changed_by: Mapped[str] = mapped_column(ID, default="")
+
+
+class AllowedCallRow(Table):
+    """A call of a tool that a person allowed and that was begun, until the conversation has gone on.
+
+    `trace_id` is the trace that handed the call out, `result` what it gave, redacted, once `ended` is true.
+    """
+
+    __tablename__ = "allowed_calls"
+    trace_id: Mapped[str] = mapped_column(ULID, primary_key=True)
+    call_id: Mapped[str] = mapped_column(ID, primary_key=True)
+    began: Mapped[int] = mapped_column(BigInteger)
+    ended: Mapped[bool] = mapped_column(Boolean)
+    result: Mapped[str] = mapped_column(Text)
+    is_error: Mapped[bool] = mapped_column(Boolean)

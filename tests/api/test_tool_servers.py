@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -272,3 +273,83 @@ async def test_a_callers_tool_cannot_take_a_servers_name(here: Place) -> None:
     await here.put()
     reply = await here.alice.post("/chat", {"message": ASK, "tools": [{"name": "wiki__search"}]})
     assert (reply.status, reply.json()["code"]) == (400, "chat.tools")
+
+
+async def allowed(here: Place, call: tuple[str, str] = DELETE, **rules: str) -> dict[str, Any]:
+    """The body that allows a call which waits for leave."""
+    await here.put(tools=RULES | rules)
+    here.upstream.script = [[call]]
+    body = await here.chat()
+    results = [{"id": one["id"], "approved": True} for one in body["tool_calls"]]
+    return {"conversation_id": body["conversation_id"], "message": "", "tool_results": results}
+
+
+@pytest.mark.parametrize("again", ["allowed", "declined", "not mentioned", "with another text"])
+async def test_a_call_that_was_allowed_is_run_once_also_when_the_model_fails(here: Place, again: str) -> None:
+    said = await allowed(here)
+    here.upstream.failing = True
+    for _ in range(2):
+        assert (await here.alice.post("/chat", said)).status == 502
+    here.upstream.failing = False
+    [result] = said["tool_results"]
+    match again:
+        case "declined":
+            said["tool_results"] = [result | {"approved": False}]
+        case "not mentioned":
+            said |= {"tool_results": [], "message": "go on"}
+        case "with another text":
+            said["tool_results"] = [result | {"content": "it failed"}]
+    done = await here.chat(**said)
+    assert here.host.calls == [("delete", "old")]
+    assert "deleted old" in here.upstream.chats[-1].results[0]
+    trace = (await here.alice.get(f"/traces/{done['trace_id']}")).json()
+    assert [(one["name"], "deleted old" in one["result"]) for one in trace["tool_calls"]] == [("wiki__delete", True)]
+    assert rows(here) == []
+
+
+async def test_what_a_call_gave_is_told_when_its_server_is_gone(here: Place) -> None:
+    said = await allowed(here)
+    here.upstream.failing = True
+    await here.alice.post("/chat", said)
+    here.upstream.failing = False
+    assert (await here.admin.request("DELETE", "/tool-servers/wiki")).status < 300
+    await here.chat(**said)
+    assert "deleted old" in here.upstream.chats[-1].results[0]
+
+
+async def test_a_call_goes_on_when_the_client_leaves_and_the_next_message_waits_for_it(here: Place) -> None:
+    said = await allowed(here, ("wiki__slow", '{"page":"old"}'), slow="ask")
+    gone = asyncio.create_task(here.alice.post("/chat", said))
+    await asyncio.wait_for(here.host.called.wait(), 10)
+    gone.cancel()
+    await asyncio.gather(gone, return_exceptions=True)
+    back = asyncio.create_task(here.chat(**said))
+    await asyncio.sleep(0)
+    here.host.goes_on.set()
+    await back
+    assert here.host.calls == [("slow", "old")]
+    assert "mailed" in here.upstream.chats[-1].results[0]
+
+
+async def test_nothing_of_a_call_is_kept_for_who_wants_no_record(here: Place) -> None:
+    said = await allowed(here)
+    silent = {"X-LLMOS-Record": "off"}
+    assert (await here.alice.post("/chat", said, headers=silent)).status == 200
+    assert [row[3:] for row in rows(here)] == [(1, "", 0)]
+    await here.chat(**said)
+    assert here.host.calls == [("delete", "old")]
+    assert "not kept" in here.upstream.chats[-1].results[0]
+
+
+async def test_who_is_forgotten_leaves_no_call_behind(here: Place) -> None:
+    said = await allowed(here)
+    here.upstream.failing = True
+    await here.alice.post("/chat", said)
+    assert len(rows(here)) == 1
+    assert (await here.alice.request("DELETE", "/users/alice/traces")).status < 300
+    assert rows(here) == []
+
+
+def rows(here: Place) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(here.data / "llmos.db")) as database:
+        return database.execute("SELECT * FROM allowed_calls").fetchall()

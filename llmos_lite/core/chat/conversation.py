@@ -24,6 +24,7 @@ class Conversation:
         offered: what was listed by name, in the order in which it came; see `Trace.offered`.
         goal: what the person wanted last.
         handed: calls of the last answer, for the caller; `messages` end with them.
+        handed_by: the trace of that answer; empty without calls.
     """
 
     id: str
@@ -33,6 +34,7 @@ class Conversation:
     offered: tuple[str, ...] = ()
     goal: str = ""
     handed: tuple[ToolCall, ...] = ()
+    handed_by: str = ""
 
     @classmethod
     def of(cls, conversation_id: str, traces: Sequence[Trace]) -> Self:
@@ -48,7 +50,8 @@ class Conversation:
         for trace in traces:
             offered = with_new(offered, trace.offered) if trace.offered else offered
         last = traces[-1]
-        return cls(conversation_id, tuple(messages), last.id, last.skills_used, offered, last.goal, handed)
+        handed_by = answered[-1].id if handed else ""
+        return cls(conversation_id, tuple(messages), last.id, last.skills_used, offered, last.goal, handed, handed_by)
 
 
 def _messages(trace: Trace) -> list[ChatMessage]:

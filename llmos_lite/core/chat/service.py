@@ -10,6 +10,7 @@ from contextlib import aclosing, asynccontextmanager, contextmanager, nullcontex
 
 from llmos_lite.core.accounts.accounts import Accounts, unknown_team
 from llmos_lite.core.accounts.permissions import Actor, Verb, allowed, permit
+from llmos_lite.core.chat.allowed import AllowedCalls
 from llmos_lite.core.chat.assignment import Assignment, TreatAll
 from llmos_lite.core.chat.calls import DECLINED, check_results, check_tools, names_ours, said_of
 from llmos_lite.core.chat.choice import Chooser
@@ -25,7 +26,7 @@ from llmos_lite.core.chat.messages import (
     ChatTool,
 )
 from llmos_lite.core.chat.skill_tools import TOOL_TOKENS
-from llmos_lite.core.chat.tools import Boxes, ToolBounds, Toolbox, ToolDone, answered, converse
+from llmos_lite.core.chat.tools import Boxes, ToolBounds, Toolbox, ToolDone, converse
 from llmos_lite.core.chat.turn import Said, Turn, most_tokens
 from llmos_lite.core.limits import Limits
 from llmos_lite.core.skills.manager import SkillsManager
@@ -63,6 +64,7 @@ class ChatService:
         bounds: how far a model may go with tools.
         tool_tokens: most tokens that it reads by tools for one message.
         servers: whose tools a model may call; None for none.
+        allowed: runs those of their calls that a person allows; None for none.
         spans: hears of each chat that leaves a trace; None for nobody.
     """
 
@@ -82,6 +84,7 @@ class ChatService:
         bounds: ToolBounds = BOUNDS,
         tool_tokens: int = TOOL_TOKENS,
         servers: ToolServers | None = None,
+        allowed: AllowedCalls | None = None,
         spans: Spans | None = None,
     ) -> None:
         self._traces, self._accounts, self._model = traces, accounts, model
@@ -89,6 +92,7 @@ class ChatService:
         self._max_skills = max_skills
         self._chooser = Chooser(skills, assignment or TreatAll(), budget_tokens=skill_tokens, tool_tokens=tool_tokens)
         self._disclosure, self._bounds, self._servers = disclosure, bounds, servers
+        self._allowed_calls = allowed
         self._toolless: dict[str, float] = {}
         self._busy: set[tuple[str, str]] = set()
         self._keeping: set[asyncio.Task[None]] = set()
@@ -150,7 +154,9 @@ class ChatService:
             yield turn.result()
 
     async def close(self) -> None:
-        """Wait for the traces that are on their way into the journal."""
+        """Wait for the traces that are on their way into the journal, and a moment for calls that still run."""
+        if self._allowed_calls is not None:
+            await self._allowed_calls.close()
         await asyncio.gather(*self._keeping, return_exceptions=True)
 
     # -- before the model -------------------------------------------------------------------------------------------
@@ -197,6 +203,8 @@ class ChatService:
             clock=clock,
             outside=await self._outside(actor, given),
         )
+        if talk.handed_by and self._allowed_calls is not None:
+            turn.ran = await self._allowed_calls.before(talk.handed_by)
         turn.answers = said_of(talk.handed, _results(turn))
         await self._reserve(turn)
         return turn
@@ -211,22 +219,22 @@ class ChatService:
         return box
 
     async def _allowed(self, turn: Turn) -> AsyncGenerator[ChatTool, None]:
-        """Run the calls before the message that it allows, and yield what they gave."""
-        if turn.outside is None:
-            return
+        """Run the calls before the message that it allows, each once for ever, and yield what they gave."""
+        talk, box = turn.conversation, turn.outside
         allowed = {result.id for result in turn.given.tool_results if result.approved}
-        calls = [call for call in turn.conversation.handed if call.id in allowed and turn.waits(call.name)]
-        if not calls:
-            return
-        deadline = asyncio.get_running_loop().time() + self._bounds.seconds
-        results = await answered(turn.outside.allowing(), calls, self._bounds, deadline)
-        given = {call.id: (result.content, result.is_error) for call, result in zip(calls, results, strict=True)}
-        turn.answers = said_of(turn.conversation.handed, _results(turn) | given)
-        for call, result in zip(calls, results, strict=True):
-            if isinstance(event := turn.take(ToolDone(call, result)), ChatTool):
+        calls = [
+            call for call in talk.handed if call.id in allowed and turn.waits(call.name) and call.id not in turn.ran
+        ]
+        if calls and box is not None and self._allowed_calls is not None:
+            turn.ran |= await self._allowed_calls.run(
+                talk.handed_by, box.allowing(), calls, self._bounds, kept=turn.recorded
+            )
+            turn.answers = said_of(talk.handed, _results(turn))
+            turn.settle(Ended.ERROR)
+            await self._reserve(turn)
+        for call in talk.handed:
+            if call.id in turn.ran and isinstance(event := turn.take(ToolDone(call, turn.ran[call.id])), ChatTool):
                 yield event
-        turn.settle(Ended.ERROR)
-        await self._reserve(turn)
 
     def _check_able(self, given: ChatInput, talk: Conversation) -> None:
         """Raise when there are tools, or calls of some, and the model takes none.
@@ -312,6 +320,8 @@ class ChatService:
             self._keeping.add(task)
             task.add_done_callback(self._keeping.discard)
             await asyncio.shield(task)
+            if turn.ran and ended is Ended.COMPLETE and self._allowed_calls is not None:
+                await self._allowed_calls.settled(turn.conversation.handed_by)
         seconds = time.perf_counter() - turn.clock
         self._metrics.chat(ended, seconds, skills=len(turn.choice.used), recorded=turn.recorded)
         self._metrics.served(turn.served(self._model.name, ended, error, seconds))
@@ -327,15 +337,17 @@ class ChatService:
 
 
 def _results(turn: Turn) -> dict[str, tuple[str, bool]]:
-    """Return what the message says of calls; of one that waits for leave only that it has none."""
+    """Return what the message says of calls, and what those gave that were run: whatever it says of these."""
     found = {}
     names = {call.id: call.name for call in turn.conversation.handed}
     for result in turn.given.tool_results:
+        if result.id in turn.ran:
+            continue
         if not turn.waits(names[result.id]):
             found[result.id] = (result.content, result.is_error)
         elif not result.approved:
             found[result.id] = (DECLINED, True)
-    return found
+    return found | {call_id: (result.content, result.is_error) for call_id, result in turn.ran.items()}
 
 
 def _check(actor: Actor, given: ChatInput) -> None:

@@ -12,7 +12,7 @@ from llmos_lite.core.chat.calls import HandedCall, offered
 from llmos_lite.core.chat.choice import Choice
 from llmos_lite.core.chat.conversation import Conversation
 from llmos_lite.core.chat.messages import ChatDelta, ChatFailed, ChatInput, ChatResult, ChatTool, Usage
-from llmos_lite.core.chat.tools import LONGEST_ARGUMENTS, Round, Step, ToolDone
+from llmos_lite.core.chat.tools import LONGEST_ARGUMENTS, Round, Step, ToolDone, ToolResult
 from llmos_lite.core.limits import Reservation
 from llmos_lite.core.telemetry.model_span import ModelSpan
 from llmos_lite.core.toolservers.box import ServerTools
@@ -51,6 +51,7 @@ class Turn:
         reservation: what is set aside for the request that is on its way.
         answers: what the caller's message says of the calls before it.
         outside: tools of servers.
+        ran: what those calls gave that a person allowed, now or before, by their ids.
     """
 
     actor: Actor
@@ -68,6 +69,7 @@ class Turn:
     reservation: Reservation | None = None
     answers: Sequence[ChatMessage] = ()
     outside: ServerTools | None = None
+    ran: dict[str, ToolResult] = field(default_factory=dict)
     tokens_in: int = 0
     tokens_out: int = 0
     _rounds: int = 0

@@ -28,6 +28,7 @@ from llmos_lite.core.traces.trace import (
     SCHEMA,
     Event,
     Feedback,
+    Message,
     Outcome,
     Share,
     Trace,
@@ -145,6 +146,14 @@ class TraceLog:
         shared = digest if digest is not None else digest_of(trace)
         await self._append([trace_event(one) for one in (trace, shared) if one is not None])
         self._recent.add(trace)
+
+    async def redacted(self, texts: Sequence[str]) -> list[str]:
+        """Return what tools said as it may be kept elsewhere."""
+        said = tuple(Message("tool", text) for text in texts)
+        at = now_ms()
+        trace = Trace(id=make_ulid(at), actor="", volume="system", conversation="", time=at, goal="", messages=said)
+        clean = (await asyncio.to_thread(self._redactor.redact, trace_event(trace))).trace or trace
+        return [message.content for message in clean.messages]
 
     async def keep(self, traces: Iterable[Trace]) -> StoredCounts:
         """Store traces that were made from somebody else's records; return when they are durable.
