@@ -49,7 +49,7 @@ def server(host: ToolHost) -> MCPServer:
         host.calls.append(("slow", page))
         host.called.set()
         await host.goes_on.wait()
-        return f"mailed bob@example.org about {page}"
+        return f"mailed jane.miller@nordwind-logistik.de about {page}"
 
     @found.tool()
     def flood() -> str:
