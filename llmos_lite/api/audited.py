@@ -30,7 +30,7 @@ log = logging.getLogger("llmos.audit")
 
 LATER = frozenset({401, 403, 404, 409, 429})
 """Statuses of a refusal that is recorded; what cannot be meant (400) did nothing and says nothing."""
-NOBODY, BROKEN = 401, 500
+BAD, NOBODY, BROKEN = 400, 401, 500
 _FIELD = re.compile(r"\{(\w+)\}")
 
 
@@ -298,12 +298,14 @@ class _Deed:
 
     async def _answered(self, start: Message, body: bytes) -> None:
         status = cast("int", start["status"])
-        answer = _parsed(body) if _is_json(start.get("headers", ())) else {}
+        # A page that is only read may be megabytes, and leaves no row unless it is refused.
+        is_told = self.action is not UNDECLARED or status >= BAD
+        answer = _parsed(body) if is_told and _is_json(start.get("headers", ())) else {}
         await self.record(status, str(answer.get("code", "")), answer)
 
     async def record(self, status: int, code: str, answer: Mapping[str, Any] | None = None) -> None:
         """Record what came of it, if that is recorded."""
-        result = OK if status < 400 else FAILED if status >= BROKEN else REFUSED  # noqa: PLR2004
+        result = OK if status < BAD else FAILED if status >= BROKEN else REFUSED
         if self._counts(status, result, code):
             asked = self._asked()
             names = _texts({**(answer or {}), **asked})

@@ -7,11 +7,9 @@ Format: Agent Skills Discovery RFC 0.2.0. A catalog is a volume's, or all that a
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import Response, StreamingResponse
@@ -20,18 +18,21 @@ from llmos_lite.api.auth import Needs, actor_of, client_of, given_by
 from llmos_lite.api.deps import Has, Paragraph, services_of
 from llmos_lite.api.links import linked_actor
 from llmos_lite.api.openapi import Responses, refusals
+from llmos_lite.bootstrap import Services
 from llmos_lite.core.accounts.capabilities import Purpose
 from llmos_lite.core.accounts.permissions import Actor, Scope
-from llmos_lite.core.skills.catalogs import PUBLIC, Catalog, Offer
+from llmos_lite.core.skills.catalog_index import ENDS
+from llmos_lite.core.skills.catalogs import PUBLIC
 from llmos_lite.core.skills.parcels import Parcel, Seal
+from llmos_lite.core.skills.wellknown import SCHEMA
 from llmos_lite.errors import NotFound, Unauthenticated
 from llmos_lite.volumes.access import SYSTEM, VolumeRef
 
 router = APIRouter(route_class=Paragraph, tags=["discovery"])
 
-SCHEMA = "https://schemas.agentskills.io/discovery/0.2.0/schema.json"
 WELL_KNOWN = "/.well-known/agent-skills"
-_ARCHIVE, _FILE = ".tar.gz", "/SKILL.md"
+_PACKED = "-gzip"
+"""Ends the tag of a packed index."""
 _TYPES = {"archive": "application/gzip", "skill-md": "text/markdown; charset=utf-8"}
 _FRESH, _PINNED = "max-age=60", "max-age=86400, immutable"
 OPEN = {"access-control-allow-origin": "*", "cross-origin-resource-policy": "cross-origin"}
@@ -137,7 +138,7 @@ Version = Annotated[str, Query(max_length=40, pattern="^([0-9a-f]{40})?$", descr
 @router.get(f"{WELL_KNOWN}/index.json", responses=_INDEXED, operation_id="get_catalog")
 async def get_catalog(request: Request, shelf: On, services: Has) -> Response:
     """List the system's skills in the form of the discovery RFC; without a key where `LLMOS_PUBLIC_CATALOG` is on."""
-    return _index(request, shelf, await services.catalogs.of(shelf.actor, shelf.ref))
+    return await _index(request, shelf, services)
 
 
 @router.get("/t/{team_id}" + f"{WELL_KNOWN}/index.json", responses=_INDEXED, operation_id="get_team_catalog")
@@ -213,53 +214,51 @@ async def get_linked_team_artifact(
     return await get_artifact(request, shelf, services, artifact, version)
 
 
-def index_of(catalog: Catalog) -> dict[str, Any]:
-    """Return a catalog as the RFC's index; its addresses are relative, so that they hold under every name."""
-    return {"$schema": SCHEMA, "skills": [_entry(offer) for offer in catalog.offers]}
-
-
-def _entry(offer: Offer) -> dict[str, str]:
-    end = _ARCHIVE if offer.kind == "archive" else _FILE
-    return {
-        "name": offer.skill_id,
-        "type": offer.kind,
-        "description": offer.description,
-        "url": f"{offer.skill_id}{end}?version={offer.version}",
-        "digest": f"sha256:{offer.seal.digest}",
-    }
-
-
-def _index(request: Request, shelf: Shelf, catalog: Catalog) -> Response:
-    body = json.dumps(index_of(catalog), ensure_ascii=False, separators=(",", ":")).encode()
-    headers = _headers(shelf, hashlib.sha256(body).hexdigest(), pinned=False)
-    if _is_known(request, headers["etag"]):
+async def _index(request: Request, shelf: Shelf, services: Services) -> Response:
+    packed = takes_gzip(request.headers.get("accept-encoding", ""))
+    index = await services.catalogs.index(shelf.actor, shelf.ref, packed=packed)
+    # Other bytes have another tag; whoever knows one of them knows all.
+    headers = _headers(shelf, f"{index.digest}{_PACKED if packed else ''}", pinned=False, vary="Accept-Encoding")
+    if _is_known(request, index.digest):
         return Response(status_code=304, headers=headers)
-    return Response(body, headers=headers, media_type="application/json")
+    headers |= {"content-encoding": "gzip"} if packed else {}
+    return Response(index.packed if packed else index.body, headers=headers, media_type="application/json")
+
+
+def takes_gzip(accepted: str) -> bool:
+    """Tell whether a client takes gzip, by its `Accept-Encoding` (RFC 9110, 12.5.3)."""
+    weights = dict[str, str]()
+    for said in accepted.lower().split(","):
+        name, _, rest = said.partition(";")
+        weights[name.strip()] = rest.strip().removeprefix("q=").strip()
+    said = weights.get("gzip", weights.get("*", "0"))
+    return not re.fullmatch(r"0(\.0*)?", said)
 
 
 async def _sent(request: Request, shelf: Shelf, parcel: Parcel, *, pinned: bool) -> Response:
     seal = await asyncio.to_thread(Seal.of, parcel)
     headers = _headers(shelf, seal.digest, pinned=pinned)
-    if _is_known(request, headers["etag"]):
+    if _is_known(request, seal.digest):
         return Response(status_code=304, headers=headers)
     headers |= {"content-length": str(seal.size)}
     return StreamingResponse(parcel.sent(), headers=headers, media_type=_TYPES[parcel.kind])
 
 
-def _headers(shelf: Shelf, digest: str, *, pinned: bool) -> dict[str, str]:
+def _headers(shelf: Shelf, digest: str, *, pinned: bool, vary: str = "") -> dict[str, str]:
     whose = "public" if shelf.public else "private"
     said = {"etag": f'"sha256:{digest}"', "cache-control": f"{whose}, {_PINNED if pinned else _FRESH}"}
-    return said | (OPEN if shelf.shared else {"vary": "Authorization, X-API-Key"})
+    varies = ", ".join(filter(None, ("" if shelf.shared else "Authorization, X-API-Key", vary)))
+    return said | (OPEN if shelf.shared else {}) | ({"vary": varies} if varies else {})
 
 
-def _is_known(request: Request, etag: str) -> bool:
-    asked = request.headers.get("if-none-match", "")
-    return asked.strip() == "*" or etag in [one.strip().removeprefix("W/") for one in asked.split(",")]
+def _is_known(request: Request, digest: str) -> bool:
+    asked = [one.strip().removeprefix("W/") for one in request.headers.get("if-none-match", "").split(",")]
+    return "*" in asked or any(f'"sha256:{digest}{end}"' in asked for end in ("", _PACKED))
 
 
 def _named(artifact: str) -> tuple[str, str]:
     """Return the skill that an artifact is of, and as what it is sent."""
-    for end, kind in ((_ARCHIVE, "archive"), (_FILE, "skill-md")):
+    for kind, end in ENDS.items():
         if artifact.endswith(end):
             return artifact.removesuffix(end), kind
     raise _nothing(artifact)

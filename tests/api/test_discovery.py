@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
@@ -15,9 +16,14 @@ from asgi_client import Answer, Client
 
 from llmos_lite.api.app import App, create_app
 from llmos_lite.bootstrap import Services
+from llmos_lite.core.accounts.permissions import EVERYTHING, Actor, Role
+from llmos_lite.volumes.access import VolumeRef
 
 INDEX = "/.well-known/agent-skills/index.json"
 SKILL = {"description": "Use it for tests.", "content": "# It\n\n1. Do it.\n"}
+
+
+ADMIN = Actor("admin", role=Role.SYSTEM_ADMIN, teams={"sre": Role.USER}, scopes=EVERYTHING)
 
 
 class Discoverer:
@@ -128,7 +134,7 @@ async def test_a_key_in_a_header_does_as_well(people: dict[str, Client], app: Ap
     assert (await Discoverer(app, bearer).install("/t/sre")).keys() == {"sre-skill", "folder"}
     assert "code-review" in await Discoverer(app, bearer).install("")
     answer = await Client(app, bearer).get(f"/t/sre{INDEX}")
-    assert answer.headers["vary"] == "Authorization, X-API-Key"
+    assert answer.headers["vary"] == "Authorization, X-API-Key, Accept-Encoding"
     assert "access-control-allow-origin" not in answer.headers
     chats = (await people["alice"].post("/keys", {"name": "x", "scopes": ["chat"]})).json()
     refused = await Client(app, {"Authorization": f"Bearer {chats['key']}"}).get(f"/t/sre{INDEX}")
@@ -261,3 +267,36 @@ async def test_what_a_token_asks_counts_against_its_owner(people: dict[str, Clie
         one for one in (await people["admin"].get("/keys?user_id=alice")).json()["items"] if one["key_id"] == key_id
     ]
     assert row["purpose"] == "catalog"
+
+
+PACKED = ("gzip", "GZIP;q=0.1, identity", "br, deflate, gzip", "*", "gzip; q=0.50")
+PLAIN = ("", "identity", "gzip;q=0", "gzip;q=0.000, *", "br", "*;q=0")
+
+
+@pytest.mark.parametrize("accepted", [*PACKED, *PLAIN])
+async def test_the_index_is_packed_for_whoever_takes_it(people: dict[str, Client], app: App, accepted: str) -> None:
+    packed = accepted in PACKED
+    base, _ = await url(people["alice"])
+    plain = await Client(app).get(f"{base}{INDEX}")
+    answer = await Client(app).get(f"{base}{INDEX}", headers={"Accept-Encoding": accepted})
+    assert ("content-encoding" in answer.headers) == packed
+    assert (gzip.decompress(answer.body) if packed else answer.body) == plain.body
+    assert (answer.headers["etag"] == plain.headers["etag"]) == (not packed)
+    assert answer.headers["vary"] == plain.headers["vary"] == "Accept-Encoding"
+    for etag in (plain.headers["etag"], f"W/{answer.headers['etag']}", f'"x", {answer.headers["etag"]}', "*"):
+        known = {"Accept-Encoding": accepted, "If-None-Match": etag}
+        again = await Client(app).get(f"{base}{INDEX}", headers=known)
+        assert (again.status, again.body) == (304, b"")
+        assert again.headers["etag"] == answer.headers["etag"]
+
+
+async def test_an_index_is_written_once_for_all_who_read_the_same(
+    people: dict[str, Client], app: App, services: Services
+) -> None:
+    base, _ = await url(people["alice"], teams=["sre"])
+    before = await Client(app).get(f"{base}{INDEX}")
+    index = await services.catalogs.index(ADMIN, VolumeRef.team("sre"))
+    assert index.body == before.body
+    assert await services.catalogs.index(ADMIN, VolumeRef.team("sre"), packed=True) is index
+    await people["admin"].post("/skills", SKILL | {"skill_id": "sre-other", "volume": "team:sre"})
+    assert (await services.catalogs.index(ADMIN, VolumeRef.team("sre"))).body != before.body

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from llmos_lite.core.accounts.permissions import Actor, Scope, Verb, permit, require
+from llmos_lite.core.skills.catalog_index import CatalogIndex, Offer
 from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.guard import Guard
 from llmos_lite.core.skills.library import Library
@@ -29,32 +30,15 @@ from llmos_lite.volumes.skill_paths import SkillEntry
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
+_Key: TypeAlias = tuple[tuple[str, str, frozenset[str]], ...]
+"""Of each library the volume, the commit, and what is held back."""
 MOST_OFFERS = 50_000
 MOST_CATALOGS = 256
+MOST_INDEX_BYTES = 64 << 20
+"""Bytes of indexes in memory; one of 10,000 skills takes 5 MB."""
 
 PUBLIC = Actor("public", scopes=frozenset({Scope.SKILLS_READ}), credential="public", reads=frozenset())
 """Whoever has no credential, where the system's catalog is public: reads the system's skills, and nothing else."""
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """A skill of a catalog.
-
-    Args:
-        skill_id: its id.
-        description: what it does and when to use it.
-        volume: where it lives.
-        version: Git id of its entry.
-        kind: `skill-md`, or `archive`.
-        seal: size and digest of what is sent.
-    """
-
-    skill_id: str
-    description: str
-    volume: str
-    version: str
-    kind: str
-    seal: Seal
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +64,8 @@ class Catalogs:
         self._told: Catalog | None = None
         """The last catalog that strangers were given."""
         self._offers: Kept[tuple[str, str, str], Offer | None] = Kept(MOST_OFFERS)
-        self._catalogs: Kept[tuple[tuple[str, str, frozenset[str]], ...], Catalog] = Kept(MOST_CATALOGS)
+        self._catalogs: Kept[_Key, Catalog] = Kept(MOST_CATALOGS)
+        self._indexes: Kept[_Key, CatalogIndex] = Kept(MOST_INDEX_BYTES, lambda index: index.weight)
 
     async def of(self, actor: Actor, ref: VolumeRef | None = None) -> Catalog:
         """Return what a volume offers; all that the actor reads without one, user over team over system.
@@ -91,6 +76,26 @@ class Catalogs:
         """
         require(actor, Scope.SKILLS_READ)
         return await asyncio.to_thread(self._of, actor, ref)
+
+    async def index(self, actor: Actor, ref: VolumeRef | None = None, *, packed: bool = False) -> CatalogIndex:
+        """Return the same as clients read it.
+
+        Args:
+            actor: who asks.
+            ref: see `of`.
+            packed: whether its `packed` is wanted, too, which is made elsewhere than where everybody is answered.
+
+        Raises:
+            NotFound, Forbidden: as `of`.
+        """
+        require(actor, Scope.SKILLS_READ)
+
+        def made() -> CatalogIndex:
+            index = self._index(actor, ref)
+            _ = packed and index.packed
+            return index
+
+        return await asyncio.to_thread(made)
 
     async def parcel(self, actor: Actor, skill_id: str, ref: VolumeRef | None = None, *, version: str = "") -> Parcel:
         """Return a skill that is offered, or an earlier version of it.
@@ -140,7 +145,19 @@ class Catalogs:
 
     def _of(self, actor: Actor, ref: VolumeRef | None) -> Catalog:
         libraries = self._libraries(actor, ref)
-        key = tuple((str(one.ref), one.commit, frozenset(one.held)) for one in libraries)
+        return self._catalog(actor, libraries, _key(libraries))
+
+    def _index(self, actor: Actor, ref: VolumeRef | None) -> CatalogIndex:
+        libraries = self._libraries(actor, ref)
+        key = _key(libraries)
+        catalog = self._catalog(actor, libraries, key)  # strangers are told, whoever asked before
+        found = self._indexes.get(key)
+        if found is None:
+            found = CatalogIndex.of(catalog.offers)
+            self._indexes.put(key, found)
+        return found
+
+    def _catalog(self, actor: Actor, libraries: Sequence[Library], key: _Key) -> Catalog:
         found = self._catalogs.get(key)
         if found is None:
             found = self._made(actor, libraries)
@@ -176,6 +193,10 @@ class Catalogs:
         return self._skills.reading(actor, ref)
 
 
+def _key(libraries: Sequence[Library]) -> _Key:
+    return tuple((str(one.ref), one.commit, frozenset(one.held)) for one in libraries)
+
+
 def _offer(parcel: Parcel) -> Offer:
     skill = parcel.skill
     described = " ".join(skill.description.split())
@@ -183,10 +204,16 @@ def _offer(parcel: Parcel) -> Offer:
 
 
 class Kept(Generic[K, V]):
-    """The last things that were asked for."""
+    """The last things that were asked for.
 
-    def __init__(self, most: int) -> None:
-        self._most, self._found = most, OrderedDict[K, V]()
+    Args:
+        most: that are kept.
+        weigh: as how many something counts.
+    """
+
+    def __init__(self, most: int, weigh: Callable[[V], int] = lambda _: 1) -> None:
+        self._most, self._weigh, self._found = most, weigh, OrderedDict[K, V]()
+        self._weight = 0
         self._guard = threading.Lock()
 
     def __contains__(self, key: K) -> bool:
@@ -202,6 +229,9 @@ class Kept(Generic[K, V]):
     def put(self, key: K, value: V) -> None:
         """Keep something; what was asked for longest ago goes."""
         with self._guard:
+            if key in self._found:
+                self._weight -= self._weigh(self._found.pop(key))
             self._found[key] = value
-            while len(self._found) > self._most:
-                self._found.popitem(last=False)
+            self._weight += self._weigh(value)
+            while self._weight > self._most:
+                self._weight -= self._weigh(self._found.popitem(last=False)[1])

@@ -8,7 +8,7 @@ import pytest
 from conftest import ADMIN, ALICE, BOB, DATA, SRE, People, skill_text
 
 from llmos_lite.core.accounts.permissions import Actor, Role, Scope
-from llmos_lite.core.skills.catalogs import PUBLIC, Catalog, Catalogs
+from llmos_lite.core.skills.catalogs import PUBLIC, Catalog, Catalogs, Kept
 from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.guard import Guard
 from llmos_lite.core.skills.inspecting import Inspector
@@ -256,3 +256,14 @@ def test_a_full_disk_keeps_nobody_from_the_catalog(volumes: VolumeManager, caplo
     named.add([("mine", "a" * 40)])
     assert (named.has("mine", "a" * 40), Named(volumes).has("mine", "a" * 40)) == (True, False)
     assert "cannot be written down" in caplog.text
+
+
+def test_what_is_kept_weighs_no_more_than_it_may() -> None:
+    kept = Kept[str, bytes](10, len)
+    for key, value in (("a", b"1234"), ("b", b"1234"), ("a", b"123456")):
+        kept.put(key, value)
+    assert (kept.get("a"), kept.get("b")) == (b"123456", b"1234")
+    kept.put("c", b"1")
+    assert (kept.get("a"), kept.get("b"), kept.get("c")) == (None, b"1234", b"1")
+    kept.put("d", b"12345678901")
+    assert [kept.get(key) for key in "abcd"] == [None] * 4
