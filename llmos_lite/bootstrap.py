@@ -391,7 +391,8 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
     catalog, metrics = Catalog(database), Metrics()
     people, tokens = AccountStore(database), _tokens(settings)
     sign_in = SignIn(SignInStore(database), Sessions(SignInStore(database), tokens))
-    accounts = Accounts(people, settings, key, sign_in, keys=ApiKeys(KeyStore(database)), tokens=tokens)
+    keys = ApiKeys(KeyStore(database), days=settings.key_days, url_days=settings.key_url_days)
+    accounts = Accounts(people, settings, key, sign_in, keys=keys, tokens=tokens)
     scanners = with_house_rules(scanners_from(plugins.load(plugins.SCANNERS)))
     guard = Guard(volumes, scanners)
     traces = TraceLog(

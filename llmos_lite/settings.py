@@ -50,6 +50,13 @@ class Settings:
         default=False,
     )
 
+    key_days: int = _setting(
+        "LLMOS_KEY_DAYS", "Days that an API key holds whose maker does not say; 0 is for ever.", default=365
+    )
+    key_url_days: int = _setting(
+        "LLMOS_KEY_URL_DAYS", "The same for a token in a URL, which is written down in more places.", default=90
+    )
+
     oidc_issuer: str = _setting(
         "LLMOS_OIDC_ISSUER",
         "Address of an OpenID provider to sign in through, exactly as it names itself; empty for none.",

@@ -87,7 +87,9 @@ class NewKey(Body):
     teams: list[str] | None = Field(
         None, max_length=200, description="The only teams that it knows; a key with `act-as` has to list them."
     )
-    expires_days: int | None = Field(None, ge=1, le=3650, description="How long it holds; null for ever.")
+    expires_days: Annotated[int, Field(ge=1, le=3650)] | Literal["never"] | None = Field(
+        None, description="How long it holds, or `never` for one without an end; null for what the settings say."
+    )
     user_id: str = Field("", max_length=64, description="A service account, as a system admin; yourself when empty.")
     purpose: Literal["", "mcp", "catalog"] = Field(
         "", description="What it opens as a part of a URL, for clients that send no header; empty for an ordinary key."
@@ -99,6 +101,11 @@ class NewKey(Body):
         if self.purpose and (self.user_id or set(self.scopes) - READING or teams != 1):
             raise ValueError("a token with a purpose is yours, reads skills, and knows one team or all of yours")
         return self
+
+    @property
+    def days(self) -> int | None:
+        """Return how long it holds: 0 for ever, None as the settings say."""
+        return 0 if self.expires_days == "never" else self.expires_days
 
 
 @router.get("/keys", responses=answers({"items": [_KEY], "next_cursor": None, "total": 1}))
@@ -123,14 +130,14 @@ async def create_key(actor: Anyone, services: Has, body: NewKey) -> NewKeyOut:
     """
     if body.purpose:
         team = body.teams[0] if body.teams else None
-        token = await services.capabilities.create(actor, body.purpose, body.name, team_id=team, days=body.expires_days)
+        token = await services.capabilities.create(actor, body.purpose, body.name, team_id=team, days=body.days)
         return NewKeyOut.made(*token, services.url)
     made = await services.accounts.create_key(
         actor,
         body.name,
         [str(scope) for scope in body.scopes],
         teams=body.teams,
-        days=body.expires_days,
+        days=body.days,
         user_id=body.user_id,
     )
     return NewKeyOut.made(*made, services.url)

@@ -10,6 +10,7 @@ import typer
 
 from llmos_lite.cli.client import url
 from llmos_lite.cli.command import Session, command, group
+from llmos_lite.errors import Invalid
 
 KeyId = Annotated[str, typer.Argument(metavar="KEY-ID", help="The part of the key that lists show, as 0123abcd.")]
 Scopes = Annotated[
@@ -17,15 +18,16 @@ Scopes = Annotated[
     typer.Option("--scope", help="What it may be used for; repeat it: chat, skills:read, git, …", show_default=False),
 ]
 Teams = Annotated[list[str], typer.Option("--team", help="The only teams that it knows; repeat it.")]
-Days = Annotated[int, typer.Option("--days", help="How long it holds; 0 for ever.")]
-UrlDays = Annotated[int, typer.Option("--days", help="How long it holds, at most 3650; 0 for ever.")]
+Days = Annotated[
+    str,
+    typer.Option(
+        "--days", metavar="N|never", help="Days that it holds, at most 3650; without it as the server is set."
+    ),
+]
 Owner = Annotated[str, typer.Option("--for", metavar="ID", help="A service account, as a system admin.")]
 Team = Annotated[str, typer.Option("--team", help="The only team whose skills it reads; all that you read without.")]
 Name = Annotated[str, typer.Option("--name", help="What it is for.")]
 Whose = Annotated[str, typer.Option("--of", metavar="ID", help="Whose, as a system admin; * for everybody's.")]
-
-URL_DAYS = 90
-"""An address is written down in more places than a key."""
 
 
 def add(app: typer.Typer) -> None:
@@ -51,7 +53,7 @@ def _create(
     scopes: Scopes,
     *,
     teams: Teams = [],  # noqa: B006 - typer copies it
-    days: Days = 0,
+    days: Days = "",
     owner: Owner = "",
 ) -> None:
     """Make a key; it is shown this once."""
@@ -59,28 +61,42 @@ def _create(
         "name": name,
         "scopes": scopes,
         "teams": teams or None,
-        "expires_days": days or None,
+        "expires_days": _lasting(days),
         "user_id": owner,
     }
     made = session.api.post("/keys", body)
     session.out.show(made, lambda: session.out.say(str(made["key"])))
+    _tell_end(session, made)
 
 
-def _mcp(session: Session, team: Team = "", name: Name = "MCP client", days: UrlDays = URL_DAYS) -> None:
+def _mcp(session: Session, team: Team = "", name: Name = "MCP client", days: Days = "") -> None:
     """Make a URL of the MCP server that needs no header; it is shown this once, and only reads."""
     _token(session, "mcp", team, name, days)
 
 
-def _catalog(session: Session, team: Team = "", name: Name = "Catalog", days: UrlDays = URL_DAYS) -> None:
+def _catalog(session: Session, team: Team = "", name: Name = "Catalog", days: Days = "") -> None:
     """Make a URL of a catalog that stock clients install skills from; it is shown this once, and only reads."""
     _token(session, "catalog", team, name, days)
 
 
-def _token(session: Session, purpose: str, team: str, name: str, days: int) -> None:
-    body = {"purpose": purpose, "name": name, "teams": [team] if team else None, "expires_days": days or None}
+def _token(session: Session, purpose: str, team: str, name: str, days: str) -> None:
+    body = {"purpose": purpose, "name": name, "teams": [team] if team else None, "expires_days": _lasting(days)}
     made = session.api.post("/keys", body)
     session.out.show(made, lambda: session.out.say(str(made["url"])))
-    until = f"holds until {_day(made.get('expires'))}" if days else "holds for ever"
+    _tell_end(session, made)
+
+
+def _lasting(days: str) -> int | str | None:
+    """Return how long a key is to hold, as the API has it; None where nothing is said."""
+    if days in {"", "never"}:
+        return days or None
+    if days.isascii() and days.isdigit() and int(days):
+        return int(days)
+    raise Invalid("key.days", f"--days {days!r} is no number of days.", hint="Use 1 to 3650, or never.")
+
+
+def _tell_end(session: Session, made: Mapping[str, object]) -> None:
+    until = f"holds until {_day(made.get('expires'))}" if made.get("expires") else "holds for ever"
     session.out.note(f"It {until}; --days changes that, and `llmos api-keys revoke {made.get('key_id')}` ends it.")
 
 

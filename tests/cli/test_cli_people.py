@@ -38,12 +38,23 @@ def ask(llmos: Command) -> Callable[..., Any]:
     return lambda *arguments: json.loads(llmos(*arguments, "--json"))
 
 
-def test_keys_are_made_listed_and_ended(llmos: Command, ask: Callable[..., Any]) -> None:
+def test_keys_are_made_listed_and_ended(
+    llmos: Command, ask: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
     secret = llmos("api-keys", "create", "Build", "--scope", "git", "--scope", "skills:read", "--user", "bob").strip()
     assert secret.startswith("llmos_")
     key_id = secret.split("_")[1]
     (listed,) = ask("api-keys", "list", "--user", "bob")
-    assert (listed["key_id"], listed["scopes"], listed["expires"]) == (key_id, ["git", "skills:read"], None)
+    assert (listed["key_id"], listed["scopes"]) == (key_id, ["git", "skills:read"])
+    assert listed["expires"] - listed["created"] == 365 * 86_400_000
+    capsys.readouterr()
+    assert run(["api-keys", "create", "For ever", "--scope", "git", "--days", "never"]) == 0
+    assert "It holds for ever; --days changes that" in capsys.readouterr().err
+    assert ask("api-keys", "create", "Short", "--scope", "git", "--days", 1)["expires"]
+    assert ask("api-keys", "create", "None", "--scope", "git", "--days", "never")["expires"] is None
+    for wrong in ("0", "-1", "x", "1.5"):
+        assert "Use 1 to 3650, or never" in llmos("api-keys", "create", "x", "--scope", "git", "--days", wrong, code=2)
+    assert "3650" in llmos("api-keys", "create", "x", "--scope", "git", "--days", 4000, code=2)
     assert key_id in llmos("api-keys", "list", "--of", "*")
     assert "does not work any more" in llmos("api-keys", "revoke", key_id)
     assert "revoked" in llmos("api-keys", "list", "--of", "bob")

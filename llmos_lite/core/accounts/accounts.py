@@ -220,7 +220,7 @@ class Accounts(Teams):
             name: for people.
             scopes: what it may be used for.
             teams: the only teams that it knows; None for all of one's own, though a key with `act-as` has to list them.
-            days: how long it holds; None for ever.
+            days: how long it holds; 0 for ever, None as the settings say.
             user_id: the service account; empty for oneself.
 
         Returns:

@@ -54,7 +54,7 @@ class Capabilities:
             purpose: `mcp` or `catalog`.
             name: for people.
             team_id: the only team whose skills it reads; None for all that the person reads, with what comes later.
-            days: how long it holds; None for ever.
+            days: how long it holds; 0 for ever, None as the settings say.
 
         Returns:
             The token, which is shown once, and what is kept of it.

@@ -70,10 +70,18 @@ class ApiKeys:
     Args:
         store: their rows.
         clock: milliseconds since the epoch.
+        days: how long a key holds whose maker does not say; 0 for ever.
+        url_days: the same for a token in a URL.
+
+    Raises:
+        Invalid: `settings.invalid`, for days below 0.
     """
 
-    def __init__(self, store: KeyStore, clock: Callable[[], int] = now_ms) -> None:
+    def __init__(
+        self, store: KeyStore, clock: Callable[[], int] = now_ms, *, days: int = 365, url_days: int = 90
+    ) -> None:
         self._store, self._clock = store, clock
+        self._days, self._url_days = _checked("LLMOS_KEY_DAYS", days), _checked("LLMOS_KEY_URL_DAYS", url_days)
         self._known: dict[str, tuple[bytes, ApiKey]] = {}
         self._noted: dict[str, int] = {}
         self._unwritten: dict[str, int] = {}
@@ -171,13 +179,15 @@ class ApiKeys:
             name: for people.
             scopes: what it may be used for.
             teams: the only teams that it knows; None for all of the owner's.
-            days: how long it holds; None for ever.
+            days: how long it holds; 0 for ever, None as the settings say.
             purpose: what it opens as a part of a URL; empty for an ordinary key.
 
         Returns:
             The key, which is shown once, and what is kept of it.
         """
         now = self._clock()
+        if days is None:
+            days = self._url_days if purpose else self._days
         expires = now + days * DAY if days else 0
         parent = await self._store.get(actor.key_id) if actor.key_id else None
         if parent is not None and parent.expires:
@@ -276,6 +286,12 @@ def check_scopes(wanted: Iterable[str], most: frozenset[Scope]) -> frozenset[Sco
             hint=f"Choose from {', '.join(sorted(most))}.",
         )
     return scopes
+
+
+def _checked(name: str, days: int) -> int:
+    if days < 0:
+        raise Invalid("settings.invalid", f"{name}={days} is no number of days.", hint="Use 1 or more; 0 is for ever.")
+    return days
 
 
 def _other_purpose(key: ApiKey) -> Unauthenticated:

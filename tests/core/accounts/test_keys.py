@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import delete, event
 
 from llmos_lite.core.accounts.accounts import Accounts
+from llmos_lite.core.accounts.capabilities import Capabilities
 from llmos_lite.core.accounts.keys import DAY, EVERY, ApiKeys, make_key
 from llmos_lite.core.accounts.permissions import EVERYTHING, PERSONAL, SERVICE, Actor, Role, Scope
 from llmos_lite.engines.database import Database
@@ -79,6 +80,35 @@ async def test_a_key_is_its_owner_with_less(accounts: Accounts) -> None:
     assert (actor.user_id, set(actor.scopes)) == ("alice", {Scope.CHAT, Scope.SKILLS_READ})
     assert (actor.credential, actor.key_id, actor.client) == (f"key:{key[6:14]}", key[6:14], "10.0.0.1")
     assert key not in repr(actor)
+
+
+async def test_a_key_has_an_end_unless_none_is_asked_for(database: Database, settings: Settings, clock: Clock) -> None:
+    def keeper(**days: int) -> Accounts:
+        return Accounts(AccountStore(database), settings, ADMIN_KEY, keys=ApiKeys(KeyStore(database), clock, **days))
+
+    accounts, short, endless = keeper(), keeper(days=7, url_days=2), keeper(days=0, url_days=0)
+    person = await alice(accounts)
+    for at, days, url_days in ((accounts, 365, 90), (short, 7, 2), (endless, 0, 0)):
+        for given, expected, url_expected in ((None, days, url_days), (30, 30, 30), (0, 0, 0)):
+            _, key = await at.create_key(person, "x", ["chat"], days=given)
+            _, token = await Capabilities(at).create(person, "catalog", "x", days=given)
+            ends = [clock.now + one * DAY if one else 0 for one in (expected, url_expected)]
+            assert [key.expires, token.expires] == ends
+    bounded = await accounts.authenticate((await accounts.create_key(person, "x", ["chat"], days=3))[0])
+    assert (await accounts.create_key(bounded, "x", ["chat"], days=0))[1].expires == clock.now + 3 * DAY
+    with pytest.raises(Invalid, match="LLMOS_KEY_DAYS=-1"):
+        keeper(days=-1)
+
+
+async def test_a_key_that_ends_opens_nothing_the_day_after_and_the_admin_key_does(
+    accounts: Accounts, clock: Clock
+) -> None:
+    key = await made(accounts, "chat")
+    clock.now += 365 * DAY - 1
+    assert (await accounts.authenticate(key)).user_id == "alice"
+    clock.now += 1
+    assert await code(accounts, key) == "credential.expired"
+    assert (await admin(accounts)).user_id == "admin"
 
 
 async def test_only_a_digest_is_kept(accounts: Accounts, database: Database) -> None:
