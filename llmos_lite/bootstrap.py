@@ -23,7 +23,7 @@ from llmos_lite.core.accounts.keys import ApiKeys, make_key
 from llmos_lite.core.accounts.newcomers import KnownPeople
 from llmos_lite.core.accounts.oidc import OidcSignIn, parse_teams
 from llmos_lite.core.accounts.oidc import Rules as OidcRules
-from llmos_lite.core.accounts.permissions import Actor
+from llmos_lite.core.accounts.permissions import Actor, Role
 from llmos_lite.core.accounts.sessions import Sessions
 from llmos_lite.core.accounts.sign_in import SignIn
 from llmos_lite.core.accounts.tokens import Tokens
@@ -80,7 +80,9 @@ from llmos_lite.core.skills.templates import Templates
 from llmos_lite.core.skills.uses import Uses
 from llmos_lite.core.telemetry.service import Telemetry
 from llmos_lite.core.toolservers.config import read_servers
+from llmos_lite.core.toolservers.grants import Grants
 from llmos_lite.core.toolservers.service import ToolServers
+from llmos_lite.core.toolservers.sign_in import SignIns
 from llmos_lite.core.traces.archive import Archives
 from llmos_lite.core.traces.erase import Eraser
 from llmos_lite.core.traces.keeping import Keeping, Rules
@@ -126,6 +128,7 @@ from llmos_lite.records.providers import ProviderRows
 from llmos_lite.records.remotes import RemoteRows
 from llmos_lite.records.schema import prepare
 from llmos_lite.records.sign_in import SignInStore
+from llmos_lite.records.toolgrants import ToolGrantRows
 from llmos_lite.records.toolservers import ToolServerRows
 from llmos_lite.records.usage import UsageRows
 from llmos_lite.settings import Settings
@@ -205,6 +208,7 @@ class Services:
     spans: SpanExporter | None
     providers: Providers
     tool_servers: ToolServers
+    tool_sign_ins: SignIns
     runs: Runs
     jobs: Jobs
     evolution: Evolution
@@ -382,10 +386,13 @@ class _Engines(NamedTuple):
 
 def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> Services:
     volumes, database, journal, model, upstreams, signer, embedder = engines
+    seals, tool_grants = Seals(settings.data / "keys"), ToolGrantRows(database)
+    grants = Grants(tool_grants, seals, private=settings.allow_private_urls)
     tool_servers = ToolServers(
         ToolServerRows(database),
-        Seals(settings.data / "keys"),
+        seals,
         read_servers(settings.tool_servers),
+        grants,
         private=settings.allow_private_urls,
     )
     catalog, metrics = Catalog(database), Metrics()
@@ -506,6 +513,9 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
         spans=spans,
         providers=upstreams,
         tool_servers=tool_servers,
+        tool_sign_ins=SignIns(
+            tool_servers, grants, tool_grants, seals, public=public_address(settings), is_admin=_overseeing(accounts)
+        ),
         runs=runs,
         jobs=jobs,
         evolution=Evolution(catalog, runs, jobs),
@@ -525,6 +535,16 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
         metrics=metrics,
     )
     return services
+
+
+def _overseeing(accounts: Accounts) -> Callable[[str], Awaitable[bool]]:
+    """Return what tells whether somebody is a system admin now."""
+
+    async def oversees(user_id: str) -> bool:
+        account = await accounts.account(user_id)
+        return account.active and account.role == Role.SYSTEM_ADMIN
+
+    return oversees
 
 
 def _semantics(settings: Settings) -> Semantics | None:

@@ -27,6 +27,7 @@ _ANSWER = {
     "recorded": True,
     "tool_calls": [],
     "skills_held": [],
+    "tool_problems": [],
 }
 _EVENTS = """\
 event: start
@@ -140,6 +141,7 @@ _SCHEMAS: dict[str, Any] = {
             "recorded",
             "tool_calls",
             "skills_held",
+            "tool_problems",
         ],
         "properties": {
             "response": {"type": "string"},
@@ -171,6 +173,20 @@ _SCHEMAS: dict[str, Any] = {
                 "type": "array",
                 "description": "Skills that would be in the context, if no scanner held them back; none as a rule.",
                 "items": {"$ref": "#/components/schemas/HeldSkill"},
+            },
+            "tool_problems": {
+                "type": "array",
+                "description": "Tool servers that could not be used, why, and what to do.",
+                "items": {
+                    "type": "object",
+                    "required": ["server", "code", "message", "hint"],
+                    "properties": {
+                        "server": {"type": "string"},
+                        "code": {"type": "string", "description": "As of a problem: `tool_server.sign_in`."},
+                        "message": {"type": "string"},
+                        "hint": {"type": "string"},
+                    },
+                },
             },
         },
     },

@@ -39,6 +39,7 @@ from llmos_lite.api import (
     skill_imports,
     skills,
     templates,
+    tool_server_sign_in,
     tool_servers,
     traces,
     upkeep,
@@ -70,6 +71,7 @@ MODULES = (
     volumes,
     providers,
     tool_servers,
+    tool_server_sign_in,
     remotes,
     accounts,
     keys,
@@ -84,7 +86,7 @@ MODULES = (
     scrub,
 )
 
-PAGES = (*home.ROUTES, *sign_in.ROUTES, *joining.ROUTES)
+PAGES = (*home.ROUTES, *sign_in.ROUTES, *joining.ROUTES, *tool_server_sign_in.ROUTES)
 
 NOT_JSON = Invalid("request.not_json", "The body of the request is not JSON.", hint="Send a JSON object.")
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, JsonValue
 
 from llmos_lite.api.deps import Admin, Body, Has, Listing, Paragraph
 from llmos_lite.api.openapi import answers
-from llmos_lite.core.toolservers.config import MOST_RULES, Rule, ToolServer
+from llmos_lite.core.toolservers.config import MOST_RULES, OAuth, Rule, ToolServer
 from llmos_lite.core.toolservers.service import OfferedTool, ServerView
 
 router = APIRouter(route_class=Paragraph, tags=["tool servers"])
@@ -31,7 +31,9 @@ _SHOWN = {
     "users": [],
     "seconds": 30.0,
     "program": False,
+    "oauth": {"client_id": "", "issuer": "", "scope": "", "as_itself": False},
     "source": "api",
+    "sign_in": "done",
     "problem": "",
 }
 _TOOL = {"name": "search", "description": "Searches the wiki.", "rule": "always", "parameters": {"type": "object"}}
@@ -39,6 +41,25 @@ _TOOL = {"name": "search", "description": "Searches the wiki.", "rule": "always"
 Name = Annotated[str, Path(max_length=64, description="Name of the tool server.")]
 Text = Annotated[str, Field(max_length=4000)]
 Id = Annotated[str, Field(max_length=64)]
+
+
+class NewOAuth(Body):
+    """How to sign in to a tool server that wants it; leave it out where this instance may make itself known."""
+
+    client_id: Text = Field("", description="What its provider knows this instance by.")
+    client_secret: Annotated[str, Field(max_length=2000, repr=False)] = Field("", description="Of that client. Sealed.")
+    issuer: Text = Field("", description="The provider; needed with a secret, which goes to nobody else.")
+    scope: Text = Field("", description="What is asked for; empty for what the server asks for.")
+    as_itself: bool = Field(default=False, description="Sign in without a person, by client credentials.")
+
+
+class OAuthOut(BaseModel):
+    """How a tool server is signed in to; the secret is not shown."""
+
+    client_id: str
+    issuer: str
+    scope: str
+    as_itself: bool
 
 
 class NewToolServer(Body):
@@ -56,6 +77,7 @@ class NewToolServer(Body):
         default_factory=list, max_length=1000, description="Who may use it; without teams and users everybody."
     )
     seconds: float = Field(30.0, gt=0, le=600, description="That one call may take.")
+    oauth: NewOAuth | None = Field(None, description="How to sign in to it. None keeps what there is.")
 
     def __repr__(self) -> str:
         return "NewToolServer(…)"
@@ -73,7 +95,11 @@ class ToolServerOut(BaseModel):
     users: list[str]
     seconds: float
     program: bool
+    oauth: OAuthOut
     source: Literal["file", "api"]
+    sign_in: Literal["", "needed", "done", "again"] = Field(
+        description="Whether somebody signed in to it; empty for a server that did not ask for it."
+    )
     problem: str
 
     @classmethod
@@ -82,9 +108,9 @@ class ToolServerOut(BaseModel):
         server = view.server
         fields = {name: getattr(server, name) for name in ("name", "url", "tools", "others", "seconds")}
         own = {"teams": list(server.teams), "users": list(server.users), "headers": list(server.headers)}
-        return cls.model_validate(
-            fields | own | {"program": bool(server.command), "source": view.source, "problem": view.problem}
-        )
+        oauth = {"oauth": {name: getattr(server.oauth, name) for name in OAuthOut.model_fields}}
+        state = {"source": view.source, "sign_in": view.sign_in, "problem": view.problem}
+        return cls.model_validate(fields | own | oauth | state | {"program": bool(server.command)})
 
 
 class OfferedToolOut(BaseModel):
@@ -123,8 +149,10 @@ async def list_tools(actor: Admin, services: Has, name: Name) -> Listing[Offered
 @router.put("/tool-servers/{name}", responses=answers(_SHOWN, 409))
 async def put_tool_server(actor: Admin, services: Has, name: Name, body: NewToolServer) -> ToolServerOut:
     """Add or change a tool server, as a system admin; it holds from the next message on."""
-    given = body.model_dump() | {"teams": tuple(body.teams), "users": tuple(body.users)}
-    return ToolServerOut.of(await services.tool_servers.put(actor, ToolServer(name=name, **given)))
+    oauth = OAuth(**body.oauth.model_dump()) if body.oauth is not None else OAuth()
+    given = body.model_dump() | {"teams": tuple(body.teams), "users": tuple(body.users), "oauth": oauth}
+    server = ToolServer(name=name, **given)
+    return ToolServerOut.of(await services.tool_servers.put(actor, server, keep_client=body.oauth is None))
 
 
 @router.delete(

@@ -76,4 +76,6 @@ def _ask(session: Session, body: Json) -> Json:
     session.out.note(f"[skills: {', '.join(skills_of(done)) or 'none'}; trace {done.get('trace_id', 'not recorded')}]")
     for skill in items_of(done, "skills_held"):
         session.out.note(f"[{skill.get('skill_id')} of {skill.get('volume')} matches, but is {held_note(skill)}]")
+    for one in items_of(done, "tool_problems"):
+        session.out.note(f"[{one.get('message')} {one.get('hint')}]")
     return done

@@ -11,19 +11,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from llmos_lite.engines.addresses import resolve
 from llmos_lite.engines.llm import Tool
 from llmos_lite.errors import LlmosError, UpstreamFailed, UpstreamTimeout
 
 if TYPE_CHECKING:
-    import httpx2
     from mcp import Client
+
+    from llmos_lite.engines.oauth import Bearer
 
 log = logging.getLogger("llmos.tools")
 
@@ -49,6 +48,7 @@ class Where:
         command: the program and its arguments.
         environment: its variables; it sees no others but those that every program needs.
         private: whether addresses that are not public may be called.
+        bearer: gives each request its token; None when the headers have what there is.
     """
 
     url: str = ""
@@ -56,6 +56,7 @@ class Where:
     command: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     private: bool = False
+    bearer: Bearer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +84,18 @@ class McpSession:
         self._task: asyncio.Task[None] | None = None
         self._tools: tuple[float, list[Tool]] | None = None
         self._down_until = self._used = 0.0
+        self._why: LlmosError | None = None
+
+    @property
+    def problem(self) -> LlmosError | None:
+        """What keeps the server from taking a token, as far as it was called."""
+        return self.where.bearer.problem if self.where.bearer is not None else None
 
     async def tools(self) -> list[Tool]:
         """Return what the server offers, asked at most once in `IDLE_SECONDS`.
 
         Raises:
-            UpstreamFailed: `tool_server.unreachable`, `tool_server.failed`.
+            UpstreamFailed: `tool_server.unreachable`, `tool_server.failed`, `tool_server.sign_in`.
             UpstreamTimeout: `tool_server.timeout`.
         """
         if self._tools is None or self._clock() - self._tools[0] > IDLE_SECONDS:
@@ -101,7 +108,7 @@ class McpSession:
         """Call a tool.
 
         Raises:
-            UpstreamFailed: `tool_server.unreachable`, `tool_server.failed`.
+            UpstreamFailed: `tool_server.unreachable`, `tool_server.failed`, `tool_server.sign_in`.
             UpstreamTimeout: `tool_server.timeout`.
         """
         async with self._asked(seconds) as client:
@@ -126,12 +133,9 @@ class McpSession:
     @contextlib.asynccontextmanager
     async def _asked(self, seconds: float) -> AsyncIterator[Client]:
         """Hand out the connection for one request; one that fails is made anew by the next."""
-        if (left := self._down_until - self._clock()) > 0:
-            raise UpstreamFailed(
-                "tool_server.unreachable", f"The tool server {self.name} was not reached; it is tried in {left:.0f} s."
-            )
         try:
             async with asyncio.timeout(seconds):
+                self._check_up(await self._token())
                 yield await self._connected()
         except TimeoutError:
             await self._dropped()
@@ -143,9 +147,38 @@ class McpSession:
         except Exception as error:  # noqa: BLE001 - whatever a server makes of its side
             log.warning("the tool server %s failed: %s", self.name, type(error).__name__)
             await self._dropped()
+            self._check_signed_in()
             raise UpstreamFailed(
                 "tool_server.failed", f"The tool server {self.name} failed: {type(error).__name__}."
             ) from None
+
+    async def _token(self) -> str:
+        """Return the token of the server, renewed when it is due; empty when it has none.
+
+        Raises:
+            LlmosError: it could not be renewed.
+        """
+        if self.where.bearer is None:
+            return ""
+        token = await self.where.bearer.token()
+        self._check_signed_in()
+        return token
+
+    def _check_signed_in(self) -> None:
+        if self.problem is not None:
+            self._tools = None  # what it offers is not known any more
+            raise self.problem.with_traceback(None)
+
+    def _check_up(self, token: str) -> None:
+        """Raise while a server is left alone; one that only wanted a token is not, as soon as there is one."""
+        left = self._down_until - self._clock()
+        if left <= 0 or (self._why is not None and token):
+            return
+        if self._why is not None:
+            raise self._why.with_traceback(None)
+        raise UpstreamFailed(
+            "tool_server.unreachable", f"The tool server {self.name} was not reached; it is tried in {left:.0f} s."
+        )
 
     async def _connected(self) -> Client:
         if self._task is None or self._task.done():
@@ -172,7 +205,8 @@ class McpSession:
         except Exception as error:  # noqa: BLE001 - whatever a server makes of its side
             if not ready.done():
                 self._down_until = self._clock() + DOWN_SECONDS
-                ready.set_exception(_unreachable(self.name, error))
+                self._why = self.problem
+                ready.set_exception(self._why or _unreachable(self.name, error))
                 ready.exception()
 
     async def _dropped(self) -> None:
@@ -204,47 +238,12 @@ async def _open(where: Where) -> AsyncGenerator[Client, None]:
         async with Client(parameters) as client:
             yield client
         return
-    async with _http(where) as http, Client(streamable_http_client(where.url, http_client=http)) as client:
-        yield client
+    from llmos_lite.engines.mcp_http import open_http  # noqa: PLC0415
 
-
-@contextlib.asynccontextmanager
-async def _http(where: Where) -> AsyncGenerator[httpx2.AsyncClient, None]:
-    import httpx2  # noqa: PLC0415
-
-    class Pinned(httpx2.AsyncHTTPTransport):
-        """Calls the addresses that were looked at, and reads no more than is bounded."""
-
-        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-            host, port = request.url.host, request.url.port or (443 if request.url.scheme == "https" else 80)
-            addresses = await asyncio.to_thread(resolve, host, port, private=where.private)
-            request.headers["host"] = request.url.netloc.decode()
-            request.extensions = {**request.extensions, "sni_hostname": host}
-            request.url = request.url.copy_with(host=addresses[0])
-            response = await super().handle_async_request(request)
-            response.stream = _Bounded(response.stream)
-            return response
-
-    class _Bounded(httpx2.AsyncByteStream):
-        def __init__(self, inner: object) -> None:
-            self._inner = inner
-
-        async def __aiter__(self) -> AsyncIterator[bytes]:
-            size = 0
-            async for piece in self._inner:  # type: ignore[attr-defined]
-                size += len(piece)
-                if size > LARGEST_ANSWER:
-                    raise httpx2.ReadError(f"the answer is larger than {LARGEST_ANSWER >> 20} MiB")
-                yield piece
-
-        async def aclose(self) -> None:
-            await self._inner.aclose()  # type: ignore[attr-defined]
-
-    timeout = httpx2.Timeout(CONNECT_SECONDS, read=300.0)
-    transport = Pinned(verify=ssl.create_default_context())
-    async with httpx2.AsyncClient(
-        transport=transport, headers=dict(where.headers), timeout=timeout, follow_redirects=False, trust_env=False
-    ) as client:
+    async with (
+        open_http(private=where.private, most=LARGEST_ANSWER, headers=where.headers, bearer=where.bearer) as http,
+        Client(streamable_http_client(where.url, http_client=http)) as client,
+    ):
         yield client
 
 

@@ -462,7 +462,10 @@ class ProviderRow(Table):
 
 
 class ToolServerRow(Table):
-    """A tool server that an admin has set; `document` is JSON without its headers, and `secret` is these, sealed."""
+    """A tool server that an admin has set; `document` is JSON without secrets.
+
+    `secret` are its headers, and `client` is the secret of the client that signs in to it, both sealed.
+    """
 
     __tablename__ = "tool_servers"
     name: Mapped[str] = mapped_column(ID, primary_key=True)
@@ -470,6 +473,7 @@ class ToolServerRow(Table):
     secret: Mapped[str] = mapped_column(Text, default="")
     changed: Mapped[int] = mapped_column(BigInteger, default=0)
     changed_by: Mapped[str] = mapped_column(ID, default="")
+    client: Mapped[str] = mapped_column(Text, default="", server_default="")
 
 
 class AllowedCallRow(Table):
@@ -485,3 +489,30 @@ class AllowedCallRow(Table):
     ended: Mapped[bool] = mapped_column(Boolean)
     result: Mapped[str] = mapped_column(Text)
     is_error: Mapped[bool] = mapped_column(Boolean)
+
+
+class ToolGrantRow(Table):
+    """What a tool server has let us do; see `records/toolgrants.py`. `secret` is sealed."""
+
+    __tablename__ = "tool_server_grants"
+    name: Mapped[str] = mapped_column(ID, primary_key=True)
+    secret: Mapped[str] = mapped_column(Text, default="")
+    scope: Mapped[str] = mapped_column(Text, default="")
+    problem: Mapped[str] = mapped_column(Text, default="")
+    generation: Mapped[int] = mapped_column(Integer, default=0)
+    lease: Mapped[str] = mapped_column(String(64), default="")
+    lease_until: Mapped[int] = mapped_column(BigInteger, default=0)
+    changed: Mapped[int] = mapped_column(BigInteger, default=0)
+    changed_by: Mapped[str] = mapped_column(ID, default="")
+
+
+class ToolSignInRow(Table):
+    """Somebody on the way to sign in to a tool server; see `records/toolgrants.py`. `secret` is sealed."""
+
+    __tablename__ = "tool_server_sign_ins"
+    state: Mapped[str] = mapped_column(String(64), primary_key=True)
+    name: Mapped[str] = mapped_column(ID)
+    secret: Mapped[str] = mapped_column(Text)
+    browser: Mapped[str] = mapped_column(String(64), default="")
+    until: Mapped[int] = mapped_column(BigInteger)
+    started_by: Mapped[str] = mapped_column(ID)

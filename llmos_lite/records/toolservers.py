@@ -10,11 +10,15 @@ from llmos_lite.records.tables import ToolServerRow
 
 
 class ToolServerRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A tool server as stored: what is said of it as JSON, and its headers, sealed; times are ms since the epoch."""
+    """A tool server as stored: what is said of it as JSON, and its secrets, sealed; times are ms since the epoch.
+
+    `secret` are its headers, `client` is the secret of the client that signs in to it.
+    """
 
     name: str
     document: str
     secret: str = ""
+    client: str = ""
     changed: int = 0
     changed_by: str = ""
 

@@ -112,6 +112,7 @@ async def test_an_answer_has_the_fields_that_programs_rely_on(opened: Room) -> N
         "recorded",
         "tool_calls",
         "skills_held",
+        "tool_problems",
     }
     assert body["response"] == WORD * 3
     assert body["usage"] == {"input_tokens": 10, "output_tokens": 3}

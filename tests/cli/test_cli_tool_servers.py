@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from llmos_lite.cli.main import run
+from tests.tool_oauth import browse, client, guarded_beside
 
 TOKEN = "t0ken-that-nobody-sees"
 
 
-def test_a_tool_server_is_set_shown_and_removed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+Terminal = Callable[..., int]
+
+
+@pytest.fixture
+def said() -> list[str]:
+    """What was said, command by command."""
+    return []
+
+
+@pytest.fixture
+def llmos(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], said: list[str]
+) -> Terminal:
     for name in ("LLMOS_URL", "LLMOS_KEY", "LLMOS_USER"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("LLMOS_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("LLMOS_LLM_PROVIDER", "offline")
     monkeypatch.setenv("LLMOS_ALLOW_PRIVATE_URLS", "on")
-    (tmp_path / "token").write_text(TOKEN)
-    said = []
 
     def llmos(*arguments: object) -> int:
         code = run([str(item) for item in ("tool-servers", *arguments)])
@@ -29,6 +40,11 @@ def test_a_tool_server_is_set_shown_and_removed(
         said.append(captured.out + captured.err)
         return code
 
+    return llmos
+
+
+def test_a_tool_server_is_set_shown_and_removed(llmos: Terminal, said: list[str], tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(TOKEN)
     address = "http://127.0.0.1:9/mcp"
     rules = ["--always", "search", "--ask", "write", "--never", "drop", "--others", "never", "--person", "alice"]
     assert llmos("set", "wiki", address, *rules, "--token-file", tmp_path / "token") == 0
@@ -43,3 +59,37 @@ def test_a_tool_server_is_set_shown_and_removed(
     assert llmos("list") == 0
     assert "There is no tool server." in said[-1]
     assert TOKEN not in "".join(said)
+
+
+def test_a_server_that_wants_a_sign_in_says_so_and_gets_it(llmos: Terminal, said: list[str]) -> None:
+    with guarded_beside() as host:
+        assert llmos("set", "wiki", host.url, "--others", "always") == 0
+        assert "The tool server wiki wants to be signed in to." in said[-1]
+        assert "llmos tool-servers sign-in wiki" in said[-1]
+        assert llmos("tools", "wiki") != 0
+        assert llmos("sign-in", "wiki") == 0
+        address = next(word for word in said[-1].split() if word.startswith(f"{host.authority.issuer}/authorize"))
+        ended = asyncio.run(browse(address))
+        assert llmos("sign-in", "wiki", "--answer", ended) == 0
+        assert "wiki is signed in to. It offers one tool." in said[-1]
+        assert llmos("sign-in", "wiki", "--answer", ended) != 0
+        assert llmos("list", "--json") == 0
+        assert json.loads(said[-1])[0]["sign_in"] == "done"
+        assert llmos("tools", "wiki") == 0
+        assert llmos("sign-out", "wiki") == 0
+        assert llmos("tools", "wiki") != 0
+        assert not [text for text in host.authority.texts if text in "".join(said[3:])]
+
+
+def test_a_client_with_a_secret_signs_in_as_itself(llmos: Terminal, said: list[str], tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text(TOKEN)
+    with guarded_beside() as host:
+        host.authority.clients["bot"] = client("bot", TOKEN)
+        oauth = ["--client-id", "bot", "--client-secret-file", tmp_path / "secret", "--as-itself"]
+        assert llmos("set", "wiki", host.url, *oauth) != 0
+        assert "issuer" in said[-1]
+        assert llmos("set", "wiki", host.url, *oauth, "--issuer", host.authority.issuer) == 0
+        assert "wiki is a tool server. It offers one tool." in said[-1]
+        assert llmos("sign-in", "wiki") == 0
+        assert "wiki is signed in to." in said[-1]
+        assert TOKEN not in "".join(said)

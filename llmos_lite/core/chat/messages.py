@@ -9,6 +9,7 @@ import msgspec
 from llmos_lite.core.chat.calls import CallResult, HandedCall, OwnTool
 from llmos_lite.core.chat.choice import HeldSkill
 from llmos_lite.core.chat.disclosure import Disclosure
+from llmos_lite.core.toolservers.box import ToolProblem
 from llmos_lite.core.traces.trace import SkillUse
 from llmos_lite.errors import LlmosError
 
@@ -82,7 +83,8 @@ class ChatResult(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """The whole answer, whose trace is durable (unless `recorded` is False).
 
     `tool_calls` are for the caller, who answers them with the next message of the conversation. `skills_held` would
-    have been in the context, if no scanner held them back.
+    have been in the context, if no scanner held them back. `tool_problems` say which tool servers could not be used,
+    and why.
     """
 
     response: str
@@ -94,6 +96,7 @@ class ChatResult(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     recorded: bool
     tool_calls: tuple[HandedCall, ...] = ()
     skills_held: tuple[HeldSkill, ...] = ()
+    tool_problems: tuple[ToolProblem, ...] = ()
 
 
 class ChatFailed(msgspec.Struct, frozen=True, kw_only=True):

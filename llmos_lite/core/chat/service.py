@@ -191,6 +191,7 @@ class ChatService:
         choice = await self._chooser.choose(
             actor, given.message or talk.goal, given.team_id, limit, talk, disclosure=self._disclosed(given)
         )
+        outside = await self._outside(actor, given)
         turn = Turn(
             actor=actor,
             given=given,
@@ -201,7 +202,8 @@ class ChatService:
             recorded=given.record and account.record,
             started=started,
             clock=clock,
-            outside=await self._outside(actor, given),
+            outside=outside if outside is not None and not outside.is_empty else None,
+            tool_problems=outside.problems if outside is not None else (),
         )
         if talk.handed_by and self._allowed_calls is not None:
             turn.ran = await self._allowed_calls.before(talk.handed_by)
@@ -210,7 +212,7 @@ class ChatService:
         return turn
 
     async def _outside(self, actor: Actor, given: ChatInput) -> ServerTools | None:
-        """Return the tools of servers that a chat may call."""
+        """Return the tools of servers that a chat may call, and which of these have a problem."""
         if self._servers is None or not self._calls_tools():
             return None
         box = await self._servers.box(actor, given.team_id)

@@ -15,7 +15,7 @@ from llmos_lite.core.chat.messages import ChatDelta, ChatFailed, ChatInput, Chat
 from llmos_lite.core.chat.tools import LONGEST_ARGUMENTS, Round, Step, ToolDone, ToolResult
 from llmos_lite.core.limits import Reservation
 from llmos_lite.core.telemetry.model_span import ModelSpan
-from llmos_lite.core.toolservers.box import ServerTools
+from llmos_lite.core.toolservers.box import ServerTools, ToolProblem
 from llmos_lite.core.traces.trace import GOAL_LENGTH, Ended, Message, Share, ToolCall, Trace
 from llmos_lite.engines.llm import ChatMessage, ChatRequest, Completion, Delta, Piece, Tool
 from llmos_lite.errors import LlmosError, UpstreamFailed
@@ -70,6 +70,7 @@ class Turn:
     answers: Sequence[ChatMessage] = ()
     outside: ServerTools | None = None
     ran: dict[str, ToolResult] = field(default_factory=dict)
+    tool_problems: Sequence[ToolProblem] = ()
     tokens_in: int = 0
     tokens_out: int = 0
     _rounds: int = 0
@@ -273,6 +274,7 @@ class Turn:
             recorded=self.recorded,
             tool_calls=self.handed,
             skills_held=self.choice.held,
+            tool_problems=tuple(self.tool_problems),
         )
 
     def failed(self, error: LlmosError) -> ChatFailed:

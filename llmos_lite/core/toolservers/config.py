@@ -18,6 +18,7 @@ _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 LONGEST_NAME = 24
 MOST_RULES = 256
 LARGEST_HEADERS = 8000
+LONGEST_OAUTH = 2000
 
 
 class Rule(StrEnum):
@@ -26,6 +27,42 @@ class Rule(StrEnum):
     ALWAYS = "always"
     ASK = "ask"
     NEVER = "never"
+
+
+class OAuth(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How we sign in to a server that wants it.
+
+    Args:
+        client_id: what its authorization server knows us by; empty lets us make ourselves known.
+        client_secret: of that client.
+        issuer: of that authorization server; a secret goes nowhere else.
+        scope: what is asked for; empty for what the server asks for.
+        as_itself: whether the client signs in as itself, without a person (client credentials).
+    """
+
+    client_id: str = ""
+    client_secret: str = ""
+    issuer: str = ""
+    scope: str = ""
+    as_itself: bool = False
+
+    def __repr__(self) -> str:
+        return f"OAuth({self.client_id!r})"
+
+    def problem(self) -> str:
+        """Return what makes no sense; empty when all does."""
+        texts = (self.client_id, self.client_secret, self.issuer, self.scope)
+        if any(len(text) > LONGEST_OAUTH or not text.isprintable() for text in texts):
+            return "A client, an issuer or a scope is too long, or has characters that none has."
+        if self.as_itself and not self.client_secret:
+            return "Only a client with a secret signs in as itself."
+        if self.client_secret and not (self.client_id and self.issuer):
+            return (
+                "A client's secret needs its id, and the issuer that it goes to: it would go wherever the server says."
+            )
+        if self.issuer and not checked_endpoint(self.issuer):
+            return "An issuer is an http or https URL."
+        return ""
 
 
 class ToolServer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,6 +79,7 @@ class ToolServer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         seconds: that one call may take.
         command: the program, for one of a file on this machine.
         environment: its variables.
+        oauth: how we sign in to it, when it wants that.
     """
 
     name: str
@@ -54,6 +92,7 @@ class ToolServer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     seconds: float = 30.0
     command: tuple[str, ...] = ()
     environment: dict[str, str] = {}
+    oauth: OAuth = OAuth()
 
     def __repr__(self) -> str:
         return f"ToolServer({self.name})"
@@ -76,7 +115,16 @@ class ToolServer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             raise _invalid("There are too many rules or headers.")
         if any(not text.isprintable() or ":" in name for name, text in self.headers.items()):
             raise _invalid("A header has a character that headers cannot have.")
+        if problem := self.oauth.problem():
+            raise _invalid(problem)
+        if self.oauth != OAuth() and not self.may_sign_in:
+            raise _invalid("A program, or a server with a header Authorization, is not signed in to.")
         return self
+
+    @property
+    def may_sign_in(self) -> bool:
+        """Tell whether we may sign in to it: it has a URL, and no credential in its headers."""
+        return bool(self.url) and "authorization" not in map(str.lower, self.headers)
 
     def rule(self, tool: str) -> Rule:
         """Return the rule of a tool."""

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 import msgspec
 
 from llmos_lite.core.accounts.permissions import Actor, require_admin
-from llmos_lite.core.toolservers.box import ServerTools
+from llmos_lite.core.toolservers.box import ServerTools, ToolProblem
 from llmos_lite.core.toolservers.config import Rule, ToolServer
+from llmos_lite.core.toolservers.grants import GrantBearer, Grants, lost
 from llmos_lite.core.traces.trace import now_ms
 from llmos_lite.engines.llm import Tool
 from llmos_lite.engines.mcp_sessions import McpSession, Where
 from llmos_lite.engines.sealing import Seals
 from llmos_lite.errors import Conflict, LlmosError, NotFound
+from llmos_lite.records.toolgrants import ToolGrant
 from llmos_lite.records.toolservers import ToolServerRecord, ToolServerRows
 
 LIST_SECONDS = 2.0
@@ -24,11 +26,19 @@ LIST_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class ServerView:
-    """A server as it is shown, without what its headers say."""
+    """A server as it is shown, without what its headers say.
+
+    Args:
+        server: it.
+        source: `file` or `api`.
+        problem: what is wrong with it.
+        sign_in: `done`, `needed` or `again`; empty for one that has not asked for it.
+    """
 
     server: ToolServer
     source: str
     problem: str = ""
+    sign_in: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,42 +56,62 @@ class ToolServers:
         rows: what admins set.
         seals: seal their headers.
         fixed: those of the file.
+        grants: the tokens of those that were signed in to.
         private: whether addresses that are not public may be called.
     """
 
-    def __init__(self, rows: ToolServerRows, seals: Seals, fixed: Sequence[ToolServer], *, private: bool) -> None:
+    def __init__(
+        self, rows: ToolServerRows, seals: Seals, fixed: Sequence[ToolServer], grants: Grants, *, private: bool
+    ) -> None:
         self._rows, self._seals, self._fixed, self._private = rows, seals, fixed, private
+        self._grants = grants
         self._servers: dict[str, ToolServer] | None = None
         self._problems: dict[str, str] = {}
         self._sessions: dict[str, McpSession] = {}
         self._loading = asyncio.Lock()
 
     async def box(self, actor: Actor, team_id: str | None) -> ServerTools | None:
-        """Return the tools that a chat may call; None when there are none."""
+        """Return the tools that a chat may call, and what keeps others from it; None when there is neither."""
         servers = self._servers if self._servers is not None else await self._load()
         mine = [server for server in servers.values() if server.is_for(actor, team_id)]
         if not mine:
             return None
         asked = await asyncio.gather(*(self._offers(server) for server in mine))
-        box = ServerTools([(server, self._session(server), tools) for server, tools in zip(mine, asked, strict=True)])
-        return box if box.tools or box.asking else None
+        pairs = list(zip(mine, asked, strict=True))
+        box = ServerTools(
+            [(server, self._session(server), tools) for server, tools in pairs if not isinstance(tools, LlmosError)]
+        )
+        box.problems += [ToolProblem.of(server.name, error) for server, error in pairs if isinstance(error, LlmosError)]
+        return box if box.problems or not box.is_empty else None
 
     async def close(self) -> None:
         """End all sessions."""
         sessions, self._sessions = list(self._sessions.values()), {}
         await asyncio.gather(*(session.close() for session in sessions), return_exceptions=True)
+        await self._grants.close()
 
     # -- what admins do ---------------------------------------------------------------------------------------------
 
     async def listed(self, actor: Actor) -> list[ServerView]:
         """List the servers, for a system admin."""
         require_admin(actor)
-        servers = await self._load()
-        fixed = {one.name for one in self._fixed}
-        return [
-            ServerView(_shown(one), "file" if one.name in fixed else "api", self._problems.get(one.name, ""))
-            for one in servers.values()
-        ]
+        servers, grants = await self._load(), await self._grants.all()
+        return [self._view(one, grants.get(one.name)) for one in servers.values()]
+
+    async def known(self, name: str) -> ToolServer:
+        """Return a server with its secrets.
+
+        Raises:
+            NotFound: `tool_server.unknown`.
+        """
+        server = (await self._load()).get(name)
+        if server is None:
+            raise _unknown(name)
+        return server
+
+    async def renew_session(self, name: str) -> None:
+        """Begin anew with a server, as with another token."""
+        await self._forget(name)
 
     async def offered(self, actor: Actor, name: str) -> list[OfferedTool]:
         """Ask a server what it offers, as a system admin.
@@ -91,32 +121,32 @@ class ToolServers:
             UpstreamFailed: as `McpSession.tools`.
         """
         require_admin(actor)
-        server = (await self._load()).get(name)
-        if server is None:
-            raise _unknown(name)
+        server = await self.known(name)
         return [OfferedTool(tool, server.rule(tool.name)) for tool in await self._session(server).tools()]
 
-    async def put(self, actor: Actor, server: ToolServer) -> ServerView:
-        """Add or change a server, as a system admin; without headers those that it had stay, at the same address.
+    async def put(self, actor: Actor, server: ToolServer, *, keep_client: bool = False) -> ServerView:
+        """Add or change a server, as a system admin.
+
+        At the same address it keeps the headers that it had when it comes without any, and the secret of the same
+        client. Another address, or another client, ends the sign-in.
+
+        Args:
+            actor: the admin.
+            server: the server.
+            keep_client: whether it is signed in to as before, whatever `server.oauth` says.
 
         Raises:
             Invalid: `tool_server.invalid`.
             Conflict: `tool_server.in_file`.
         """
         require_admin(actor)
-        server = server.checked()
         self._check_free(server.name)
         before = (await self._load()).get(server.name)
-        if before is not None and before.url == server.url and not server.headers:
-            server = msgspec.structs.replace(server, headers=before.headers)
-        document = msgspec.json.encode(msgspec.structs.replace(server, headers={})).decode()
-        headers = msgspec.json.encode(server.headers).decode()
-        secret = self._seals.seal(headers, _about(server)) if server.headers else ""
-        row = ToolServerRecord(
-            name=server.name, document=document, secret=secret, changed=now_ms(), changed_by=actor.user_id
-        )
-        await self._rows.put(row)
+        server = (_with_secrets(server, before, keep_client=keep_client) if before is not None else server).checked()
+        await self._rows.put(self._sealed(server, actor))
         await self._forget(server.name)
+        if before is not None and (before.url, before.oauth) != (server.url, server.oauth):
+            await self._grants.forget(before)
         return next(view for view in await self.listed(actor) if view.server.name == server.name)
 
     async def remove(self, actor: Actor, name: str) -> None:
@@ -128,10 +158,10 @@ class ToolServers:
         """
         require_admin(actor)
         self._check_free(name)
-        if name not in await self._load():
-            raise _unknown(name)
+        server = await self.known(name)
         await self._rows.delete(name)
         await self._forget(name)
+        await self._grants.forget(server)
         await self._load()
 
     def _check_free(self, name: str) -> None:
@@ -152,16 +182,47 @@ class ToolServers:
             self._servers = found
         return found
 
+    def _view(self, server: ToolServer, grant: ToolGrant | None) -> ServerView:
+        fixed = any(one.name == server.name for one in self._fixed)
+        session = self._sessions.get(server.name)
+        problem, sign_in = self._problems.get(server.name, ""), ""
+        if grant is not None and (grant.secret or grant.problem):
+            sign_in = "again" if grant.problem or grant.scope else "done"
+            problem = lost(server.name, grant.problem).message if grant.problem else problem
+        elif session is not None and (found := session.problem) is not None and found.code == "tool_server.sign_in":
+            sign_in, problem = "needed", found.message
+        return ServerView(_shown(server), "file" if fixed else "api", problem, sign_in)
+
+    def _sealed(self, server: ToolServer, actor: Actor) -> ToolServerRecord:
+        """Return the row of a server, whose secrets are sealed."""
+        plain = msgspec.structs.replace(
+            server, headers={}, oauth=msgspec.structs.replace(server.oauth, client_secret="")
+        )
+        headers = msgspec.json.encode(server.headers).decode()
+        return ToolServerRecord(
+            name=server.name,
+            document=msgspec.json.encode(plain).decode(),
+            secret=self._seals.seal(headers, _about(server)) if server.headers else "",
+            client=self._seals.seal(server.oauth.client_secret, _of_client(server))
+            if server.oauth.client_secret
+            else "",
+            changed=now_ms(),
+            changed_by=actor.user_id,
+        )
+
     def _opened(self, row: ToolServerRecord) -> ToolServer | None:
         server = msgspec.json.decode(row.document, type=ToolServer)
-        if not row.secret:
-            return server
         try:
-            text = self._seals.open(row.secret, _about(server))
+            headers = self._seals.open(row.secret, _about(server)) if row.secret else "{}"
+            client = self._seals.open(row.client, _of_client(server)) if row.client else ""
         except LlmosError as error:
             self._problems[server.name] = error.message
             return None
-        return msgspec.structs.replace(server, headers=msgspec.json.decode(text, type=dict[str, str]))
+        return msgspec.structs.replace(
+            server,
+            headers=msgspec.json.decode(headers, type=dict[str, str]),
+            oauth=msgspec.structs.replace(server.oauth, client_secret=client),
+        )
 
     def _session(self, server: ToolServer) -> McpSession:
         session = self._sessions.get(server.name)
@@ -172,18 +233,22 @@ class ToolServers:
                 command=server.command,
                 environment=server.environment,
                 private=self._private,
+                bearer=GrantBearer(self._grants, server) if server.may_sign_in else None,
             )
             session = self._sessions[server.name] = McpSession(server.name, where)
         return session
 
-    async def _offers(self, server: ToolServer) -> list[Tool]:
-        """Return what a server offers; nothing for one that is slow or broken, of which the log says more."""
+    async def _offers(self, server: ToolServer) -> list[Tool] | LlmosError:
+        """Return what a server offers, or what is wrong with it; nothing for one that is slow."""
         asking = asyncio.ensure_future(self._session(server).tools())
         await asyncio.wait([asking], timeout=LIST_SECONDS)
         if not asking.done():
             asking.add_done_callback(lambda done: done.cancelled() or done.exception())
             return []
-        return asking.result() if asking.exception() is None else []
+        error = asking.exception()
+        if isinstance(error, LlmosError):
+            return error
+        return asking.result() if error is None else []
 
     async def _forget(self, name: str) -> None:
         session = self._sessions.pop(name, None)
@@ -193,12 +258,31 @@ class ToolServers:
 
 def _shown(server: ToolServer) -> ToolServer:
     """Return a server without what its headers and variables say; the names of the headers stay."""
-    return msgspec.structs.replace(server, headers=dict.fromkeys(server.headers, ""), environment={})
+    oauth = msgspec.structs.replace(server.oauth, client_secret="")
+    return msgspec.structs.replace(server, headers=dict.fromkeys(server.headers, ""), environment={}, oauth=oauth)
+
+
+def _with_secrets(server: ToolServer, before: ToolServer, *, keep_client: bool) -> ToolServer:
+    """Return a server with the secrets that it had, where they go to the same place."""
+    if before.url != server.url:
+        return server
+    oauth, had = server.oauth, before.oauth
+    same = (oauth.client_id, oauth.issuer) == (had.client_id, had.issuer) and not oauth.client_secret
+    if keep_client:
+        oauth = had
+    elif same:
+        oauth = msgspec.structs.replace(oauth, client_secret=had.client_secret)
+    return msgspec.structs.replace(server, headers=server.headers or before.headers, oauth=oauth)
 
 
 def _about(server: ToolServer) -> str:
     """Return what sealed headers are bound to: a row that is changed to another address does not take them there."""
     return f"tool server {server.name} {server.url}"
+
+
+def _of_client(server: ToolServer) -> str:
+    """Return what the sealed secret of a client is bound to."""
+    return f"client of tool server {server.name} {server.oauth.client_id} {server.oauth.issuer}"
 
 
 def _unknown(name: str) -> NotFound:

@@ -1,0 +1,290 @@
+"""What tool servers have let us do: tokens, sealed, and renewed by one of all nodes at a time.
+
+A refresh token may be good for one use only (OAuth 2.1, section 4.3.1), and two uses end the sign-in. So whoever renews
+holds a lease in the row; all others wait for what comes of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from llmos_lite.core.toolservers.config import ToolServer
+from llmos_lite.core.traces.trace import now_ms
+from llmos_lite.engines.oauth import AuthorizationServer, GrantRefused, OAuthClient, Refusal, Tokens
+from llmos_lite.engines.sealing import Seals
+from llmos_lite.errors import LlmosError, UpstreamFailed, UpstreamTimeout
+from llmos_lite.records.toolgrants import ToolGrant, ToolGrantRows
+
+if TYPE_CHECKING:
+    from llmos_lite.engines.mcp_oauth import OAuthSpeaker
+
+EARLY_MS = 30_000
+"""Before its end a token is renewed, since a call takes time."""
+LEASE_MS = 30_000
+"""Longer than a renewal may take."""
+LOOK = 0.1
+"""Seconds between two looks at what another node renews."""
+REVOKE_SECONDS = 5.0
+REFUSED = "refused"
+"""The problem of tokens that the tool server itself does not take."""
+
+
+class SignedIn(msgspec.Struct, frozen=True, kw_only=True):
+    """A sign-in as it is kept, sealed."""
+
+    server: AuthorizationServer
+    client: OAuthClient
+    tokens: Tokens
+
+
+class Grants:
+    """Keeps the tokens of tool servers.
+
+    Args:
+        rows: where they are.
+        seals: seal them.
+        private: whether authorization servers may be in a private network.
+        clock: ms since the epoch.
+    """
+
+    def __init__(self, rows: ToolGrantRows, seals: Seals, *, private: bool, clock: Callable[[], int] = now_ms) -> None:
+        self._rows, self._seals, self._private, self._clock = rows, seals, private, clock
+        self._renewals: dict[str, asyncio.Task[str]] = {}
+        self._speaker: OAuthSpeaker | None = None
+
+    @property
+    def speaker(self) -> OAuthSpeaker:
+        """Who speaks to authorization servers."""
+        if self._speaker is None:
+            from llmos_lite.engines.mcp_oauth import OAuthSpeaker  # noqa: PLC0415 - slow to import, and seldom needed
+
+            self._speaker = OAuthSpeaker(private=self._private, clock=lambda: self._clock() / 1000)
+        return self._speaker
+
+    async def all(self) -> dict[str, ToolGrant]:
+        """Return what there is, by the name of the tool server."""
+        return {row.name: row for row in await self._rows.all()}
+
+    async def token(self, server: ToolServer) -> str:
+        """Return the token of a server, renewed when it is due; empty without a sign-in.
+
+        Raises:
+            UpstreamFailed: `tool_server.sign_in`, when the sign-in does not hold any more; `tool_server.oauth`.
+            UpstreamTimeout: `tool_server.oauth_timeout`.
+        """
+        row = await self._rows.get(server.name)
+        signed = self._opened(server, row)
+        if row is not None and row.problem and signed is not None:
+            raise lost(server.name, row.problem)
+        if signed is None:
+            return await self.renewed(server, "") if server.oauth.as_itself else ""
+        if 0 < signed.tokens.expires <= self._clock() + EARLY_MS:
+            return await self.renewed(server, signed.tokens.access)
+        return signed.tokens.access
+
+    async def renewed(self, server: ToolServer, stale: str) -> str:
+        """Return the token that comes after one; a chat that goes away meanwhile does not lose it.
+
+        Raises:
+            LlmosError: as `token`.
+        """
+        task = self._renewals.get(server.name)
+        if task is None:
+            task = self._renewals[server.name] = asyncio.ensure_future(self._renew(server, stale))
+            task.add_done_callback(lambda done: self._renewed(server.name, done))
+        return await asyncio.shield(task)
+
+    async def refused(self, server: ToolServer, refusal: Refusal, token: str) -> LlmosError | None:
+        """Take note that a server refused a request, and return what there is to say of it."""
+        if refusal.status == 401:  # noqa: PLR2004 - the token is not taken, or there is none
+            if not token:
+                return wanted(server.name) if refusal.bearer else None
+            row = await self._rows.get(server.name)
+            signed = self._opened(server, row)
+            if row is not None and signed is not None and signed.tokens.access == token and not server.oauth.as_itself:
+                await self._rows.fail(row, REFUSED)
+            return lost(server.name, REFUSED)
+        if refusal.error != "insufficient_scope":
+            return None
+        await self._rows.want(server.name, refusal.scope)
+        return _narrow(server.name, refusal.scope)
+
+    async def anew(self, server: ToolServer) -> SignedIn:
+        """Sign a client in as itself, whatever token it has.
+
+        Raises:
+            LlmosError: as `token`.
+        """
+        signed = self._opened(server, await self._rows.get(server.name))
+        await self.renewed(server, signed.tokens.access if signed is not None else "")
+        signed = self._opened(server, await self._rows.get(server.name))
+        if signed is None:
+            raise wanted(server.name)
+        return signed
+
+    async def wanted_scope(self, name: str) -> str:
+        """Return what a server asked for besides, since it was signed in to."""
+        row = await self._rows.get(name)
+        return row.scope if row is not None else ""
+
+    async def keep(self, server: ToolServer, signed: SignedIn, by: str) -> None:
+        """Keep the tokens of a sign-in."""
+        await self._rows.put(server.name, self._sealed(server, signed), at=self._clock(), by=by)
+
+    async def forget(self, server: ToolServer) -> None:
+        """Forget the tokens of a server, here and, as far as it can be asked, where they come from."""
+        signed = self._opened(server, await self._rows.get(server.name))
+        await self._rows.delete(server.name)
+        if signed is not None:
+            with contextlib.suppress(LlmosError, TimeoutError):  # they end by themselves
+                async with asyncio.timeout(REVOKE_SECONDS):
+                    await self.speaker.revoke(signed.server, signed.client, signed.tokens)
+
+    async def close(self) -> None:
+        """Wait for what is being renewed: a token that nobody keeps is lost."""
+        await asyncio.gather(*self._renewals.values(), return_exceptions=True)
+
+    # -- renewing ---------------------------------------------------------------------------------------------------
+
+    def _renewed(self, name: str, task: asyncio.Task[str]) -> None:
+        self._renewals.pop(name, None)
+        if not task.cancelled():
+            task.exception()  # whoever waited has heard of it
+
+    async def _renew(self, server: ToolServer, stale: str) -> str:
+        holder, ends = secrets.token_hex(16), self._clock() + 2 * LEASE_MS
+        while True:
+            row = await (self._rows.ensure if server.oauth.as_itself else self._rows.get)(server.name)
+            signed = self._opened(server, row)
+            if row is None or (signed is None and not server.oauth.as_itself):
+                return ""  # signed out meanwhile
+            if row.problem:
+                raise lost(server.name, row.problem)
+            if signed is not None and signed.tokens.access != stale:
+                return signed.tokens.access
+            now = self._clock()
+            if await self._rows.take(row, holder, now=now, until=now + LEASE_MS):
+                return await self._under_lease(server, signed, holder)
+            if now > ends:
+                raise UpstreamTimeout("tool_server.oauth_timeout", f"The token of {server.name} is not renewed.")
+            await asyncio.sleep(LOOK)
+
+    async def _under_lease(self, server: ToolServer, signed: SignedIn | None, holder: str) -> str:
+        try:
+            fresh = await self._fresh(server, signed)
+        except GrantRefused as refusal:
+            problem = "" if server.oauth.as_itself else refusal.code
+            await self._rows.release(server.name, holder, problem=problem)
+            raise lost(server.name, refusal.code) from None
+        except BaseException:
+            await self._rows.release(server.name, holder)
+            raise
+        if await self._rows.renew(server.name, holder, self._sealed(server, fresh), at=self._clock()):
+            return fresh.tokens.access
+        now = self._opened(server, await self._rows.get(server.name))  # somebody signed in, or out, meanwhile
+        return now.tokens.access if now is not None else ""
+
+    async def _fresh(self, server: ToolServer, signed: SignedIn | None) -> SignedIn:
+        """Return a sign-in with new tokens.
+
+        Raises:
+            GrantRefused: there are none.
+            LlmosError: whoever gives them could not be asked.
+        """
+        if server.oauth.as_itself:
+            said = server.oauth
+            found = await self.speaker.find(server, issuer=said.issuer, scope=said.scope)
+            client = found.client(said.client_id, said.client_secret)
+            return SignedIn(server=found, client=client, tokens=await self.speaker.as_itself(found, client))
+        if signed is None or not signed.tokens.refresh:
+            raise GrantRefused("ended")
+        tokens = await self.speaker.refresh(signed.server, signed.client, signed.tokens)
+        return msgspec.structs.replace(signed, tokens=tokens)
+
+    # -- sealing ----------------------------------------------------------------------------------------------------
+
+    def _sealed(self, server: ToolServer, signed: SignedIn) -> str:
+        return self._seals.seal(msgspec.json.encode(signed).decode(), _about(server))
+
+    def _opened(self, server: ToolServer, row: ToolGrant | None) -> SignedIn | None:
+        """Return what a row holds for a server; nothing when it was for another address of it."""
+        if row is None or not row.secret:
+            return None
+        try:
+            return msgspec.json.decode(self._seals.open(row.secret, _about(server)), type=SignedIn)
+        except (LlmosError, msgspec.DecodeError):
+            return None
+
+
+class GrantBearer:
+    """Gives the requests to one server their token; a `Bearer`.
+
+    Args:
+        grants: where tokens are.
+        server: the server.
+    """
+
+    def __init__(self, grants: Grants, server: ToolServer) -> None:
+        self._grants, self._server = grants, server
+        self.problem: LlmosError | None = None
+
+    async def token(self) -> str:
+        """Return a token that should hold; empty when there is none."""
+        self.problem = None
+        try:
+            return await self._grants.token(self._server)
+        except LlmosError as error:
+            self.problem = error
+            return ""
+
+    async def renewed(self, stale: str) -> str:
+        """Return another token than one that was refused; empty when there is none."""
+        try:
+            return await self._grants.renewed(self._server, stale)
+        except LlmosError as error:
+            self.problem = error
+            return ""
+
+    async def refused(self, refusal: Refusal, token: str) -> None:
+        """Take note of a refusal."""
+        self.problem = self.problem or await self._grants.refused(self._server, refusal, token)
+
+
+def wanted(name: str) -> UpstreamFailed:
+    """Return the error for a server that nobody has signed in to."""
+    return UpstreamFailed(
+        "tool_server.sign_in",
+        f"The tool server {name} wants to be signed in to.",
+        hint=f"A system admin signs in: llmos tool-servers sign-in {name}",
+        server=name,
+    )
+
+
+def lost(name: str, why: str) -> UpstreamFailed:
+    """Return the error for a sign-in that does not hold any more."""
+    return UpstreamFailed(
+        "tool_server.sign_in",
+        f"The sign-in to the tool server {name} does not hold any more ({why}).",
+        hint=f"A system admin signs in again: llmos tool-servers sign-in {name}",
+        server=name,
+    )
+
+
+def _narrow(name: str, scope: str) -> UpstreamFailed:
+    return UpstreamFailed(
+        "tool_server.scope",
+        f"The tool server {name} wants more than it was signed in to for ({scope or 'it does not say what'}).",
+        hint=f"A system admin signs in again: llmos tool-servers sign-in {name}",
+        server=name,
+    )
+
+
+def _about(server: ToolServer) -> str:
+    """Return what sealed tokens are bound to: a server that moves does not take them along."""
+    return f"sign-in to tool server {server.name} {server.url}"
