@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -61,44 +61,20 @@ class Looked:
 
 def add(skills: typer.Typer) -> None:
     """Add the commands to `llmos skills`."""
-
-    @skills.command("scan")
-    def scan(
-        paths: Paths = None,
-        *,
-        volume: Volume = "",
-        sarif: Sarif = False,
-        data: Data = "",
-        url: Url = "",
-        key: Key = "",
-        user: User = "",
-        as_json: AsJson = False,
-    ) -> None:
-        """Look for what would harm: injection, exfiltration, hidden text, secrets, code from elsewhere."""
-        where = Where(data=data, url=url, key=key, user=user)
-        found = list(_of_volume(where, volume) if volume else _of_paths(paths or [Path()]))
-        tell("llmos-scan", found, Output(as_json=as_json), as_sarif=sarif)
-        if any(one.is_unsafe for one in found):
-            raise typer.Exit(UNSAFE)
-
-    @skills.command("lint")
-    def lint(
-        paths: Paths = None,
-        *,
-        volume: Volume = "",
-        sarif: Sarif = False,
-        data: Data = "",
-        url: Url = "",
-        key: Key = "",
-        user: User = "",
-        as_json: AsJson = False,
-    ) -> None:
-        """Say how well skills are written: the standard, size, descriptions, neighbours, what clients can list."""
-        where = Where(data=data, url=url, key=key, user=user)
-        found = list(_linted_volume(where, volume) if volume else _linted_paths(paths or [Path()]))
-        tell("llmos-lint", found, Output(as_json=as_json), as_sarif=sarif)
-        if any(one.is_unsafe for one in found):
-            raise typer.Exit(UNSAFE)
+    _looking(
+        skills,
+        "scan",
+        "Look for what would harm: injection, exfiltration, hidden text, secrets, code from elsewhere.",
+        _scanned_paths,
+        _scanned_volume,
+    )
+    _looking(
+        skills,
+        "lint",
+        "Say how well skills are written: the standard, size, descriptions, neighbours, what clients can list.",
+        _linted_paths,
+        _linted_volume,
+    )
 
     @command(skills, "sign-off")
     def sign_off(
@@ -114,11 +90,39 @@ def add(skills: typer.Typer) -> None:
         session.out.show(done, lambda: session.out.say(f"Signed off: {skill_id} {digest}"))
 
 
+def _looking(
+    skills: typer.Typer,
+    name: str,
+    about: str,
+    here: Callable[[Sequence[Path]], Iterable[Looked]],
+    there: Callable[[Where, str], Iterable[Looked]],
+) -> None:
+    """Add a command that looks at what lies here, or in a volume."""
+
+    @skills.command(name, help=about)
+    def look(
+        paths: Paths = None,
+        *,
+        volume: Volume = "",
+        sarif: Sarif = False,
+        data: Data = "",
+        url: Url = "",
+        key: Key = "",
+        user: User = "",
+        as_json: AsJson = False,
+    ) -> None:
+        where = Where(data=data, url=url, key=key, user=user)
+        found = list(there(where, volume) if volume else here(paths or [Path()]))
+        tell(f"llmos-{name}", found, Output(as_json=as_json), as_sarif=sarif)
+        if any(one.is_unsafe for one in found):
+            raise typer.Exit(UNSAFE)
+
+
 def _sign_off(skill_id: str) -> str:
     return url("skills", skill_id, "sign-off")
 
 
-def _of_paths(paths: Sequence[Path]) -> Iterator[Looked]:
+def _scanned_paths(paths: Sequence[Path]) -> Iterator[Looked]:
     from llmos_lite.core.skills.local import links, look_at  # noqa: PLC0415 - only here
     from llmos_lite.core.skills.scanning.pack import RulePack  # noqa: PLC0415 - compiles its patterns
 
@@ -141,7 +145,7 @@ def _say_left_out(path: Path, count: int) -> None:
     Output().note(f"Not looked at, since they belong to no skill: {count_of(count, 'file')} below {path}. Name them.")
 
 
-def _of_volume(where: Where, volume: str) -> Iterator[Looked]:
+def _scanned_volume(where: Where, volume: str) -> Iterator[Looked]:
     with connect(where, os.environ) as api:
         for skill in api.items("/skills", {"volume": volume}):
             skill_id = str(skill.get("skill_id"))
