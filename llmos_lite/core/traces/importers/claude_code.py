@@ -10,10 +10,10 @@ them, with the goal that the person had.
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from llmos_lite.core.traces.importers.answers import Answer, Answers, traces_of, with_result
 from llmos_lite.core.traces.importers.base import (
     Json,
     Skipped,
@@ -28,12 +28,10 @@ from llmos_lite.core.traces.importers.base import (
     short_goal,
     undated,
 )
-from llmos_lite.core.traces.importers.skill_use import exposures, named, skills_read, used
+from llmos_lite.core.traces.importers.skill_use import skills_read
 from llmos_lite.core.traces.trace import Ended, Message, ToolCall, Trace
 
-OPEN = 64
 READERS = frozenset({"Read", "Bash"})
-HOUR = 3_600_000
 COMMAND = re.compile(r"<command-name>\s*/?([^<]{1,200})</command-name>")
 ARGUMENTS = re.compile(r"<command-args>([^<]{0,4000})</command-args>")
 REMINDER = ("<system-reminder>", "</system-reminder>")
@@ -51,27 +49,7 @@ class _Node:
     goal: str = ""
     messages: tuple[Message, ...] = ()
     skills: tuple[str, ...] = ()
-    answer: _Answer | None = None
-
-
-@dataclass(slots=True)
-class _Answer:
-    """One answer of the model, gathered from its lines and the results of its tools."""
-
-    trace_id: str
-    conversation: str
-    parent: str
-    time: int
-    goal: str
-    asked: int
-    messages: tuple[Message, ...]
-    model: str
-    skills: list[str]
-    texts: list[str] = field(default_factory=list)
-    calls: dict[str, ToolCall] = field(default_factory=dict)
-    usage: tuple[int, int] = (0, 0)
-    ended: Ended = Ended.COMPLETE
-    error: str = ""
+    answer: Answer | None = None
 
 
 class ClaudeCode:
@@ -86,14 +64,7 @@ class ClaudeCode:
     def read(self, source: Source, target: Target) -> Iterator[Trace | Skipped]:
         """Yield one trace for each answer of the model, in the order in which they began."""
         session = _Session(source, target)
-        for record in source.records():
-            skipped = record if isinstance(record, Skipped) else session.add(record)
-            if skipped is not None:
-                yield skipped
-            while len(session.open) > OPEN:
-                yield session.close()
-        while session.open:
-            yield session.close()
+        yield from traces_of(source, session.answers, session.add)
 
 
 class _Session:
@@ -103,8 +74,7 @@ class _Session:
         self.source, self.target = source, target
         self.nodes: dict[str, _Node] = {}
         self.last: dict[tuple[str, bool], _Node] = {}
-        self.open: OrderedDict[str, _Answer] = OrderedDict()
-        self.calls: dict[str, _Answer] = {}
+        self.answers = Answers(target, f"import:{ClaudeCode.name}")
 
     def add(self, record: Json) -> Skipped | None:
         """Take one line; a reason comes back when it holds no message."""
@@ -116,13 +86,6 @@ class _Session:
         if kind == "assistant":
             return self._answered(record, message, node)
         return self._said(record, message, node)
-
-    def close(self) -> Trace:
-        """Return the oldest answer as a trace and forget it."""
-        _, answer = self.open.popitem(last=False)
-        for call_id in answer.calls:
-            self.calls.pop(call_id, None)
-        return self._trace(answer)
 
     def _node(self, record: Json) -> _Node:
         session, side = str(record.get("sessionId", "")), record.get("isSidechain") is True
@@ -166,11 +129,10 @@ class _Session:
         results = [part for part in _parts(content) if part.get("type") == "tool_result"]
         for part in results:
             call_id = str(part.get("tool_use_id", ""))
-            if (answer := self.calls.get(call_id)) is None:
+            if (answer := self.answers.asking(call_id)) is None:
                 continue
-            call = answer.calls[call_id]
             text, failed = as_text(part.get("content")), part.get("is_error") is True
-            answer.calls[call_id] = ToolCall(call.name, call.arguments, text, failed, call.id)
+            answer.calls[call_id] = with_result(answer.calls[call_id], text, failed=failed)
             node.answer = node.answer or answer
         return bool(results)
 
@@ -178,17 +140,17 @@ class _Session:
         """Take an `assistant` line: an answer of the model, or one more part of it."""
         message_id = str(message.get("id") or record.get("uuid") or f"line {self.source.lines}")
         key = f"{message_id}\0{record.get('requestId') or ''}"
-        answer = self.open.get(key)
+        answer = self.answers.open.get(key)
         if answer is None:
-            answer = self.open[key] = self._begin(record, message, node, key)
+            answer = self.answers.open[key] = self._begin(record, message, node, key)
         node.answer = answer
         self._fill(answer, record, message)
         return None
 
-    def _begin(self, record: Json, message: Json, node: _Node, key: str) -> _Answer:
+    def _begin(self, record: Json, message: Json, node: _Node, key: str) -> Answer:
         above, messages, skills = _above(node)
         session, model = str(record.get("sessionId", "")), message.get("model")
-        return _Answer(
+        return Answer(
             trace_id=self.target.trace_id(node.time, f"claude-code\0{key}"),
             conversation=above.conversation if above else conversation_id(clean(session) or key.partition("\0")[0]),
             parent=above.trace_id if above else "",
@@ -200,7 +162,7 @@ class _Session:
             skills=skills,
         )
 
-    def _fill(self, answer: _Answer, record: Json, message: Json) -> None:
+    def _fill(self, answer: Answer, record: Json, message: Json) -> None:
         content = message.get("content")
         if isinstance(content, str):
             answer.texts.append(clean(content))
@@ -209,45 +171,19 @@ class _Session:
                 answer.texts.append(as_text([part]))
             elif part.get("type") == "tool_use":
                 self._called(answer, part)
-        answer.usage = max(answer.usage, _usage(message.get("usage")))
+        answer.tokens = max(answer.tokens, _usage(message.get("usage")))
         if record.get("isApiErrorMessage") is True:
-            answer.ended, answer.error = Ended.ERROR, "\n".join(answer.texts)[:1000]
+            answer.fail("\n".join(answer.texts))
 
-    def _called(self, answer: _Answer, part: Json) -> None:
+    def _called(self, answer: Answer, part: Json) -> None:
         call_id, name = clean(str(part.get("id") or f"call {len(answer.calls)}")), clean(str(part.get("name", "")))
         arguments = as_json(part.get("input", {}))
-        answer.calls.setdefault(call_id, ToolCall(name, arguments, id=call_id))
-        self.calls[call_id] = answer
+        self.answers.called(answer, ToolCall(name, arguments, id=call_id))
         given = part.get("input")
         if name == "Skill" and isinstance(given, dict) and isinstance(skill := given.get("skill"), str):
             answer.skills.append(skill)
         elif name in READERS:
             answer.skills += skills_read(arguments)
-
-    def _trace(self, answer: _Answer) -> Trace:
-        known = named(self.target, answer.skills)
-        text = "\n\n".join(part for part in answer.texts if part)
-        waited = answer.time - answer.asked
-        return Trace(
-            id=answer.trace_id,
-            actor=self.target.actor,
-            volume=self.target.volume,
-            conversation=answer.conversation,
-            parent=answer.parent,
-            time=answer.time,
-            goal=answer.goal,
-            messages=(*answer.messages, *([Message("assistant", text)] if text else [])),
-            tool_calls=tuple(answer.calls.values()),
-            model=answer.model,
-            tokens_in=answer.usage[0],
-            tokens_out=answer.usage[1],
-            latency_ms=waited if 0 < waited < HOUR else 0,
-            ended=answer.ended,
-            error=answer.error,
-            skills_used=used(known),
-            exposures=exposures(known),
-            source=f"import:{ClaudeCode.name}",
-        )
 
 
 def _parts(content: object) -> list[Json]:
@@ -276,7 +212,7 @@ def _usage(usage: object) -> tuple[int, int]:
     return sum(as_count(usage.get(key)) for key in read), as_count(usage.get("output_tokens"))
 
 
-def _above(node: _Node) -> tuple[_Answer | None, tuple[Message, ...], list[str]]:
+def _above(node: _Node) -> tuple[Answer | None, tuple[Message, ...], list[str]]:
     """Return the answer that this one follows, and what was said since."""
     messages: list[Message] = []
     skills: list[str] = []
@@ -290,7 +226,7 @@ def _above(node: _Node) -> tuple[_Answer | None, tuple[Message, ...], list[str]]
     return above.answer if above else None, tuple(messages), skills
 
 
-def _answer_above(node: _Node | None) -> _Answer | None:
+def _answer_above(node: _Node | None) -> Answer | None:
     while node is not None and node.answer is None:
         node = node.parent
     return node.answer if node else None

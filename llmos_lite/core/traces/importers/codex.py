@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 
 from llmos_lite.core.gateway.scaffolding import words_of
+from llmos_lite.core.traces.importers.answers import Answer, Answers, traces_of, with_result
 from llmos_lite.core.traces.importers.base import (
     Json,
     Skipped,
@@ -30,11 +29,9 @@ from llmos_lite.core.traces.importers.base import (
     undated,
 )
 from llmos_lite.core.traces.importers.codex_results import Result, result_of_command, result_of_output
-from llmos_lite.core.traces.importers.skill_use import exposures, named, skills_read, used
+from llmos_lite.core.traces.importers.skill_use import skills_read
 from llmos_lite.core.traces.trace import Ended, Message, ToolCall, Trace
 
-OPEN = 64
-HOUR = 3_600_000
 CALLS = frozenset({"function_call", "custom_tool_call", "local_shell_call", "web_search_call", "tool_search_call"})
 OUTPUTS = frozenset({"function_call_output", "custom_tool_call_output", "mcp_tool_call_output", "tool_search_output"})
 ENVELOPES = frozenset({"session_meta", "turn_context", "response_item", "event_msg"})
@@ -51,25 +48,6 @@ OLD_SIGNS = re.compile(
 )
 
 
-@dataclass(slots=True)
-class _Answer:
-    """One answer of the model, gathered from its lines and the results of its tools."""
-
-    trace_id: str
-    parent: str
-    time: int
-    goal: str
-    asked: int
-    messages: tuple[Message, ...]
-    model: str
-    skills: list[str]
-    texts: list[str] = field(default_factory=list)
-    calls: dict[str, ToolCall] = field(default_factory=dict)
-    tokens: tuple[int, int] = (0, 0)
-    ended: Ended = Ended.COMPLETE
-    error: str = ""
-
-
 class Codex:
     """Reads Codex session logs."""
 
@@ -83,14 +61,7 @@ class Codex:
     def read(self, source: Source, target: Target) -> Iterator[Trace | Skipped]:
         """Yield one trace for each answer of the model, in the order in which they began."""
         session = _Session(source, target)
-        for record in source.records():
-            skipped = record if isinstance(record, Skipped) else session.add(record)
-            if skipped is not None:
-                yield skipped
-            while len(session.open) > OPEN:
-                yield session.close()
-        while session.open:
-            yield session.close()
+        yield from traces_of(source, session.answers, session.add)
 
 
 class _Session:
@@ -103,12 +74,11 @@ class _Session:
         self.said: list[Message] = []
         self.skills: list[str] = []
         self.asked = 0
-        self.last: _Answer | None = None
-        self.writing: _Answer | None = None
-        self.turn: _Answer | None = None
+        self.last: Answer | None = None
+        self.writing: Answer | None = None
+        self.turn: Answer | None = None
         self.total: tuple[int, int] | None = None
-        self.open: OrderedDict[str, _Answer] = OrderedDict()
-        self.calls: dict[str, _Answer] = {}
+        self.answers = Answers(target, f"import:{Codex.name}")
 
     def add(self, record: Json) -> Skipped | None:
         """Take one line; a reason comes back when it tells nothing."""
@@ -122,13 +92,6 @@ class _Session:
         if isinstance(kind, str) and payload is None:
             return self._item(record)
         return self.source.skipped(f"no message: {kind[:40]}" if isinstance(kind, str) else "unknown line")
-
-    def close(self) -> Trace:
-        """Return the oldest answer as a trace and forget it."""
-        _, answer = self.open.popitem(last=False)
-        for call_id in answer.calls:
-            self.calls.pop(call_id, None)
-        return self._trace(answer)
 
     def _time(self, record: Json) -> int:
         at = as_time(record.get("timestamp"))
@@ -211,21 +174,18 @@ class _Session:
         name, arguments = clean(str(item.get("name") or kind.removesuffix("_call"))), as_json(given)
         answer = self._answer(f"call\0{call_id or arguments}")
         call_id = call_id or f"call {len(answer.calls)}"
-        if call_id in answer.calls:
-            return
-        answer.calls[call_id] = ToolCall(name, arguments, id=call_id)
-        answer.skills += skills_read(arguments)
-        self.calls[call_id] = answer
+        if self.answers.called(answer, ToolCall(name, arguments, id=call_id)):
+            answer.skills += skills_read(arguments)
 
     def _gave(self, record: Json, result: Result) -> None:
         """Join a result to its call; what the command itself said counts before what the model was shown of it."""
         call_id = str(record.get("call_id") or "")
         self.asked = self.time
-        if (answer := self.calls.get(call_id)) is None:
+        if (answer := self.answers.asking(call_id)) is None:
             return
         call = answer.calls[call_id]
         text = result.text if result.text and (result.whole or not call.result) else call.result
-        answer.calls[call_id] = _with_result(call, text, failed=call.is_error or result.failed)
+        answer.calls[call_id] = with_result(call, text, failed=call.is_error or result.failed)
 
     def _counted(self, event: Json) -> None:
         """Add what the session's count grew by since the last time."""
@@ -251,18 +211,18 @@ class _Session:
 
     def _failed(self, event: Json) -> None:
         if self.said or self.turn is not None:
-            answer = self._answer("error")
-            answer.ended, answer.error = Ended.ERROR, clean(str(event.get("message") or "error"))[:1000]
+            self._answer("error").fail(clean(str(event.get("message") or "error")))
             self.writing = None
 
-    def _answer(self, first: str) -> _Answer:
+    def _answer(self, first: str) -> Answer:
         """Return the answer that is being written, or begin one, which `first` names within its moment."""
         if self.writing is not None:
             return self.writing
         name = hashlib.sha256(first.encode()).hexdigest()
         trace_id = self.target.trace_id(self.time, f"codex\0{self.id}\0{name}")
-        answer = _Answer(
+        answer = Answer(
             trace_id=trace_id,
+            conversation=conversation_id(self.id or self.source.name),
             parent=self.last.trace_id if self.last else "",
             time=self.time,
             goal=self.goal,
@@ -272,37 +232,8 @@ class _Session:
             skills=self.skills,
         )
         self.said, self.skills = [], []
-        self.open[trace_id] = self.last = self.writing = self.turn = answer
+        self.answers.open[trace_id] = self.last = self.writing = self.turn = answer
         return answer
-
-    def _trace(self, answer: _Answer) -> Trace:
-        known = named(self.target, answer.skills)
-        text = "\n\n".join(answer.texts)
-        waited = answer.time - answer.asked
-        return Trace(
-            id=answer.trace_id,
-            actor=self.target.actor,
-            volume=self.target.volume,
-            conversation=conversation_id(self.id or self.source.name),
-            parent=answer.parent,
-            time=answer.time,
-            goal=answer.goal,
-            messages=(*answer.messages, *([Message("assistant", clean(text))] if text else [])),
-            tool_calls=tuple(answer.calls.values()),
-            model=answer.model,
-            tokens_in=answer.tokens[0],
-            tokens_out=answer.tokens[1],
-            latency_ms=waited if 0 < waited < HOUR else 0,
-            ended=answer.ended,
-            error=answer.error,
-            skills_used=used(known),
-            exposures=exposures(known),
-            source=f"import:{Codex.name}",
-        )
-
-
-def _with_result(call: ToolCall, result: str, *, failed: bool) -> ToolCall:
-    return ToolCall(call.name, call.arguments, result, failed, call.id)
 
 
 def _usage(usage: object) -> tuple[int, int] | None:

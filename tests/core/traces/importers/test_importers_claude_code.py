@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from llmos_lite.core.traces.importers import Skipped, Source, Target
-from llmos_lite.core.traces.importers.claude_code import OPEN, ClaudeCode
+from llmos_lite.core.traces.importers.answers import OPEN
+from llmos_lite.core.traces.importers.claude_code import ClaudeCode
 from llmos_lite.core.traces.trace import Ended, SkillUse, Trace
 from tests.finding import finding
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmos_lite.core.traces.importers import Skipped, Source, Target, choose, importers
-from llmos_lite.core.traces.importers.codex import OPEN, Codex
+from llmos_lite.core.traces.importers.answers import OPEN
+from llmos_lite.core.traces.importers.codex import Codex
 from llmos_lite.core.traces.importers.skill_use import skills_read
 from llmos_lite.core.traces.trace import Ended, SkillUse, Trace
 from tests.finding import finding
