@@ -100,7 +100,8 @@ from llmos_lite.engines.embedder_auto import CACHE, open_embedder, open_patient_
 from llmos_lite.engines.folder import RESTORED, check_format, locked, read_or_make
 from llmos_lite.engines.git_children import Children
 from llmos_lite.engines.git_version import git_problem
-from llmos_lite.engines.jobs import DbosJobs, Jobs, LocalJobs
+from llmos_lite.engines.jobs import Jobs, LocalJobs
+from llmos_lite.engines.jobs_beside import JobsBeside
 from llmos_lite.engines.journal import Journal, LocalJournal
 from llmos_lite.engines.llm import LanguageModel
 from llmos_lite.engines.llm_anthropic import is_anthropic
@@ -250,7 +251,7 @@ class Services:
             self.spans.start()
 
     async def start_jobs(self) -> None:
-        """Start jobs and schedules, which are slow to load, and take up what an earlier process left unfinished."""
+        """Start jobs and schedules, and take up what an earlier process left unfinished."""
         if problem := await asyncio.to_thread(git_problem):
             log.warning("%s", problem)
         crons = (self.settings.schedule_user, self.settings.schedule_team, self.settings.schedule_system)
@@ -663,7 +664,7 @@ def _jobs(settings: Settings, dispatch: Dispatch, here: Callable[[str, str], Awa
     """Return who does long work: workers beside a server, this process for a command."""
     if not serve:
         return LocalJobs(here)
-    return DbosJobs(settings.data, dispatch.work, dispatch.due, dispatch.unfinished)
+    return JobsBeside(settings.data, dispatch.work, dispatch.due, dispatch.unfinished)
 
 
 def _proposing(proposals: Proposals) -> Callable[[VolumeRef], None]:

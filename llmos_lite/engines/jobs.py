@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from concurrent.futures import CancelledError as FutureCancelledError
 from contextlib import suppress
@@ -35,6 +36,9 @@ VERSION = "1"
 POLL_SECONDS = 0.5
 """How often DBOS looks for messages, which we never send; it also bounds how long stopping takes."""
 READY_SECONDS = 30.0
+SOON_SECONDS = 60.0
+"""What is due within this time is waited for."""
+UNFINISHED = ["PENDING", "ENQUEUED", "DELAYED"]
 
 
 class Jobs(Protocol):
@@ -109,6 +113,17 @@ class LocalJobs:
         return "ok"
 
 
+def checked(cron: str) -> str:
+    """Return the cron of a schedule.
+
+    Raises:
+        Invalid: `schedule.invalid`.
+    """
+    if cron != OFF and len(cron.split()) != 5:  # noqa: PLR2004 - minute, hour, day, month, weekday
+        raise Invalid("schedule.invalid", f"{cron!r} is no schedule.", hint="Write five fields of cron, or off.")
+    return cron
+
+
 @dataclass(frozen=True, slots=True)
 class _Schedule:
     name: str
@@ -121,7 +136,7 @@ class _Stopping(BaseException):
 
 
 class DbosJobs:
-    """Jobs on DBOS, in one SQLite file of the data folder; one per process.
+    """Jobs on DBOS, in one SQLite file of the data folder; one per process, 60 MB. A server keeps it in another one.
 
     DBOS is imported by `start`, which nothing waits for but `submit`.
 
@@ -143,9 +158,7 @@ class DbosJobs:
 
     def schedule(self, name: str, cron: str, kind: str) -> None:
         """Note a schedule; see `Jobs`."""
-        if cron != OFF and len(cron.split()) != 5:  # noqa: PLR2004 - minute, hour, day, month, weekday
-            raise Invalid("schedule.invalid", f"{cron!r} is no schedule.", hint="Write five fields of cron, or off.")
-        self._schedules[name] = _Schedule(name, cron, kind)
+        self._schedules[name] = _Schedule(name, checked(cron), kind)
 
     async def start(self) -> None:
         """Launch DBOS in the background, once; see `Jobs`."""
@@ -195,6 +208,18 @@ class DbosJobs:
             await self._work(kind, run_id)
         finally:
             self._tasks.discard(task)
+
+    async def rest(self) -> float | None:
+        """Return when it has something to do again (seconds since 1970, `inf` for never); None while it has.
+
+        Raises:
+            Unavailable: `jobs.unavailable`.
+        """
+        await self._ready.wait()
+        if self._engine is None:
+            raise Unavailable("jobs.unavailable", f"Jobs are not running: {self._problem}.", hint="Look at the log.")
+        due = await asyncio.to_thread(self._engine.rest)
+        return None if self._tasks else due
 
     async def check(self) -> str:
         """Return `ok`, which a start that goes on is, too, or what is wrong; see `Jobs`."""
@@ -247,6 +272,7 @@ class _Engine:
             self._wait(self._on_time(what, int(moment.timestamp() * 1000)))
 
         self._run, self._scheduled = DBOS.workflow(name="run")(run), DBOS.workflow(name="scheduled")(scheduled)
+        self._schedules: list[_Schedule] = []
 
     def launch(self, schedules: list[_Schedule]) -> None:
         """Start DBOS, which takes up its unfinished jobs, and set the schedules."""
@@ -255,6 +281,7 @@ class _Engine:
             with suppress(FileNotFoundError):  # SQLite's own, which come and go
                 path.chmod(0o600)
         wanted = {one.name: one for one in schedules if one.cron != OFF}
+        self._schedules = list(wanted.values())
         for old in self._dbos.list_schedules():
             if old["schedule_name"] not in wanted:
                 self._dbos.delete_schedule(old["schedule_name"])
@@ -273,6 +300,17 @@ class _Engine:
             return
         with self._named(run_id):
             self._dbos.start_workflow(self._run, kind, run_id)
+
+    def rest(self) -> float | None:
+        """Return when something is due next, in seconds since 1970; None when that is soon, or a job is unfinished."""
+        from croniter import croniter  # type: ignore[import-untyped]  # noqa: PLC0415 - no stubs; comes with DBOS
+
+        if self._dbos.list_workflows(status=UNFINISHED, app_version=VERSION, limit=1, load_input=False):
+            return None
+        now = datetime.now(UTC)
+        moments: list[datetime] = [croniter(one.cron, now).get_next(datetime) for one in self._schedules]
+        due = min((moment.timestamp() for moment in moments), default=math.inf)
+        return due if due - now.timestamp() > SOON_SECONDS else None
 
     def close(self) -> None:
         """End DBOS."""
