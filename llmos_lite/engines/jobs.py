@@ -318,7 +318,7 @@ class _Engine:
 
     def _catch_up(self, schedule: _Schedule) -> None:
         """Do what was due while the machine was off: a laptop sleeps at night. The last time is enough."""
-        from croniter import croniter  # type: ignore[import-untyped]  # noqa: PLC0415 - no stubs; comes with DBOS
+        from croniter import croniter  # noqa: PLC0415 - as above
 
         last: datetime = croniter(schedule.cron, datetime.now(UTC)).get_prev(datetime)
         if last > self._fresh:

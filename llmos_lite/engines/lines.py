@@ -59,7 +59,8 @@ class Peer:
         if self._gone:
             raise _gone()
         number = next(self._numbers)
-        answer = self._asked[number] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
+        self._asked[number] = answer
         self._send(_Line(number, what, list(words)))
         try:
             return await answer
