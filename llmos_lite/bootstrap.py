@@ -40,6 +40,7 @@ from llmos_lite.core.evolution.service import Evolution
 from llmos_lite.core.gateway.context import Contexts
 from llmos_lite.core.gateway.local import LocalUpstream
 from llmos_lite.core.gateway.service import Gateway
+from llmos_lite.core.gateway.thread_log import ThreadLog
 from llmos_lite.core.git.marketplaces import Marketplaces
 from llmos_lite.core.git.pushing import Pushes
 from llmos_lite.core.git.repositories import Repositories
@@ -439,7 +440,17 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
     skills = SkillService(volumes, manager, accounts, scanners)
     remote_rows = RemoteRows(database)
     mirrors = _mirrors(settings, remote_rows, volumes, proposals, scanners, serve=serve)
-    eraser = Eraser(settings.data, volumes, catalog, traces, archives, mirrors=[mirrors], mended=examples.prune)
+    thread_log = ThreadLog(settings.data / "threads")
+    eraser = Eraser(
+        settings.data,
+        volumes,
+        catalog,
+        traces,
+        archives,
+        mirrors=[mirrors],
+        mended=examples.prune,
+        forget=thread_log.forget,
+    )
     catalogs = Catalogs(skills, guard)
     marketplaces = Marketplaces(volumes, Repositories(volumes), catalogs, settings.data / "market")
     services = Services(
@@ -509,6 +520,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
             bounds=ToolBounds(rounds=settings.tool_rounds, seconds=settings.tool_seconds),
             metrics=metrics,
             spans=spans,
+            thread_log=thread_log,
         ),
         telemetry=Telemetry(traces, manager, accounts, metrics),
         spans=spans,

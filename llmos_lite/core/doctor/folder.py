@@ -34,6 +34,7 @@ _OURS = (
     "allowed_signers",
     "git-config",
     "erasures",
+    "threads",
     "market",
 )
 
@@ -100,7 +101,7 @@ class FolderCheck:
             if path.name in PUBLIC or path.is_symlink():
                 continue
             yield path
-            if path.name in {"keys", "journal", "erasures"} and path.is_dir():
+            if path.name in {"keys", "journal", "erasures", "threads"} and path.is_dir():
                 inside = sorted(found for found in path.iterdir() if found.suffix not in {".pub", ".asc"})
                 yield from (found for found in inside if not found.is_symlink())
 

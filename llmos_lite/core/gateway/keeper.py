@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import time
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from msgspec.structs import replace
 
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.gateway.figures import served_of, span_of
+from llmos_lite.core.gateway.thread_log import Kept, ThreadLog
 from llmos_lite.core.gateway.threads import Found, Threads, still_open
 from llmos_lite.core.gateway.turn import Turn, trace_of
 from llmos_lite.core.telemetry.model_span import Spans
@@ -29,11 +31,15 @@ class Keeper:
         traces: where traces go.
         metrics: what is counted.
         spans: hears of each request that leaves a trace; None for nobody.
+        thread_log: keeps conversations over a restart; None for memory alone.
     """
 
-    def __init__(self, traces: TraceLog, metrics: Metrics, spans: Spans | None = None) -> None:
+    def __init__(
+        self, traces: TraceLog, metrics: Metrics, spans: Spans | None = None, thread_log: ThreadLog | None = None
+    ) -> None:
         self._traces, self._metrics, self._spans = traces, metrics, spans
-        self._threads = Threads()
+        self._threads, self._log = Threads(), thread_log
+        self._loading: asyncio.Task[None] | None = None
         self._keeping: set[asyncio.Task[None]] = set()
 
     def find(self, actor: Actor, links: Sequence[bytes], who: bytes, after: str) -> Found:
@@ -47,9 +53,32 @@ class Keeper:
         """
         return still_open(self._threads.find(links, _answer_key(who, after)), actor, self._traces.erased)
 
+    @property
+    def knows_all(self) -> bool:
+        """Tell whether nothing is on the disk that is not remembered."""
+        return self._log is None or (self._loading is not None and self._loading.done())
+
+    async def recall(self) -> None:
+        """Remember what the process before this one knew; once, and off the loop."""
+        if self._log is not None:
+            self._loading = self._loading or asyncio.ensure_future(self._load(self._log))
+            await asyncio.shield(self._loading)
+
+    async def _load(self, kept: ThreadLog) -> None:
+        try:
+            self._threads.restore(await kept.load())
+        except OSError as error:
+            log.warning("conversations of before begin anew: %s", error.strerror)
+
+    async def goal(self, trace_id: str) -> str:
+        """Return the goal of a trace, for a conversation that was recalled: the log has none."""
+        return await self._traces.goal(trace_id)
+
     async def close(self) -> None:
         """Wait for the traces that are on their way into the journal."""
         await asyncio.gather(*self._keeping, return_exceptions=True)
+        if self._log is not None:
+            self._log.close()
 
     async def keep(self, turn: Turn, ended: Ended, error: str = "") -> None:
         """Make the trace durable, once; a client that goes away meanwhile does not stop it."""
@@ -57,12 +86,14 @@ class Keeper:
             return
         turn.kept = True
         turn.settle(ended)
-        self._remember(turn, ended)
+        known = self._remember(turn, ended)
         if turn.recorded:
             task = asyncio.ensure_future(self._traces.record(trace_of(turn, ended, error)))
             self._keeping.add(task)
             task.add_done_callback(self._keeping.discard)
             await asyncio.shield(task)
+            if known and self._log is not None:
+                self._log.add(known)
         seconds = time.perf_counter() - turn.clock
         self._metrics.chat(ended, seconds, skills=len(turn.skills), recorded=turn.recorded)
         self._metrics.served(served_of(turn, ended, error, seconds))
@@ -77,18 +108,22 @@ class Keeper:
         except LlmosError as error:
             log.warning("an aborted answer to %s was not kept: %s", turn.actor.user_id, error.message)
 
-    def _remember(self, turn: Turn, ended: Ended) -> None:
-        """Know this conversation again when its next turn comes."""
+    def _remember(self, turn: Turn, ended: Ended) -> list[Kept]:
+        """Know this conversation again when its next turn comes; return what it is known by."""
         if turn.side or not turn.recorded:
-            return
+            return []
         thread = turn.remembered(ended)
-        if turn.links:
-            self._threads.keep(turn.links[-1], thread)
+        known: list[Kept] = [(turn.links[-1], thread)] if turn.links else []
         if turn.reading is not None and turn.reading.answer_id:
-            who, known = f"{turn.actor.user_id}\0{turn.steering.team}".encode(), turn.reading.answer_id
-            shown = (turn.rounds.screen.answer_id if turn.rounds else "") or known
-            self._threads.keep(_answer_key(who, shown), thread if shown == known else replace(thread, after=known))
+            who, name = f"{turn.actor.user_id}\0{turn.steering.team}".encode(), turn.reading.answer_id
+            shown = (turn.rounds.screen.answer_id if turn.rounds else "") or name
+            known.append((_answer_key(who, shown), thread if shown == name else replace(thread, after=name)))
+        for key, one in known:
+            self._threads.keep(key, one)
+        return known
 
 
 def _answer_key(who: bytes, answer_id: str) -> bytes:
-    return b"answer\0" + who + b"\0" + answer_id.encode() if answer_id else b""
+    if not answer_id:
+        return b""
+    return hashlib.blake2b(b"answer\0" + who + b"\0" + answer_id.encode(), digest_size=16).digest()

@@ -27,6 +27,7 @@ from llmos_lite.core.gateway.pieces import Piece, Request, Whole
 from llmos_lite.core.gateway.reading import LARGEST_ANSWER
 from llmos_lite.core.gateway.responses_dialect import ResponsesDialect, input_of
 from llmos_lite.core.gateway.steering import Steering, steering_of
+from llmos_lite.core.gateway.thread_log import ThreadLog
 from llmos_lite.core.gateway.threads import Found, Thread
 from llmos_lite.core.gateway.tools.rounds import NoTools, OwnTools, Rounds
 from llmos_lite.core.gateway.translation.translator import translate_request
@@ -58,6 +59,7 @@ class Gateway:
         bounds: how far a model may go with tools of ours.
         metrics: what is counted.
         spans: hears of each request that leaves a trace; None for nobody.
+        thread_log: keeps conversations over a restart; None for memory alone.
     """
 
     def __init__(
@@ -71,13 +73,14 @@ class Gateway:
         bounds: ToolBounds = BOUNDS,
         metrics: Metrics | None = None,
         spans: Spans | None = None,
+        thread_log: ThreadLog | None = None,
     ) -> None:
         self._goes_on = spans is not None
         self._contexts, self._accounts, self._upstreams = contexts, accounts, upstreams
         self._limits, self._tools = limits, OwnTools(bounds)
         dialects: list[Dialect] = [ChatDialect(), ResponsesDialect(), MessagesDialect()]
         self.dialects: Mapping[Wire, Dialect] = {dialect.wire: dialect for dialect in dialects}
-        self._keeper = Keeper(traces, metrics or Metrics(), spans)
+        self._keeper = Keeper(traces, metrics or Metrics(), spans, thread_log)
         self._answers = Answers(self.dialects, self._keeper, contexts)
 
     async def pass_on(self, actor: Actor, wire: Wire, request: Request) -> AsyncGenerator[Piece, None]:
@@ -177,12 +180,17 @@ class Gateway:
         who = f"{actor.user_id}\0{steering.team}".encode()
         chain = links(map(dialect.stable, asked.items), who)
         found = self._keeper.find(actor, chain, who, asked.after)
+        if found.thread is None and not self._keeper.knows_all and (asked.after or _goes_on(asked, dialect)):
+            await self._keeper.recall()
+            found = self._keeper.find(actor, chain, who, asked.after)
         new = fresh(found, dialect.said(asked.items[found.seen :]))
         if _is_another(found, steering.conversation or asked.session) and not _goes_on(asked, dialect):
             found, new = Found(), dialect.said(asked.items)
         words = words_in(new)
         side = asks_for_itself(asked, new)
         thread = self._thread(found, dialect.wire, steering, asked, words)
+        if thread.goal_of and not thread.goal:
+            thread = structs.replace(thread, goal=await self._keeper.goal(thread.goal_of))
         if not side:
             may_call = partial(self._tools.may_begin, dialect.wire, asked)
             place = _place(asked, dialect)

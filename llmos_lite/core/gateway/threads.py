@@ -1,13 +1,13 @@
 """Conversations by what was said in them: a client sends the whole of it again with every turn, and names none.
 
 A conversation is known by a chain of hashes over its items. The longest beginning that was seen before says which turn
-the new one follows, and what of it is new. Kept in memory only: what is forgotten begins a conversation anew.
+the new one follows, and what of it is new. What is forgotten begins a conversation anew; see `thread_log`.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -121,6 +121,12 @@ class Threads:
         self._size += thread.weight
         while len(self._kept) > self._most or self._size > self._most_text:
             self._drop(next(iter(self._kept)))
+
+    def restore(self, kept: Iterable[tuple[bytes, Thread]]) -> None:
+        """Remember turns, oldest first, that are older than all that are remembered."""
+        newer, self._kept, self._size = self._kept, OrderedDict(), 0
+        for key, thread in (*kept, *newer.items()):
+            self.keep(key, thread)
 
     def _drop(self, key: bytes) -> None:
         thread = self._kept.pop(key, None)

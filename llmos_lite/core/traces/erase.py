@@ -14,7 +14,7 @@ import contextlib
 import json
 import logging
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -126,6 +126,7 @@ class Eraser:
         archives: where old months lie.
         mirrors: whom to tell.
         mended: is called when skills lost what they quoted.
+        forget: hears of the ids of all traces that go.
     """
 
     def __init__(
@@ -138,8 +139,9 @@ class Eraser:
         *,
         mirrors: Sequence[Mirror] = (),
         mended: Callable[[], Awaitable[object]] | None = None,
+        forget: Callable[[Collection[str]], Awaitable[object]] | None = None,
     ) -> None:
-        self._mended = mended
+        self._mended, self._forget = mended, forget
         self._data, self._volumes, self._catalog, self._traces = data, volumes, catalog, traces
         self._archives, self._mirrors = archives, mirrors
         self._noted = Erasures(data / "erasures")
@@ -302,6 +304,8 @@ class Eraser:
             if not erasure.before:
                 self._traces.forget(erasure.trace_ids)
                 await self._catalog.erasure.remove(erasure.trace_ids)
+            if self._forget is not None:
+                await self._forget(erasure.trace_ids)
             for volume in erasure.copies:
                 await self._volume(work, VolumeRef.parse(volume))
             skills = await self._rows(work)

@@ -247,6 +247,11 @@ class TraceLog:
             month=row.branch,
         )
 
+    async def goal(self, trace_id: str) -> str:
+        """Return what the person wanted with a trace; empty for one that is not there."""
+        found = (await self._reader.states([trace_id])).get(trace_id)
+        return found[0].trace.goal if found is not None else ""
+
     async def owner(self, actor: Actor, trace_id: str, *, volume: VolumeRef | None = None) -> tuple[str, VolumeRef]:
         """Return whose trace it is that the actor may see, and where it lies, be it in an archive; as rows say.
 

@@ -1,0 +1,208 @@
+"""Conversations on disk, so that they go on after a restart: a log beside the traces, which may be lost at any time.
+
+What is appended is in the system's cache before the answer ends, so that it survives the process, and not a power cut;
+nothing waits for the disk. Texts of skills are written once in each file. The words of people are not written: the goal
+of a conversation stands in the rows of its traces.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import zlib
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+import msgspec
+from msgspec.structs import replace
+
+from llmos_lite.core.gateway.asked import Placed, Raw
+from llmos_lite.core.gateway.threads import Thread
+from llmos_lite.engines.git_pack import sync_folder
+from llmos_lite.errors import storage_error
+
+log = logging.getLogger("llmos.gateway")
+
+FILE_BYTES = 4 << 20
+MOST_FILES = 8
+"""Files that are kept; the oldest goes when there are more."""
+_HEAD = 8
+"""Bytes before each entry: its length, and a checksum."""
+Kept: TypeAlias = tuple[bytes, Thread]
+"""The key of a turn, and the conversation after it."""
+
+
+class _Text(msgspec.Struct, array_like=True, tag="t"):
+    text: str
+
+
+class _Turn(msgspec.Struct, array_like=True, tag="k"):
+    """A turn whose texts are numbers: of the entries of its file that hold them."""
+
+    key: bytes
+    thread: Thread
+    head: int
+    later: tuple[tuple[int, int], ...]
+    read: tuple[int, ...]
+    owed: tuple[bytes, ...]
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_entry = msgspec.msgpack.Decoder(_Text | _Turn)
+
+
+class _Writer:
+    """Turns as the entries of one file."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str, int] = {}
+
+    def entries(self, kept: Iterable[Kept]) -> bytes:
+        """Return turns, and before each the texts in it that the file does not hold yet."""
+        return b"".join(entry for key, thread in kept for entry in self._of(key, thread))
+
+    def _of(self, key: bytes, thread: Thread) -> Iterator[bytes]:
+        texts = [thread.head, *(place.text for place in thread.later), *thread.read]
+        for text in texts:
+            if text not in self._texts:
+                self._texts[text] = len(self._texts)
+                yield _framed(_Text(text))
+        numbers = [self._texts[text] for text in texts]
+        later = tuple((place.at, number) for place, number in zip(thread.later, numbers[1:], strict=False))
+        bare = replace(thread, goal="", head="", later=(), read=(), owed=())
+        owed = tuple(map(bytes, thread.owed))
+        yield _framed(_Turn(key, bare, numbers[0], later, tuple(numbers[1 + len(later) :]), owed))
+
+
+class ThreadLog:
+    """The log; in the process that holds the data folder.
+
+    Args:
+        folder: where its files lie; made with the first turn.
+        file_bytes: after which a new file is begun.
+        most_files: that are kept.
+    """
+
+    def __init__(self, folder: Path, *, file_bytes: int = FILE_BYTES, most_files: int = MOST_FILES) -> None:
+        self._folder, self._file_bytes, self._most_files = folder, file_bytes, most_files
+        self._file, self._size = -1, 0
+        self._writer = _Writer()
+        self._works = True
+        self._turn = asyncio.Lock()
+
+    def add(self, kept: Iterable[Kept]) -> None:
+        """Write turns; a disk that takes none costs conversations after a restart, and no request."""
+        try:
+            if self._file < 0 or self._size > self._file_bytes:
+                self._begin()
+            data = self._writer.entries(kept)
+            written = os.write(self._file, data)
+        except OSError as error:
+            if self._works:
+                log.warning("conversations are not kept for a restart: %s", error.strerror)
+            self._works = False
+            self.close()
+            return
+        self._size += written
+        self._works = written == len(data)
+        if not self._works:  # the rest of a torn file is not read
+            self.close()
+
+    async def load(self) -> list[Kept]:
+        """Return every turn that is kept, oldest first."""
+        async with self._turn:
+            return await asyncio.to_thread(lambda: [kept for path in self._files() for kept in _read(path)])
+
+    async def forget(self, trace_ids: Collection[str]) -> None:
+        """Remove the turns of traces, from the disk, too.
+
+        Raises:
+            StorageFailed: they are still there.
+        """
+        gone = set(trace_ids)
+        async with self._turn:
+            self.close()
+            try:
+                await asyncio.to_thread(lambda: _rewrite(self._files(), gone))
+            except OSError as error:
+                raise storage_error(error, "forget conversations") from error
+
+    def close(self) -> None:
+        """Let go of the file; the next turn begins another."""
+        if self._file >= 0:
+            os.close(self._file)
+        self._file, self._size, self._writer = -1, 0, _Writer()
+
+    def _files(self) -> list[Path]:
+        return sorted(self._folder.glob("*.threads"))
+
+    def _begin(self) -> None:
+        self.close()
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        files = self._files()
+        for path in files[: max(0, len(files) - self._most_files + 1)]:
+            path.unlink(missing_ok=True)
+        number = int(files[-1].stem) + 1 if files else 1
+        path = self._folder / f"{number:08}.threads"
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+
+
+def _framed(entry: _Text | _Turn) -> bytes:
+    data = _encode(entry)
+    return len(data).to_bytes(4, "big") + zlib.crc32(data).to_bytes(4, "big") + data
+
+
+def _read(path: Path) -> Iterator[Kept]:
+    """Yield the turns of a file, up to where it is torn or was written by another version."""
+    texts: list[str] = []
+    for entry in _entries_of(path.read_bytes()):
+        if isinstance(entry, _Text):
+            texts.append(entry.text)
+        else:
+            yield (
+                entry.key,
+                replace(
+                    entry.thread,
+                    head=texts[entry.head],
+                    later=tuple(Placed(at, texts[number]) for at, number in entry.later),
+                    read=tuple(texts[number] for number in entry.read),
+                    owed=tuple(map(Raw, entry.owed)),
+                ),
+            )
+
+
+def _entries_of(data: bytes) -> Iterator[_Text | _Turn]:
+    at = 0
+    while at + _HEAD <= len(data):
+        size = int.from_bytes(data[at : at + 4], "big")
+        body = data[at + _HEAD : at + _HEAD + size]
+        if len(body) < size or zlib.crc32(body) != int.from_bytes(data[at + 4 : at + _HEAD], "big"):
+            return
+        try:
+            yield _entry.decode(body)
+        except msgspec.DecodeError:
+            return
+        at += _HEAD + size
+
+
+def _rewrite(files: Iterable[Path], gone: set[str]) -> None:
+    """Write those files anew that hold turns of traces, without these; a crash in between leaves it to the next try."""
+    for path in files:
+        kept = list(_read(path))
+        left = [(key, thread) for key, thread in kept if not gone & {thread.trace_id, thread.goal_of}]
+        if not left:
+            path.unlink()
+        elif len(left) < len(kept):
+            _replace(path, left)
+
+
+def _replace(path: Path, left: Iterable[Kept]) -> None:
+    draft = path.with_suffix(".draft")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(_Writer().entries(left))
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    sync_folder(path.parent)
