@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -304,12 +305,12 @@ class Guarded:
 async def guarded() -> AsyncIterator[Guarded]:
     """Run a tool server and who signs in for it, on two ports of this machine."""
     async with AsyncExitStack() as stack:
-        sockets = [stack.enter_context(_listening()) for _ in range(2)]
+        sockets = [stack.enter_context(listening()) for _ in range(2)]
         ports = [one.getsockname()[1] for one in sockets]
         host = Guarded(Authority(port=ports[0]), port=ports[1])
-        await stack.enter_async_context(_running(host.authority.app(), sockets[0]))
+        await stack.enter_async_context(running(host.authority.app(), sockets[0]))
         app = await stack.enter_async_context(host.serving())
-        await stack.enter_async_context(_running(app, sockets[1]))
+        await stack.enter_async_context(running(app, sockets[1]))
         yield host
 
 
@@ -380,15 +381,18 @@ async def silent(_scope: Scope, receive: Receive, _send: Send) -> None:
         pass
 
 
-def _listening() -> socket.socket:
+def listening(host: str = "127.0.0.1") -> socket.socket:
+    """Return a socket on a free port."""
     made = socket.socket()
-    made.bind(("127.0.0.1", 0))
+    made.bind((host, 0))
     return made
 
 
 @asynccontextmanager
-async def _running(app: ASGIApp, at: socket.socket) -> AsyncIterator[None]:
-    config = uvicorn.Config(app, log_level="critical", access_log=False)
+async def running(app: ASGIApp, at: socket.socket, keys: Path | None = None) -> AsyncIterator[None]:
+    """Serve an app; over TLS with the `cert.pem` and `key.pem` of a folder."""
+    tls = {} if keys is None else {"ssl_certfile": keys / "cert.pem", "ssl_keyfile": keys / "key.pem"}
+    config = uvicorn.Config(app, log_level="critical", access_log=False, interface="asgi3", **tls)  # type: ignore[arg-type]  # paths
     config.load()
     running = uvicorn.Server(config)
     running.lifespan = config.lifespan_class(config)

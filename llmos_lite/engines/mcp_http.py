@@ -18,6 +18,7 @@ from llmos_lite.engines.oauth import LONGEST_SCOPE, Bearer, Refusal
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 300.0
+MOST_CONNECTIONS = 100
 _PORTS = {"http": 80, "https": 443}
 _REFUSED, _FORBIDDEN = 401, 403
 
@@ -56,7 +57,7 @@ class _Pinned(httpx2.AsyncHTTPTransport):
     """Calls the addresses that were looked at, and reads no more than is bounded."""
 
     def __init__(self, *, private: bool, most: int, reuse: bool) -> None:
-        limits = httpx2.Limits(max_keepalive_connections=None if reuse else 0)
+        limits = httpx2.Limits(max_connections=MOST_CONNECTIONS, max_keepalive_connections=20 if reuse else 0)
         super().__init__(verify=ssl.create_default_context(), limits=limits)
         self._private, self._most = private, most
 

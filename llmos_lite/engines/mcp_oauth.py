@@ -266,12 +266,14 @@ class OAuthSpeaker:
         async with self._asking() as http:
             response = await self._sent(http, "POST", server.token, data=form, headers=headers)
         if response.status_code in {_BAD, _UNAUTHENTICATED}:
-            raise GrantRefused(_code(response))
+            raise GrantRefused(_code(response) or f"http_{response.status_code}")
         if response.status_code not in {_OK, _CREATED}:
             raise unusable(f"{_host(server.token)} answered {response.status_code}")
         try:
             found = OAuthToken.model_validate_json(response.content)
         except ValidationError:
+            if code := _code(response):  # as GitHub says no: with the status of a yes
+                raise GrantRefused(code) from None
             raise unusable(f"{_host(server.token)} gave no token") from None
         if not _fits(found.access_token) or not _fits(found.refresh_token or "x"):
             raise unusable(f"{_host(server.token)} gave a token that cannot be sent")
@@ -350,11 +352,12 @@ def _identified(client: OAuthClient, form: dict[str, str]) -> tuple[dict[str, st
 
 
 def _code(response: httpx2.Response) -> str:
+    """Return what an answer calls its error (RFC 6749, section 5.2); empty when it does not say."""
     try:
         found = msgspec.json.decode(response.content, type=dict[str, object]).get("error")
     except (msgspec.DecodeError, UnicodeDecodeError):
         found = None
-    return found if isinstance(found, str) and _CODE.fullmatch(found) else f"http_{response.status_code}"
+    return found if isinstance(found, str) and _CODE.fullmatch(found) else ""
 
 
 def _fits(token: str) -> bool:
@@ -363,7 +366,7 @@ def _fits(token: str) -> bool:
 
 def _status(response: httpx2.Response) -> str:
     ok = response.status_code in {_OK, _CREATED}
-    return "" if ok else f": it answered {response.status_code} ({_code(response)})"
+    return "" if ok else f": it answered {response.status_code} {_code(response)}".rstrip()
 
 
 def _origin(url: str) -> str:

@@ -138,17 +138,18 @@ class McpSession:
                 self._check_up(await self._token())
                 yield await self._connected()
         except TimeoutError:
+            problem = self._refusal()
             await self._dropped()
-            raise UpstreamTimeout(
+            raise problem or UpstreamTimeout(
                 "tool_server.timeout", f"The tool server {self.name} did not answer in {seconds:.0f} s."
             ) from None
         except (LlmosError, asyncio.CancelledError):
             raise
         except Exception as error:  # noqa: BLE001 - whatever a server makes of its side
             log.warning("the tool server %s failed: %s", self.name, type(error).__name__)
+            problem = self._refusal()
             await self._dropped()
-            self._check_signed_in()
-            raise UpstreamFailed(
+            raise problem or UpstreamFailed(
                 "tool_server.failed", f"The tool server {self.name} failed: {type(error).__name__}."
             ) from None
 
@@ -158,16 +159,20 @@ class McpSession:
         Raises:
             LlmosError: it could not be renewed.
         """
-        if self.where.bearer is None:
+        bearer = self.where.bearer
+        if bearer is None:
             return ""
-        token = await self.where.bearer.token()
-        self._check_signed_in()
+        bearer.problem = None
+        token = await bearer.token()
+        if (problem := self._refusal()) is not None:
+            raise problem
         return token
 
-    def _check_signed_in(self) -> None:
+    def _refusal(self) -> LlmosError | None:
+        """Return what keeps the server from taking a token; what it offers is not known then."""
         if self.problem is not None:
-            self._tools = None  # what it offers is not known any more
-            raise self.problem.with_traceback(None)
+            self._tools = None
+        return self.problem
 
     def _check_up(self, token: str) -> None:
         """Raise while a server is left alone; one that only wanted a token is not, as soon as there is one."""
@@ -175,7 +180,7 @@ class McpSession:
         if left <= 0 or (self._why is not None and token):
             return
         if self._why is not None:
-            raise self._why.with_traceback(None)
+            raise self._why
         raise UpstreamFailed(
             "tool_server.unreachable", f"The tool server {self.name} was not reached; it is tried in {left:.0f} s."
         )

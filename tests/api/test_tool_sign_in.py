@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 
 import pytest
 from asgi_client import Answer, Client
+from starlette.types import Receive, Scope, Send
 
 from llmos_lite.api.app import create_app
 from llmos_lite.bootstrap import Services, open_services
@@ -478,23 +479,44 @@ async def test_a_tool_server_in_our_own_network_is_not_signed_in_to(
     assert host.headers == host.authority.seen == []
 
 
-async def test_a_provider_that_says_nothing_is_left(here: Place) -> None:
-    here.host.instead[here.host.resource] = silent
-    here.services.tool_sign_ins._grants.speaker._patience = 0.2  # twenty seconds in earnest
+@pytest.mark.parametrize("path", ["resource", "/.well-known/oauth-authorization-server", "/register"])
+async def test_a_provider_that_says_nothing_is_left(here: Place, path: str) -> None:
+    place_of = here.host.instead if path == "resource" else here.host.authority.instead
+    place_of[here.host.resource if path == "resource" else path] = silent
+    here.services.tool_sign_ins._grants.speaker._patience = 0.5  # twenty seconds in earnest
     await here.put()
     reply = await here.admin.post("/tool-servers/wiki/sign-in", {})
     assert (reply.status, reply.json()["code"]) == (504, "tool_server.oauth_timeout")
 
 
-async def test_more_rights_are_asked_for_when_a_server_wants_them(here: Place) -> None:
+async def test_a_token_does_not_follow_a_redirect_to_another_host(here: Place) -> None:
     await here.put()
     await here.sign_in()
+    here.host.instead["/mcp"] = said({}, 307, {"location": f"{here.host.authority.issuer}/elsewhere"})
+    assert (await here.admin.get("/tool-servers/wiki/tools")).status == 502
+    assert "/elsewhere" not in here.host.authority.seen
+
+
+async def test_more_rights_are_asked_for_when_a_server_wants_them(here: Place) -> None:
+    """The session that is closed after the refusal gets a friendly answer, which takes nothing of it back."""
     challenge = 'Bearer error="insufficient_scope", scope="pages:write"'
-    here.host.instead["/mcp"] = said({}, 403, {"www-authenticate": challenge})
-    assert await here.code("GET", "/tool-servers/wiki/tools") == "tool_server.scope"
-    assert (await here.shown())[0] == "again"
+
+    async def narrow(scope: Scope, receive: Receive, send: Send) -> None:
+        refused = scope["method"] == "POST"
+        more = {"www-authenticate": challenge} if refused else {}
+        await said({}, 403 if refused else 200, more)(scope, receive, send)
+
+    await here.put()
+    await here.sign_in()
+    assert (await here.chat())["tool_problems"] == []
+    here.host.instead["/mcp"] = narrow
+    [problem] = (await here.chat())["tool_problems"]
+    assert (problem["code"], "pages:write" in problem["message"]) == ("tool_server.scope", True)
+    state, why = await here.shown()
+    assert (state, "pages:write" in why) == ("again", True)
     del here.host.instead["/mcp"]
     assert (await here.begin())["scope"].split() == [SCOPE, "pages:write"]
+    assert (await here.chat())["tool_problems"] == []
 
 
 # Helpers

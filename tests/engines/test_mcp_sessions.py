@@ -41,7 +41,7 @@ async def session(host: ToolHost) -> AsyncIterator[McpSession]:
 
 async def test_tools_are_listed_and_called_over_one_session(host: ToolHost, session: McpSession) -> None:
     tools = {tool.name: tool for tool in await session.tools()}
-    assert set(tools) == {"search", "delete", "flood", "long", "hang", "broken"}
+    assert set(tools) == {"search", "delete", "slow", "flood", "long", "hang", "broken"}
     assert tools["search"].description == "Search the wiki"
     assert tools["search"].parameters["required"] == ["query"]
     outcomes = await asyncio.gather(*(session.call("search", {"query": word}, 10) for word in ("a", "b")))

@@ -94,11 +94,16 @@ class Grants:
         Raises:
             LlmosError: as `token`.
         """
-        task = self._renewals.get(server.name)
-        if task is None:
-            task = self._renewals[server.name] = asyncio.ensure_future(self._renew(server, stale))
-            task.add_done_callback(lambda done: self._renewed(server.name, done))
-        return await asyncio.shield(task)
+        token = stale
+        for _ in range(2):  # one that runs already may be for an earlier token
+            task = self._renewals.get(server.name)
+            if task is None or task.done():
+                task = self._renewals[server.name] = asyncio.ensure_future(self._renew(server, stale))
+                task.add_done_callback(lambda done: self._renewed(server.name, done))
+            token = await asyncio.shield(task)
+            if token != stale:
+                break
+        return token
 
     async def refused(self, server: ToolServer, refusal: Refusal, token: str) -> LlmosError | None:
         """Take note that a server refused a request, and return what there is to say of it."""
@@ -113,7 +118,7 @@ class Grants:
         if refusal.error != "insufficient_scope":
             return None
         await self._rows.want(server.name, refusal.scope)
-        return _narrow(server.name, refusal.scope)
+        return narrow(server.name, refusal.scope)
 
     async def anew(self, server: ToolServer) -> SignedIn:
         """Sign a client in as itself, whatever token it has.
@@ -137,6 +142,12 @@ class Grants:
         """Keep the tokens of a sign-in."""
         await self._rows.put(server.name, self._sealed(server, signed), at=self._clock(), by=by)
 
+    async def clear(self, name: str) -> bool:
+        """Forget the tokens of a server that is not known any more; False when there are none."""
+        known = await self._rows.get(name) is not None
+        await self._rows.delete(name)
+        return known
+
     async def forget(self, server: ToolServer) -> None:
         """Forget the tokens of a server, here and, as far as it can be asked, where they come from."""
         signed = self._opened(server, await self._rows.get(server.name))
@@ -153,7 +164,8 @@ class Grants:
     # -- renewing ---------------------------------------------------------------------------------------------------
 
     def _renewed(self, name: str, task: asyncio.Task[str]) -> None:
-        self._renewals.pop(name, None)
+        if self._renewals.get(name) is task:
+            del self._renewals[name]
         if not task.cancelled():
             task.exception()  # whoever waited has heard of it
 
@@ -236,7 +248,6 @@ class GrantBearer:
 
     async def token(self) -> str:
         """Return a token that should hold; empty when there is none."""
-        self.problem = None
         try:
             return await self._grants.token(self._server)
         except LlmosError as error:
@@ -276,7 +287,8 @@ def lost(name: str, why: str) -> UpstreamFailed:
     )
 
 
-def _narrow(name: str, scope: str) -> UpstreamFailed:
+def narrow(name: str, scope: str) -> UpstreamFailed:
+    """Return the error for a sign-in that is for less than a server wants."""
     return UpstreamFailed(
         "tool_server.scope",
         f"The tool server {name} wants more than it was signed in to for ({scope or 'it does not say what'}).",

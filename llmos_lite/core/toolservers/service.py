@@ -11,7 +11,7 @@ import msgspec
 from llmos_lite.core.accounts.permissions import Actor, require_admin
 from llmos_lite.core.toolservers.box import ServerTools, ToolProblem
 from llmos_lite.core.toolservers.config import Rule, ToolServer
-from llmos_lite.core.toolservers.grants import GrantBearer, Grants, lost
+from llmos_lite.core.toolservers.grants import GrantBearer, Grants, lost, narrow
 from llmos_lite.core.traces.trace import now_ms
 from llmos_lite.engines.llm import Tool
 from llmos_lite.engines.mcp_sessions import McpSession, Where
@@ -188,7 +188,9 @@ class ToolServers:
         problem, sign_in = self._problems.get(server.name, ""), ""
         if grant is not None and (grant.secret or grant.problem):
             sign_in = "again" if grant.problem or grant.scope else "done"
-            problem = lost(server.name, grant.problem).message if grant.problem else problem
+            if sign_in == "again":
+                error = lost(server.name, grant.problem) if grant.problem else narrow(server.name, grant.scope)
+                problem = error.message
         elif session is not None and (found := session.problem) is not None and found.code == "tool_server.sign_in":
             sign_in, problem = "needed", found.message
         return ServerView(_shown(server), "file" if fixed else "api", problem, sign_in)

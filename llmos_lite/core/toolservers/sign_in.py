@@ -31,7 +31,7 @@ from llmos_lite.engines.oauth import (
     client_document,
 )
 from llmos_lite.engines.sealing import Seals
-from llmos_lite.errors import Conflict, Forbidden, LlmosError, UpstreamFailed
+from llmos_lite.errors import Conflict, Forbidden, LlmosError, NotFound, UpstreamFailed
 from llmos_lite.records.toolgrants import ToolGrantRows, ToolSignIn
 
 SECONDS = 10 * 60
@@ -182,7 +182,13 @@ class SignIns:
             NotFound: `tool_server.unknown`.
         """
         require_admin(actor)
-        await self._grants.forget(await self._servers.known(name))
+        try:
+            server = await self._servers.known(name)
+        except NotFound:  # taken out of the file where the server runs; its tokens are still here
+            if not await self._grants.clear(name):
+                raise
+            return
+        await self._grants.forget(server)
         await self._servers.renew_session(name)
 
     def document(self, name: str) -> dict[str, object]:
