@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from functools import partial
+from typing import Protocol, TypeAlias
 
 import msgspec
 
@@ -23,6 +24,14 @@ from llmos_lite.core.skills.library import Library
 from llmos_lite.core.skills.manager import ScoredSkill, SkillsManager
 from llmos_lite.core.traces.trace import Exposure, SkillUse
 from llmos_lite.errors import NotFound
+
+
+class Best(Protocol):
+    """Ranks the skills for one message."""
+
+    def __call__(self, limit: int, *, only_fitting: bool = True) -> list[ScoredSkill]:
+        """Return those that fit, best first, or all that match."""
+
 
 Place: TypeAlias = tuple[str, str]
 """Volume and id of a skill."""
@@ -120,15 +129,17 @@ class Chooser:
         libraries = await self._libraries(actor, team_id)
         asked, meaning = await self._skills.asked(actor, team_id), await self._skills.meaning(libraries, query)
         shelf = Shelf(self._skills, libraries, asked, meaning)
-        choice = self._from(shelf, actor, query, limit, talk, without=without, disclosure=disclosure, only_new=only_new)
-        held = tuple(map(_held, shelf.withheld(query, limit)))
+        searched = shelf.searched(query)
+        best = partial(shelf.best, query, searched=searched)
+        choice = self._from(shelf, best, actor, limit, talk, without=without, disclosure=disclosure, only_new=only_new)
+        held = tuple(map(_held, shelf.withheld(query, limit, searched)))
         return replace(choice, held=held) if held else choice
 
     def _from(
         self,
         shelf: Shelf,
+        best: Best,
         actor: Actor,
-        query: str,
         limit: int,
         talk: Conversation,
         *,
@@ -137,11 +148,11 @@ class Chooser:
         only_new: bool,
     ) -> Choice:
         if disclosure is Disclosure.CATALOG:
-            near = shelf.best(query, limit + MORE) if only_new else _near(shelf, query, limit, talk)
+            near = best(limit + MORE) if only_new else _near(shelf, best, limit, talk)
             considered = Considered(shelf, (), _without(near, without))
             return self._listed(actor, considered, talk, only_new=only_new) or Choice(commits=shelf.commits)
         lists_more = disclosure is Disclosure.AUTO and shelf.count > LARGE
-        found = shelf.best(query, limit + MORE * lists_more)
+        found = best(limit + MORE * lists_more)
         fitting = found[:limit]
         if len(fitting) < limit and talk.skills:
             fitting += _carried(talk.skills, fitting, shelf)
@@ -226,11 +237,11 @@ def _stands_alone(injection: Injection) -> bool:
     return injection.whole and not any(has_files(scored.skill) for scored in injection.skills)
 
 
-def _near(shelf: Shelf, query: str, limit: int, talk: Conversation) -> list[ScoredSkill]:
+def _near(shelf: Shelf, best: Best, limit: int, talk: Conversation) -> list[ScoredSkill]:
     """Return what a catalog alone lists: a small library as a whole, of a large one what matches at all."""
     if shelf.count <= MOST_ENTRIES:
         return shelf.all()
-    return [*shelf.best(query, limit + MORE, only_fitting=False), *_carried(talk.skills, (), shelf)]
+    return [*best(limit + MORE, only_fitting=False), *_carried(talk.skills, (), shelf)]
 
 
 def _without(found: Sequence[ScoredSkill], places: Collection[Place]) -> list[ScoredSkill]:

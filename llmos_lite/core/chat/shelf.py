@@ -12,6 +12,7 @@ from llmos_lite.core.skills.manager import ScoredSkill, SkillsManager, usable
 
 if TYPE_CHECKING:
     from llmos_lite.core.skills.asked import AskedIndex
+    from llmos_lite.core.skills.search import Searched
     from llmos_lite.core.skills.semantic import Meaning
 
 
@@ -41,16 +42,32 @@ class Shelf:
         """Return the commit of each volume that has one."""
         return {str(library.ref): library.commit for library in self.libraries if library.commit}
 
-    def best(self, query: str, limit: int, *, only_fitting: bool = True) -> list[ScoredSkill]:
-        """Return the skills that fit a query, best first, or all that match it."""
-        meaning = self.meaning if self.meaning is not None and self.meaning.query == query else None
+    def searched(self, query: str) -> Searched | None:
+        """Return a search that is ranked twice, where something is held back; None where once will do."""
+        if not any(library.held for library in self.libraries):
+            return None
+        return self.skills.searched(self.libraries, query, asked=self.asked, meaning=self._meaning(query))
+
+    def best(
+        self, query: str, limit: int, *, only_fitting: bool = True, searched: Searched | None = None
+    ) -> list[ScoredSkill]:
+        """Return the skills that fit a query, best first, or all that match it; `searched` saves the search."""
         return self.skills.ranked(
-            self.libraries, query, limit, only_fitting=only_fitting, asked=self.asked, meaning=meaning
+            self.libraries,
+            query,
+            limit,
+            only_fitting=only_fitting,
+            asked=self.asked,
+            meaning=self._meaning(query),
+            searched=searched,
         )
 
-    def withheld(self, query: str, limit: int) -> list[Skill]:
+    def withheld(self, query: str, limit: int, searched: Searched | None) -> list[Skill]:
         """Return which skills would be among the best for the message, if no scanner held them back."""
-        return self.skills.withheld(self.libraries, query, limit, asked=self.asked, meaning=self.meaning)
+        return self.skills.withheld(self.libraries, query, limit, searched=searched) if searched else []
+
+    def _meaning(self, query: str) -> Meaning | None:
+        return self.meaning if self.meaning is not None and self.meaning.query == query else None
 
     def all(self) -> list[ScoredSkill]:
         """Return every skill that can be used, by id."""

@@ -27,7 +27,7 @@ from llmos_lite.volumes.manager import VolumeManager
 if TYPE_CHECKING:
     from llmos_lite.core.skills.asked import AskedIndex
     from llmos_lite.core.skills.examples import Examples
-    from llmos_lite.core.skills.search import Extra, Hit
+    from llmos_lite.core.skills.search import Extra, Hit, Searched
     from llmos_lite.core.skills.semantic import Meaning, Semantics
     from llmos_lite.core.skills.uses import Uses
 
@@ -213,6 +213,7 @@ class SkillsManager:
         shadowed: bool = False,
         asked: Sequence[AskedIndex] = (),
         meaning: Meaning | None = None,
+        searched: Searched | None = None,
     ) -> list[ScoredSkill]:
         """Return the best skills of these libraries, of which the first wins.
 
@@ -224,25 +225,38 @@ class SkillsManager:
             shadowed: let in shadowed ones, and what a scanner holds back.
             asked: the goals that whoever asks profits from; see `asked`.
             meaning: of the query; see `meaning`.
+            searched: the search itself, when it was done already; see `searched`.
         """
-        from llmos_lite.core.skills.search import search  # noqa: PLC0415 - loads numpy
 
         def hidden(source: int, key: str) -> bool:
             return key in libraries[source].held or any(library.offers(key) for library in libraries[:source])
 
-        hits = search(
-            [library.index for library in libraries],
-            query,
+        found = searched or (self.searched(libraries, query, asked=asked, meaning=meaning) if limit > 0 else None)
+        if found is None:
+            return []
+        hits = found.best(
             limit,
             hidden=None if shadowed or (len(libraries) == 1 and not libraries[0].held) else hidden,
             collapse=not shadowed,
-            extra=_asked_by(libraries, asked),
-            close=self._semantics.closeness(libraries, meaning) if self._semantics and meaning else None,
             share=CLOSE if only_fitting else 0.0,
             sure=LOOKED_AT,
         )
         pairs = [(_marked(libraries, hit), hit) for hit in hits]
         return self._scored(pairs, query, only_fitting=only_fitting)
+
+    def searched(
+        self,
+        libraries: Sequence[Library],
+        query: str,
+        *,
+        asked: Sequence[AskedIndex] = (),
+        meaning: Meaning | None = None,
+    ) -> Searched | None:
+        """Return a search of these libraries, for whoever ranks more than once; None when nothing can be found."""
+        from llmos_lite.core.skills.search import searched  # noqa: PLC0415 - loads numpy
+
+        close = self._semantics.closeness(libraries, meaning) if self._semantics and meaning else None
+        return searched([library.index for library in libraries], query, extra=_asked_by(libraries, asked), close=close)
 
     def _scored(self, found: Sequence[tuple[Skill, Hit]], query: str, *, only_fitting: bool) -> list[ScoredSkill]:
         """Decide once for all matches that may be used whether anything fits; then those near the best one do."""
@@ -348,6 +362,7 @@ class SkillsManager:
         *,
         asked: Sequence[AskedIndex] = (),
         meaning: Meaning | None = None,
+        searched: Searched | None = None,
     ) -> list[Skill]:
         """Return what would go into the context of a query beside the rest, if no scanner held it back; see `ranked`.
 
@@ -357,7 +372,8 @@ class SkillsManager:
             return []
         codes = {str(library.ref): library.held for library in libraries}
         every = [replace(library, held={}) if library.held else library for library in libraries]
-        best = [one.skill for one in self.ranked(every, query, limit, asked=asked, meaning=meaning)]
+        found = searched or self.searched(libraries, query, asked=asked, meaning=meaning)
+        best = [one.skill for one in self.ranked(every, query, limit, searched=found)] if found else []
         return [replace(skill, held=held) for skill in best if (held := codes[skill.volume].get(skill.skill_id))]
 
     def held_for(self, actor: Actor, skill: Skill, team_id: str | None = None) -> tuple[str, ...]:

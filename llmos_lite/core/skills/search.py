@@ -105,19 +105,25 @@ def search(
         share: of the best hit's score that a hit needs, unless it is one of the first `sure`.
         sure: hits that need no share of the best one's score.
     """
+    found = searched(indexes, query, extra=extra, close=close) if limit > 0 else None
+    return found.best(limit, hidden=hidden, collapse=collapse, share=share, sure=sure) if found else []
+
+
+def searched(
+    indexes: Sequence[SkillIndex], query: str, *, extra: Extra | None = None, close: Close | None = None
+) -> Searched | None:
+    """Return a search that can be asked for its best more than once, or None; see `search`."""
     analyzer = next((index.analyzer for index in indexes), None)
-    if analyzer is None or limit < 1:
-        return []
     sources = [source for source, index in enumerate(indexes) for _ in index.pieces]
-    hashes = analyzer.hashes(query[:QUERY_CHARACTERS])
+    hashes = analyzer.hashes(query[:QUERY_CHARACTERS]) if analyzer is not None else []
     if not hashes or not sources:
-        return []
-    found = _Search(sources, [piece for index in indexes for piece in index.pieces], hashes)
+        return None
+    found = Searched(sources, [piece for index in indexes for piece in index.pieces], hashes)
     if extra is not None:
         found.add_extra(extra)
     if close is not None:
         found.add_close(close)
-    return found.best(_Wanted(limit, hidden, collapse, share, sure))
+    return found
 
 
 class _Wanted(NamedTuple):
@@ -135,7 +141,7 @@ class _Wanted(NamedTuple):
         return (min(self.limit, self.sure) if self.share else self.limit) + _SPARE
 
 
-class _Search:
+class Searched:
     """One query on its way through the pieces, whose documents are numbered one after the other.
 
     Args:
@@ -173,8 +179,17 @@ class _Search:
                 self._nears[number] = near, here.copy()
                 here[:] = fused(here, near, unit) * piece.alive
 
-    def best(self, wanted: _Wanted) -> list[Hit]:
-        """Return the best hits, widening the choice until enough are left or nothing is."""
+    def best(
+        self,
+        limit: int,
+        *,
+        hidden: Callable[[int, str], bool] | None = None,
+        collapse: bool = True,
+        share: float = 0.0,
+        sure: int = 0,
+    ) -> list[Hit]:
+        """Return the best hits, widening the choice until enough are left or nothing is; see `search`."""
+        wanted = _Wanted(limit, hidden, collapse, share, sure)
         width = wanted.width
         while True:
             candidates = self._candidates(width)

@@ -24,9 +24,10 @@ from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.guard import Guard
 from llmos_lite.core.skills.inspecting import Inspector
 from llmos_lite.core.skills.library import Library
-from llmos_lite.core.skills.manager import ScoredSkill, SkillsManager
+from llmos_lite.core.skills.manager import SkillsManager
 from llmos_lite.core.skills.scan import Finding, Severity
 from llmos_lite.core.skills.scanning.house import with_house_rules
+from llmos_lite.core.skills.search import Searched
 from llmos_lite.core.skills.served import ServedSkills
 from llmos_lite.core.skills.service import SkillService
 from llmos_lite.core.skills.signoffs import REF, path_of, tree_id
@@ -271,14 +272,12 @@ class Counting(SkillsManager):
 
     searches = 0
 
-    def ranked(self, libraries: Sequence[Library], query: str, *args: Any, **options: Any) -> list[ScoredSkill]:  # noqa: ANN401 - passes all on
+    def searched(self, libraries: Sequence[Library], query: str, **options: Any) -> Searched | None:  # noqa: ANN401 - passes all on
         self.searches += 1
-        return super().ranked(libraries, query, *args, **options)
+        return super().searched(libraries, query, **options)
 
 
-async def test_it_is_searched_again_only_where_something_is_held_back(
-    own: GitVolume, volumes: VolumeManager, guard: Guard
-) -> None:
+async def test_what_is_held_back_costs_no_second_search(own: GitVolume, volumes: VolumeManager, guard: Guard) -> None:
     counting = Counting(volumes, watch=guard)
     chooser = Chooser(counting, TreatAll(), budget_tokens=1000)
     own.store.commit({"skills/pot/SKILL.md": GOOD.encode()}, "Dropped", WRITER)
@@ -286,7 +285,7 @@ async def test_it_is_searched_again_only_where_something_is_held_back(
     assert ([use.skill_id for use in choice.used], choice.held, counting.searches) == (["pot"], (), 1)
     own.store.commit({"skills/tea/SKILL.md": BAD.encode()}, "Dropped", WRITER)
     choice = await chooser.choose(ALICE, ASKED, None, 3, Conversation("d"))
-    assert ([one.skill_id for one in choice.held], counting.searches) == (["tea"], 3)
+    assert ([one.skill_id for one in choice.held], counting.searches) == (["tea"], 2)
 
 
 async def test_one_in_a_better_volume_leaves_a_held_one_unmentioned(
