@@ -71,6 +71,7 @@ from llmos_lite.core.skills.origins import SkillOrigins
 from llmos_lite.core.skills.registry import Registry
 from llmos_lite.core.skills.renaming import SkillRenames
 from llmos_lite.core.skills.scan import Scanner, scanners_from
+from llmos_lite.core.skills.scan_pool import ScanPool
 from llmos_lite.core.skills.scanning.house import with_house_rules
 from llmos_lite.core.skills.scrub import Scrubber
 from llmos_lite.core.skills.seeding import ensure_starter
@@ -403,7 +404,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
     keys = ApiKeys(KeyStore(database), days=settings.key_days, url_days=settings.key_url_days)
     accounts = Accounts(people, settings, key, sign_in, keys=keys, tokens=tokens)
     scanners = with_house_rules(scanners_from(plugins.load(plugins.SCANNERS)))
-    guard = Guard(volumes, scanners)
+    guard = Guard(volumes, scanners, folder=settings.data / CACHE / "verdicts", pool=ScanPool())
     traces = TraceLog(
         volumes,
         journal,

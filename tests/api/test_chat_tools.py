@@ -289,6 +289,9 @@ class Wary:
         self.version = skill.version if skill.skill_id == "code-review" else self.version
         return ("test.review",) if skill.skill_id == "code-review" else ()
 
+    def all_codes(self, skills: Sequence[Skill]) -> list[tuple[str, ...]]:
+        return [self.codes(skill) for skill in skills]
+
     def signed(self, volumes: Iterable[str]) -> frozenset[str]:
         return frozenset(self.version for _ in volumes if self.stands)
 

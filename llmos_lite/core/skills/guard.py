@@ -5,26 +5,29 @@ Every way into a volume ends here, also those that no scanner stands at, as a fi
 
 from __future__ import annotations
 
-import hashlib
-import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 
 from llmos_lite.core.skills.format import Skill
-from llmos_lite.core.skills.scan import Finding, Scanner, findings, high
+from llmos_lite.core.skills.scan import FAILED, Finding, Scanner, findings, high
+from llmos_lite.core.skills.scan_helper import Said
+from llmos_lite.core.skills.scan_pool import Folder, ScanPool
 from llmos_lite.core.skills.scanning.house import with_house_rules
 from llmos_lite.core.skills.signoffs import REF, codes_of, signed_in, signed_off
+from llmos_lite.core.skills.verdicts import Codes, Verdicts, rules_of
 from llmos_lite.core.skills.versions import Version, read_version
 from llmos_lite.volumes.access import PLATFORM, VolumeKind, VolumeRef
 from llmos_lite.volumes.git_volume import GitVolume
 from llmos_lite.volumes.manager import VolumeManager
 from llmos_lite.volumes.skill_paths import FILE, SkillEntry
 
-REMEMBERED = 50_000
-"""Versions whose verdict is kept in memory; a verdict takes some hundred bytes."""
+REMEMBERED = 120_000
+"""Versions whose verdict is kept in memory and in the file; a verdict takes some hundred bytes."""
+MANY = 200
+"""Versions that are worth the start of processes: as many as are looked at in that time."""
 EXAMINED = 500
 """Folders whose findings are kept in memory."""
 
@@ -35,27 +38,36 @@ class Guard:
     Args:
         volumes: where they live.
         scanners: look at each version once.
+        folder: where verdicts are kept; None keeps them in memory alone.
+        pool: looks at many; None looks at each here.
     """
 
-    def __init__(self, volumes: VolumeManager, scanners: Mapping[str, Scanner]) -> None:
+    def __init__(
+        self,
+        volumes: VolumeManager,
+        scanners: Mapping[str, Scanner],
+        *,
+        folder: Path | None = None,
+        pool: ScanPool | None = None,
+    ) -> None:
         self._volumes, self.scanners = volumes, scanners
-        self._known: OrderedDict[str, tuple[str, ...]] = OrderedDict()
+        self._folder, self._pool = folder, pool
         self._found: OrderedDict[str, tuple[Finding, ...]] = OrderedDict()
         self._signed: dict[str, tuple[str, frozenset[str]]] = {}
         self._mutex = threading.Lock()
 
     @cached_property
     def rules(self) -> str:
-        """Return a digest of the code of all scanners: what they say of a version may change with it."""
-        digest = hashlib.sha256()
-        for name, scanner in sorted(self.scanners.items()):
-            module = sys.modules.get(type(scanner).__module__)
-            path = Path(str(getattr(module, "__file__", "")))
-            files = [path] if path.suffix == ".py" else []
-            if (path.parent / "__init__.py").exists():
-                files = sorted(path.parent.glob("*.py"))
-            digest.update(b"\0".join([name.encode(), *(file.read_bytes() for file in files)]))
-        return digest.hexdigest()
+        """Return what names the rules of all scanners: what they say of a version may change with it."""
+        return rules_of(self.scanners)
+
+    @cached_property
+    def _file(self) -> Verdicts | None:
+        return Verdicts(self._folder, self.rules, REMEMBERED) if self._folder is not None else None
+
+    @cached_property
+    def _known(self) -> OrderedDict[str, Codes]:
+        return OrderedDict(self._file.read() if self._file is not None else {})
 
     def withholds(self, skill: Skill, among: Iterable[str] = ()) -> bool:
         """Tell whether a skill may be given to nobody: it is unsafe, and nobody stands for this version.
@@ -66,7 +78,7 @@ class Guard:
         """
         return bool(self.codes(skill)) and skill.version not in self.signed([skill.volume, *among])
 
-    def codes(self, skill: Skill) -> tuple[str, ...]:
+    def codes(self, skill: Skill) -> Codes:
         """Return the codes of what stands against a version, sorted; none for a clean one.
 
         Only what scanners say is kept: a sign-off may come and go.
@@ -76,18 +88,37 @@ class Guard:
         known = self._known.get(skill.version)
         return known if known is not None else self._looked_at(skill.volume, skill.skill_id, skill.version)
 
-    def _looked_at(self, volume: str, skill_id: str, version: str) -> tuple[str, ...]:
+    def _looked_at(self, volume: str, skill_id: str, version: str) -> Codes:
         opened = self._volumes.open(PLATFORM, VolumeRef.parse(volume))
         return self.verdict(read_version(opened, skill_id, version))
 
-    def verdict(self, version: Version) -> tuple[str, ...]:
+    def all_codes(self, skills: Sequence[Skill]) -> list[Codes]:
+        """Return the same for many skills at once; those that nobody has looked at are looked at in other processes."""
+        found = {one.version: self._known[one.version] for one in skills if one.version in self._known}
+        unknown = {one.version: one for one in skills if one.version and one.version not in found}
+        if self._pool is not None and len(unknown) >= MANY:
+            self._pool.scan(self.rules, map(self._folder_of, unknown.values()), partial(self._told, found))
+        return [found[one.version] if one.version in found else self.codes(one) for one in skills]
+
+    def _folder_of(self, skill: Skill) -> Folder:
+        volume = self._volumes.open(PLATFORM, VolumeRef.parse(skill.volume))
+        read = partial(read_version, volume, skill.skill_id, skill.version)
+        return skill.version, skill.skill_id, lambda: folder_of(read())
+
+    def _told(self, found: dict[str, Codes], said: Sequence[Said]) -> None:
+        fresh = {one.version: one.codes for one in said}
+        found.update(fresh)
+        self._remember(fresh, final=[one.version for one in said if one.final])
+
+    def verdict(self, version: Version) -> Codes:
         """Return the same for a version that somebody has in hand."""
         known = self._known.get(version.version)
         if known is None:
             files = {path: kept.oid for path, kept in version.files.items()}
             found = self.found(version.version, version.skill_id, files, version.store.blob)
             known = codes_of(high(found))
-            self._remember(version.version, known)
+            is_final = all(one.code != FAILED for one in found)
+            self._remember({version.version: known}, final=[version.version] if is_final else [])
         return known
 
     def holds(self, volume: GitVolume, version: Version) -> bool:
@@ -135,11 +166,14 @@ class Guard:
                     self._found.popitem(last=False)
         return known
 
-    def _remember(self, digest: str, codes: tuple[str, ...]) -> None:
+    def _remember(self, verdicts: Mapping[str, Codes], final: Collection[str]) -> None:
+        """Keep verdicts, and write down those that will not be others the next time."""
         with self._mutex:
-            self._known[digest] = codes
+            self._known.update(verdicts)
             while len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
+        if self._file is not None and final:
+            self._file.add({version: verdicts[version] for version in final})
 
 
 def refuses(ref: VolumeRef) -> bool:

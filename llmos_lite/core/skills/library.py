@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Self, TypeAlias
@@ -54,13 +54,11 @@ class Library:
         skill = self.skills.get(skill_id)
         return skill is not None and skill.error is None and skill_id not in self.held
 
-    def judged(self, codes: Callable[[Skill], tuple[str, ...]], before: Library) -> Library:
+    def judged(self, codes: Callable[[Sequence[Skill]], Sequence[tuple[str, ...]]], before: Library) -> Library:
         """Return the library with what scanners say of its skills; what did not change is taken from `before`."""
-        unsafe = dict[str, tuple[str, ...]]()
-        for skill_id, skill in self.skills.items():
-            same = before.skills.get(skill_id) is skill
-            if found := before.unsafe.get(skill_id, ()) if same else codes(skill):
-                unsafe[skill_id] = found
+        unsafe = {key: found for key, found in before.unsafe.items() if self.skills.get(key) is before.skills[key]}
+        fresh = [skill for skill_id, skill in self.skills.items() if before.skills.get(skill_id) is not skill]
+        unsafe |= {skill.skill_id: found for skill, found in zip(fresh, codes(fresh), strict=True) if found}
         return replace(self, unsafe=MappingProxyType(unsafe))
 
     def sifted(self, signed: frozenset[str]) -> Library:

@@ -106,6 +106,9 @@ class Watch(Protocol):
     def codes(self, skill: Skill) -> tuple[str, ...]:
         """Return the codes of what stands against a version; none for a clean one."""
 
+    def all_codes(self, skills: Sequence[Skill]) -> list[tuple[str, ...]]:
+        """Return the same for many skills, in their order."""
+
     def signed(self, volumes: Iterable[str]) -> frozenset[str]:
         """Return the versions that somebody stands for in one of these volumes."""
 
@@ -484,7 +487,7 @@ class SkillsManager:
             known = self._libraries.get(volume.ref) or Library.empty(volume.ref, self._analyzer)
             if known.commit != commit:
                 before, known = known, known.at(volume.store, commit)
-                known = known.judged(self._watch.codes, before) if self._watch else known
+                known = known.judged(self._watch.all_codes, before) if self._watch else known
             self._remember(self._libraries, volume.ref, known, CACHED_LIBRARIES)
         return known
 

@@ -15,6 +15,9 @@ from llmos_lite.core.skills.format import Skill
 from llmos_lite.errors import Invalid
 from llmos_lite.volumes.skill_paths import FILE
 
+FAILED = "scanner.failed"
+"""Code of the finding that a scanner failed: it may say something else the next time."""
+
 
 class Severity(StrEnum):
     """How bad a finding is; `high` blocks promotion and use."""
@@ -155,4 +158,4 @@ def _run(name: str, scanner: Scanner, skill: Skill, files: Mapping[str, bytes] |
         return [replace(one, severity=Severity(one.severity), scanner=one.scanner or name) for one in found]
     except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
         message = f"The scanner {name!r} failed: {type(error).__name__}: {error}"
-        return [Finding("scanner.failed", Severity.MEDIUM, message, scanner=name)]
+        return [Finding(FAILED, Severity.MEDIUM, message, scanner=name)]
