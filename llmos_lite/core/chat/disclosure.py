@@ -107,7 +107,12 @@ def _frame() -> int:
 
 def key_of(skill: Skill) -> str:
     """Return how a trace names a skill that was offered."""
-    return f"{skill.volume}/{skill.skill_id}"
+    return _key(skill.volume, skill.skill_id)
+
+
+@lru_cache(maxsize=4096)
+def _key(volume: str, skill_id: str) -> str:
+    return f"{volume}/{skill_id}"  # the same one for all conversations that are remembered
 
 
 def with_new(offered: Sequence[str], fresh: Sequence[str]) -> tuple[str, ...]:

@@ -18,8 +18,8 @@ from llmos_lite.core.gateway.asked import Placed, Raw
 from llmos_lite.core.traces.trace import Exposure, SkillUse
 
 MOST = 20_000
-MOST_TEXT = 32 << 20
-"""Characters of skills in the contexts of all conversations that are remembered."""
+MOST_TEXT = 24 << 20
+"""Characters that all conversations that are remembered keep; a text that many have at their head counts once."""
 
 
 class Thread(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,9 +67,10 @@ class Thread(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def weight(self) -> int:
-        """Return how many characters it keeps."""
+        """Return how many characters it keeps beside its head."""
         kept = sum(len(place.text) for place in self.later) + sum(map(len, self.read))
-        return 500 + len(self.head) + kept + sum(len(bytes(item)) for item in self.owed)
+        chosen = 200 * (len(self.skills) + len(self.exposures))
+        return 500 + chosen + kept + sum(len(bytes(item)) for item in self.owed)
 
 
 class Found(NamedTuple):
@@ -86,6 +87,29 @@ class Found(NamedTuple):
     again: bool = False
 
 
+class _Heads:
+    """The heads of conversations: of those that are alike one is kept, as long as a conversation has it."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._kept: dict[str, tuple[str, int]] = {}
+
+    def take(self, head: str) -> str:
+        """Return the one that is kept, for one conversation more."""
+        kept, holders = self._kept.get(head, (head, 0))
+        self._kept[kept] = kept, holders + 1
+        self.size += 0 if holders else len(kept)
+        return kept
+
+    def drop(self, head: str) -> None:
+        """Forget it when no other conversation has it."""
+        kept, holders = self._kept.pop(head)
+        if holders > 1:
+            self._kept[kept] = kept, holders - 1
+        else:
+            self.size -= len(kept)
+
+
 class Threads:
     """The conversations that went on lately; those that were quiet for longest are forgotten.
 
@@ -96,6 +120,7 @@ class Threads:
 
     def __init__(self, most: int = MOST, most_text: int = MOST_TEXT) -> None:
         self._most, self._most_text, self._size = most, most_text, 0
+        self._heads = _Heads()
         self._kept: OrderedDict[bytes, Thread] = OrderedDict()
 
     def find(self, links: Sequence[bytes], after: bytes = b"") -> Found:
@@ -117,9 +142,11 @@ class Threads:
     def keep(self, key: bytes, thread: Thread) -> None:
         """Remember a turn."""
         self._drop(key)
+        if (head := self._heads.take(thread.head)) is not thread.head:
+            thread = msgspec.structs.replace(thread, head=head)
         self._kept[key] = thread
         self._size += thread.weight
-        while len(self._kept) > self._most or self._size > self._most_text:
+        while len(self._kept) > self._most or self._size + self._heads.size > self._most_text:
             self._drop(next(iter(self._kept)))
 
     def restore(self, kept: Iterable[tuple[bytes, Thread]]) -> None:
@@ -132,6 +159,7 @@ class Threads:
         thread = self._kept.pop(key, None)
         if thread is not None:
             self._size -= thread.weight
+            self._heads.drop(thread.head)
 
 
 def still_open(found: Found, actor: Actor, erased: Container[str]) -> Found:

@@ -7,8 +7,8 @@ from collections.abc import Collection
 
 from llmos_lite.core.traces.trace import Trace
 
-MOST_BYTES = 32 << 20
-"""Characters of all conversations that are kept; the ones that were quiet for longest go first."""
+MOST_BYTES = 16 << 20
+"""About how many bytes of all conversations that are kept; the ones that were quiet for longest go first."""
 
 Key = tuple[str, str]
 """Volume and conversation."""
@@ -54,4 +54,5 @@ class RecentConversations:
 
 def _weight(trace: Trace) -> int:
     calls = sum(len(call.arguments) + len(call.result) for call in trace.tool_calls)
-    return 1000 + calls + sum(len(message.content) for message in trace.messages)
+    chosen = 200 * (len(trace.skills_used) + len(trace.exposures))
+    return 1000 + chosen + calls + sum(len(message.content) for message in trace.messages)

@@ -53,9 +53,19 @@ def test_those_that_were_quiet_for_longest_are_forgotten() -> None:
 def test_the_text_of_skills_is_bounded() -> None:
     threads = Threads(most_text=5000)
     for number in range(100):
-        threads.keep(b"%d" % number, Thread(conversation="x", head="h" * 1000))
+        threads.keep(b"%d" % number, Thread(conversation="x", head=f"{number:03}" + "h" * 997))
     kept = [number for number in range(100) if threads.find([b"%d" % number]).thread]
     assert kept == [97, 98, 99]
+
+
+def test_a_text_that_many_conversations_have_is_kept_and_counted_once() -> None:
+    threads = Threads(most_text=5000)
+    heads = ["".join(["h"] * 1000) for _ in range(9)]
+    for number, head in enumerate(heads):
+        threads.keep(b"%d" % number, Thread(conversation="x", head=head))
+    kept = [found.thread.head for number in range(9) if (found := threads.find([b"%d" % number])).thread]
+    assert len(kept) == 8
+    assert all(head is kept[0] for head in kept)
 
 
 def test_an_answer_that_the_provider_keeps_is_found_by_its_name() -> None:
