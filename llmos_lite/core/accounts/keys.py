@@ -28,6 +28,8 @@ MOST_KNOWN = 10_000
 """Keys kept in memory."""
 NAME_LENGTH = 200
 DAY = 24 * 60 * 60 * 1000
+SOON = 14 * DAY
+"""How long before its end a key that is used is told of in the log, once a day."""
 _FORM = re.compile(r"llmos_([0-9a-f]{8})_[0-9a-f]{64}")
 _WHERE = "Send a key as Authorization: Bearer KEY or X-API-Key: KEY; that of the admin is in <data>/admin.key."
 
@@ -112,7 +114,7 @@ class ApiKeys:
         if key.expires and key.expires <= now:
             raise Unauthenticated("credential.expired", "This key has expired.", hint="Make another one.")
         if now - self._noted.get(key.key_id, 0) >= EVERY:
-            self._note(key.key_id, now)
+            self._note(key, now)
         return key
 
     async def _load(self, key_id: str) -> tuple[bytes, ApiKey]:
@@ -140,8 +142,11 @@ class ApiKeys:
 
     # -- the time of the last use -----------------------------------------------------------------------------------
 
-    def _note(self, key_id: str, now: int) -> None:
-        self._noted[key_id] = self._unwritten[key_id] = now
+    def _note(self, key: ApiKey, now: int) -> None:
+        if key.expires and key.expires - now < SOON and now // DAY != self._noted.get(key.key_id, 0) // DAY:
+            days = (key.expires - now) // DAY
+            log.warning("the key %s of %s is in use and ends in %d days", key.key_id, key.user_id, days)
+        self._noted[key.key_id] = self._unwritten[key.key_id] = now
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._write())
 

@@ -56,6 +56,8 @@ async def test_somebody_new_comes_in_once_with_a_key_of_their_own(world: World) 
     done = await world.invitations.accept(token, user_id="bob", name="Bob")
     assert (done.account.user_id, done.account.teams, done.team_id) == ("bob", {"sre": "team_admin"}, "sre")
     actor = await world.accounts.authenticate(done.key)
+    [key] = (await world.accounts.list_keys(actor)).items
+    assert key.expires == 0  # it is all that this person signs in with
     assert (actor.user_id, set(actor.scopes)) == ("bob", set(PERSONAL))
     for again in ("bob", "carol"):
         with pytest.raises(NotFound, match="does not hold"):

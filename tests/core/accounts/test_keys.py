@@ -111,6 +111,21 @@ async def test_a_key_that_ends_opens_nothing_the_day_after_and_the_admin_key_doe
     assert (await admin(accounts)).user_id == "admin"
 
 
+async def test_the_log_tells_once_a_day_of_a_key_that_is_used_and_ends_soon(
+    accounts: Accounts, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    short, long = await made(accounts, "chat", days=20), await made(accounts, "chat", days=300)
+    for _ in range(3):
+        for hours in (0, 2):
+            clock.now += hours * 3_600_000
+            for key in (short, long):
+                await accounts.authenticate(key)
+        clock.now += 5 * DAY
+    told = [record.getMessage() for record in caplog.records if "ends in" in record.getMessage()]
+    assert told == [f"the key {short[6:14]} of alice is in use and ends in 9 days"]
+    await accounts.close()
+
+
 async def test_only_a_digest_is_kept(accounts: Accounts, database: Database) -> None:
     key = await made(accounts, "chat")
     kept = await KeyStore(database).get(key[6:14])
