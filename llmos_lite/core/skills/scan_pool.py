@@ -36,16 +36,24 @@ class ScanPool:
 
     def __init__(self, size: int | None = None, command: Sequence[str] = COMMAND) -> None:
         self._size, self._command = size or min(os.cpu_count() or 1, MOST_HELPERS), command
+        self._busy = threading.Lock()
 
     def scan(self, rules: str, folders: Iterable[Folder], told: Callable[[Sequence[Said]], None]) -> None:
-        """Have folders looked at; one that no helper could look at is left out.
+        """Have folders looked at; one that no helper could look at is left out, and all while others are looked at.
 
         Args:
             rules: by which; a helper that has others is not asked.
             folders: what to look at.
             told: is given what was found, some at a time, from several threads.
         """
-        work = _Work(folders)
+        if not self._busy.acquire(blocking=False):
+            return  # a hundred volumes that are read at once start no hundred helpers
+        try:
+            self._scan(rules, _Work(folders), told)
+        finally:
+            self._busy.release()
+
+    def _scan(self, rules: str, work: _Work, told: Callable[[Sequence[Said]], None]) -> None:
         threads = [threading.Thread(target=self._help, args=(rules, work, told)) for _ in range(self._size)]
         for thread in threads:
             thread.start()

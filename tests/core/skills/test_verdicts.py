@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -170,3 +170,17 @@ def test_a_folder_that_cannot_be_read_stops_no_other() -> None:
     folders.append((TWO, "two", lambda: {"SKILL.md": b"# Two\n", "run.sh": EVIL}))
     ScanPool(1).scan(rules_of(HOUSE), folders, said.extend)
     assert [(one.version, bool(one.codes), one.final) for one in said] == [(ONE, False, True), (TWO, True, True)]
+
+
+def test_two_volumes_at_once_have_the_helpers_of_one() -> None:
+    pool, inner, outer = ScanPool(1), list[Said](), list[Said]()
+    folders = [(ONE, "one", lambda: {"SKILL.md": b"# One\n"})]
+
+    def told(said: Sequence[Said]) -> None:
+        outer.extend(said)
+        pool.scan(rules_of(HOUSE), folders, inner.extend)
+
+    pool.scan(rules_of(HOUSE), folders, told)
+    assert ([one.version for one in outer], inner) == ([ONE], [])
+    pool.scan(rules_of(HOUSE), folders, inner.extend)
+    assert [one.version for one in inner] == [ONE]
