@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import subprocess
 import sys
@@ -47,6 +48,28 @@ def test_a_cycle_that_comes_later_is_collected() -> None:
     cycle.append(cycle)
     del cycle
     assert gc.collect() >= 1
+
+
+ARENAS = """
+import ctypes, threading
+from llmos_lite import heap
+libc = ctypes.CDLL(None)
+heap.begin_loading()
+met = threading.Barrier(8)
+def use() -> None:
+    held = [bytearray(2000) for _ in range(100)]
+    met.wait()
+threads = [threading.Thread(target=use) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+libc.malloc_stats()
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_stats"), reason="only GNU's allocator has arenas")
+def test_the_threads_of_a_server_share_one_heap() -> None:
+    said = subprocess.run([sys.executable, "-c", ARENAS], check=True, capture_output=True, text=True).stderr
+    assert said.count("Arena ") == 1
 
 
 async def test_an_app_says_when_everything_is_loaded(app: App) -> None:
