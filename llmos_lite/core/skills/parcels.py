@@ -1,14 +1,11 @@
 """A skill as other programs get it: a folder in the standard's form, as one file or as an archive.
 
-The same version gives the same bytes on every machine and at every time: files in order, one time, one owner, nothing
-packed (another zlib packs otherwise), so that a digest that somebody noted holds.
+The same version gives the same bytes on every machine and at every time, since its archives are stored; see `packing`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import struct
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,22 +14,12 @@ from typing import Literal
 from llmos_lite.core.skills import frontmatter
 from llmos_lite.core.skills.format import DESCRIPTION_LENGTH, Skill
 from llmos_lite.core.skills.install import MOST_SKILL_BYTES, MOST_SKILL_FILES
+from llmos_lite.core.skills.packing import stored_gzip, tar, zipped
 from llmos_lite.core.skills.versions import Kept, Version
-from llmos_lite.engines.git_objects import blob_id
+from llmos_lite.engines.git_objects import File, blob_id
 from llmos_lite.engines.volume_interface import VolumeInterface
 from llmos_lite.errors import LlmosError, NotFound
 from llmos_lite.volumes.skill_paths import FILE
-
-TIME = 315_532_800
-"""Seconds since the epoch of every file in an archive: 1980-01-01, before which a zip knows no time."""
-_FILE, _PROGRAM = 0o644, 0o755
-_BLOCK = 512
-_RECORD = 20 * _BLOCK
-"""Bytes of a tar's records; its end is filled up to a whole one, tar(5)."""
-_STORED = 0xFFFF
-"""Bytes of a stored block of deflate, RFC 1951."""
-_GZIP_HEAD = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
-"""No name, no time, no system, RFC 1952."""
 
 
 @dataclass(frozen=True)
@@ -79,65 +66,14 @@ class Parcel:
         if self.kind == "skill-md":
             yield self.main
         else:
-            yield from stored_gzip(self._tar())
+            yield from stored_gzip(tar(self._read()))
 
     def zipped(self) -> bytes:
         """Return a zip of the folder."""
-        import io  # noqa: PLC0415 - with zipfile, which is slow to load
-        import zipfile  # noqa: PLC0415 - as above
+        return zipped(self._read())
 
-        target = io.BytesIO()
-        with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
-            for path, kept in self.files.items():
-                info = zipfile.ZipInfo(path)  # of 1980-01-01
-                info.create_system = 3  # as on Unix, which keeps the mode, whatever this machine is
-                info.external_attr = (0o100000 | _mode(kept)) << 16
-                archive.writestr(info, self.read(path))
-        return target.getvalue()
-
-    def _tar(self) -> Iterator[bytes]:
-        size = 0
-        for path, kept in self.files.items():
-            data = self.read(path)
-            head = _head(path, len(data), _mode(kept))
-            fill = bytes(-len(data) % _BLOCK)
-            size += len(head) + len(data) + len(fill)
-            yield head + data + fill
-        yield bytes(2 * _BLOCK + -(size + 2 * _BLOCK) % _RECORD)
-
-
-def _mode(kept: Kept) -> int:
-    return _PROGRAM if kept.executable else _FILE
-
-
-def _head(path: str, size: int, mode: int) -> bytes:
-    """Return the header of a file; in the plainest form that holds its name, since small readers know no other."""
-    import tarfile  # noqa: PLC0415 - slow to load
-
-    info = tarfile.TarInfo(path)
-    info.size, info.mode, info.mtime = size, mode, TIME
-    try:
-        return info.tobuf(tarfile.USTAR_FORMAT, "utf-8", "surrogateescape")
-    except ValueError:
-        return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
-
-
-def stored_gzip(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Put pieces into a gzip file without packing them: five bytes for each 64 KiB, and no two zlibs differ."""
-    yield _GZIP_HEAD
-    crc = size = 0
-    waiting = b""
-    for piece in pieces:
-        crc, size = zlib.crc32(piece, crc), size + len(piece)
-        waiting += piece
-        while len(waiting) > _STORED:
-            yield _stored(waiting[:_STORED], last=False)
-            waiting = waiting[_STORED:]
-    yield _stored(waiting, last=True) + struct.pack("<II", crc, size & 0xFFFFFFFF)
-
-
-def _stored(data: bytes, *, last: bool) -> bytes:
-    return struct.pack("<BHH", last, len(data), len(data) ^ 0xFFFF) + data
+    def _read(self) -> Iterator[tuple[str, File]]:
+        return ((path, File(self.read(path), kept.executable)) for path, kept in self.files.items())
 
 
 @dataclass(frozen=True, slots=True)

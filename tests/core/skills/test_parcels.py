@@ -18,7 +18,8 @@ from conftest import skill_text
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmos_lite.core.skills.parcels import Parcel, Seal, is_standard, parcel_of, stored_gzip
+from llmos_lite.core.skills.packing import stored_gzip
+from llmos_lite.core.skills.parcels import Parcel, Seal, is_standard, parcel_of
 from llmos_lite.core.skills.versions import current_version
 from llmos_lite.engines.git import Author, File
 from llmos_lite.volumes.git_volume import GitVolume
@@ -85,7 +86,7 @@ def test_another_time_place_and_owner_change_nothing(team: GitVolume, own: GitVo
     second = written(own, a=b"A", scripts__run=SCRIPT)
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from llmos_lite.core.skills.parcels import stored_gzip\n"
+        "from llmos_lite.core.skills.packing import stored_gzip\n"
         "import hashlib; print(hashlib.sha256(b''.join(stored_gzip(iter([b'x' * 100_000])))).hexdigest())"
     )
     env = dict(os.environ) | {"TZ": "Pacific/Auckland", "PYTHONHASHSEED": "7", "LC_ALL": "C"}

@@ -329,4 +329,4 @@ def test_the_bytes_of_an_archive_are_fixed() -> None:
     """A digest that a client noted holds after an upgrade of ours."""
     files = {"SKILL.md": File(VALID["plain"]), "scripts/x": File(b"", executable=True)}
     assert pack(files)[:10].hex() == "1f8b08000000000002ff"
-    assert hashlib.sha256(gzip.decompress(pack(files))).hexdigest()[:16] == "a5fedbfb0aaf2651"
+    assert hashlib.sha256(gzip.decompress(pack(files))).hexdigest()[:16] == "3609b53ec999761f"
