@@ -17,6 +17,7 @@ SAME = 0.85
 FEW = 16
 """Up to so many documents, finding the terms of each costs less than counting all terms anew."""
 MANY_PIECES = 6
+_WORDS = int(PRINT_WIDTH * (1 - SAME)) + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,3 +162,15 @@ def repeats(mine: Bytes, others: Sequence[Bytes] | Bytes) -> bool:
         most = int(np.count_nonzero(others == mine, axis=1).max())
         return most >= SAME * PRINT_WIDTH and bool(mine.any())
     return any(np.count_nonzero(mine == other) >= SAME * PRINT_WIDTH for other in others) and bool(mine.any())
+
+
+def twins(prints: Bytes) -> frozenset[tuple[int, int]]:
+    """Return the pairs (later, earlier) of fingerprints, shape (n, 32), of which one `repeats` the other.
+
+    Two that differ in `PRINT_WIDTH * (1 - SAME)` columns at most, four, have one of any five words of four columns in
+    common; so only words are compared, and columns where that is so.
+    """
+    words = prints.view(np.uint32)[:, :_WORDS]
+    later, earlier = (words[:, None] == words).any(axis=2).nonzero()
+    pairs = zip(later.tolist(), earlier.tolist(), strict=True)
+    return frozenset((one, other) for one, other in pairs if other < one and repeats(prints[one], [prints[other]]))

@@ -5,7 +5,7 @@ Among 1,000 skills the number of calls into numpy counts, not the size of the ar
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import NamedTuple, TypeAlias, TypeVar
 
@@ -18,8 +18,6 @@ from llmos_lite.core.skills.segment import HEADER_BIT, STEP, Bytes, Hashes, Numb
 T = TypeVar("T", bound=np.generic)
 Floats: TypeAlias = npt.NDArray[np.float64]
 Postings: TypeAlias = tuple[Places, Numbers, Numbers, Numbers]
-Entry: TypeAlias = tuple[float, int]
-"""A term in a document: how rare it is, and its weight there."""
 
 QUERY_TERMS = 128
 """A long query counts by its rarest terms only. On requests of 145 to 190 words, 32 terms lost 8 to 16 points of
@@ -30,6 +28,8 @@ PRIOR_MATCHES = 0.5
 """A library of a few skills says little about how rare a word is; see `_idf`."""
 
 _STEPS = np.uint8(HEADER_BIT - 1)
+_BLOCK = 1 << 18
+"""Weights that are made floats at once, so that they stay in the cache of a core."""
 
 
 class Held(NamedTuple):
@@ -46,11 +46,17 @@ class Held(NamedTuple):
     terms: int
 
 
-class _Row(NamedTuple):
-    """A term that comes by document: in which piece, which term of the query, and its weights there."""
+class _Rows(NamedTuple):
+    """Terms that come by document.
+
+    Args:
+        piece: where.
+        terms: which of the query, shape (r,).
+        weights: theirs, shape (r, documents).
+    """
 
     piece: int
-    term: int
+    terms: Places
     weights: Bytes
 
 
@@ -74,7 +80,7 @@ class Matches:
         every = np.array(list(numbers), dtype=np.uint32)
         found = [piece.postings(every) for piece in pieces]
         used = self._weigh(every, found)
-        self._rows: list[_Row] = []
+        self._rows: list[_Rows] = []
         self._gather(found, used)
         self.scores = self._scored()
         if len(order) > 1:
@@ -132,12 +138,12 @@ class Matches:
         if used is not None:
             chosen = used.take(known)
             known, begin, end = known[chosen], begin[chosen], end[chosen]
-        rows, least = self.pieces[number].segment.rows, self.pieces[number].segment.common
-        if not rows:
+        segment = self.pieces[number].segment
+        common = end - begin > segment.common
+        if not len(segment.row_starts) or not common.any():
             return known, begin, end
-        common = end - begin > least
-        both = zip(known[common].tolist(), begin[common].tolist(), strict=True)
-        self._rows += [_Row(number, term, rows[start]) for term, start in both]
+        weights = segment.rows.take(segment.row_starts.searchsorted(begin[common]), axis=0)
+        self._rows.append(_Rows(number, known[common], weights))
         rest = ~common
         return known[rest], begin[rest], end[rest]
 
@@ -155,15 +161,12 @@ class Matches:
 
     def _add_rows(self, scores: Floats, gains: npt.NDArray[np.float32]) -> None:
         """Add what comes by document, in 32 bits: half of the time, and seven digits of a score are enough."""
-        sums: dict[int, npt.NDArray[np.float32]] = {}
-        for number, term, row in self._rows:
-            points = (row & _STEPS) * gains[term]
-            if number in sums:
-                sums[number] += points
-            else:
-                sums[number] = points
-        for number, points in sums.items():
-            scores[self.starts[number] : self.starts[number + 1]] += points
+        for number, terms, weights in self._rows:
+            here = scores[self.starts[number] : self.starts[number + 1]]
+            step = max(1, _BLOCK // len(here))
+            for first in range(0, len(terms), step):
+                block = slice(first, first + step)
+                here += gains.take(terms[block]) @ (weights[block] & _STEPS).astype(np.float32)
 
     def _add_pairs(self, every: Hashes, order: Sequence[int], found: Sequence[Postings]) -> None:
         """Reward documents in which two neighbouring words of the query are neighbours, too.
@@ -194,26 +197,31 @@ class Matches:
         np.add.at(self.scores, docs, gains.take(which) * (self.scores.take(docs) > 0))
 
     def held(self, places: Sequence[int]) -> list[Held]:
-        """Return what documents hold of the query."""
-        asked = np.zeros(self.starts[-1], dtype=bool)
-        asked[list(places)] = True
-        at = asked.take(self._docs).nonzero()[0]
-        which = self._terms.take(self._lengths.cumsum().searchsorted(at, side="right"))
-        found: dict[int, list[Entry]] = {place: [] for place in places}
-        entries = zip(self._idf.take(which).tolist(), self._weights.take(at).tolist(), strict=True)
-        for place, entry in zip(self._docs.take(at).tolist(), entries, strict=True):
-            found[place].append(entry)
-        for row in self._rows:
-            self._note(row, found)
-        return [_summed(entries) for entries in found.values()]
+        """Return what documents hold of the query; none of them twice."""
+        order = np.full(self.starts[-1], -1, dtype=np.intp)
+        order[list(places)] = np.arange(len(places))
+        hit = order.take(self._docs)
+        at = (hit >= 0).nonzero()[0]
+        hit = hit.take(at)
+        rarity = self._idf.take(self._terms.take(self._lengths.cumsum().searchsorted(at, side="right")))
+        header = rarity * (self._weights.take(at) >= HEADER_BIT)
+        count = len(places)
+        sums = (np.bincount(hit, weights=points, minlength=count).tolist() for points in (rarity, header))
+        found = list(map(Held, *sums, np.bincount(hit, minlength=count).tolist()))
+        for rows in self._rows:
+            self._note(rows, places, found)
+        return found
 
-    def _note(self, row: _Row, found: Mapping[int, list[Entry]]) -> None:
+    def _note(self, rows: _Rows, places: Sequence[int], found: list[Held]) -> None:
         """Add what comes by document."""
-        start, stop = self.starts[row.piece], self.starts[row.piece + 1]
-        rarity = float(self._idf[row.term])
-        for place, entries in found.items():
-            if start <= place < stop and (weight := int(row.weights[place - start])):
-                entries.append((rarity, weight))
+        start, stop = self.starts[rows.piece], self.starts[rows.piece + 1]
+        here = [number for number, place in enumerate(places) if start <= place < stop]
+        weights = rows.weights.take([places[number] - start for number in here], axis=1)
+        rarity = self._idf.take(rows.terms)
+        sums = ((rarity @ (weights > 0)).tolist(), (rarity @ (weights >= HEADER_BIT)).tolist())
+        for number, idf, header, terms in zip(here, *sums, np.count_nonzero(weights, axis=0).tolist(), strict=True):
+            one = found[number]
+            found[number] = Held(one.idf + idf, one.header + header, one.terms + terms)
 
 
 def _both(first: Places, second: Places, known: Places, count: int) -> Places:
@@ -223,11 +231,6 @@ def _both(first: Places, second: Places, known: Places, count: int) -> Places:
     here = np.zeros(count, dtype=bool)
     here[known] = True
     return (here.take(first) & here.take(second)).nonzero()[0]
-
-
-def _summed(entries: Sequence[Entry]) -> Held:
-    in_header = [rarity for rarity, weight in entries if weight >= HEADER_BIT]
-    return Held(sum([rarity for rarity, _ in entries]), sum(in_header), len(entries))
 
 
 def _idf(frequency: npt.NDArray[np.int64], total: int) -> Floats:

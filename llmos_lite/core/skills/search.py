@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from llmos_lite.core.skills.fusion import Close, Near, fused, unit_of
-from llmos_lite.core.skills.index import Piece, SkillIndex, repeats
+from llmos_lite.core.skills.index import Piece, SkillIndex, twins
 from llmos_lite.core.skills.matches import Floats, Held, Matches
 from llmos_lite.core.skills.segment import PRINT_WIDTH, Hashes, Places
 from llmos_lite.core.skills.text import QUERY_CHARACTERS
@@ -138,7 +138,7 @@ class _Wanted(NamedTuple):
     @property
     def width(self) -> int:
         """Return how many candidates to begin with: some of them are hidden, or repeat others."""
-        return (min(self.limit, self.sure) if self.share else self.limit) + _SPARE
+        return self.limit + _SPARE
 
 
 class Searched:
@@ -207,22 +207,34 @@ class Searched:
     def _kept(self, candidates: list[tuple[float, int]], wanted: _Wanted) -> tuple[list[int], bool]:
         """Return the places that are wanted, and whether further candidates could add none."""
         kept: list[int] = []
-        prints = np.empty((min(wanted.limit, len(candidates)), PRINT_WIDTH), dtype=np.uint8)
+        same = self._twins(candidates) if wanted.collapse else frozenset()
+        numbers: list[int] = []
         least = 0.0
-        for score, place in candidates:
+        for at, (score, place) in enumerate(candidates):
             if len(kept) >= wanted.limit or (len(kept) >= wanted.sure and score < least):
                 return kept, True
-            number = self._piece_of(place)
-            segment, here = self._pieces[number].segment, place - self._starts[number]
-            if wanted.hidden is not None and wanted.hidden(self._sources[number], segment.keys[here]):
+            if wanted.hidden is not None and wanted.hidden(*self._key_of(place)):
                 continue
-            mine = segment.prints[here]
-            if wanted.collapse and repeats(mine, prints[: len(kept)]):
+            if same and any((at, before) in same for before in numbers):
                 continue
-            prints[len(kept)] = mine
+            numbers.append(at)
             kept.append(place)
             least = least or score * wanted.share
         return kept, len(kept) >= wanted.limit
+
+    def _twins(self, candidates: list[tuple[float, int]]) -> frozenset[tuple[int, int]]:
+        if len(self._pieces) == 1:
+            return twins(self._pieces[0].segment.prints.take([place for _, place in candidates], axis=0))
+        prints = np.empty((len(candidates), PRINT_WIDTH), dtype=np.uint8)
+        for at, (_, place) in enumerate(candidates):
+            number = self._piece_of(place)
+            prints[at] = self._pieces[number].segment.prints[place - self._starts[number]]
+        return twins(prints)
+
+    def _key_of(self, place: int) -> tuple[int, str]:
+        """Return the source and the key of a document."""
+        number = self._piece_of(place)
+        return self._sources[number], self._pieces[number].segment.keys[place - self._starts[number]]
 
     def _piece_of(self, place: int) -> int:
         return bisect_right(self._starts, place) - 1 if len(self._pieces) > 1 else 0

@@ -7,7 +7,7 @@ a skill, 2.2 KB in memory. Every weight depends on its own document alone, so pi
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import TypeAlias
@@ -34,9 +34,9 @@ STEP = sum(WEIGHTS) * (K1 + 1) / 127
 HEADER_BIT = 0x80
 PRINT_WIDTH = 32
 
-ROWS_FROM, ROW_SHARE = 4096, 0.125
-"""Of a large segment, terms that stand in this share of its documents are kept by document, too: a sum over all of them
-costs less than picking so many. About 430 terms, 0.4 KB a skill."""
+ROWS_FROM, ROW_SHARE = 256, 0.125
+"""Of all but small segments, terms that stand in this share of the documents are kept by document, too: a product with
+all of them costs less than picking so many. About 430 terms, 0.4 KB a skill."""
 
 _NOWHERE = np.zeros(0, dtype=np.intp)
 _BUCKET = 16
@@ -62,7 +62,8 @@ class Segment:
     Terms: `terms` (sorted hashes, shape (t,)) begin at `starts` (shape (t + 1,)) in `docs` and `weights` (shape (p,)).
     Pairs: the upper bits of a 24-bit hash name a bucket; bucket i lies at `buckets[i:i + 2]` in `pair_low` (the other
     bits) and `pair_docs`. `by_key` holds the documents in the order of their keys. `prints` has shape (documents, 32):
-    equal columns estimate how much two bodies share.
+    equal columns estimate how much two bodies share. Frequent terms: `rows` has their weights by document, shape
+    (r, documents), and `row_starts`, shape (r,), where their postings begin, in order.
     """
 
     keys: tuple[str, ...]
@@ -74,7 +75,8 @@ class Segment:
     pair_low: Short | Bytes
     pair_docs: Short
     prints: Bytes
-    rows: Mapping[int, Bytes]
+    row_starts: Numbers
+    rows: Bytes
     by_key: Short
 
     def __len__(self) -> int:
@@ -88,11 +90,8 @@ class Segment:
     @property
     def size(self) -> int:
         """Return the bytes that the arrays take."""
-        arrays = (self.terms, self.starts, self.docs, self.weights, self.buckets)
-        return sum(
-            array.nbytes
-            for array in (*arrays, self.pair_low, self.pair_docs, self.prints, self.by_key, *self.rows.values())
-        )
+        arrays = (self.terms, self.starts, self.docs, self.weights, self.buckets, self.row_starts, self.rows)
+        return sum(array.nbytes for array in (*arrays, self.pair_low, self.pair_docs, self.prints, self.by_key))
 
     @classmethod
     def build(cls, documents: Sequence[Document], analyzer: Analyzer) -> Segment:
@@ -139,6 +138,7 @@ class Segment:
         buckets = np.searchsorted(sorted_pairs, edges)
         starts = np.append(first, len(order)).astype(np.int32)
         docs, weights = terms[1][order], weights[order]
+        row_starts, rows = _rows(len(keys), starts, docs, weights)
         return cls(
             keys=keys,
             terms=known,
@@ -150,7 +150,8 @@ class Segment:
             pair_docs=pairs[1][pair_order],
             prints=prints,
             by_key=np.array(sorted(range(len(keys)), key=keys.__getitem__), dtype=np.uint16),
-            rows=dict(_rows(len(keys), starts, docs, weights)),
+            row_starts=row_starts,
+            rows=rows,
         )
 
     def alive_terms(self, alive: npt.NDArray[np.bool_], renumbered: Short) -> tuple[Hashes, Short, Bytes]:
@@ -197,14 +198,16 @@ class Segment:
         return ends.searchsorted(same, side="right"), self.pair_docs.take(at.take(same))
 
 
-def _rows(documents: int, starts: Numbers, docs: Short, weights: Bytes) -> Iterator[tuple[int, Bytes]]:
-    if documents < ROWS_FROM:
-        return
+def _rows(documents: int, starts: Numbers, docs: Short, weights: Bytes) -> tuple[Numbers, Bytes]:
+    """Return where the postings of frequent terms begin, shape (r,), and their weights, shape (r, documents)."""
     common = np.diff(starts) > documents * ROW_SHARE  # as `Segment.common`
-    for begin, end in zip(starts[:-1][common].tolist(), starts[1:][common].tolist(), strict=True):
-        row = np.zeros(documents, dtype=np.uint8)
+    if documents < ROWS_FROM:
+        common[:] = False
+    begins, ends = starts[:-1][common], starts[1:][common]
+    rows = np.zeros((len(begins), documents), dtype=np.uint8)
+    for row, begin, end in zip(rows, begins.tolist(), ends.tolist(), strict=True):
         row[docs[begin:end]] = weights[begin:end]
-        yield begin, row
+    return begins, rows
 
 
 def _bucket_bits(pairs: int) -> int:

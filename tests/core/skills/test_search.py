@@ -288,8 +288,8 @@ def test_rows_of_common_words_change_no_score(monkeypatch: pytest.MonkeyPatch) -
     plain = index(documents)
     monkeypatch.setattr(segment_module, "ROWS_FROM", 10)
     rowed = index(documents)
-    assert not plain.pieces[0].segment.rows
-    assert rowed.pieces[0].segment.rows
+    assert not len(plain.pieces[0].segment.rows)
+    assert len(rowed.pieces[0].segment.rows)
     for query in ("common", "common word1 rare7", "word2 rare5 zebra", "x9"):
         ours, theirs = (search([library], query, 5, collapse=False) for library in (rowed, plain))
         assert keys(ours) == keys(theirs)
