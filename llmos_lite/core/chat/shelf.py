@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from llmos_lite.core.skills.format import Skill
@@ -12,7 +13,7 @@ from llmos_lite.core.skills.manager import ScoredSkill, SkillsManager, usable
 
 if TYPE_CHECKING:
     from llmos_lite.core.skills.asked import AskedIndex
-    from llmos_lite.core.skills.search import Searched
+    from llmos_lite.core.skills.manager import Once
     from llmos_lite.core.skills.semantic import Meaning
 
 
@@ -42,14 +43,15 @@ class Shelf:
         """Return the commit of each volume that has one."""
         return {str(library.ref): library.commit for library in self.libraries if library.commit}
 
-    def searched(self, query: str) -> Searched | None:
+    def searched(self, query: str) -> Once | None:
         """Return a search that is ranked twice, where something is held back; None where once will do."""
         if not any(library.held for library in self.libraries):
             return None
-        return self.skills.searched(self.libraries, query, asked=self.asked, meaning=self._meaning(query))
+        meaning = self._meaning(query)
+        return cache(partial(self.skills.searched, self.libraries, query, asked=self.asked, meaning=meaning))
 
     def best(
-        self, query: str, limit: int, *, only_fitting: bool = True, searched: Searched | None = None
+        self, query: str, limit: int, *, only_fitting: bool = True, searched: Once | None = None
     ) -> list[ScoredSkill]:
         """Return the skills that fit a query, best first, or all that match it; `searched` saves the search."""
         return self.skills.ranked(
@@ -62,9 +64,12 @@ class Shelf:
             searched=searched,
         )
 
-    def withheld(self, query: str, limit: int, searched: Searched | None) -> list[Skill]:
+    def withheld(self, query: str, limit: int, searched: Once | None) -> list[Skill]:
         """Return which skills would be among the best for the message, if no scanner held them back."""
-        return self.skills.withheld(self.libraries, query, limit, searched=searched) if searched else []
+        if searched is None:
+            return []
+        meaning = self._meaning(query)
+        return self.skills.withheld(self.libraries, query, limit, asked=self.asked, meaning=meaning, searched=searched)
 
     def _meaning(self, query: str) -> Meaning | None:
         return self.meaning if self.meaning is not None and self.meaning.query == query else None

@@ -8,6 +8,7 @@ queries as history (`benchmarks/use.py`): recall@5 .81 before, .86 after on the 
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -100,11 +101,13 @@ class AskedIndex:
         index: finds goals by their words.
         goals: by key.
         of_skill: keys of each skill's goals, newest first.
+        serial: a number that no other has.
     """
 
     index: SkillIndex
     goals: Mapping[str, Goal] = field(default_factory=dict)
     of_skill: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    serial: int = field(default_factory=itertools.count().__next__, compare=False)
 
     @property
     def traces(self) -> frozenset[str]:

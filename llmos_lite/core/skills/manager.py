@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.skills.abstain import CLOSE, LOOKED_AT, is_enough, is_side_request
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from llmos_lite.core.skills.semantic import Meaning, Semantics
     from llmos_lite.core.skills.uses import Uses
 
+    Once: TypeAlias = Callable[[], Searched | None]
+    """Searches when it is called first."""
+
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -40,6 +43,11 @@ HELD = 50
 BUDGET_TOKENS = 4000
 CACHED_LIBRARIES = 1000
 CACHED_LISTS = 64
+CACHED_RANKINGS, LONGEST_CACHED = 256, 2000
+"""Answers to the same words: a retry, another try at an answer and a job that runs every hour ask again. And how many
+characters such a query may have."""
+MINUTE = 60_000
+"""Milliseconds for which what was asked is as old as it was: it counts less with its age."""
 
 
 class ScoredSkill(NamedTuple):
@@ -142,7 +150,8 @@ class SkillsManager:
         """Requests that a model wrote for skills, where it does."""
         self._analyzer = Analyzer()
         self._libraries: OrderedDict[VolumeRef, Library] = OrderedDict()
-        self._lists: OrderedDict[tuple[tuple[VolumeRef, str, frozenset[str]], ...], SkillSet] = OrderedDict()
+        self._lists: OrderedDict[tuple[object, ...], SkillSet] = OrderedDict()
+        self._rankings: OrderedDict[tuple[object, ...], list[ScoredSkill]] = OrderedDict()
         self._guard = threading.Lock()
         self._loading: dict[VolumeRef, threading.Lock] = {}
 
@@ -168,7 +177,7 @@ class SkillsManager:
 
     def listed(self, libraries: Sequence[Library]) -> SkillSet:
         """Return the skills of these libraries, of which the first wins, by id and then in their order."""
-        key = tuple((library.ref, library.commit, frozenset(library.held)) for library in libraries)
+        key = _state(libraries)
         with self._guard:
             found = self._lists.get(key)
         if found is None:
@@ -216,7 +225,7 @@ class SkillsManager:
         shadowed: bool = False,
         asked: Sequence[AskedIndex] = (),
         meaning: Meaning | None = None,
-        searched: Searched | None = None,
+        searched: Once | None = None,
     ) -> list[ScoredSkill]:
         """Return the best skills of these libraries, of which the first wins.
 
@@ -228,13 +237,38 @@ class SkillsManager:
             shadowed: let in shadowed ones, and what a scanner holds back.
             asked: the goals that whoever asks profits from; see `asked`.
             meaning: of the query; see `meaning`.
-            searched: the search itself, when it was done already; see `searched`.
+            searched: the search itself, where it is ranked more than once; see `searched`.
         """
+        found = searched or partial(self.searched, libraries, query, asked=asked, meaning=meaning)
+        ranked = partial(self._ranked, libraries, query, limit, found, only_fitting=only_fitting, shadowed=shadowed)
+        if meaning is not None or len(query) > LONGEST_CACHED:
+            return ranked()
+        views = [view.serial for view in asked if view.goals]
+        age = (now_ms() // MINUTE, *views) if views else ()
+        key = (query, limit, only_fitting, shadowed, _state(libraries), age)
+        with self._guard:
+            known = self._rankings.get(key)
+        if known is None:
+            known = ranked()
+            self._remember(self._rankings, key, known, CACHED_RANKINGS)
+        return known.copy()
+
+    def _ranked(
+        self,
+        libraries: Sequence[Library],
+        query: str,
+        limit: int,
+        searched: Once,
+        *,
+        only_fitting: bool,
+        shadowed: bool,
+    ) -> list[ScoredSkill]:
+        """Return the best skills; see `ranked`."""
 
         def hidden(source: int, key: str) -> bool:
             return key in libraries[source].held or any(library.offers(key) for library in libraries[:source])
 
-        found = searched or (self.searched(libraries, query, asked=asked, meaning=meaning) if limit > 0 else None)
+        found = searched() if limit > 0 else None
         if found is None:
             return []
         hits = found.best(
@@ -365,7 +399,7 @@ class SkillsManager:
         *,
         asked: Sequence[AskedIndex] = (),
         meaning: Meaning | None = None,
-        searched: Searched | None = None,
+        searched: Once | None = None,
     ) -> list[Skill]:
         """Return what would go into the context of a query beside the rest, if no scanner held it back; see `ranked`.
 
@@ -375,8 +409,8 @@ class SkillsManager:
             return []
         codes = {str(library.ref): library.held for library in libraries}
         every = [replace(library, held={}) if library.held else library for library in libraries]
-        found = searched or self.searched(libraries, query, asked=asked, meaning=meaning)
-        best = [one.skill for one in self.ranked(every, query, limit, searched=found)] if found else []
+        ranked = self.ranked(every, query, limit, asked=asked, meaning=meaning, searched=searched)
+        best = [one.skill for one in ranked]
         return [replace(skill, held=held) for skill in best if (held := codes[skill.volume].get(skill.skill_id))]
 
     def held_for(self, actor: Actor, skill: Skill, team_id: str | None = None) -> tuple[str, ...]:
@@ -504,6 +538,11 @@ class SkillsManager:
             cache.move_to_end(key)
             while len(cache) > most:
                 cache.popitem(last=False)
+
+
+def _state(libraries: Sequence[Library]) -> tuple[object, ...]:
+    """Return what tells libraries apart: where they were read, and what of them is held back."""
+    return tuple([(library.ref, library.commit, frozenset(library.held)) for library in libraries])
 
 
 def _asked_by(libraries: Sequence[Library], asked: Sequence[AskedIndex]) -> Extra | None:
