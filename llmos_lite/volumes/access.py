@@ -15,7 +15,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Self
+from functools import lru_cache
+from typing import NamedTuple
 
 from llmos_lite.errors import Forbidden, Invalid, NotFound
 
@@ -50,40 +51,60 @@ class VolumeKind(StrEnum):
     TEAM = "team"
     USER = "user"
 
+    __hash__ = str.__hash__  # an enum's own is a function of Python, and dictionaries ask for it all the time
 
-@dataclass(frozen=True, slots=True, order=True)
-class VolumeRef:
+
+class VolumeRef(NamedTuple):
     """Name of a volume, written `system`, `team:ID` or `user:ID`."""
 
     kind: VolumeKind
     id: str = ""
 
     @classmethod
-    def parse(cls, text: str) -> Self:
+    def parse(cls, text: str) -> VolumeRef:
         """Read `system`, `team:ID` or `user:ID`.
 
         Raises:
             Invalid: `volume.invalid`, or `<noun>.invalid_id`.
         """
-        kind, colon, name = text.partition(":")
-        if text == VolumeKind.SYSTEM:
-            return cls(VolumeKind.SYSTEM)
-        if colon and kind in {VolumeKind.TEAM, VolumeKind.USER}:
-            return cls(VolumeKind(kind), check_id(name, kind))
-        raise Invalid("volume.invalid", f"{text[:80]!r} names no volume.", hint="Write system, team:ID or user:ID.")
+        return _parsed(text)
 
     @classmethod
-    def user(cls, user_id: str) -> Self:
+    def user(cls, user_id: str) -> VolumeRef:
         """Return the volume of one person."""
-        return cls(VolumeKind.USER, check_id(user_id, "user"))
+        return _checked(VolumeKind.USER, user_id)
 
     @classmethod
-    def team(cls, team_id: str) -> Self:
+    def team(cls, team_id: str) -> VolumeRef:
         """Return the volume of one team."""
-        return cls(VolumeKind.TEAM, check_id(team_id, "team"))
+        return _checked(VolumeKind.TEAM, team_id)
 
     def __str__(self) -> str:
-        return f"{self.kind}:{self.id}" if self.id else str(self.kind)
+        return _written(self)
+
+
+_REMEMBERED = 4096
+"""Names that are checked and written once: a chat speaks of its volumes some twenty times."""
+
+
+@lru_cache(_REMEMBERED)
+def _parsed(text: str) -> VolumeRef:
+    kind, colon, name = text.partition(":")
+    if text == VolumeKind.SYSTEM:
+        return VolumeRef(VolumeKind.SYSTEM)
+    if colon and kind in {VolumeKind.TEAM, VolumeKind.USER}:
+        return VolumeRef(VolumeKind(kind), check_id(name, kind))
+    raise Invalid("volume.invalid", f"{text[:80]!r} names no volume.", hint="Write system, team:ID or user:ID.")
+
+
+@lru_cache(_REMEMBERED)
+def _checked(kind: VolumeKind, name: str) -> VolumeRef:
+    return VolumeRef(kind, check_id(name, kind))
+
+
+@lru_cache(_REMEMBERED)
+def _written(ref: VolumeRef) -> str:
+    return f"{ref.kind}:{ref.id}" if ref.id else str(ref.kind)
 
 
 SYSTEM = VolumeRef(VolumeKind.SYSTEM)
