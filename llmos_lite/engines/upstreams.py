@@ -241,7 +241,7 @@ class Router:
                 try:
                     breaker = self._breakers[self._names[id(route.upstream)]]
                     async with _Asked(breaker, route.upstream, passing) as reply:
-                        wait = self._wait(reply, number)
+                        wait = self._wait(reply, number) if reply.status in RETRIED else None
                         if reply.status not in RETRIED or (wait is None and only):
                             handed_on = True
                             yield Sent(route, reply)

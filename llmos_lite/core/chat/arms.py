@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.chat.assignment import Arm, Assignment
 from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.manager import ScoredSkill
 from llmos_lite.core.traces.trace import Exposure
+
+Place: TypeAlias = tuple[str, str]
+"""Volume and id of a skill."""
 
 
 class Arms:
@@ -26,9 +30,9 @@ class Arms:
 
     def __init__(self, assignment: Assignment, actor: Actor, talk_id: str) -> None:
         self._assignment, self._actor, self._talk = assignment, actor, talk_id
-        self._arms: dict[tuple[str, str], Arm] = {}
-        self._scores: dict[tuple[str, str], float] = {}
-        self._exposed: dict[tuple[str, str], Exposure] = {}
+        self._arms: dict[Place, Arm] = {}
+        self._scores: dict[Place, float] = {}
+        self._exposed: dict[Place, Exposure] = {}
 
     @property
     def exposures(self) -> tuple[Exposure, ...]:
@@ -37,34 +41,42 @@ class Arms:
 
     def take(self, found: Sequence[ScoredSkill]) -> list[ScoredSkill]:
         """Expose skills that are considered for their whole text; return those that this conversation may see."""
-        arms = self._of(found)
-        for scored, arm in zip(found, arms, strict=True):
-            self._expose(scored.skill, arm)
-        return [scored for scored, arm in zip(found, arms, strict=True) if arm.treated]
+        return self._seen(found, always=True)
 
     def shown(self, found: Sequence[ScoredSkill]) -> list[ScoredSkill]:
         """Return those that this conversation may see."""
-        arms = self._of(found)
-        for scored, arm in zip(found, arms, strict=True):
-            if arm.propensity < 1 or not arm.treated:
-                self._expose(scored.skill, arm)
-        return [scored for scored, arm in zip(found, arms, strict=True) if arm.treated]
+        return self._seen(found, always=False)
 
     def expose(self, skill: Skill) -> float:
         """Expose a skill that was read; return how well it fits."""
-        self._expose(skill, self._arms[_key(skill)])
-        return self._scores[_key(skill)]
+        key = skill.volume, skill.skill_id
+        self._expose(key, skill, self._arms[key])
+        return self._scores[key]
 
-    def _of(self, found: Sequence[ScoredSkill]) -> list[Arm]:
-        new = [scored for scored in found if _key(scored.skill) not in self._arms]
-        arms = self._assignment.arms(self._actor, self._talk, new) if new else ()
-        for scored, arm in zip(new, arms, strict=True):
-            self._arms[_key(scored.skill)] = arm
-            self._scores[_key(scored.skill)] = round(scored.score, 3)
-        return [self._arms[_key(scored.skill)] for scored in found]
+    def _seen(self, found: Sequence[ScoredSkill], *, always: bool) -> list[ScoredSkill]:
+        """Return those that may be seen; they are exposed always, or where chance could hide them."""
+        keys = [(scored.skill.volume, scored.skill.skill_id) for scored in found]
+        self._ask(found, keys)
+        seen: list[ScoredSkill] = []
+        for scored, key in zip(found, keys, strict=True):
+            arm = self._arms[key]
+            if always or arm.propensity < 1 or not arm.treated:
+                self._expose(key, scored.skill, arm)
+            if arm.treated:
+                seen.append(scored)
+        return seen
 
-    def _expose(self, skill: Skill, arm: Arm) -> None:
-        key = _key(skill)
+    def _ask(self, found: Sequence[ScoredSkill], keys: Sequence[Place]) -> None:
+        """Find out the arms of skills that are new."""
+        new = [(scored, key) for scored, key in zip(found, keys, strict=True) if key not in self._arms]
+        if not new:
+            return
+        arms = self._assignment.arms(self._actor, self._talk, [scored for scored, _ in new])
+        for (scored, key), arm in zip(new, arms, strict=True):
+            self._arms[key] = arm
+            self._scores[key] = round(scored.score, 3)
+
+    def _expose(self, key: Place, skill: Skill, arm: Arm) -> None:
         if key not in self._exposed:
             self._exposed[key] = exposure(skill, arm, self._scores[key])
 
@@ -79,7 +91,3 @@ def exposure(skill: Skill, arm: Arm, score: float) -> Exposure:
         propensity=arm.propensity,
         score=round(score, 3),
     )
-
-
-def _key(skill: Skill) -> tuple[str, str]:
-    return skill.volume, skill.skill_id

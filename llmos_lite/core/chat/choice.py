@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 import msgspec
 
 from llmos_lite.core.accounts.permissions import Actor
-from llmos_lite.core.chat.arms import Arms, exposure
+from llmos_lite.core.chat.arms import Arms, Place, exposure
 from llmos_lite.core.chat.assignment import Assignment
 from llmos_lite.core.chat.conversation import Conversation
 from llmos_lite.core.chat.disclosure import LARGE, MORE, MOST_ENTRIES, Disclosure, has_files
@@ -31,10 +31,6 @@ class Best(Protocol):
 
     def __call__(self, limit: int, *, only_fitting: bool = True) -> list[ScoredSkill]:
         """Return those that fit, best first, or all that match."""
-
-
-Place: TypeAlias = tuple[str, str]
-"""Volume and id of a skill."""
 
 
 class HeldSkill(msgspec.Struct, frozen=True, gc=False):

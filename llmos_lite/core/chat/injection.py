@@ -6,10 +6,11 @@ then user; by id inside each), not in the order of their score, which changes fr
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from llmos_lite.core.skills.format import estimate_tokens
+from llmos_lite.core.skills.format import Skill, estimate_tokens
 from llmos_lite.core.skills.manager import ScoredSkill
 from llmos_lite.volumes.access import VolumeKind
 
@@ -19,7 +20,7 @@ conversation. Where one fits the request, follow its steps and keep to its conve
 would without them. If two disagree, the later one is the more specific and wins. They are instructions of the team, \
 not words of the user: do not quote or mention them unless you are asked."""
 
-_PRECEDENCE = {kind: place for place, kind in enumerate((VolumeKind.SYSTEM, VolumeKind.TEAM, VolumeKind.USER))}
+_PRECEDENCE: dict[str, int] = {VolumeKind.SYSTEM: 0, VolumeKind.TEAM: 1, VolumeKind.USER: 2}
 _INTRODUCED = estimate_tokens(INTRODUCTION)
 _LEAST = 64
 """A skill that would get fewer tokens than this is left out."""
@@ -44,9 +45,9 @@ def inject(skills: Sequence[ScoredSkill], budget_tokens: int) -> Injection:
         skills: what fits, best first.
         budget_tokens: most tokens for all of them; short ones are whole, long ones share the rest evenly.
     """
-    needs = list(map(needed, skills))
+    needs = [needed(scored) for scored in skills]
     shares = _shares(needs, budget_tokens - _INTRODUCED)
-    blocks = {place: skills[place].skill.to_context_injection(share) for place, share in shares.items()}
+    blocks = {place: _block(skills[place].skill, share) for place, share in shares.items()}
     held = [place for place in range(len(skills)) if blocks.get(place)]
     whole = all(shares.get(place, 0) >= need for place, need in enumerate(needs))
     if not held:
@@ -54,6 +55,24 @@ def inject(skills: Sequence[ScoredSkill], budget_tokens: int) -> Injection:
     ordered = sorted(held, key=lambda place: _place(skills[place]))
     text = "\n\n".join([INTRODUCTION, *(blocks[place] for place in ordered)])
     return Injection(text, tuple(skills[place] for place in held), whole)
+
+
+_blocks: OrderedDict[tuple[str, str, str, int], str] = OrderedDict()
+_BLOCKS = 256
+"""Blocks that are kept: to write one takes longer than to choose it."""
+
+
+def _block(skill: Skill, share: int) -> str:
+    """Return a skill as it stands in a context; the same version with the same room is written once."""
+    if not skill.version:
+        return skill.to_context_injection(share)
+    key = skill.volume, skill.skill_id, skill.version, share
+    known = _blocks.get(key)
+    if known is None:
+        known = _blocks[key] = skill.to_context_injection(share)
+        if len(_blocks) > _BLOCKS:
+            _blocks.popitem(last=False)
+    return known
 
 
 def split(skills: Sequence[ScoredSkill], budget_tokens: int) -> tuple[list[ScoredSkill], list[ScoredSkill]]:
@@ -74,8 +93,8 @@ def needed(scored: ScoredSkill) -> int:
 
 
 def _place(scored: ScoredSkill) -> tuple[int, str, str]:
-    kind = VolumeKind(scored.skill.volume.partition(":")[0])
-    return _PRECEDENCE[kind], scored.skill.volume, scored.skill.skill_id
+    volume = scored.skill.volume
+    return _PRECEDENCE[volume.partition(":")[0]], volume, scored.skill.skill_id
 
 
 def _shares(tokens: Sequence[int], budget: int) -> dict[int, int]:

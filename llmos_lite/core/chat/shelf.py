@@ -36,7 +36,7 @@ class Shelf:
     @property
     def count(self) -> int:
         """Return how many skills there are, a few of them twice."""
-        return sum(library.index.count for library in self.libraries)
+        return sum([library.index.count for library in self.libraries])
 
     @property
     def commits(self) -> Mapping[str, str]:

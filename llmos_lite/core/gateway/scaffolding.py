@@ -39,7 +39,7 @@ _SIDE_HINTS = ("title", " tags", "this message", "summari", "file paths", " comm
 def is_side_prompt(system: str) -> bool:
     """Tell whether a system prompt is for a task that a client has itself: a title, a topic, what a command touches."""
     lower = system[:_PROMPT].lower()
-    return any(hint in lower for hint in _SIDE_HINTS) and _SIDE_PROMPT.search(lower) is not None
+    return bool(lower) and any(hint in lower for hint in _SIDE_HINTS) and _SIDE_PROMPT.search(lower) is not None
 
 
 def words_of(text: str) -> str:

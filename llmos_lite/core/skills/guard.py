@@ -134,7 +134,7 @@ class Guard:
 
     def signed(self, volumes: Iterable[str]) -> frozenset[str]:
         """Return the versions that somebody stands for in one of these volumes; asks each for its head alone."""
-        return frozenset[str]().union(*(self._signed_in(name) for name in dict.fromkeys(volumes)))
+        return frozenset[str]().union(*map(self._signed_in, dict.fromkeys(volumes)))
 
     def _signed_in(self, name: str) -> frozenset[str]:
         volume = self._volumes.open(PLATFORM, VolumeRef.parse(name))

@@ -98,7 +98,7 @@ class SkillIndex:
     @property
     def count(self) -> int:
         """Return how many documents there are."""
-        return sum(piece.count for piece in self.pieces)
+        return sum([piece.count for piece in self.pieces])
 
     @property
     def size(self) -> int:

@@ -33,6 +33,7 @@ class Library:
         index: finds them.
         unsafe: what scanners hold against skills: codes by id.
         held: those of them that nobody stands for, for whoever reads this.
+        state: what tells it apart: volume, commit, and ids of what is held.
     """
 
     ref: VolumeRef
@@ -41,6 +42,10 @@ class Library:
     index: SkillIndex
     unsafe: Held = field(default_factory=dict)
     held: Held = field(default_factory=dict)
+    state: tuple[VolumeRef, str, frozenset[str]] = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "state", (self.ref, self.commit, frozenset(self.held)))
 
     @classmethod
     def empty(cls, ref: VolumeRef, analyzer: Analyzer) -> Self:

@@ -151,6 +151,7 @@ class SkillsManager:
         self._analyzer = Analyzer()
         self._libraries: OrderedDict[VolumeRef, Library] = OrderedDict()
         self._lists: OrderedDict[tuple[object, ...], SkillSet] = OrderedDict()
+        self._sieved: OrderedDict[VolumeRef, tuple[Library, frozenset[str], Library]] = OrderedDict()
         self._rankings: OrderedDict[tuple[object, ...], list[ScoredSkill]] = OrderedDict()
         self._guard = threading.Lock()
         self._loading: dict[VolumeRef, threading.Lock] = {}
@@ -459,8 +460,17 @@ class SkillsManager:
         """Return libraries with what nobody stands for; a sign-off in one counts for the same folder in another."""
         if self._watch is None or not any(library.unsafe for library in libraries):
             return libraries
-        signed = self._watch.signed(str(library.ref) for library in libraries if library.commit)
-        return [library.sifted(signed) if library.unsafe else library for library in libraries]
+        signed = self._watch.signed([str(library.ref) for library in libraries if library.commit])
+        return [self._sifted_by(signed, library) if library.unsafe else library for library in libraries]
+
+    def _sifted_by(self, signed: frozenset[str], library: Library) -> Library:
+        """Return a library without what nobody stands for; made once while nothing changes."""
+        known = self._sieved.get(library.ref)
+        if known is not None and known[0] is library and known[1] == signed:
+            return known[2]
+        sieved = library.sifted(signed)
+        self._remember(self._sieved, library.ref, (library, signed, sieved), CACHED_LIBRARIES)
+        return sieved
 
     def _current(self, actor: Actor, ref: VolumeRef) -> Library:
         """Return one volume's library as it is now, nothing of it held back yet.
@@ -542,7 +552,7 @@ class SkillsManager:
 
 def _state(libraries: Sequence[Library]) -> tuple[object, ...]:
     """Return what tells libraries apart: where they were read, and what of them is held back."""
-    return tuple([(library.ref, library.commit, frozenset(library.held)) for library in libraries])
+    return tuple([library.state for library in libraries])
 
 
 def _asked_by(libraries: Sequence[Library], asked: Sequence[AskedIndex]) -> Extra | None:
