@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from types import TracebackType
@@ -160,7 +160,9 @@ class Breaker:
 class _Asked:
     """One server that is asked, and a breaker that hears how it went."""
 
-    __slots__ = ("_breaker", "_exchange")
+    __slots__ = ("_breaker", "_exchange", "reply")
+
+    reply: Reply
 
     def __init__(self, breaker: Breaker, upstream: Upstream, passing: Passing) -> None:
         self._breaker, self._exchange = breaker, upstream.send(passing)
@@ -173,12 +175,31 @@ class _Asked:
             self._breaker.note(good=False)
             raise
         self._breaker.note(good=reply.status not in DOWN)
+        self.reply = reply
         return reply
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._exchange.__aexit__(kind, error, trace)
+
+
+class _Sending:
+    """A request that is sent when its context is entered, and ended when that is left."""
+
+    __slots__ = ("_asked", "_given", "_router")
+
+    def __init__(self, router: Router, model: str, wire: Wire, make: Callable[[Route], Passing]) -> None:
+        self._router, self._given = router, (model, wire, make)
+
+    async def __aenter__(self) -> Sent:
+        sent, self._asked = await self._router.ask(*self._given)
+        return sent
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._asked.__aexit__(kind, error, trace)
 
 
 class Router:
@@ -227,32 +248,44 @@ class Router:
         """Return for how many seconds a server is left alone; 0 for one that may be asked, or that there is not."""
         return self._breakers[name].left if name in self._breakers else 0.0
 
-    @asynccontextmanager
-    async def send(self, model: str, wire: Wire, make: Callable[[Route], Passing]) -> AsyncGenerator[Sent, None]:
+    def send(self, model: str, wire: Wire, make: Callable[[Route], Passing]) -> _Sending:
         """Send a request; see `Upstreams`."""
+        return _Sending(self, model, wire, make)
+
+    async def ask(self, model: str, wire: Wire, make: Callable[[Route], Passing]) -> tuple[Sent, _Asked]:
+        """Return the answer of the first server that has one to hand on, and what ends it."""
         routes = self.routes(model, wire)
         for route in routes:
             passing = make(route)
             if passing.own_key:
                 self._check_meant(model, route)
-            only = route is routes[-1] or passing.own_key
-            for number in range(1 + self._policy.retries):
-                handed_on = False
-                try:
-                    breaker = self._breakers[self._names[id(route.upstream)]]
-                    async with _Asked(breaker, route.upstream, passing) as reply:
-                        wait = self._wait(reply, number) if reply.status in RETRIED else None
-                        if reply.status not in RETRIED or (wait is None and only):
-                            handed_on = True
-                            yield Sent(route, reply)
-                            return
-                except UpstreamFailed:
-                    wait = self._backoff(number)
-                    if handed_on or (wait is None and only):
-                        raise
-                if wait is None:
-                    break
-                await self._pause(wait)
+            asked = await self._tried(route, passing, only=route is routes[-1] or passing.own_key)
+            if asked is not None:
+                return Sent(route, asked.reply), asked
+        raise AssertionError("the last server hands its answer on, or raises")
+
+    async def _tried(self, route: Route, passing: Passing, *, only: bool) -> _Asked | None:
+        """Ask one server, again as often as the policy says; None when another one may be better."""
+        breaker = self._breakers[self._names[id(route.upstream)]]
+        for number in range(1 + self._policy.retries):
+            asked = _Asked(breaker, route.upstream, passing)
+            try:
+                reply = await asked.__aenter__()
+            except UpstreamFailed:
+                wait = self._backoff(number)
+                if wait is None and only:
+                    raise
+            else:
+                if reply.status not in RETRIED:
+                    return asked
+                wait = self._wait(reply, number)
+                if wait is None and only:
+                    return asked
+                await asked.__aexit__(None, None, None)
+            if wait is None:
+                break
+            await self._pause(wait)
+        return None
 
     def _check_meant(self, model: str, route: Route) -> None:
         """Raise unless this is the server that a model is meant to go to: a client's own key is for no other.
