@@ -119,8 +119,9 @@ def _are_ids(names: list[str]) -> bool:
 
 def misnamed(entries: Collection[Entry]) -> list[str]:
     """Return what stands in `skills/` as if it were a skill, under a name that is no id."""
-    known = {entry.path.removesuffix(f"/{FILE}") for entry in skill_entries(entries)}
-    known |= {f"{path}{_FLAT}" for path in known}
+    skills = skill_entries(entries)
+    known = {entry.path.removesuffix(_FILE_END) for entry in skills}
+    known |= {f"{FOLDER}/{entry.skill_id}{_FLAT}" for entry in skills}
     return [path for path, _, is_tree, _ in entries if (is_tree or path.endswith(_FLAT)) and path not in known]
 
 

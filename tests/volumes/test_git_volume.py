@@ -195,6 +195,14 @@ def test_a_folder_without_its_file_is_listed(volume: GitVolume, files: Path) -> 
     assert caught.value.code == "skill.no_file"
 
 
+def test_a_flat_skill_hides_no_misnamed_file_beside_it(volume: GitVolume, files: Path) -> None:
+    for name in ("tea.md", "tea.md.md"):
+        (files / "skills" / name).write_text("x")
+    volume.commit_changes()
+    assert [skill.skill_id for skill in volume.list_skills()] == ["tea"]
+    assert volume.misnamed_skills() == ["skills/tea.md.md"]
+
+
 def test_a_listing_is_the_callers_own(volume: GitVolume) -> None:
     volume.write_skill("a", "1")
     volume.list_skills().clear()
