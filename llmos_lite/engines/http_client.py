@@ -69,7 +69,7 @@ class PlainClient:
 
     Args:
         url: where the server is; a path in it stands before every path.
-        timeout: longest silence, in seconds.
+        timeout: longest silence, in seconds; a connection may take `CONNECT_SECONDS`, however short that is.
     """
 
     def __init__(self, url: SplitResult, *, timeout: float) -> None:
@@ -113,7 +113,7 @@ class PlainClient:
     async def _connected(self) -> _Connection:
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(min(CONNECT_SECONDS, self._timeout)):
+            async with asyncio.timeout(CONNECT_SECONDS):
                 return (await loop.create_connection(_Connection, self._host, self._port))[1]
         except OSError as error:  # TimeoutError is one, too
             raise ConnectionRefusedError(str(error)) from None

@@ -43,16 +43,18 @@ async def test_a_call_is_run_once_however_the_server_dies(serve: Serve, when: st
             LLMOS_LLM_URL=upstream.url,
             LLMOS_LLM_MODEL="ask",
             LLMOS_ALLOW_PRIVATE_URLS="true",
+            LLMOS_SKILL_EXAMPLES="off",
         )
         upstream.script = [[("wiki__slow", '{"page":"old"}')]]
         leave = await handed(server, host)
         upstream.silent = True
         cut = asyncio.create_task(chat(server, **leave))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await host.called.wait()
             if when == "while the model thinks":
                 host.goes_on.set()
-                await upstream.until(chats=2)
+                async with upstream.changed:
+                    await upstream.changed.wait_for(lambda: len(upstream.chats) > 1)
         await asyncio.to_thread(server.stop, signal.SIGKILL)
         with pytest.raises((ConnectionError, OSError)):
             await cut

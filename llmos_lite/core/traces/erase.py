@@ -145,6 +145,7 @@ class Eraser:
         self._data, self._volumes, self._catalog, self._traces = data, volumes, catalog, traces
         self._archives, self._mirrors = archives, mirrors
         self._noted = Erasures(data / "erasures")
+        self._left = frozenset((data / "tmp").glob("*"))  # what comes later belongs to somebody who works with it
         self._quotes = SkillQuotes(volumes, catalog.erasure.says)
         self._turn = asyncio.Lock()
         self._running: set[asyncio.Task[ErasureReport]] = set()
@@ -283,11 +284,11 @@ class Eraser:
         await asyncio.gather(*self._later, return_exceptions=True)
 
     async def _sweep(self) -> None:
-        """Remove the files that a process left in the middle of its work, but those of imports that go on."""
+        """Remove what the process before this one left in the middle of its work, but files of imports that go on."""
         waiting = {
             str(json.loads(run.request).get("path", "")) for run in await self._catalog.runs.unfinished() if run.request
         }
-        await asyncio.to_thread(_remove_all, self._data / "tmp", waiting)
+        await asyncio.to_thread(_remove_all, self._left, waiting)
 
     # The work itself
 
@@ -496,8 +497,8 @@ def _remove_spool(folder: Path, run: RunRecord) -> None:
         path.unlink(missing_ok=True)
 
 
-def _remove_all(folder: Path, kept: set[str]) -> None:
-    for path in folder.glob("*"):
+def _remove_all(paths: Iterable[Path], kept: set[str]) -> None:
+    for path in paths:
         if str(path) in kept or not path.name.startswith(("upload-", "backup-", "archive-", "tmp")):
             continue
         if path.is_dir() and not path.is_symlink():

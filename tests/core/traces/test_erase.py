@@ -348,8 +348,10 @@ async def test_leftovers_of_a_process_that_died_are_removed(instance: Erasing) -
     await instance.catalog.runs.create(
         RunRecord(run_id="r1", kind="import", actor="alice", created=NOV, request=request)
     )
-    await instance.eraser.resume()
-    assert sorted(path.name for path in folder.iterdir()) == ["somebody-elses", "upload-wanted"]
+    again = Eraser(instance.data, instance.volumes, instance.catalog, instance.log, instance.archives)
+    (folder / "upload-coming-in").write_text("of somebody who waits for it")
+    await again.resume()
+    assert sorted(path.name for path in folder.iterdir()) == ["somebody-elses", "upload-coming-in", "upload-wanted"]
 
 
 STEPS = ("put", "cut", "place", "remove", "bury", "prune", "forget_traces", "patterns", "compact", "last")
