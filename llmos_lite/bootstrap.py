@@ -528,7 +528,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
         providers=upstreams,
         tool_servers=tool_servers,
         tool_sign_ins=SignIns(
-            tool_servers, grants, tool_grants, seals, public=public_address(settings), is_admin=_overseeing(accounts)
+            tool_servers, grants, tool_grants, seals, public=public_address(settings), may=_may_sign_in(accounts)
         ),
         runs=runs,
         jobs=jobs,
@@ -551,14 +551,14 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
     return services
 
 
-def _overseeing(accounts: Accounts) -> Callable[[str], Awaitable[bool]]:
-    """Return what tells whether somebody is a system admin now."""
+def _may_sign_in(accounts: Accounts) -> Callable[[str, str], Awaitable[bool]]:
+    """Return what tells whether somebody may still finish a sign-in: for everybody only as a system admin."""
 
-    async def oversees(user_id: str) -> bool:
+    async def may(user_id: str, owner: str) -> bool:
         account = await accounts.account(user_id)
-        return account.active and account.role == Role.SYSTEM_ADMIN
+        return account.active and (owner == user_id or account.role == Role.SYSTEM_ADMIN)
 
-    return oversees
+    return may
 
 
 def _semantics(settings: Settings) -> Semantics | None:

@@ -115,7 +115,7 @@ ACTIONS: dict[str, Action] = {
     "POST /tool-servers/{name}/sign-in": Action("tool_server.begin_sign_in", "{name}", (">issuer", ">scope")),
     "POST /tool-servers/{name}/sign-in/answer": Action("tool_server.sign_in", "{name}"),
     "GET /tool-servers/{name}/callback": Action("tool_server.sign_in", "{name}"),
-    "DELETE /tool-servers/{name}/sign-in": Action("tool_server.sign_out", "{name}"),
+    "DELETE /tool-servers/{name}/sign-in": Action("tool_server.sign_out", "{name}", ("user_id",)),
     "GET /providers": Action("provider.list", quiet=True),
     "PUT /providers/{name}": Action("provider.set", "{name}", ("kind", "url", "models")),
     "DELETE /providers/{name}": Action("provider.remove", "{name}"),

@@ -1,17 +1,17 @@
-"""Signing in to a tool server: a system admin begins, a browser goes to the server's provider and comes back."""
+"""Signing in to a tool server: somebody begins, a browser goes to the server's provider and comes back."""
 
 from __future__ import annotations
 
 from html import escape
 from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from pydantic import BaseModel, Field
 from starlette.routing import Route
 
 from llmos_lite.api.auth import Needs, cookie_of, declares
-from llmos_lite.api.deps import Admin, Body, Has, Paragraph, Visitor
+from llmos_lite.api.deps import Anyone, Body, Has, Paragraph, Visitor
 from llmos_lite.api.home import error_section, is_secure, page
 from llmos_lite.api.openapi import answers
 from llmos_lite.api.tool_servers import Name
@@ -24,6 +24,8 @@ router = APIRouter(route_class=Paragraph, tags=["tool servers"])
 
 WAY = "llmos_tool_way"
 """Cookie that binds the way to a provider and back to one browser."""
+
+UserId = Annotated[str, Query(max_length=64, description="Whose, as a system admin.")]
 
 _BEGUN = {
     "url": "https://llmos.example.com/tool-servers/wiki/sign-in?state=7Yl…",
@@ -91,18 +93,19 @@ class ClientOut(BaseModel):
 
 
 @router.post("/tool-servers/{name}/sign-in", responses=answers(_BEGUN, 404, 409, 502, 504))
-async def begin_sign_in(actor: Admin, services: Has, name: Name) -> BegunOut:
-    """Begin to sign in to a tool server, as a system admin.
+async def begin_sign_in(actor: Anyone, services: Has, name: Name) -> BegunOut:
+    """Begin to sign in to a tool server.
 
-    Finds its provider, makes this instance known there, and returns what to open in a browser within ten minutes. The
-    sign-in is for everybody who may use the server. A client that is set to sign in as itself does so at once.
+    Finds its provider, makes this instance known there, and returns what to open in a browser within ten minutes. A
+    system admin signs in for everybody who may use the server; where everybody has tokens of their own (`each`),
+    whoever may use it. A client that is set to sign in as itself does so at once.
     """
     return BegunOut.of(await services.tool_sign_ins.begin(actor, name))
 
 
 @router.post("/tool-servers/{name}/sign-in/answer", responses=answers(_SIGNED_IN, 404, 502, 504))
-async def finish_sign_in(actor: Admin, services: Has, name: Name, body: Answer) -> SignedInOut:
-    """Finish a sign-in by hand, as the system admin who began it: for a browser that does not reach this instance."""
+async def finish_sign_in(actor: Anyone, services: Has, name: Name, body: Answer) -> SignedInOut:
+    """Finish a sign-in by hand, as whoever began it: for a browser that does not reach this instance."""
     await services.tool_sign_ins.finish_by_hand(actor, name, body.address)
     return SignedInOut(name=name, sign_in="done")
 
@@ -110,9 +113,12 @@ async def finish_sign_in(actor: Admin, services: Has, name: Name, body: Answer) 
 @router.delete(
     "/tool-servers/{name}/sign-in", status_code=204, responses=answers(None, 404, status=204, description="Gone.")
 )
-async def end_sign_in(actor: Admin, services: Has, name: Name) -> None:
-    """Sign out of a tool server, as a system admin: its tokens are taken back, where it can be asked, and erased."""
-    await services.tool_sign_ins.end(actor, name)
+async def end_sign_in(actor: Anyone, services: Has, name: Name, *, user_id: UserId = "") -> None:
+    """Sign out of a tool server: its tokens are erased, and taken back where its provider can be asked.
+
+    Yours, where everybody has some, or those of somebody else as a system admin; else those of all, as a system admin.
+    """
+    await services.tool_sign_ins.end(actor, name, user_id)
 
 
 @router.get("/tool-servers/{name}/client", responses=answers(_CLIENT))

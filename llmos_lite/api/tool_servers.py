@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field, JsonValue
 
-from llmos_lite.api.deps import Admin, Body, Has, Listing, Paragraph
+from llmos_lite.api.deps import Admin, Anyone, Body, Chatter, Has, Listing, Paragraph
 from llmos_lite.api.openapi import answers
 from llmos_lite.core.toolservers.config import MOST_RULES, OAuth, Rule, ToolServer
 from llmos_lite.core.toolservers.service import OfferedTool, ServerView
@@ -31,16 +31,21 @@ _SHOWN = {
     "users": [],
     "seconds": 30.0,
     "program": False,
-    "oauth": {"client_id": "", "issuer": "", "scope": "", "as_itself": False},
+    "oauth": {"client_id": "", "issuer": "", "scope": "", "as_itself": False, "each": False},
     "source": "api",
     "sign_in": "done",
     "problem": "",
 }
+_MINE = {"name": "wiki", "own": True, "sign_in": "needed", "problem": "The tool server wiki wants to be signed in to."}
 _TOOL = {"name": "search", "description": "Searches the wiki.", "rule": "always", "parameters": {"type": "object"}}
 
 Name = Annotated[str, Path(max_length=64, description="Name of the tool server.")]
 Text = Annotated[str, Field(max_length=4000)]
 Id = Annotated[str, Field(max_length=64)]
+SignInState = Annotated[
+    Literal["", "needed", "done", "again"],
+    Field(description="Whether somebody signed in to it; empty for a server that did not ask for it."),
+]
 
 
 class NewOAuth(Body):
@@ -51,6 +56,7 @@ class NewOAuth(Body):
     issuer: Text = Field("", description="The provider; needed with a secret, which goes to nobody else.")
     scope: Text = Field("", description="What is asked for; empty for what the server asks for.")
     as_itself: bool = Field(default=False, description="Sign in without a person, by client credentials.")
+    each: bool = Field(default=False, description="Everybody signs in, and calls its tools as themselves.")
 
 
 class OAuthOut(BaseModel):
@@ -60,6 +66,7 @@ class OAuthOut(BaseModel):
     issuer: str
     scope: str
     as_itself: bool
+    each: bool
 
 
 class NewToolServer(Body):
@@ -97,9 +104,7 @@ class ToolServerOut(BaseModel):
     program: bool
     oauth: OAuthOut
     source: Literal["file", "api"]
-    sign_in: Literal["", "needed", "done", "again"] = Field(
-        description="Whether somebody signed in to it; empty for a server that did not ask for it."
-    )
+    sign_in: SignInState
     problem: str
 
     @classmethod
@@ -111,6 +116,23 @@ class ToolServerOut(BaseModel):
         oauth = {"oauth": {name: getattr(server.oauth, name) for name in OAuthOut.model_fields}}
         state = {"source": view.source, "sign_in": view.sign_in, "problem": view.problem}
         return cls.model_validate(fields | own | oauth | state | {"program": bool(server.command)})
+
+
+class MyToolServerOut(BaseModel):
+    """A tool server that you may use; `own` when you sign in to it for yourself."""
+
+    name: str
+    own: bool
+    sign_in: SignInState
+    problem: str
+
+    @classmethod
+    def of(cls, view: ServerView) -> MyToolServerOut:
+        """Show a server."""
+        own = view.server.oauth.each
+        return cls.model_validate(
+            {"name": view.server.name, "own": own, "sign_in": view.sign_in, "problem": view.problem}
+        )
 
 
 class OfferedToolOut(BaseModel):
@@ -136,12 +158,19 @@ async def list_tool_servers(actor: Admin, services: Has) -> Listing[ToolServerOu
     return Listing(items=[ToolServerOut.of(one) for one in found], next_cursor=None, total=len(found))
 
 
+@router.get("/me/tool-servers", responses=answers({"items": [_MINE], "next_cursor": None, "total": 1}))
+async def list_my_tool_servers(actor: Chatter, services: Has) -> Listing[MyToolServerOut]:
+    """List the tool servers that you may use, and which of them want you to sign in."""
+    found = await services.tool_servers.usable(actor)
+    return Listing(items=[MyToolServerOut.of(one) for one in found], next_cursor=None, total=len(found))
+
+
 @router.get(
     "/tool-servers/{name}/tools",
     responses=answers({"items": [_TOOL], "next_cursor": None, "total": 1}, 404, 502, 504),
 )
-async def list_tools(actor: Admin, services: Has, name: Name) -> Listing[OfferedToolOut]:
-    """Ask a tool server what it offers, and show the rules that hold, as a system admin."""
+async def list_tools(actor: Anyone, services: Has, name: Name) -> Listing[OfferedToolOut]:
+    """Ask a tool server what it offers, and show the rules that hold, as whoever may use it, or as a system admin."""
     found = await services.tool_servers.offered(actor, name)
     return Listing(items=[OfferedToolOut.of(one) for one in found], next_cursor=None, total=len(found))
 

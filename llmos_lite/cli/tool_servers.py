@@ -20,8 +20,9 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the tool serv
 
 def add(app: typer.Typer) -> None:
     """Add the commands."""
-    servers = group(app, "tool-servers", "MCP servers whose tools a chat may call, for system admins.")
+    servers = group(app, "tool-servers", "MCP servers whose tools a chat may call.")
     command(servers, "list")(list_)
+    command(servers, "mine")(mine)
     command(servers, "set")(set_)
     command(servers, "tools")(tools)
     command(servers, "sign-in")(sign_in)
@@ -30,10 +31,17 @@ def add(app: typer.Typer) -> None:
 
 
 def list_(session: Session) -> None:
-    """List the tool servers."""
+    """List the tool servers, as a system admin."""
     found = list(session.api.items("/tool-servers"))
     columns = ["NAME", "URL", "OTHERS", "TEAMS", "USERS", "FROM", "SIGN-IN", "PROBLEM"]
     session.out.show(found, lambda: session.out.table(columns, map(_row, found), "There is no tool server."))
+
+
+def mine(session: Session) -> None:
+    """List the tool servers that you may use, and which of them want you to sign in."""
+    found = list(session.api.items("/me/tool-servers"))
+    rows = [[one.get("name"), one.get("sign_in"), one_line(one.get("problem"))] for one in found]
+    session.out.show(found, lambda: session.out.table(["NAME", "SIGN-IN", "PROBLEM"], rows, "There is none."))
 
 
 def set_(
@@ -53,7 +61,10 @@ def set_(
     client_secret_file: Annotated[str, typer.Option(metavar="FILE", help="Its secret; - reads standard input.")] = "",
     issuer: Annotated[str, typer.Option(metavar="URL", help="The provider; a secret goes to nobody else.")] = "",
     scope: Annotated[str, typer.Option(help="What is asked for; else what the server asks for.")] = "",
-    as_itself: Annotated[bool, typer.Option(help="Sign in without a person, as the client.")] = False,
+    as_itself: Annotated[bool, typer.Option("--as-itself", help="Sign in without a person, as the client.")] = False,
+    each: Annotated[
+        bool, typer.Option("--each", help="Everybody signs in, and calls its tools as themselves.")
+    ] = False,
 ) -> None:
     """Add or change a tool server, and look at it; it holds from the next message on."""
     oauth: Json = {
@@ -62,6 +73,7 @@ def set_(
         "issuer": issuer,
         "scope": scope,
         "as_itself": as_itself,
+        "each": each,
     }
     token = read_secret(token_file)
     rules = {tool: rule for rule, named in (("always", always), ("ask", ask), ("never", never)) for tool in named or ()}
@@ -94,10 +106,12 @@ def sign_in(
     session: Session,
     name: Name,
     *,
-    by_hand: Annotated[bool, typer.Option(help="For a browser that does not reach the server of llmos.")] = False,
+    by_hand: Annotated[
+        bool, typer.Option("--by-hand", help="For a browser that does not reach the server of llmos.")
+    ] = False,
     answer: Annotated[str, typer.Option(metavar="ADDRESS", help="Where the browser ended, by hand.")] = "",
 ) -> None:
-    """Sign in to a tool server, for everybody who may use it."""
+    """Sign in to a tool server: for yourself, or as a system admin for everybody who may use it."""
     path = url("tool-servers", name, "sign-in")
     begun: Json = {} if answer else session.api.post(path, {})
     if begun.get("url"):
@@ -115,9 +129,14 @@ def sign_in(
     session.out.show(done, lambda: session.out.say(f"{name} is signed in to. {_offers(count)}"))
 
 
-def sign_out(session: Session, name: Name) -> None:
+def sign_out(
+    session: Session,
+    name: Name,
+    *,
+    person: Annotated[str, typer.Option(metavar="ID", help="Somebody else, as a system admin.")] = "",
+) -> None:
     """Sign out of a tool server: its tokens are taken back and erased."""
-    session.api.call("DELETE", url("tool-servers", name, "sign-in"))
+    session.api.call("DELETE", url("tool-servers", name, "sign-in"), {"user_id": person})
     session.out.show({"signed_out": name}, lambda: session.out.say(f"{name} is not signed in to any more."))
 
 

@@ -91,6 +91,11 @@ class McpSession:
         """What keeps the server from taking a token, as far as it was called."""
         return self.where.bearer.problem if self.where.bearer is not None else None
 
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether there is no connection, so that nothing is lost with it."""
+        return self._task is None or self._task.done()
+
     async def tools(self) -> list[Tool]:
         """Return what the server offers, asked at most once in `IDLE_SECONDS`.
 

@@ -496,6 +496,7 @@ class ToolGrantRow(Table):
 
     __tablename__ = "tool_server_grants"
     name: Mapped[str] = mapped_column(ID, primary_key=True)
+    owner: Mapped[str] = mapped_column(ID, primary_key=True)
     secret: Mapped[str] = mapped_column(Text, default="")
     scope: Mapped[str] = mapped_column(Text, default="")
     problem: Mapped[str] = mapped_column(Text, default="")
@@ -512,6 +513,7 @@ class ToolSignInRow(Table):
     __tablename__ = "tool_server_sign_ins"
     state: Mapped[str] = mapped_column(String(64), primary_key=True)
     name: Mapped[str] = mapped_column(ID)
+    owner: Mapped[str] = mapped_column(ID, default="")
     secret: Mapped[str] = mapped_column(Text)
     browser: Mapped[str] = mapped_column(String(64), default="")
     until: Mapped[int] = mapped_column(BigInteger)

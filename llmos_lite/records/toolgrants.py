@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import msgspec
-from sqlalchemy import CursorResult, Table, Update, delete, insert, select, update
+from sqlalchemy import ColumnElement, CursorResult, Table, Update, delete, insert, select, update
 
 from llmos_lite.engines.database import Database
 from llmos_lite.records.tables import ToolGrantRow, ToolSignInRow
@@ -14,6 +14,7 @@ class ToolGrant(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         name: of the tool server.
+        owner: the person whose tokens these are; empty for those of everybody.
         secret: the tokens and whose they are, sealed; empty before there are any.
         scope: what a refusal asked for besides.
         problem: why the tokens do not hold any more; empty when they may.
@@ -25,6 +26,7 @@ class ToolGrant(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     name: str
+    owner: str = ""
     secret: str = ""
     scope: str = ""
     problem: str = ""
@@ -44,14 +46,16 @@ class ToolSignIn(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         state: digest of what the browser carries in the address.
         name: of the tool server.
+        owner: the person whom the tokens will be for; empty for everybody.
         secret: what is needed when the browser comes back, sealed.
         browser: digest of what the browser carries in a cookie; empty before it has begun.
         until: when it is too late.
-        started_by: the admin.
+        started_by: who began it.
     """
 
     state: str
     name: str
+    owner: str = ""
     secret: str
     browser: str = ""
     until: int
@@ -73,64 +77,65 @@ class ToolGrantRows:
 
     # -- tokens -----------------------------------------------------------------------------------------------------
 
-    async def get(self, name: str) -> ToolGrant | None:
-        """Return what a tool server has let us do, or None."""
-        return next(iter(await self._grants(name)), None)
+    async def get(self, name: str, owner: str) -> ToolGrant | None:
+        """Return what a tool server has let somebody do, or None."""
+        return next(iter(await self._grants(_of(name, owner))), None)
 
-    async def all(self) -> list[ToolGrant]:
-        """Return it of every tool server."""
-        return await self._grants()
+    async def all(self, name: str = "", *, owner: str | None = None) -> list[ToolGrant]:
+        """Return it of a tool server, or of all; of everybody, or of one owner."""
+        wanted = [GRANTS.c.name == name] if name else []
+        wanted += [GRANTS.c.owner == owner] if owner is not None else []
+        return await self._grants(*wanted)
 
-    async def put(self, name: str, secret: str, *, at: int, by: str) -> None:
+    async def put(self, name: str, owner: str, secret: str, *, at: int, by: str) -> None:
         """Note the tokens of a sign-in; whoever renews older ones loses the lease."""
         fresh = {"secret": secret, "problem": "", "scope": "", "changed": at, "changed_by": by}
         freed = fresh | {"generation": GRANTS.c.generation + 1, "lease": "", "lease_until": 0}
         async with self._database.session() as session:
-            done = await session.execute(update(GRANTS).where(GRANTS.c.name == name).values(freed))
+            done = await session.execute(update(GRANTS).where(_of(name, owner)).values(freed))
             if not isinstance(done, CursorResult) or done.rowcount == 0:
-                whole = msgspec.structs.asdict(ToolGrant(name=name, generation=1)) | fresh
+                whole = msgspec.structs.asdict(ToolGrant(name=name, owner=owner, generation=1)) | fresh
                 await session.execute(insert(GRANTS).values(whole))
 
-    async def ensure(self, name: str) -> ToolGrant:
-        """Return the row of a tool server, made when it is missing."""
-        empty = msgspec.structs.asdict(ToolGrant(name=name))
+    async def ensure(self, name: str, owner: str) -> ToolGrant:
+        """Return the row of an owner, made when it is missing."""
+        empty = msgspec.structs.asdict(ToolGrant(name=name, owner=owner))
         async with self._database.session() as session:
-            found = (await session.execute(select(GRANTS).where(GRANTS.c.name == name))).one_or_none()
+            found = (await session.execute(select(GRANTS).where(_of(name, owner)))).one_or_none()
             if found is None:
                 await session.execute(insert(GRANTS).values(empty))
         return ToolGrant(**(found._asdict() if found is not None else empty))
 
     async def take(self, grant: ToolGrant, holder: str, *, now: int, until: int) -> bool:
         """Take the lease of tokens, if nobody has it and they are still the same."""
-        free = (GRANTS.c.name == grant.name) & (GRANTS.c.generation == grant.generation) & (GRANTS.c.lease_until <= now)
-        return await self._changes(update(GRANTS).where(free).values(lease=holder, lease_until=until))
+        free = update(GRANTS).where(_same(grant) & (GRANTS.c.lease_until <= now))
+        return await self._changes(free.values(lease=holder, lease_until=until))
 
-    async def renew(self, name: str, holder: str, secret: str, *, at: int) -> bool:
+    async def renew(self, grant: ToolGrant, holder: str, secret: str, *, at: int) -> bool:
         """Put new tokens in the place of old ones, and give the lease back; False when it was lost."""
-        held = update(GRANTS).where((GRANTS.c.name == name) & (GRANTS.c.lease == holder))
         fresh = {"secret": secret, "problem": "", "changed": at, "lease": "", "lease_until": 0}
-        return await self._changes(held.values(fresh | {"generation": GRANTS.c.generation + 1}))
+        return await self._changes(_held(grant, holder).values(fresh | {"generation": GRANTS.c.generation + 1}))
 
-    async def release(self, name: str, holder: str, *, problem: str = "") -> bool:
+    async def release(self, grant: ToolGrant, holder: str, *, problem: str = "") -> bool:
         """Give a lease back, and note why the tokens do not hold any more, if they do not."""
-        held = update(GRANTS).where((GRANTS.c.name == name) & (GRANTS.c.lease == holder))
         lost = {"problem": problem, "generation": GRANTS.c.generation + 1} if problem else {}
-        return await self._changes(held.values({"lease": "", "lease_until": 0} | lost))
+        return await self._changes(_held(grant, holder).values({"lease": "", "lease_until": 0} | lost))
 
     async def fail(self, grant: ToolGrant, problem: str) -> bool:
         """Note that tokens do not hold any more, unless there are others already."""
-        same = (GRANTS.c.name == grant.name) & (GRANTS.c.generation == grant.generation)
-        return await self._changes(update(GRANTS).where(same).values(problem=problem, generation=grant.generation + 1))
+        same = update(GRANTS).where(_same(grant))
+        return await self._changes(same.values(problem=problem, generation=grant.generation + 1))
 
-    async def want(self, name: str, scope: str) -> None:
+    async def want(self, name: str, owner: str, scope: str) -> None:
         """Note what a refusal asked for."""
-        await self._changes(update(GRANTS).where(GRANTS.c.name == name).values(scope=scope))
+        await self._changes(update(GRANTS).where(_of(name, owner)).values(scope=scope))
 
-    async def delete(self, name: str) -> None:
-        """Forget the tokens of a tool server, and who was on the way to get some."""
+    async def delete(self, name: str, owner: str | None = None) -> None:
+        """Forget the tokens of a tool server, and who was on the way to get some: of everybody, or of one owner."""
         async with self._database.session() as session:
-            await session.execute(delete(GRANTS).where(GRANTS.c.name == name))
-            await session.execute(delete(SIGN_INS).where(SIGN_INS.c.name == name))
+            for table in (GRANTS, SIGN_INS):
+                mine = [] if owner is None else [table.c.owner == owner]
+                await session.execute(delete(table).where(table.c.name == name, *mine))
 
     # -- on the way -------------------------------------------------------------------------------------------------
 
@@ -157,12 +162,25 @@ class ToolGrantRows:
             done = await session.execute(delete(SIGN_INS).where(SIGN_INS.c.state == state))
             return isinstance(done, CursorResult) and done.rowcount == 1
 
-    async def _grants(self, name: str = "") -> list[ToolGrant]:
-        query = select(GRANTS).where(GRANTS.c.name == name) if name else select(GRANTS)
+    async def _grants(self, *wanted: ColumnElement[bool]) -> list[ToolGrant]:
         async with self._database.reader() as session:
-            return [ToolGrant(**row._asdict()) for row in (await session.execute(query)).all()]
+            rows = (await session.execute(select(GRANTS).where(*wanted))).all()
+        return [ToolGrant(**row._asdict()) for row in rows]
 
     async def _changes(self, statement: Update) -> bool:
         async with self._database.session() as session:
             done = await session.execute(statement)
             return isinstance(done, CursorResult) and done.rowcount == 1
+
+
+def _of(name: str, owner: str) -> ColumnElement[bool]:
+    return (GRANTS.c.name == name) & (GRANTS.c.owner == owner)
+
+
+def _same(grant: ToolGrant) -> ColumnElement[bool]:
+    """Return what holds of a row as long as nobody has changed its tokens."""
+    return _of(grant.name, grant.owner) & (GRANTS.c.generation == grant.generation)
+
+
+def _held(grant: ToolGrant, holder: str) -> Update:
+    return update(GRANTS).where(_of(grant.name, grant.owner) & (GRANTS.c.lease == holder))

@@ -218,11 +218,15 @@ async def test_only_admins_see_and_set_servers(here: Place) -> None:
     bob = Client(here.admin.app, here.alice.headers | {"X-LLMOS-User": "bob"})
     for answer in (
         await bob.get("/tool-servers"),
-        await bob.get("/tool-servers/wiki/tools"),
         await bob.request("PUT", "/tool-servers/wiki", json_body={"url": here.host.url}),
         await bob.request("DELETE", "/tool-servers/wiki"),
     ):
         assert answer.status == 403
+    await here.put(users=["alice"])
+    assert (await here.alice.get("/tool-servers/wiki/tools")).status == 200
+    assert (await bob.get("/tool-servers/wiki/tools")).status == 404
+    assert [one["name"] for one in (await here.alice.get("/me/tool-servers")).json()["items"]] == ["wiki"]
+    assert (await bob.get("/me/tool-servers")).json()["items"] == []
 
 
 async def test_tools_are_listed_with_their_rules_and_a_server_can_go(here: Place) -> None:

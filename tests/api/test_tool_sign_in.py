@@ -8,7 +8,7 @@ import logging
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -267,7 +267,7 @@ async def test_a_client_signs_in_as_itself(here: Place) -> None:
     authority.clients["bot"] = client("bot", "s3cret-of-bot")
     oauth = {"client_id": "bot", "client_secret": "s3cret-of-bot", "issuer": authority.issuer, "as_itself": True}
     assert (await here.put(oauth=oauth)).json()["oauth"] == {
-        "client_id": "bot", "issuer": authority.issuer, "scope": "", "as_itself": True,
+        "client_id": "bot", "issuer": authority.issuer, "scope": "", "as_itself": True, "each": False,
     }  # fmt: skip
     assert "s3cret-of-bot" not in stored(here.data)
     assert (await here.chat())["tool_problems"] == []
@@ -327,6 +327,7 @@ async def test_without_registration_the_admin_hears_what_to_register(here: Place
         {"client_id": "a", "as_itself": True},
         {"client_id": "a", "issuer": "ftp://a.example"},
         {"client_id": "a\nb"},
+        {"client_id": "a", "client_secret": "x", "issuer": "https://a.example", "as_itself": True, "each": True},
     ],
 )
 async def test_a_secret_goes_to_somebody_who_is_named(here: Place, oauth: dict[str, Any]) -> None:
@@ -342,6 +343,65 @@ async def test_a_secret_is_kept_for_the_same_client_and_for_no_other(here: Place
     assert (await here.put(oauth=oauth | {"issuer": "https://evil.example"})).status == 400
     await here.chat()
     assert here.host.calls == ["deployments"]
+
+
+# Everybody as themselves
+
+
+async def test_where_everybody_signs_in_nobody_calls_as_another(here: Place) -> None:
+    authority = here.host.authority
+    await here.put(oauth={"each": True}, users=["alice", "bob"])
+    bob, eve = (
+        replace(here, alice=here.admin.acting_as(name), admin=here.admin.acting_as(name)) for name in ("bob", "eve")
+    )
+    alice = replace(here, admin=here.alice)
+    [problem] = (await here.chat())["tool_problems"]
+    assert (problem["code"], problem["hint"]) == ("tool_server.sign_in", "Sign in: llmos tool-servers sign-in wiki")
+    assert (await alice.sign_in()).status == 200
+    assert (await alice.chat())["tool_problems"] == []
+    [of_alice] = authority.access
+    assert [one["sign_in"] for one in (await here.alice.get("/me/tool-servers")).json()["items"]] == ["done"]
+    [needed] = (await bob.alice.get("/me/tool-servers")).json()["items"]
+    assert (needed["own"], needed["sign_in"]) == (True, "needed")
+    [problem] = (await bob.chat())["tool_problems"]
+    assert problem["code"] == "tool_server.sign_in"
+    assert (await bob.sign_in()).status == 200
+    assert (await bob.chat())["tool_problems"] == []
+    sent = [one["authorization"] for one in here.host.headers if "authorization" in one]
+    assert set(sent) == {f"Bearer {token}" for token in authority.access}
+    assert await eve.code() == "tool_server.unknown"
+    assert (await eve.chat())["tool_problems"] == []
+    assert here.host.calls == ["deployments"] * 2
+
+    assert (await bob.admin.request("DELETE", "/tool-servers/wiki/sign-in?user_id=alice")).status == 403
+    assert (await bob.admin.request("DELETE", "/tool-servers/wiki/sign-in")).status == 204
+    assert list(authority.access) == [of_alice]
+    assert (await here.admin.request("DELETE", "/tool-servers/wiki/sign-in?user_id=alice")).status == 204
+    assert authority.access == {}
+
+
+async def test_a_way_that_somebody_began_is_for_nobody_else(here: Place) -> None:
+    await here.put(oauth={"each": True})
+    bob = here.admin.acting_as("bob")
+    alice = replace(here, admin=here.alice)
+    ended = await browse((await alice.begin())["address"])
+    assert (await bob.post("/tool-servers/wiki/sign-in/answer", {"address": ended})).status == 403
+    address, cookie = await here.to_provider(await alice.begin())
+    await here.put(oauth={"each": False})
+    back = path_of(await browse(address))
+    assert (await here.browser.get(back, headers=cookie)).status == 403
+    assert here.host.authority.forms == []
+
+
+async def test_another_way_of_signing_in_ends_the_sign_ins_of_all(here: Place) -> None:
+    await here.put(oauth={"each": True})
+    for name in ("alice", "bob"):
+        await replace(here, admin=here.admin.acting_as(name)).sign_in()
+    assert len(here.host.authority.access) == 2
+    await here.put(oauth={"each": False})
+    assert here.host.authority.access == {}
+    with sqlite3.connect(here.data / "llmos.db") as rows:
+        assert rows.execute("SELECT count(*) FROM tool_server_grants").fetchone() == (0,)
 
 
 # Who cheats
@@ -403,7 +463,7 @@ async def test_who_says_no_at_the_provider_is_not_signed_in(here: Place) -> None
 async def test_who_is_no_admin_any_more_does_not_come_back(here: Place) -> None:
     await here.admin.post("/users", {"user_id": "root", "role": "system_admin"})
     await here.put()
-    root = Place(**vars(here) | {"admin": here.admin.acting_as("root")})
+    root = replace(here, admin=here.admin.acting_as("root"))
     address, cookie = await here.to_provider(await root.begin())
     await here.admin.request("PATCH", "/users/root", json_body={"role": "user"})
     assert (await here.browser.get(path_of(await browse(address)), headers=cookie)).status == 403

@@ -78,6 +78,10 @@ def test_a_server_that_wants_a_sign_in_says_so_and_gets_it(llmos: Terminal, said
         assert llmos("tools", "wiki") == 0
         assert llmos("sign-out", "wiki") == 0
         assert llmos("tools", "wiki") != 0
+        assert llmos("set", "wiki", host.url, "--each") == 0
+        assert llmos("mine", "--json") == 0
+        [mine] = json.loads(said[-1])
+        assert (mine["name"], mine["own"], mine["sign_in"]) == ("wiki", True, "needed")
         assert not [text for text in host.authority.texts if text in "".join(said[3:])]
 
 

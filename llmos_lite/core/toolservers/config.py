@@ -38,6 +38,7 @@ class OAuth(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         issuer: of that authorization server; a secret goes nowhere else.
         scope: what is asked for; empty for what the server asks for.
         as_itself: whether the client signs in as itself, without a person (client credentials).
+        each: whether everybody signs in, and calls its tools as themselves; else one sign-in is for all.
     """
 
     client_id: str = ""
@@ -45,6 +46,7 @@ class OAuth(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     issuer: str = ""
     scope: str = ""
     as_itself: bool = False
+    each: bool = False
 
     def __repr__(self) -> str:
         return f"OAuth({self.client_id!r})"
@@ -56,6 +58,8 @@ class OAuth(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             return "A client, an issuer or a scope is too long, or has characters that none has."
         if self.as_itself and not self.client_secret:
             return "Only a client with a secret signs in as itself."
+        if self.as_itself and self.each:
+            return "A client that signs in as itself does so once, for all."
         if self.client_secret and not (self.client_id and self.issuer):
             return (
                 "A client's secret needs its id, and the issuer that it goes to: it would go wherever the server says."
@@ -80,6 +84,7 @@ class ToolServer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         command: the program, for one of a file on this machine.
         environment: its variables.
         oauth: how we sign in to it, when it wants that.
+        owner: whose tokens are sent to it, where everybody has some; empty for those of all.
     """
 
     name: str
@@ -93,6 +98,7 @@ class ToolServer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     command: tuple[str, ...] = ()
     environment: dict[str, str] = {}
     oauth: OAuth = OAuth()
+    owner: str = ""
 
     def __repr__(self) -> str:
         return f"ToolServer({self.name})"
@@ -115,6 +121,8 @@ class ToolServer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             raise _invalid("There are too many rules or headers.")
         if any(not text.isprintable() or ":" in name for name, text in self.headers.items()):
             raise _invalid("A header has a character that headers cannot have.")
+        if self.owner:
+            raise _invalid("A tool server is nobody's.")
         if problem := self.oauth.problem():
             raise _invalid(problem)
         if self.oauth != OAuth() and not self.may_sign_in:
@@ -125,6 +133,14 @@ class ToolServer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     def may_sign_in(self) -> bool:
         """Tell whether we may sign in to it: it has a URL, and no credential in its headers."""
         return bool(self.url) and "authorization" not in map(str.lower, self.headers)
+
+    def as_for(self, user_id: str) -> ToolServer:
+        """Return it as somebody calls it."""
+        return msgspec.structs.replace(self, owner=user_id) if self.oauth.each else self
+
+    def is_ever_for(self, actor: Actor) -> bool:
+        """Tell whether somebody may use it in some context."""
+        return any(self.is_for(actor, team) for team in (None, *actor.teams))
 
     def rule(self, tool: str) -> Rule:
         """Return the rule of a tool."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -31,6 +31,7 @@ LEASE_MS = 30_000
 LOOK = 0.1
 """Seconds between two looks at what another node renews."""
 REVOKE_SECONDS = 5.0
+SIGN_IN = "tool_server.sign_in"
 REFUSED = "refused"
 """The problem of tokens that the tool server itself does not take."""
 
@@ -55,7 +56,7 @@ class Grants:
 
     def __init__(self, rows: ToolGrantRows, seals: Seals, *, private: bool, clock: Callable[[], int] = now_ms) -> None:
         self._rows, self._seals, self._private, self._clock = rows, seals, private, clock
-        self._renewals: dict[str, asyncio.Task[str]] = {}
+        self._renewals: dict[tuple[str, str], asyncio.Task[str]] = {}
         self._speaker: OAuthSpeaker | None = None
 
     @property
@@ -67,9 +68,9 @@ class Grants:
             self._speaker = OAuthSpeaker(private=self._private, clock=lambda: self._clock() / 1000)
         return self._speaker
 
-    async def all(self) -> dict[str, ToolGrant]:
-        """Return what there is, by the name of the tool server."""
-        return {row.name: row for row in await self._rows.all()}
+    async def all(self, owner: str) -> dict[str, ToolGrant]:
+        """Return what an owner has, by the name of the tool server."""
+        return {row.name: row for row in await self._rows.all(owner=owner)}
 
     async def token(self, server: ToolServer) -> str:
         """Return the token of a server, renewed when it is due; empty without a sign-in.
@@ -78,10 +79,10 @@ class Grants:
             UpstreamFailed: `tool_server.sign_in`, when the sign-in does not hold any more; `tool_server.oauth`.
             UpstreamTimeout: `tool_server.oauth_timeout`.
         """
-        row = await self._rows.get(server.name)
+        row = await self._row(server)
         signed = self._opened(server, row)
         if row is not None and row.problem and signed is not None:
-            raise lost(server.name, row.problem)
+            raise lost(server, row.problem)
         if signed is None:
             return await self.renewed(server, "") if server.oauth.as_itself else ""
         if 0 < signed.tokens.expires <= self._clock() + EARLY_MS:
@@ -94,12 +95,12 @@ class Grants:
         Raises:
             LlmosError: as `token`.
         """
-        token = stale
+        token, key = stale, (server.name, server.owner)
         for _ in range(2):  # one that runs already may be for an earlier token
-            task = self._renewals.get(server.name)
+            task = self._renewals.get(key)
             if task is None or task.done():
-                task = self._renewals[server.name] = asyncio.ensure_future(self._renew(server, stale))
-                task.add_done_callback(lambda done: self._renewed(server.name, done))
+                task = self._renewals[key] = asyncio.ensure_future(self._renew(server, stale))
+                task.add_done_callback(lambda done: self._renewed(key, done))
             token = await asyncio.shield(task)
             if token != stale:
                 break
@@ -109,16 +110,16 @@ class Grants:
         """Take note that a server refused a request, and return what there is to say of it."""
         if refusal.status == 401:  # noqa: PLR2004 - the token is not taken, or there is none
             if not token:
-                return wanted(server.name) if refusal.bearer else None
-            row = await self._rows.get(server.name)
+                return wanted(server) if refusal.bearer else None
+            row = await self._row(server)
             signed = self._opened(server, row)
             if row is not None and signed is not None and signed.tokens.access == token and not server.oauth.as_itself:
                 await self._rows.fail(row, REFUSED)
-            return lost(server.name, REFUSED)
+            return lost(server, REFUSED)
         if refusal.error != "insufficient_scope":
             return None
-        await self._rows.want(server.name, refusal.scope)
-        return narrow(server.name, refusal.scope)
+        await self._rows.want(server.name, server.owner, refusal.scope)
+        return narrow(server, refusal.scope)
 
     async def anew(self, server: ToolServer) -> SignedIn:
         """Sign a client in as itself, whatever token it has.
@@ -126,80 +127,95 @@ class Grants:
         Raises:
             LlmosError: as `token`.
         """
-        signed = self._opened(server, await self._rows.get(server.name))
+        signed = self._opened(server, await self._row(server))
         await self.renewed(server, signed.tokens.access if signed is not None else "")
-        signed = self._opened(server, await self._rows.get(server.name))
+        signed = self._opened(server, await self._row(server))
         if signed is None:
-            raise wanted(server.name)
+            raise wanted(server)
         return signed
 
-    async def wanted_scope(self, name: str) -> str:
+    async def wanted_scope(self, server: ToolServer) -> str:
         """Return what a server asked for besides, since it was signed in to."""
-        row = await self._rows.get(name)
+        row = await self._row(server)
         return row.scope if row is not None else ""
 
     async def keep(self, server: ToolServer, signed: SignedIn, by: str) -> None:
         """Keep the tokens of a sign-in."""
-        await self._rows.put(server.name, self._sealed(server, signed), at=self._clock(), by=by)
+        await self._rows.put(server.name, server.owner, self._sealed(server, signed), at=self._clock(), by=by)
 
     async def clear(self, name: str) -> bool:
         """Forget the tokens of a server that is not known any more; False when there are none."""
-        known = await self._rows.get(name) is not None
+        known = bool(await self._rows.all(name))
         await self._rows.delete(name)
         return known
 
     async def forget(self, server: ToolServer) -> None:
-        """Forget the tokens of a server, here and, as far as it can be asked, where they come from."""
-        signed = self._opened(server, await self._rows.get(server.name))
+        """Forget the tokens of one owner, here and, as far as it can be asked, where they come from."""
+        row = await self._row(server)
+        await self._rows.delete(server.name, server.owner)
+        await self._take_back(server, [row] if row is not None else [])
+
+    async def forget_all(self, server: ToolServer) -> None:
+        """Forget the tokens of all owners."""
+        rows = await self._rows.all(server.name)
         await self._rows.delete(server.name)
-        if signed is not None:
-            with contextlib.suppress(LlmosError, TimeoutError):  # they end by themselves
-                async with asyncio.timeout(REVOKE_SECONDS):
-                    await self.speaker.revoke(signed.server, signed.client, signed.tokens)
+        await self._take_back(server, rows)
 
     async def close(self) -> None:
         """Wait for what is being renewed: a token that nobody keeps is lost."""
         await asyncio.gather(*self._renewals.values(), return_exceptions=True)
 
+    async def _row(self, server: ToolServer) -> ToolGrant | None:
+        return await self._rows.get(server.name, server.owner)
+
+    async def _take_back(self, server: ToolServer, rows: Sequence[ToolGrant]) -> None:
+        """Ask for the end of tokens that nobody keeps any more; where nobody can be asked they end by themselves."""
+        found = [self._opened(msgspec.structs.replace(server, owner=row.owner), row) for row in rows]
+        asked = (self.speaker.revoke(one.server, one.client, one.tokens) for one in found if one is not None)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(REVOKE_SECONDS):
+                await asyncio.gather(*asked, return_exceptions=True)
+
     # -- renewing ---------------------------------------------------------------------------------------------------
 
-    def _renewed(self, name: str, task: asyncio.Task[str]) -> None:
-        if self._renewals.get(name) is task:
-            del self._renewals[name]
+    def _renewed(self, key: tuple[str, str], task: asyncio.Task[str]) -> None:
+        if self._renewals.get(key) is task:
+            del self._renewals[key]
         if not task.cancelled():
             task.exception()  # whoever waited has heard of it
 
     async def _renew(self, server: ToolServer, stale: str) -> str:
         holder, ends = secrets.token_hex(16), self._clock() + 2 * LEASE_MS
         while True:
-            row = await (self._rows.ensure if server.oauth.as_itself else self._rows.get)(server.name)
+            ask = self._rows.ensure if server.oauth.as_itself else self._rows.get
+            row = await ask(server.name, server.owner)
             signed = self._opened(server, row)
             if row is None or (signed is None and not server.oauth.as_itself):
                 return ""  # signed out meanwhile
             if row.problem:
-                raise lost(server.name, row.problem)
+                raise lost(server, row.problem)
             if signed is not None and signed.tokens.access != stale:
                 return signed.tokens.access
             now = self._clock()
             if await self._rows.take(row, holder, now=now, until=now + LEASE_MS):
-                return await self._under_lease(server, signed, holder)
+                return await self._under_lease(server, row, signed, holder)
             if now > ends:
                 raise UpstreamTimeout("tool_server.oauth_timeout", f"The token of {server.name} is not renewed.")
             await asyncio.sleep(LOOK)
 
-    async def _under_lease(self, server: ToolServer, signed: SignedIn | None, holder: str) -> str:
+    async def _under_lease(self, server: ToolServer, row: ToolGrant, signed: SignedIn | None, holder: str) -> str:
         try:
             fresh = await self._fresh(server, signed)
         except GrantRefused as refusal:
             problem = "" if server.oauth.as_itself else refusal.code
-            await self._rows.release(server.name, holder, problem=problem)
-            raise lost(server.name, refusal.code) from None
+            await self._rows.release(row, holder, problem=problem)
+            raise lost(server, refusal.code) from None
         except BaseException:
-            await self._rows.release(server.name, holder)
+            await self._rows.release(row, holder)
             raise
-        if await self._rows.renew(server.name, holder, self._sealed(server, fresh), at=self._clock()):
+        if await self._rows.renew(row, holder, self._sealed(server, fresh), at=self._clock()):
             return fresh.tokens.access
-        now = self._opened(server, await self._rows.get(server.name))  # somebody signed in, or out, meanwhile
+        now = self._opened(server, await self._row(server))  # somebody signed in, or out, meanwhile
         return now.tokens.access if now is not None else ""
 
     async def _fresh(self, server: ToolServer, signed: SignedIn | None) -> SignedIn:
@@ -267,36 +283,29 @@ class GrantBearer:
         self.problem = self.problem or await self._grants.refused(self._server, refusal, token)
 
 
-def wanted(name: str) -> UpstreamFailed:
+def wanted(server: ToolServer) -> UpstreamFailed:
     """Return the error for a server that nobody has signed in to."""
-    return UpstreamFailed(
-        "tool_server.sign_in",
-        f"The tool server {name} wants to be signed in to.",
-        hint=f"A system admin signs in: llmos tool-servers sign-in {name}",
-        server=name,
-    )
+    return _problem(server, "sign_in", f"The tool server {server.name} wants to be signed in to.")
 
 
-def lost(name: str, why: str) -> UpstreamFailed:
+def lost(server: ToolServer, why: str) -> UpstreamFailed:
     """Return the error for a sign-in that does not hold any more."""
-    return UpstreamFailed(
-        "tool_server.sign_in",
-        f"The sign-in to the tool server {name} does not hold any more ({why}).",
-        hint=f"A system admin signs in again: llmos tool-servers sign-in {name}",
-        server=name,
-    )
+    said = f"The sign-in to the tool server {server.name} does not hold any more ({why})."
+    return _problem(server, "sign_in", said, again=True)
 
 
-def narrow(name: str, scope: str) -> UpstreamFailed:
+def narrow(server: ToolServer, scope: str) -> UpstreamFailed:
     """Return the error for a sign-in that is for less than a server wants."""
-    return UpstreamFailed(
-        "tool_server.scope",
-        f"The tool server {name} wants more than it was signed in to for ({scope or 'it does not say what'}).",
-        hint=f"A system admin signs in again: llmos tool-servers sign-in {name}",
-        server=name,
-    )
+    said = f"The tool server {server.name} wants more than it was signed in to for ({scope or 'it does not say what'})."
+    return _problem(server, "scope", said, again=True)
+
+
+def _problem(server: ToolServer, kind: str, said: str, *, again: bool = False) -> UpstreamFailed:
+    who = "Sign in" if server.oauth.each else "A system admin signs in"
+    hint = f"{who}{' again' if again else ''}: llmos tool-servers sign-in {server.name}"
+    return UpstreamFailed(f"tool_server.{kind}", said, hint=hint, server=server.name)
 
 
 def _about(server: ToolServer) -> str:
     """Return what sealed tokens are bound to: a server that moves does not take them along."""
-    return f"sign-in to tool server {server.name} {server.url}"
+    return f"sign-in to tool server {server.name} {server.url} {server.owner}"

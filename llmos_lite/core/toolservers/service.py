@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
-from llmos_lite.core.accounts.permissions import Actor, require_admin
+from llmos_lite.core.accounts.permissions import Actor, Scope, Verb, allowed, require, require_admin
 from llmos_lite.core.toolservers.box import ServerTools, ToolProblem
 from llmos_lite.core.toolservers.config import Rule, ToolServer
-from llmos_lite.core.toolservers.grants import GrantBearer, Grants, lost, narrow
+from llmos_lite.core.toolservers.grants import SIGN_IN, GrantBearer, Grants, lost, narrow, wanted
 from llmos_lite.core.traces.trace import now_ms
 from llmos_lite.engines.llm import Tool
 from llmos_lite.engines.mcp_sessions import McpSession, Where
@@ -22,6 +22,9 @@ from llmos_lite.records.toolservers import ToolServerRecord, ToolServerRows
 
 LIST_SECONDS = 2.0
 """That a chat waits for servers to say what they offer; those that are slower come in with the next message."""
+
+MOST_SESSIONS = 256
+"""After which those that have ended are let go of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +70,13 @@ class ToolServers:
         self._grants = grants
         self._servers: dict[str, ToolServer] | None = None
         self._problems: dict[str, str] = {}
-        self._sessions: dict[str, McpSession] = {}
+        self._sessions: dict[tuple[str, str], McpSession] = {}
         self._loading = asyncio.Lock()
 
     async def box(self, actor: Actor, team_id: str | None) -> ServerTools | None:
         """Return the tools that a chat may call, and what keeps others from it; None when there is neither."""
         servers = self._servers if self._servers is not None else await self._load()
-        mine = [server for server in servers.values() if server.is_for(actor, team_id)]
+        mine = [server.as_for(actor.user_id) for server in servers.values() if server.is_for(actor, team_id)]
         if not mine:
             return None
         asked = await asyncio.gather(*(self._offers(server) for server in mine))
@@ -95,8 +98,13 @@ class ToolServers:
     async def listed(self, actor: Actor) -> list[ServerView]:
         """List the servers, for a system admin."""
         require_admin(actor)
-        servers, grants = await self._load(), await self._grants.all()
-        return [self._view(one, grants.get(one.name)) for one in servers.values()]
+        return await self._views((await self._load()).values())
+
+    async def usable(self, actor: Actor) -> list[ServerView]:
+        """List the servers that somebody may use, and whether they are signed in to."""
+        require(actor, Scope.CHAT)
+        mine = [one.as_for(actor.user_id) for one in (await self._load()).values() if one.is_ever_for(actor)]
+        return await self._views(mine)
 
     async def known(self, name: str) -> ToolServer:
         """Return a server with its secrets.
@@ -106,22 +114,37 @@ class ToolServers:
         """
         server = (await self._load()).get(name)
         if server is None:
-            raise _unknown(name)
+            raise unknown(name)
         return server
 
-    async def renew_session(self, name: str) -> None:
+    async def found(self, actor: Actor, name: str) -> ToolServer:
+        """Return a server with its secrets, for whoever may use it, and for system admins.
+
+        Raises:
+            NotFound: `tool_server.unknown`.
+            Forbidden: `scope.missing`.
+        """
+        server = await self.known(name)
+        if not allowed(actor, Verb.OVERSEE):
+            require(actor, Scope.CHAT)
+            if not server.is_ever_for(actor):
+                raise unknown(name)
+        return server
+
+    async def renew_session(self, server: ToolServer) -> None:
         """Begin anew with a server, as with another token."""
-        await self._forget(name)
+        session = self._sessions.pop((server.name, server.owner), None)
+        if session is not None:
+            await session.close()
 
     async def offered(self, actor: Actor, name: str) -> list[OfferedTool]:
-        """Ask a server what it offers, as a system admin.
+        """Ask a server what it offers, as whoever may use it, or as a system admin.
 
         Raises:
             NotFound: `tool_server.unknown`.
             UpstreamFailed: as `McpSession.tools`.
         """
-        require_admin(actor)
-        server = await self.known(name)
+        server = (await self.found(actor, name)).as_for(actor.user_id)
         return [OfferedTool(tool, server.rule(tool.name)) for tool in await self._session(server).tools()]
 
     async def put(self, actor: Actor, server: ToolServer, *, keep_client: bool = False) -> ServerView:
@@ -146,7 +169,7 @@ class ToolServers:
         await self._rows.put(self._sealed(server, actor))
         await self._forget(server.name)
         if before is not None and (before.url, before.oauth) != (server.url, server.oauth):
-            await self._grants.forget(before)
+            await self._grants.forget_all(before)
         return next(view for view in await self.listed(actor) if view.server.name == server.name)
 
     async def remove(self, actor: Actor, name: str) -> None:
@@ -161,7 +184,7 @@ class ToolServers:
         server = await self.known(name)
         await self._rows.delete(name)
         await self._forget(name)
-        await self._grants.forget(server)
+        await self._grants.forget_all(server)
         await self._load()
 
     def _check_free(self, name: str) -> None:
@@ -182,18 +205,35 @@ class ToolServers:
             self._servers = found
         return found
 
+    async def _views(self, servers: Iterable[ToolServer]) -> list[ServerView]:
+        grants: dict[str, Mapping[str, ToolGrant]] = {}
+        found = []
+        for server in servers:
+            if server.owner not in grants:
+                grants[server.owner] = await self._grants.all(server.owner)
+            found.append(self._view(server, grants[server.owner].get(server.name)))
+        return found
+
     def _view(self, server: ToolServer, grant: ToolGrant | None) -> ServerView:
         fixed = any(one.name == server.name for one in self._fixed)
-        session = self._sessions.get(server.name)
         problem, sign_in = self._problems.get(server.name, ""), ""
-        if grant is not None and (grant.secret or grant.problem):
-            sign_in = "again" if grant.problem or grant.scope else "done"
-            if sign_in == "again":
-                error = lost(server.name, grant.problem) if grant.problem else narrow(server.name, grant.scope)
-                problem = error.message
-        elif session is not None and (found := session.problem) is not None and found.code == "tool_server.sign_in":
-            sign_in, problem = "needed", found.message
+        if (error := self._wanting(server, grant)) is not None:
+            sign_in, problem = ("again" if grant is not None and grant.secret else "needed"), error.message
+        elif grant is not None and grant.secret:
+            sign_in = "done"
         return ServerView(_shown(server), "file" if fixed else "api", problem, sign_in)
+
+    def _wanting(self, server: ToolServer, grant: ToolGrant | None) -> LlmosError | None:
+        """Return what keeps a server from being signed in to; None for one that does not want it, too."""
+        if grant is not None and grant.secret:
+            if grant.problem:
+                return lost(server, grant.problem)
+            return narrow(server, grant.scope) if grant.scope else None
+        if server.owner:
+            return wanted(server)
+        session = self._sessions.get((server.name, server.owner))
+        problem = session.problem if session is not None else None
+        return problem if problem is not None and problem.code == SIGN_IN else None
 
     def _sealed(self, server: ToolServer, actor: Actor) -> ToolServerRecord:
         """Return the row of a server, whose secrets are sealed."""
@@ -227,7 +267,8 @@ class ToolServers:
         )
 
     def _session(self, server: ToolServer) -> McpSession:
-        session = self._sessions.get(server.name)
+        key = server.name, server.owner
+        session = self._sessions.get(key)
         if session is None:
             where = Where(
                 url=server.url,
@@ -237,7 +278,8 @@ class ToolServers:
                 private=self._private,
                 bearer=GrantBearer(self._grants, server) if server.may_sign_in else None,
             )
-            session = self._sessions[server.name] = McpSession(server.name, where)
+            self._drop_idle()
+            session = self._sessions[key] = McpSession(server.name, where)
         return session
 
     async def _offers(self, server: ToolServer) -> list[Tool] | LlmosError:
@@ -252,10 +294,15 @@ class ToolServers:
             return error
         return asking.result() if error is None else []
 
+    def _drop_idle(self) -> None:
+        """Let go of sessions that have ended, before there are too many of them: people come and go."""
+        if len(self._sessions) >= MOST_SESSIONS:
+            self._sessions = {key: one for key, one in self._sessions.items() if not one.is_idle}
+
     async def _forget(self, name: str) -> None:
-        session = self._sessions.pop(name, None)
-        if session is not None:
-            await session.close()
+        keys = [key for key in self._sessions if key[0] == name]
+        sessions = [self._sessions.pop(key) for key in keys]
+        await asyncio.gather(*(session.close() for session in sessions))
 
 
 def _shown(server: ToolServer) -> ToolServer:
@@ -287,5 +334,6 @@ def _of_client(server: ToolServer) -> str:
     return f"client of tool server {server.name} {server.oauth.client_id} {server.oauth.issuer}"
 
 
-def _unknown(name: str) -> NotFound:
+def unknown(name: str) -> NotFound:
+    """Return the error for a name that no server has."""
     return NotFound("tool_server.unknown", f"There is no tool server {name[:64]!r}.")

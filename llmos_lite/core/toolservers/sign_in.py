@@ -1,9 +1,9 @@
-"""An admin signs in to a tool server: by a browser that goes to the server's provider and comes back, once.
+"""Somebody signs in to a tool server: by a browser that goes to the server's provider and comes back, once.
 
-The way is bound to three things: a random state that is good for one use, the browser that opened the link (or, for
-whoever brings the address back by hand, the admin's credential), and the address of the one tool server that it was
-begun for. The last keeps a code of one provider from another one that only claims to have sent the browser
-(RFC 9700, section 4.4), also where providers do not say who they are.
+The way is bound to three things: a random state that is good for one use, the browser that opened the link (or whoever
+began it, when the address is brought back by hand), and the address of the one tool server that it was begun for. The
+last keeps a code of one provider from another one that only claims to have sent the browser (RFC 9700, section 4.4),
+also where providers do not say who they are.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 import msgspec
 
 from llmos_lite.core.accounts.keys import digest_of
-from llmos_lite.core.accounts.permissions import Actor, require_admin
+from llmos_lite.core.accounts.permissions import Actor, Scope, Verb, allowed, require, require_admin
 from llmos_lite.core.toolservers.config import ToolServer
 from llmos_lite.core.toolservers.grants import Grants, SignedIn
 from llmos_lite.core.toolservers.service import ToolServers
@@ -79,7 +79,7 @@ class SignIns:
         rows: who is on the way.
         seals: seal what is needed when they come back.
         public: address by which browsers reach this instance.
-        is_admin: tells whether somebody is a system admin still.
+        may: tells whether somebody still may finish a sign-in for an owner, or for everybody where that is empty.
         clock: ms since the epoch.
     """
 
@@ -91,24 +91,26 @@ class SignIns:
         seals: Seals,
         *,
         public: str,
-        is_admin: Callable[[str], Awaitable[bool]],
+        may: Callable[[str, str], Awaitable[bool]],
         clock: Callable[[], int] = now_ms,
     ) -> None:
         self._servers, self._grants, self._rows, self._seals = servers, grants, rows, seals
-        self._public, self._is_admin, self._clock = public, is_admin, clock
+        self._public, self._may, self._clock = public, may, clock
 
     async def begin(self, actor: Actor, name: str) -> Begun:
-        """Find who signs in for a server, and return where a browser goes, as a system admin.
+        """Find who signs in for a server, and return where a browser goes.
+
+        A system admin signs in for everybody; where everybody has tokens of their own, whoever may use the server.
 
         Raises:
+            Forbidden: `role.missing`, `scope.missing`.
             NotFound: `tool_server.unknown`.
             Conflict: `tool_server.open`, `tool_server.has_credential`, `tool_server.no_registration`.
             UpstreamFailed: `tool_server.oauth`, `tool_server.sign_in`, `address.unknown`.
             UpstreamTimeout: `tool_server.oauth_timeout`.
             Invalid: `address.private`.
         """
-        require_admin(actor)
-        server = await self._servers.known(name)
+        server = await self._whose(actor, name)
         if not server.may_sign_in:
             raise Conflict(
                 "tool_server.has_credential",
@@ -117,7 +119,7 @@ class SignIns:
             )
         if server.oauth.as_itself:
             return await self._as_itself(server)
-        scope = server.oauth.scope or await self._grants.wanted_scope(name)
+        scope = server.oauth.scope or await self._grants.wanted_scope(server)
         found = await self._grants.speaker.find(server, issuer=server.oauth.issuer)
         found = msgspec.structs.replace(found, scope=server.oauth.scope or _union(found.scope, scope))
         return await self._begun(actor, server, found)
@@ -140,7 +142,7 @@ class SignIns:
                 raise _unknown("Another browser opened this link.")
         elif not _same(row.browser, cookie):
             raise _unknown("Another browser opened this link.")
-        return self._way(await self._servers.known(name), row).address, cookie
+        return self._way(await self._server(row), row).address, cookie
 
     async def finish(self, name: str, given: Mapping[str, str], cookie: str) -> str:
         """Take a browser back, and return the id of the admin who began.
@@ -158,48 +160,68 @@ class SignIns:
         row = await self._on_the_way(name, given.get("state", ""))
         if not _same(row.browser, cookie):
             raise _unknown("This browser did not begin this sign-in.")
-        if not await self._is_admin(row.started_by):
-            raise Forbidden("role.missing", "Whoever began this sign-in is no system admin any more.")
+        if not await self._may(row.started_by, row.owner):
+            raise Forbidden("role.missing", "Whoever began this sign-in may not finish it any more.")
         return await self._finished(row, given)
 
     async def finish_by_hand(self, actor: Actor, name: str, address: str) -> str:
-        """Take the address that a browser ended at, from the system admin who began.
+        """Take the address that a browser ended at, from whoever began.
 
         Raises:
             LlmosError: as `finish`.
         """
-        require_admin(actor)
+        await self._whose(actor, name)
         given = dict(parse_qsl(urlsplit(address).query))
         row = await self._on_the_way(name, given.get("state", ""))
         if row.started_by != actor.user_id:
             raise _unknown("Somebody else began this sign-in.")
         return await self._finished(row, given)
 
-    async def end(self, actor: Actor, name: str) -> None:
-        """Forget the tokens of a server, as a system admin.
+    async def end(self, actor: Actor, name: str, user_id: str = "") -> None:
+        """Forget the tokens of a server: everybody's, one's own, or those of somebody else, as a system admin.
 
         Raises:
             NotFound: `tool_server.unknown`.
+            Forbidden: `role.missing`, `scope.missing`.
         """
-        require_admin(actor)
+        if user_id and user_id != actor.user_id:
+            _check_admin(actor)
         try:
-            server = await self._servers.known(name)
+            server = await self._whose(actor, name)
         except NotFound:  # taken out of the file where the server runs; its tokens are still here
-            if not await self._grants.clear(name):
+            if not (allowed(actor, Verb.OVERSEE) and await self._grants.clear(name)):
                 raise
             return
+        server = server.as_for(user_id or actor.user_id)
         await self._grants.forget(server)
-        await self._servers.renew_session(name)
+        await self._servers.renew_session(server)
 
     def document(self, name: str) -> dict[str, object]:
         """Return what this instance is to the provider of a server, for providers that read that where its id says."""
         return client_document(self._client_id(name), self._redirect_uri(name))
 
+    async def _whose(self, actor: Actor, name: str) -> ToolServer:
+        """Return a server as somebody signs in to it.
+
+        Raises:
+            NotFound: `tool_server.unknown`, also for one that somebody may not use.
+            Forbidden: `role.missing`, `scope.missing`.
+        """
+        server = await self._servers.found(actor, name)
+        if server.oauth.each:
+            require(actor, Scope.CHAT)
+        else:
+            _check_admin(actor)
+        return server.as_for(actor.user_id)
+
+    async def _server(self, row: ToolSignIn) -> ToolServer:
+        return (await self._servers.known(row.name)).as_for(row.owner)
+
     # -- the way out ------------------------------------------------------------------------------------------------
 
     async def _as_itself(self, server: ToolServer) -> Begun:
         signed = await self._grants.anew(server)
-        await self._servers.renew_session(server.name)
+        await self._servers.renew_session(server)
         found = signed.server
         return Begun(url="", address="", issuer=found.issuer, scope=found.scope, redirect_uri="", expires=0)
 
@@ -212,7 +234,14 @@ class SignIns:
         way = _Way(server=found, client=client, verifier=verifier, redirect_uri=redirect_uri, address=address)
         until, digest = self._clock() + SECONDS * 1000, _digest(state)
         sealed = self._seals.seal(msgspec.json.encode(way).decode(), _about(digest, server))
-        row = ToolSignIn(state=digest, name=server.name, secret=sealed, until=until, started_by=actor.user_id)
+        row = ToolSignIn(
+            state=digest,
+            name=server.name,
+            owner=server.owner,
+            secret=sealed,
+            until=until,
+            started_by=actor.user_id,
+        )
         await self._rows.begin(row, now=self._clock())
         link = f"{self._public}/tool-servers/{quote(server.name)}/sign-in?state={state}"
         return Begun(
@@ -261,7 +290,7 @@ class SignIns:
 
     async def _finished(self, row: ToolSignIn, given: Mapping[str, str]) -> str:
         """Spend a sign-in, whatever comes of it, and keep the tokens."""
-        server = await self._servers.known(row.name)
+        server = await self._server(row)
         way = self._way(server, row)
         if not await self._rows.spend(row.state):
             raise _unknown("This sign-in was finished.")
@@ -275,7 +304,7 @@ class SignIns:
             )
         tokens = await self._exchanged(row.name, way, given["code"])
         await self._grants.keep(server, SignedIn(server=way.server, client=way.client, tokens=tokens), row.started_by)
-        await self._servers.renew_session(row.name)
+        await self._servers.renew_session(server)
         return row.started_by
 
     async def _exchanged(self, name: str, way: _Way, code: str) -> Tokens:
@@ -291,6 +320,11 @@ class SignIns:
             ) from None
 
 
+def _check_admin(actor: Actor) -> None:
+    require(actor, Scope.ADMIN)
+    require_admin(actor)
+
+
 def _digest(secret: str) -> str:
     return digest_of(secret).hex()
 
@@ -300,7 +334,7 @@ def _same(digest: str, secret: str) -> bool:
 
 
 def _about(digest: str, server: ToolServer) -> str:
-    return f"way {digest} to tool server {server.name} {server.url}"
+    return f"way {digest} to tool server {server.name} {server.url} {server.owner}"
 
 
 def _union(scope: str, more: str) -> str:

@@ -96,7 +96,7 @@ async def test_while_one_node_renews_the_other_waits_for_its_token(nodes: list[N
 async def test_what_a_dead_node_held_is_taken_over(nodes: list[Node]) -> None:
     one, other = nodes
     old = (await one.signed_in()).tokens.access
-    row = await one.rows.get("wiki")
+    row = await one.rows.get("wiki", "")
     assert row is not None
     assert await one.rows.take(row, "dead", now=one.now, until=one.now + LEASE_MS)
     waiting = asyncio.ensure_future(other.grants.renewed(other.server, old))
@@ -104,7 +104,7 @@ async def test_what_a_dead_node_held_is_taken_over(nodes: list[Node]) -> None:
     assert renewals(one) == 0
     other.now += LEASE_MS + 1
     assert await asyncio.wait_for(waiting, 20) != old
-    assert not await one.rows.renew("wiki", "dead", "late", at=one.now)
+    assert not await one.rows.renew(row, "dead", "late", at=one.now)
 
 
 @pytest.mark.parametrize("again", [True, False])
