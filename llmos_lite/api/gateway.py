@@ -10,6 +10,7 @@ import msgspec
 
 from llmos_lite.api.auth import Needs, actor_of
 from llmos_lite.api.errors import Receive, Scope, Send
+from llmos_lite.api.straight import straight_to
 from llmos_lite.api.waiting import UntilGone, read_body, unpacked
 from llmos_lite.core.accounts.accounts import Accounts
 from llmos_lite.core.accounts.permissions import Actor
@@ -62,7 +63,8 @@ class WireEndpoint:
         state["words"] = self.words
         actor = self.needs.check(await actor_of(self._accounts, scope))
         body = await unpacked(await read_body(receive), scope["headers"], LARGE_REQUEST)
-        request = Request(body, scope["headers"], scope["query_string"].decode("latin-1"), state.get("request_id", ""))
+        query = scope["query_string"].decode("latin-1")
+        request = Request(body, scope["headers"], query, state.get("request_id", ""), straight_to(send))
         async with UntilGone(receive), aclosing(self.pieces(actor, request)) as pieces:
             last = b""
             async for piece in pieces:

@@ -173,6 +173,11 @@ class _Request:
         """Return how many seconds the next piece may take; those that we take ourselves do not count."""
         return SILENCE + min(0.0, self.read / SLOWEST - self._waited)
 
+    @property
+    def beneath(self) -> Send:
+        """Return what takes the pieces of the answer from here."""
+        return self._send
+
     async def send(self, message: Message) -> None:
         """Hand a piece of the answer on, with our headers before the first."""
         if message["type"] == "http.response.start":

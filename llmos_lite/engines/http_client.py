@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
-from typing import Protocol, cast
+from typing import Protocol, TypeAlias, cast
 from urllib.parse import SplitResult
 
 import httptools
@@ -44,6 +44,26 @@ class Reply(Protocol):
             TimeoutError: the server was silent for too long.
             ConnectionError: the body was cut.
         """
+
+
+Into: TypeAlias = Callable[[bytes], bool]
+"""Takes a piece of a body; False when it wants no more for now. What it raises, ends the body."""
+
+
+async def pour(reply: Reply, into: Into) -> bool:
+    """Hand the body of a reply on, piece by piece, until `into` wants no more (True) or the body ends (False).
+
+    Raises:
+        TimeoutError: the server was silent for too long.
+        ConnectionError: the body was cut.
+    """
+    own: Callable[[Into], Awaitable[bool]] | None = getattr(reply, "pour", None)
+    if own is not None:  # it need not wake anybody for each piece
+        return await own(into)
+    while data := await reply.chunk():
+        if not into(data):
+            return True
+    return False
 
 
 class HttpClient(Protocol):
@@ -158,6 +178,8 @@ class _Connection(asyncio.Protocol):
         self._chunks: deque[bytes] = deque()
         self._buffered = 0
         self._waiter: asyncio.Future[None] | None = None
+        self._into: Into | None = None
+        self._full, self._spilled = False, cast("Exception | None", None)
         self._error: Exception | None = None
         self._answered = self._complete = self._keep = self.began = False
         self.status = 0
@@ -201,13 +223,38 @@ class _Connection(asyncio.Protocol):
             if self._complete:
                 return b""
             await self._news()
-        data = self._chunks.popleft() if len(self._chunks) == 1 else b"".join(self._chunks)
-        self._chunks.clear()
-        self._buffered = 0
+        return self._gathered()
+
+    async def pour(self, into: Into) -> bool:
+        """Hand the body on as it comes; see `pour`. What came together over the network goes on together."""
+        while True:
+            if self._chunks and not into(self._gathered()):
+                return True
+            if self._complete:
+                return False
+            self._into, self._full, self._spilled = into, False, None
+            try:
+                await self._news()
+            finally:
+                self._into = None
+            if self._spilled is not None:
+                raise self._spilled
+            if self._full:
+                return True
+
+    def _gathered(self) -> bytes:
+        """Return what waits for its reader, and let more come."""
+        data = self._emptied()
         if not self._complete and self.is_open:
             # Time that the reader took is no silence of the server.
             self._heard = self._loop.time()
             self._transport.resume_reading()
+        return data
+
+    def _emptied(self) -> bytes:
+        data = self._chunks.popleft() if len(self._chunks) == 1 else b"".join(self._chunks)
+        self._chunks.clear()
+        self._buffered = 0
         return data
 
     def close(self) -> None:
@@ -231,6 +278,17 @@ class _Connection(asyncio.Protocol):
     def _fail(self, error: Exception) -> None:
         self._stop_timer()
         self._error = self._error or error
+        self._wake()
+
+    def _hand_on(self, into: Into) -> None:
+        """Pour what has come; whoever waits in `pour` hears of nothing but the end of it."""
+        try:
+            if into(self._emptied()):
+                return
+            self._full = True
+        except Exception as error:  # noqa: BLE001 - it is raised where `pour` is waited for
+            self._spilled = error
+        self._into = None
         self._wake()
 
     def _stop_timer(self) -> None:
@@ -264,6 +322,8 @@ class _Connection(asyncio.Protocol):
         except httptools.HttpParserError:
             self._fail(ConnectionResetError("not HTTP"))
             self.close()
+        if self._into is not None and self._chunks:
+            self._hand_on(self._into)
         if self._buffered > MOST_BUFFERED and not self._complete and self.is_open:
             self._transport.pause_reading()
 
@@ -304,7 +364,8 @@ class _Connection(asyncio.Protocol):
             return
         self._chunks.append(data)
         self._buffered += len(data)
-        self._wake()
+        if self._into is None:
+            self._wake()
 
     def on_message_complete(self) -> None:
         """Note the end, and whether the connection can be used again."""

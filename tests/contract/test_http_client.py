@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 import uvloop
 
-from llmos_lite.engines.http_client import LARGEST_HEAD, MOST_BUFFERED, HttpClient, PlainClient
+from llmos_lite.engines.http_client import LARGEST_HEAD, MOST_BUFFERED, HttpClient, PlainClient, Reply, pour
 from llmos_lite.engines.http_tls import TlsClient
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], object]
@@ -40,9 +40,11 @@ class Server:
         self.connections = 0
         self.asked, self.closed = asyncio.Event(), asyncio.Event()
         self.tasks: set[asyncio.Task[None]] = set()
+        self.writers: list[asyncio.StreamWriter] = []
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self.writers.append(writer)
         self.tasks.add(asyncio.current_task())  # type: ignore[arg-type]  # there is always one here
         try:
             while await self._one(reader, writer):
@@ -214,18 +216,10 @@ async def test_a_second_answer_to_one_request_is_no_answer() -> None:
 
 
 async def test_bytes_on_an_idle_connection_close_it() -> None:
-    server, writers = Server(OK), list[asyncio.StreamWriter]()
-    serve = server.serve
-
-    async def keep(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writers.append(writer)
-        await serve(reader, writer)
-
-    server.serve = keep  # type: ignore[method-assign]  # to get at the writer
-    async with serving(server):
+    async with serving(Server(OK)) as server:
         client = plain(server.url)
         await body(client)
-        writers[0].write(b"HTTP/1.1 408 Timeout\r\n\r\n")
+        server.writers[0].write(b"HTTP/1.1 408 Timeout\r\n\r\n")
         async with asyncio.timeout(5):
             await server.closed.wait()
         assert await body(client) == b"ok"
@@ -266,3 +260,125 @@ async def test_closing_drops_the_idle_connections() -> None:
         await client.close()
         async with asyncio.timeout(5):
             await server.closed.wait()
+
+
+# -- a body that is poured ------------------------------------------------------------------------------------------
+
+CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+
+
+async def poured(reply: Reply) -> tuple[bytes, bool]:
+    parts: list[bytes] = []
+    more = await pour(reply, lambda data: parts.append(data) is None)
+    return b"".join(parts), more
+
+
+@clients
+@pytest.mark.parametrize(
+    ("answer", "whole", "then_close"),
+    [
+        (OK, b"ok", False),
+        (CHUNKED, b"abcde", False),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", b"", False),
+        (b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nall of it", b"all of it", True),
+    ],
+)
+async def test_a_body_is_poured_to_its_end(make: MakeClient, answer: bytes, whole: bytes, *, then_close: bool) -> None:
+    async with serving(Server(answer, then_close=then_close)) as server:
+        client = make(server.url)
+        for _ in range(2):
+            async with client.send("POST", "/", {}, b"") as reply:
+                assert await poured(reply) == (whole, False)
+                assert await reply.chunk() == b""
+        assert server.connections == (2 if then_close else 1)
+        await client.close()
+
+
+@clients
+async def test_who_wants_no_more_gets_the_rest_later(make: MakeClient) -> None:
+    parts: list[bytes] = []
+
+    def one(data: bytes) -> bool:
+        parts.append(data)
+        return False
+
+    async with (
+        serving(Server(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n")) as server,
+        make(server.url).send("POST", "/", {}, b"") as reply,
+    ):
+        for number in range(1, 5):
+            waiting = asyncio.ensure_future(pour(reply, one))
+            await asyncio.sleep(0)
+            server.writers[0].write(b"x")
+            assert await waiting
+            assert parts == [b"x"] * number
+        assert not await pour(reply, one)
+
+
+@clients
+async def test_what_the_taker_raises_is_raised_where_the_body_is_waited_for(make: MakeClient) -> None:
+    def broken(data: bytes) -> bool:
+        raise ValueError(data.decode())
+
+    async def ask(server: Server) -> None:
+        async with make(server.url).send("POST", "/", {}, b"") as reply:
+            waiting = asyncio.ensure_future(pour(reply, broken))
+            await asyncio.sleep(0)
+            server.writers[0].write(b"half")
+            await waiting
+
+    async with serving(Server(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n")) as server, asyncio.timeout(5):
+        with pytest.raises(ValueError, match="half"):
+            await ask(server)
+        await server.closed.wait()
+
+
+@clients
+async def test_a_body_that_is_cut_says_so_after_what_came(make: MakeClient) -> None:
+    parts: list[bytes] = []
+    async with serving(Server(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf", then_close=True)) as server:
+        with pytest.raises(ConnectionError):
+            async with make(server.url).send("POST", "/", {}, b"") as reply:
+                await pour(reply, lambda data: parts.append(data) is None)
+    assert b"".join(parts) == b"half"
+
+
+@clients
+async def test_silence_in_a_body_that_is_poured_is_a_timeout(make: MakeClient) -> None:
+    async with serving(Server(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhal")) as server:
+        with pytest.raises(TimeoutError):
+            async with make(server.url, timeout=0.2).send("POST", "/", {}, b"") as reply:
+                await poured(reply)
+
+
+@clients
+async def test_who_waits_for_a_body_can_be_cancelled(make: MakeClient) -> None:
+    begun = asyncio.Event()
+
+    async def ask(url: str) -> None:
+        async with make(url).send("POST", "/", {}, b"") as reply:
+            await pour(reply, lambda _: begun.set() is None)
+
+    async with serving(Server(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhal")) as server, asyncio.timeout(5):
+        task = asyncio.ensure_future(ask(server.url))
+        await begun.wait()
+        task.cancel()
+        await server.closed.wait()
+
+
+async def test_a_taker_that_waits_holds_the_server_back() -> None:
+    size, total = 64 << 20, 0
+
+    def take(data: bytes) -> bool:
+        nonlocal total
+        assert len(data) < MOST_BUFFERED + (1 << 20)
+        total += len(data)
+        return False
+
+    async with (
+        serving(Server(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size + bytes(size))) as server,
+        plain(server.url).send("GET", "/", {}, b"") as reply,
+    ):
+        while await pour(reply, take):
+            assert total <= size
+    assert total == size

@@ -8,6 +8,7 @@ from functools import partial
 from llmos_lite.core.gateway.context import Contexts
 from llmos_lite.core.gateway.dialect import Dialect
 from llmos_lite.core.gateway.keeper import Keeper
+from llmos_lite.core.gateway.passage import Passage
 from llmos_lite.core.gateway.pieces import Head, Piece, Whole
 from llmos_lite.core.gateway.problems import refusal_in
 from llmos_lite.core.gateway.reading import LARGEST_ANSWER, Reading, too_large
@@ -83,11 +84,9 @@ class Answers:
         same = sent.route.wire is turn.dialect.wire
         translation = None if same else _translation(turn, sent)
         yield Head(OK, _headers(turn, sent.reply))
-        while data := await sent.reply.chunk():
-            ended = reading.take(data)
-            if translation is not None:
-                data = translation.feed(data)
-            if ended and not turn.kept:
+        passage = Passage(sent.reply, reading, None if translation is None else translation.feed, turn.straight)
+        while (data := await passage.held()) is not None:
+            if passage.ended and not turn.kept:
                 await self._keeper.keep(turn, Ended.ERROR if reading.failed else Ended.COMPLETE, _code(reading.failed))
             if translation is not None and turn.kept:
                 data += translation.end()
@@ -133,9 +132,15 @@ class Answers:
         turn.reading = reading = Reading(self._dialects[sent.route.wire], sent.route.model)
         same = sent.route.wire is turn.dialect.wire
         translation = None if same else _translation(turn, sent)
-        while data := await sent.reply.chunk():
-            reading.take(data)
-            if shown := rounds.screen.feed(data if translation is None else translation.feed(data)):
+        feed = rounds.screen.feed
+        passage = Passage(
+            sent.reply,
+            reading,
+            feed if translation is None else lambda data: feed(translation.feed(data)),
+            turn.straight,
+        )
+        while (shown := await passage.held()) is not None:
+            if shown:
                 yield shown
         reading.close()
         if not reading.ended and reading.failed is None:

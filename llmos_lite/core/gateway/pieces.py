@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple, TypeAlias
+
+Straight: TypeAlias = Callable[[bytes], bool]
+"""Writes bytes of an answer that has begun to the client at once; False, with nothing written, when that must wait."""
+
+
+def never(data: bytes) -> bool:
+    """Write nothing: whatever lies between the gateway and the client wants to see each piece."""
+    del data
+    return False
 
 
 class Request(NamedTuple):
@@ -14,12 +23,14 @@ class Request(NamedTuple):
         headers: their names in lower case.
         query: after the path; empty for none.
         id: of the request, for errors.
+        straight: the short way for the pieces of a stream.
     """
 
     body: bytes
     headers: Iterable[tuple[bytes, bytes]]
     query: str = ""
     id: str = ""
+    straight: Straight = never
 
 
 class Head(NamedTuple):

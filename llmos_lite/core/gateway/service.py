@@ -96,7 +96,7 @@ class Gateway:
         _check_team(actor, steering.team)
         async with self._limits.request(actor):
             turn = await self._begun(actor, self.dialects[wire], steering, asked)
-            turn.request_id = request.id
+            turn.request_id, turn.straight = request.id, request.straight
             if self._goes_on:
                 go_on_in_its_trace(turn)
             await self._reserve(turn, len(request.body) + len(turn.thread.head))

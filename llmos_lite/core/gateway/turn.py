@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.gateway.asked import Asked, Raw, Said
 from llmos_lite.core.gateway.dialect import Dialect
+from llmos_lite.core.gateway.pieces import Straight, never
 from llmos_lite.core.gateway.reading import Reading
 from llmos_lite.core.gateway.scaffolding import is_side_prompt
 from llmos_lite.core.gateway.steering import Steering
@@ -52,6 +53,7 @@ class Turn:
         clock: seconds, for the latency.
         question: bytes of the request.
         request_id: of the request, for errors.
+        straight: the short way to the client.
         rounds: the requests behind its answer, when tools of ours are in the conversation.
         route: where it was sent the last time.
         tries: how often it was sent since the last answer.
@@ -77,6 +79,7 @@ class Turn:
     clock: float
     question: int = 0
     request_id: str = ""
+    straight: Straight = never
     reservation: Reservation | None = None
     completion: Completion | None = None
     reading: Reading | None = None
