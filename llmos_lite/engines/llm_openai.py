@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import msgspec
@@ -69,6 +70,7 @@ class _Body(msgspec.Struct):
 
 _encode = msgspec.json.Encoder().encode
 _chat = msgspec.json.Decoder(_Chat)
+_chats = msgspec.json.Decoder(list[_Chat])
 
 
 class OpenAIModel(HttpModel):
@@ -178,22 +180,33 @@ class ChatStream:
         )
 
     def _taken(self, events: list[bytes]) -> str:
-        text = ""
-        for data in events:
-            if data == b"[DONE]":
-                self.ended = True
-                break
-            chunk = _checked(decoded(_chat, data))
+        if b"[DONE]" in events:
+            self.ended = True
+            del events[events.index(b"[DONE]") :]
+        before = len(self._texts)
+        for chunk in _chunks(events):
+            if chunk.error:
+                _checked(chunk)
             self._usage, self._model = chunk.usage or self._usage, chunk.model or self._model
             for choice in chunk.choices or ():
                 self._answered = True
                 self._finish = choice.finish_reason or self._finish
-                if choice.delta is not None:
-                    text += choice.delta.content or ""
-                    for part in choice.delta.tool_calls or ():
-                        _take(self._calls, part, part.index)
-        self._texts.append(text)
-        return text
+                if (delta := choice.delta) is None:
+                    continue
+                if delta.content:
+                    self._texts.append(delta.content)
+                for part in delta.tool_calls or ():
+                    _take(self._calls, part, part.index)
+        return "".join(self._texts[before:])
+
+
+def _chunks(events: Sequence[bytes]) -> Iterable[_Chat]:
+    """Return what events say: all in one go, unless one of them is garbage, which is an error where it stands."""
+    with suppress(msgspec.DecodeError, UnicodeDecodeError):
+        found = _chats.decode(b"[%b]" % b",".join(events))
+        if len(found) == len(events):
+            return found
+    return (decoded(_chat, data) for data in events)
 
 
 def _message(message: ChatMessage) -> Mapping[str, object]:

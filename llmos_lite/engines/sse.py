@@ -30,13 +30,35 @@ class SseReader:
         Raises:
             UpstreamFailed: `model.garbage`, when an event does not end.
         """
-        lines = (self._rest + chunk).splitlines(keepends=True)
+        text = self._rest + chunk
+        events = self._by_line(text) if self._data or b"\r" in text else self._whole(text)
+        if len(self._rest) + self._size > self._longest:
+            raise UpstreamFailed("model.garbage", "The model sent an event that does not end.")
+        self.events += len(events)
+        return events
+
+    def _whole(self, text: bytes) -> list[bytes]:
+        """Return the events of a text whose lines end in LF, as nearly every server sends it."""
+        if text.startswith(b"data: ") and text.endswith(b"\n\n"):
+            events = text[6:-2].split(b"\n\ndata: ")
+            if text.count(b"\n") == 2 * len(events):  # one line each, and nothing else
+                self._rest = b""
+                return events
+        *found, self._rest = text.split(b"\n\n")
+        events = []
+        for event in found:
+            if event.startswith(b"data: ") and b"\n" not in event:
+                events.append(event[6:])
+            elif lines := [_value(line) for line in event.split(b"\n") if line.startswith(b"data:")]:
+                events.append(b"\n".join(lines))
+        return events
+
+    def _by_line(self, text: bytes) -> list[bytes]:
+        lines = text.splitlines(keepends=True)
         self._rest = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""
         events: list[bytes] = []
         for line in lines:
             self._line(line.rstrip(b"\r\n"), events)
-        if len(self._rest) + self._size > self._longest:
-            raise UpstreamFailed("model.garbage", "The model sent an event that does not end.")
         return events
 
     def close(self) -> list[bytes]:
@@ -45,10 +67,12 @@ class SseReader:
 
     def _line(self, line: bytes, events: list[bytes]) -> None:
         if line.startswith(b"data:"):
-            data = line[6:] if line[5:6] == b" " else line[5:]
-            self._data.append(data)
-            self._size += len(data)
+            self._data.append(_value(line))
+            self._size += len(line)
         elif not line and self._data:
             events.append(b"\n".join(self._data))
-            self.events += 1
             self._data, self._size = [], 0
+
+
+def _value(line: bytes) -> bytes:
+    return line[6:] if line[5:6] == b" " else line[5:]

@@ -137,6 +137,7 @@ class ChatReader(ChatStream):
     """Reads a stream; the provider keeps no conversation."""
 
     answer_id = ""
+    signs = (b"[DONE]", b'"error"')
 
 
 def leading(items: Sequence[Raw]) -> int:

@@ -17,6 +17,10 @@ class AnswerReader(Protocol):
     ended: bool
     """Whether the model said that this is all."""
 
+    @property
+    def signs(self) -> Sequence[bytes]:
+        """Return what stands in whatever ends an answer, at most 24 bytes each; bytes without any can wait."""
+
     def feed(self, data: bytes) -> str:
         """Take bytes of a stream, cut anywhere, and return the text in them.
 

@@ -125,6 +125,7 @@ class MessagesReader(MessageStream):
     """Reads a stream; the provider keeps no conversation."""
 
     answer_id = ""
+    signs = (b"message_stop", b'"error"')
 
 
 def _system(raw: Raw) -> str:

@@ -10,8 +10,8 @@ BATCH = 32 << 10
 """Bytes of a stream that wait to be read."""
 LARGEST_ANSWER = 32 << 20
 """Bytes of an answer, after which it is cut; a model that writes a book with its reasoning fits in."""
-_SIGNS = (b"[DONE]", b"message_stop", b"response.completed", b"response.incomplete", b'"error"', b"response.failed")
-_LONGEST_SIGN = max(map(len, _SIGNS))
+_LONGEST_SIGN = 24
+"""Bytes that are looked at again with the next ones: what a reader looks for may be cut anywhere."""
 
 
 def too_large() -> UpstreamFailed:
@@ -32,9 +32,10 @@ class Reading:
 
     def __init__(self, dialect: Dialect, model: str) -> None:
         self._reader = dialect.reader(model)
+        self._signs = self._reader.signs
         self._waiting: list[bytes] = []
-        self._size = self._total = 0
-        self._last = b""
+        self._total, self._next = 0, min(BATCH, LARGEST_ANSWER)
+        self._last, self._over = b"", False
         self.failed: UpstreamFailed | None = None
 
     @property
@@ -54,15 +55,20 @@ class Reading:
             UpstreamFailed: `model.garbage`, past `LARGEST_ANSWER`.
         """
         self._total += len(data)
-        if self._total > LARGEST_ANSWER:
-            raise too_large()
         self._waiting.append(data)
-        self._size += len(data)
         window = self._last + data
         self._last = window[-_LONGEST_SIGN:]
-        if self._size >= BATCH or any(sign in window for sign in _SIGNS):
-            self._read()
-        return self._reader.ended or self.failed is not None
+        for sign in self._signs:
+            if sign in window:
+                break
+        else:
+            if self._total < self._next:
+                return self._over
+        if self._total > LARGEST_ANSWER:
+            raise too_large()
+        self._read()
+        self._over = self._reader.ended or self.failed is not None
+        return self._over
 
     def close(self) -> None:
         """Take the end of the stream."""
@@ -82,7 +88,7 @@ class Reading:
         if self._waiting and self.failed is None:
             self._attempt(b"".join(self._waiting))
         self._waiting.clear()
-        self._size = 0
+        self._next = min(self._total + BATCH, LARGEST_ANSWER)
 
     def _attempt(self, data: bytes, *, last: bool = False) -> None:
         try:

@@ -62,6 +62,8 @@ _encode = msgspec.json.Encoder().encode
 class ResponsesReader:
     """Reads a stream; what it gathers on the way is replaced by the response that ends it."""
 
+    signs = (b"response.completed", b"response.incomplete", b"response.failed", b'"error"', b"[DONE]")
+
     def __init__(self, model: str) -> None:
         self.ended = False
         self.answer_id = ""

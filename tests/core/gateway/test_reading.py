@@ -64,6 +64,23 @@ def test_a_server_that_says_that_it_failed_is_heard() -> None:
     assert reading.failed is not None
 
 
+def test_what_was_said_before_a_failure_is_kept() -> None:
+    reading = Reading(ChatDialect(), "m")
+    assert reading.take(chunk("half of it") + b'data: {"error":{"message":"no"}}\n\n')
+    assert reading.failed is not None
+    done = reading.completion()
+    assert done is not None
+    assert done.text == "half of it"
+
+
+@pytest.mark.parametrize("event", [b"nonsense", b"1", b'{"choices":[]},{"choices":[]}'])
+def test_an_event_that_is_garbage_fails_the_stream_however_many_stand_around_it(event: bytes) -> None:
+    reading = Reading(ChatDialect(), "m")
+    reading.take(chunk("a") + b"data: " + event + b"\n\n" + stream("b"))
+    assert reading.failed is not None
+    assert reading.failed.code == "model.garbage"
+
+
 def test_a_stream_that_only_stops_without_a_mark_has_ended() -> None:
     reading = Reading(ChatDialect(), "m")
     reading.take(stream("a").removesuffix(b"data: [DONE]\n\n"))

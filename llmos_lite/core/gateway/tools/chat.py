@@ -136,6 +136,11 @@ def _written(tool: Tool) -> Mapping[str, object]:
     return {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
 
 
+def _passes(data: bytes) -> bool:
+    """Tell whether events of a first answer go on as they are."""
+    return _LOOK.search(data) is None and b"[DONE]" not in data
+
+
 @dataclass(slots=True)
 class _Call:
     """A call in a stream; `hidden` is None until its name is known, and `before` counts the hidden ones before it."""
@@ -178,6 +183,8 @@ class ChatScreen:
 
     def feed(self, data: bytes) -> bytes:
         """Take a piece of a stream."""
+        if self._id and self._first and not self._held and self._events.are_whole(data) and _passes(data):
+            return data
         return b"".join(map(self._shown, self._events.feed(data)))
 
     def _shown(self, event: Event) -> bytes:
@@ -186,7 +193,7 @@ class ChatScreen:
         if event.data == b"[DONE]":
             self._held.append(_Held(event, _Chunk()))
             return b""
-        if self._first and not self._held and _LOOK.search(event.data) is None:
+        if self._first and not self._held and _passes(event.data):
             if not self._id:
                 self._id = decoded(_chunk, event.data).id or ""
             return event.raw

@@ -36,6 +36,8 @@ class Events:
         Raises:
             UpstreamFailed: `model.garbage`, when an event does not end.
         """
+        if self.are_whole(data) and data.index(b"\n\n") == len(data) - 2 and b"\r" not in data:
+            return [event_of(data)]  # as nearly all come: one event in a piece
         text, found, start = self._rest + data, list[Event](), 0
         for end in _END.finditer(text):
             found.append(event_of(text[start : end.end()]))
@@ -45,6 +47,10 @@ class Events:
             raise UpstreamFailed("model.garbage", "The model sent an event that does not end.")
         return found
 
+    def are_whole(self, data: bytes) -> bool:
+        """Tell whether these bytes, with which nothing was done yet, are whole events: as servers mostly send them."""
+        return not self._rest and data.endswith(b"\n\n")
+
     def close(self) -> list[Event]:
         """Return the event that a stream without a last empty line still held."""
         rest, self._rest = self._rest, b""
@@ -53,6 +59,8 @@ class Events:
 
 def event_of(raw: bytes) -> Event:
     """Return an event from its bytes."""
+    if raw.startswith(b"data: ") and raw.find(b"\n") == len(raw) - 2 and b"\r" not in raw:
+        return Event(raw, raw[6:-2])
     lines = [line[5:].lstrip(b" ") for line in raw.splitlines() if line.startswith(b"data:")]
     return Event(raw, lines[0] if len(lines) == 1 else b"\n".join(lines))
 
