@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import Literal, TypeVar
 
@@ -13,6 +13,7 @@ from llmos_lite.core.skills.blame import Blame, blame
 from llmos_lite.core.skills.compare import SkillDiff, compare
 from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.guard import folder_of, refuses
+from llmos_lite.core.skills.naming import content_under
 from llmos_lite.core.skills.scan import Scanner, scan
 from llmos_lite.core.skills.service import SkillService, SkillView, skill_view
 from llmos_lite.core.skills.signoffs import signed_off
@@ -205,7 +206,7 @@ class SkillHistory:
             if wanted.skill_id == skill_id:
                 done = volume.restore_skill(skill_id, wanted.version, subject, author, trailers=trailers)
             else:
-                content = replace(skill, skill_id=skill_id).render()
+                content = content_under(skill, wanted.store.blob(wanted.files[FILE].oid), skill_id).decode()
                 files = _others(wanted)
                 done = volume.write_skill(
                     skill_id, content, subject, author, files=files, trailers=trailers, replace=True

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import yaml
 
 from llmos_lite.core.skills import frontmatter
+from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.frontmatter import BrokenFrontMatterError, Fields
+from llmos_lite.errors import Invalid
 from llmos_lite.volumes.access import ID
 
 _MARK = "\ufeff"
@@ -37,6 +40,28 @@ def named(content: bytes, skill_id: str) -> bytes | None:
     if not _is_only_renamed(fields, after, skill_id):
         return None
     return (text[:start] + after + text[start + len(block) :]).encode()
+
+
+def content_under(skill: Skill, content: bytes, skill_id: str) -> bytes:
+    """Return the Markdown of a skill under another id.
+
+    Where no id stands as its name, as in the seed's form, it is written in the standard's, as with any change.
+
+    Args:
+        skill: the skill, parsed.
+        content: its Markdown.
+        skill_id: its id from now on.
+
+    Raises:
+        Invalid: `skill.unreadable`, when its name cannot be written.
+    """
+    if after := named(content, skill_id):
+        return after
+    if skill.error is not None:
+        hint = "Mend the block between the two --- lines at the top first."
+        raise Invalid("skill.unreadable", skill.error, hint=hint)
+    title = skill_id if skill.name == skill.skill_id else skill.name
+    return replace(skill, skill_id=skill_id, name=title).render().encode()
 
 
 def _replaced(block: str, skill_id: str) -> str:

@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
 
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.skills.exporting import files_of
 from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.guard import folder_of, refuses
 from llmos_lite.core.skills.lockfile import Lock
-from llmos_lite.core.skills.naming import named
+from llmos_lite.core.skills.naming import content_under
 from llmos_lite.core.skills.scan import Scanner, scan
 from llmos_lite.core.skills.service import SkillService, SkillView, skill_view
 from llmos_lite.core.skills.versions import Version, current_version
 from llmos_lite.engines.git_objects import Change, File, tree_id
-from llmos_lite.errors import Invalid, NotFound
+from llmos_lite.errors import NotFound
 from llmos_lite.volumes.access import VolumeRef, check_id
 from llmos_lite.volumes.git_volume import GitVolume, author_of
 from llmos_lite.volumes.skill_paths import FILE, LOCK
@@ -88,23 +87,11 @@ class SkillRenames:
 
 
 def _content(before: Version, new_id: str) -> bytes:
-    """Return a skill's Markdown under another id.
-
-    Where no id stands as its name, as in the seed's form, it is written in the standard's, as with any change.
-    """
     kept = before.files.get(FILE)
     if kept is None:
         raise NotFound("skill.no_file", f"The folder of {before.skill_id} has no SKILL.md.")
     content = before.store.blob(kept.oid)
-    if after := named(content, new_id):
-        return after
-    skill = Skill.parse(before.skill_id, content)
-    if skill.error is not None:
-        raise Invalid(
-            "skill.unreadable", skill.error, hint="Mend the block between the two --- lines at the top first."
-        )
-    title = new_id if skill.name == before.skill_id else skill.name
-    return replace(skill, skill_id=new_id, name=title).render().encode()
+    return content_under(Skill.parse(before.skill_id, content), content, new_id)
 
 
 def _lock(volume: GitVolume, before: Version, new_id: str, content: bytes) -> dict[str, Change]:

@@ -233,6 +233,20 @@ async def test_what_a_skill_was_before_its_rename_comes_back_under_its_name(
     assert view.content.startswith("---\nname: tea\n")
 
 
+async def test_what_a_vendor_wrote_comes_back_as_it_was_but_for_its_name(
+    versions: SkillHistory, own: GitVolume
+) -> None:
+    old = '---\nname:  "tea" # short\nargument-hint: [cup]\ndescription: Brews tea.\n---\r\n# Steps\n\nBoil.\n'
+    own.store.commit({"skills/tea/SKILL.md": old.encode()}, "Made", WRITER)
+    own.store.commit(
+        {"skills/tea": None, "skills/cup/SKILL.md": text("cup").encode()}, "Rename\n\nRenamed-From: tea", WRITER
+    )
+    first = (await versions.log(ALICE, "cup")).items[-1]
+    assert (first.skill_id, first.kind) == ("tea", "created")
+    done = await versions.restore(ALICE, "cup", first.version)
+    assert done.view.content == old.replace('"tea"', "cup")
+
+
 async def test_an_unsafe_version_comes_back_to_ones_own_volume_alone(
     versions: SkillHistory, own: GitVolume, team: GitVolume
 ) -> None:
