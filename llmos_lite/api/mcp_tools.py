@@ -24,8 +24,8 @@ from mcp_types import (
 from llmos_lite.api.mcp import Caller
 from llmos_lite.api.mcp_resources import contents
 from llmos_lite.core.accounts.permissions import Verb, allowed
-from llmos_lite.core.skills.activation import activation
-from llmos_lite.core.skills.format import Skill
+from llmos_lite.core.skills.activation import resources
+from llmos_lite.core.skills.format import LARGEST_FILE, Skill
 from llmos_lite.core.skills.service import ListedSkill, SkillService, SkillView
 from llmos_lite.core.skills.uris import SCHEME, SkillUri, not_served, skill_uri
 from llmos_lite.core.traces.reports import Report
@@ -174,7 +174,8 @@ async def loaded(skills: SkillService, caller: Caller, name: str) -> tuple[Skill
     view = await skills.get(caller.actor, skill_id, volume=ref, history=0)
     await _require_safe(skills, caller, view.skill)  # what was read, which may be newer than what was found
     folder = str(skill_uri(str(ref), skill_id).at(""))
-    return view, activation(view.skill, folder, view.files)
+    tail = resources(view.files, folder, most=len(view.files))
+    return view, view.skill.to_context_injection(LARGEST_FILE, tail=tail)  # a client cuts what is too long for it
 
 
 async def _place(skills: SkillService, caller: Caller, name: str) -> tuple[VolumeRef, str]:

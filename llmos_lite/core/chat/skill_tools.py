@@ -18,6 +18,7 @@ from llmos_lite.core.chat.arms import Arms
 from llmos_lite.core.chat.disclosure import catalog
 from llmos_lite.core.chat.shelf import Shelf
 from llmos_lite.core.chat.tools import ToolResult
+from llmos_lite.core.skills.activation import resources
 from llmos_lite.core.skills.format import LARGEST_FILE, Skill, cut, estimate_tokens
 from llmos_lite.core.skills.manager import ScoredSkill
 from llmos_lite.core.traces.trace import Exposure, SkillUse
@@ -30,11 +31,8 @@ TOOL_TOKENS = 16_000
 FOUND = 8
 """Skills that one search finds at most."""
 LONGEST_QUERY = 1000
-MOST_FILES = 40
-"""Files of a folder that are listed."""
 _LEAST = 64
 """A text that would get fewer tokens than this is not worth reading."""
-_CLOSING = "\n</skill_content>"
 
 T = TypeVar("T")
 
@@ -132,15 +130,15 @@ class SkillTools:
 
     async def _load(self, skill: Skill) -> ToolResult:
         files = await asyncio.to_thread(self._files, skill)
-        listed = _resources([name for name in files if name != FILE])
+        listed = resources([name for name in files if name != FILE])
         if skill.skill_id in self._held:
             return self._counted(f"You have the whole text of {skill.skill_id} already.{listed}", note=_note(skill))
-        block = skill.to_context_injection(self._left - estimate_tokens(listed))
+        block = skill.to_context_injection(self._left, tail=listed)
         if not block:
             return _error(f"{skill.skill_id} is too long for the room that is left.")
         self._held.add(skill.skill_id)
         self._note_use(skill)
-        return self._counted(f"{block.removesuffix(_CLOSING)}{listed}{_CLOSING}", note=_note(skill))
+        return self._counted(block, note=_note(skill))
 
     async def _read(self, skill: Skill, path: str) -> ToolResult:
         data = await asyncio.to_thread(self._file, skill, path)
@@ -197,15 +195,6 @@ def _error(text: str) -> ToolResult:
 
 def _note(skill: Skill) -> str:
     return f"{skill.volume}/{skill.skill_id} {skill.version[:12]}"
-
-
-def _resources(paths: Sequence[str]) -> str:
-    """Return the list of a folder's files, as clients of the standard write it; nothing for none."""
-    if not paths:
-        return ""
-    lines = [f"<file>{html.escape(path)}</file>" for path in paths[:MOST_FILES]]
-    more = [f"<!-- and {len(paths) - MOST_FILES} more -->"] if len(paths) > MOST_FILES else []
-    return "\n\n" + "\n".join(["<skill_resources>", *lines, *more, "</skill_resources>"])
 
 
 _NO_NAME = "The arguments are no JSON object with a `name`."

@@ -1,26 +1,24 @@
-"""A skill as a model gets it that asked for it by name: its text, and what else lies in its folder."""
+"""What a model reads below the text of a skill that it asked for by name: where its folder is, and what lies in it."""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable
+from collections.abc import Sequence
 
-from llmos_lite.core.skills.format import Skill
+MOST_FILES = 40
+"""Files of a folder that are listed."""
 
-_END = "</skill_content"
 
-
-def activation(skill: Skill, folder: str, files: Iterable[str]) -> str:
-    """Return the block that the client guide of the standard describes.
+def resources(paths: Sequence[str], folder: str = "", *, most: int = MOST_FILES) -> str:
+    """Return the list of a folder's files, as the client guide of the standard describes it; nothing for none.
 
     Args:
-        skill: the skill.
-        folder: its address, against which the paths in its text resolve.
-        files: paths of its further files; they are named, not read.
+        paths: of the further files; they are named, not read.
+        folder: its address, against which the paths in the text resolve; empty where it has none.
+        most: that are listed.
     """
-    named = {"name": skill.skill_id, "version": skill.version, "volume": skill.volume}
-    attributes = " ".join(f'{key}="{html.escape(value)}"' for key, value in named.items() if value)
-    body = skill.body.strip().replace(_END, "<\\/skill_content")
-    listed = "".join(f"\n  <file>{html.escape(path, quote=False)}</file>" for path in files)
-    resources = f"\n<skill_resources>{listed}\n</skill_resources>" if listed else ""
-    return f"<skill_content {attributes}>\n{body}\n\nSkill directory: {folder}{resources}\n{_END}>"
+    lines = [f"<file>{html.escape(path, quote=False)}</file>" for path in paths[:most]]
+    more = [f"<!-- and {len(paths) - most} more -->"] if len(paths) > most else []
+    listed = ["<skill_resources>", *lines, *more, "</skill_resources>"] if paths else []
+    said = "\n".join([*([f"Skill directory: {folder}"] if folder else []), *listed])
+    return f"\n\n{said}" if said else ""

@@ -179,19 +179,21 @@ class Skill:
         written |= {key: _scalar(value) for key, value in self.metadata.items()}
         return written | {f"{VENDOR}{key}": _scalar(value) for key, value in self.extra.items()}
 
-    def to_context_injection(self, budget_tokens: int) -> str:
+    def to_context_injection(self, budget_tokens: int, *, tail: str = "") -> str:
         """Return the skill as the block that goes into a context, or nothing when the budget leaves no room for it.
 
         Args:
             budget_tokens: see `estimate_tokens`. A longer body is cut where a section or paragraph ends, and says so.
+            tail: what stands below the text in the block, as the list of its files; it is counted, and not cut.
         """
         title = "" if self.name == self.skill_id else self.name
         names = {"name": self.skill_id, "title": title, "version": self.version[:12], "volume": self.volume}
         attributes = " ".join(f'{key}="{html.escape(value)}"' for key, value in names.items() if value)
-        opening, closing = f"<skill_content {attributes}>\n", "\n</skill_content>"
+        opening, closing = f"<skill_content {attributes}>\n", f"{tail}\n</skill_content>"
         room = budget_tokens - estimate_tokens(opening + closing)
-        body = cut(self.body.strip().replace("</skill_content", "<\\/skill_content"), room)
-        return f"{opening}{body}{closing}" if body else ""
+        text = self.body.strip()
+        body = cut(text.replace("</skill_content", "<\\/skill_content"), room)
+        return f"{opening}{body}{closing}" if body or (tail and not text) else ""
 
 
 def _decoded(text: str | bytes) -> tuple[str, str]:
