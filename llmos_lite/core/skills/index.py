@@ -143,7 +143,7 @@ def _joined(pieces: Sequence[Piece]) -> Piece:
 def same_text(index: SkillIndex, key: str, other: SkillIndex, other_key: str) -> bool:
     """Tell whether two documents nearly repeat each other."""
     mine, theirs = _print_of(index, key), _print_of(other, other_key)
-    return mine is not None and theirs is not None and repeats(mine, [theirs])
+    return mine is not None and theirs is not None and repeats(mine, theirs)
 
 
 def _print_of(index: SkillIndex, key: str) -> Bytes | None:
@@ -151,17 +151,9 @@ def _print_of(index: SkillIndex, key: str) -> Bytes | None:
     return next((prints[place] for prints, place in places if place is not None), None)
 
 
-def repeats(mine: Bytes, others: Sequence[Bytes] | Bytes) -> bool:
-    """Tell whether a fingerprint nearly equals one of the others; an empty one equals none.
-
-    Args:
-        mine: the fingerprint, shape (32,).
-        others: some more; many of them are compared at once when they come as one array, shape (n, 32).
-    """
-    if isinstance(others, np.ndarray) and len(others) > FEW:
-        most = int(np.count_nonzero(others == mine, axis=1).max())
-        return most >= SAME * PRINT_WIDTH and bool(mine.any())
-    return any(np.count_nonzero(mine == other) >= SAME * PRINT_WIDTH for other in others) and bool(mine.any())
+def repeats(mine: Bytes, other: Bytes) -> bool:
+    """Tell whether a fingerprint, shape (32,), nearly equals another; an empty one equals none."""
+    return bool(np.count_nonzero(mine == other) >= SAME * PRINT_WIDTH and mine.any())
 
 
 def twins(prints: Bytes) -> frozenset[tuple[int, int]]:
@@ -173,4 +165,4 @@ def twins(prints: Bytes) -> frozenset[tuple[int, int]]:
     words = prints.view(np.uint32)[:, :_WORDS]
     later, earlier = (words[:, None] == words).any(axis=2).nonzero()
     pairs = zip(later.tolist(), earlier.tolist(), strict=True)
-    return frozenset((one, other) for one, other in pairs if other < one and repeats(prints[one], [prints[other]]))
+    return frozenset((one, other) for one, other in pairs if other < one and repeats(prints[one], prints[other]))

@@ -18,10 +18,10 @@ from llmos_lite.core.skills import index as index_module
 from llmos_lite.core.skills import search as search_module
 from llmos_lite.core.skills import segment as segment_module
 from llmos_lite.core.skills.fields import Document
-from llmos_lite.core.skills.index import SkillIndex
+from llmos_lite.core.skills.index import SkillIndex, repeats, twins
 from llmos_lite.core.skills.matches import Floats
 from llmos_lite.core.skills.search import Bonus, Hit, search
-from llmos_lite.core.skills.segment import Hashes
+from llmos_lite.core.skills.segment import PRINT_WIDTH, Hashes
 from llmos_lite.core.skills.text import Analyzer
 
 ANALYZER = Analyzer()
@@ -108,6 +108,17 @@ def test_near_repeats_are_found_among_few_and_among_many(others: int) -> None:
     copies = [Document(f"copy{number}", "copy", "", f"{body} edition{number}") for number in range(4)]
     rest = [Document(f"other{n}", "copy", "", " ".join(f"x{n}y{m}" for m in range(9))) for n in range(others)]
     assert len(search([index([*rest, *copies])], "copy", 99)) == others + 1
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9), st.integers(0, 2)), max_size=12))
+def test_twins_are_found_as_one_by_one(drawn: list[tuple[int, int, int]]) -> None:
+    prints = np.zeros((len(drawn), PRINT_WIDTH), dtype=np.uint8)
+    for row, (kind, changed, seed) in zip(prints, drawn, strict=True):
+        row[:] = np.random.default_rng(kind).integers(0, 255, PRINT_WIDTH) if kind else 0
+        places = np.random.default_rng(seed).permutation(PRINT_WIDTH)[:changed]
+        row[places] = 255 - row[places]
+    pairs = ((one, other) for one in range(len(drawn)) for other in range(one))
+    assert twins(prints) == {(one, other) for one, other in pairs if repeats(prints[one], prints[other])}
 
 
 def test_several_libraries_are_one() -> None:

@@ -10,10 +10,12 @@ from conftest import ALICE, BOB, DATA, skill_text
 
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.skills import manager as manager_module
+from llmos_lite.core.skills.asked import AskedIndex, Goal
 from llmos_lite.core.skills.format import estimate_tokens
 from llmos_lite.core.skills.guard import Guard
 from llmos_lite.core.skills.manager import SkillsManager, usable
 from llmos_lite.core.skills.scanning.house import with_house_rules
+from llmos_lite.core.skills.text import Analyzer
 from llmos_lite.engines.git import Author
 from llmos_lite.errors import NotFound
 from llmos_lite.volumes.access import PLATFORM, SYSTEM, VolumeRef
@@ -222,14 +224,45 @@ def test_odd_queries_give_nothing_and_no_error(manager: SkillsManager, system: G
 def test_caches_are_bounded(manager: SkillsManager, volumes: VolumeManager, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(manager_module, "CACHED_LIBRARIES", 3)
     monkeypatch.setattr(manager_module, "CACHED_LISTS", 2)
+    monkeypatch.setattr(manager_module, "CACHED_RANKINGS", 2)
     volumes.open(PLATFORM, SYSTEM, write=True).write_skill("deploy", skill_text("deploy", "Deploys things"))
     for number in range(6):
         actor = Actor(f"user{number}")
         volumes.open(PLATFORM, VolumeRef.user(actor.user_id), write=True)
         assert [skill.skill_id for skill in manager.load_skills_for_user(actor)] == ["deploy"]
+        manager.ranked(manager.libraries(actor), "deploy")
     assert len(manager._libraries) == 3
+    assert len(manager._rankings) == 2
     assert len(manager._lists) == 2
     assert SYSTEM in manager._libraries
+
+
+def test_the_same_words_are_ranked_once_while_nothing_changes(
+    manager: SkillsManager, system: GitVolume, own: GitVolume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+    searched = manager.searched
+    monkeypatch.setattr(manager, "searched", lambda *args, **more: (looked.append(args[1]), searched(*args, **more))[1])
+
+    def best(query: str = "boil water", *asked: AskedIndex, limit: int = 3) -> list[str]:
+        found = manager.ranked(manager.libraries(ALICE), query, limit, only_fitting=False, asked=asked)
+        ids = [one.skill.skill_id for one in found]
+        found.clear()  # what is handed out is the caller's
+        return ids
+
+    system.write_skill("tea", skill_text("tea", "Use to boil water."))
+    assert best() == best() == ["tea"]
+    assert best(limit=2) == ["tea"]
+    assert len(looked) == 2
+    own.write_skill("soup", skill_text("soup", "Use to boil water in a pot."))
+    assert sorted(best()) == ["soup", "tea"]
+    own.delete_skill("soup")
+    assert best() == ["tea"]
+    assert len(looked) == 4
+    goals = AskedIndex.empty(Analyzer()).updated([Goal("0" * 26, "system", "tea", "warm my cup", 0, 1.0)])
+    assert best("warm my cup") == []
+    assert best("warm my cup", goals) == ["tea"]
+    assert best("warm my cup", goals.updated((), {"0" * 26})) == []
 
 
 def test_many_threads_see_every_change(manager: SkillsManager, system: GitVolume) -> None:
