@@ -7,6 +7,7 @@ folding into Git goes on meanwhile and is counted. The proxy does none of this: 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import random
@@ -14,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from llmos_lite.volumes.manager import VolumeManager
 
 SKILLS = 1000
 MESSAGE_BYTES = 400
+MESSAGES = 500
 SECONDS = 4.0
 CLIENTS = 32
 
@@ -95,10 +97,10 @@ class Load:
     rate: float
 
 
-async def _client(port: int, request: bytes, until: float, times: list[float]) -> None:
+async def _client(port: int, requests: Iterator[bytes], until: float, times: list[float]) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     while (began := time.perf_counter()) < until:
-        writer.write(request)
+        writer.write(next(requests))
         head = (await reader.readuntil(b"\r\n\r\n")).lower()
         if b" 200 " not in head[:16]:
             raise RuntimeError(f"a chat failed: {head!r}")
@@ -111,18 +113,26 @@ async def _client(port: int, request: bytes, until: float, times: list[float]) -
     await writer.wait_closed()
 
 
-async def _load(port: int, request: bytes, clients: int, seconds: float) -> list[float]:
+async def _load(port: int, requests: Iterator[bytes], clients: int, seconds: float) -> list[float]:
     times: list[float] = []
     until = time.perf_counter() + seconds
-    await asyncio.gather(*(_client(port, request, until, times) for _ in range(clients)))
+    await asyncio.gather(*(_client(port, requests, until, times) for _ in range(clients)))
     return sorted(times)
 
 
-def load(port: int, pid: int, request: bytes, clients: int) -> Load:
-    """Put a load on a server and return what it cost; a short one before warms up."""
-    asyncio.run(_load(port, request, clients, 1.0))
+def load(port: int, pid: int, requests: Sequence[bytes], clients: int) -> Load:
+    """Put a load on a server and return what it cost; a short one before warms up.
+
+    Args:
+        port: of the server.
+        pid: of its process.
+        requests: sent one after the other, over and over.
+        clients: that wait for an answer at a time.
+    """
+    sent = itertools.cycle(requests)
+    asyncio.run(_load(port, sent, clients, 1.0))
     before = cpu_seconds(pid)
-    times = asyncio.run(_load(port, request, clients, SECONDS))
+    times = asyncio.run(_load(port, sent, clients, SECONDS))
     used = cpu_seconds(pid) - before
     count = len(times)
     return Load(used / count * 1000, times[count // 2], times[int(count * 0.99)], times[-1], count / SECONDS)
@@ -136,22 +146,27 @@ def http(path: str, body: Mapping[str, object], headers: Mapping[str, str]) -> b
     return "\r\n".join([*head, "", ""]).encode() + data
 
 
+def messages(count: int = MESSAGES) -> list[str]:
+    """Return messages in other words each: a server remembers what it chose for the same ones."""
+    return [text(language(100 + number), 100)[:MESSAGE_BYTES] for number in range(count)]
+
+
 def run() -> list[Row]:
     """Measure both, one after the other, on a model and a data folder of their own."""
-    message = text(language(11), 100)[:MESSAGE_BYTES]
+    said = messages()
     with tempfile.TemporaryDirectory() as folder, instant_model() as url, bare_proxy(url) as (proxy, proxy_pid):
         data = Path(folder, "data")
         data.mkdir()
         write_skills(data)
-        plain = http("/v1/chat/completions", {"messages": [{"role": "user", "content": message}]}, {})
+        plain = [http("/v1/chat/completions", {"messages": [{"role": "user", "content": one}]}, {}) for one in said]
         env = {"LLMOS_LLM_URL": url, "LLMOS_LLM_MODEL": "instant", "LLMOS_LOG_LEVEL": "error"}
         with serving(data, **env) as server:
-            chat = http("/chat", {"message": message}, server.headers)
-            bare = http("/chat", {"message": message, "max_skills": 0}, server.headers)
-            events = http("/chat", {"message": message, "stream": True}, server.headers)
+            chat = [http("/chat", {"message": one}, server.headers) for one in said]
+            bare = [http("/chat", {"message": one, "max_skills": 0}, server.headers) for one in said]
+            events = [http("/chat", {"message": one, "stream": True}, server.headers) for one in said]
             pid = server.process.pid
             ours, floor = load(server.port, pid, chat, CLIENTS), load(proxy, proxy_pid, plain, CLIENTS)
-            streamed, unskilled = (load(server.port, pid, request, CLIENTS) for request in (events, bare))
+            streamed, unskilled, again = (load(server.port, pid, sent, CLIENTS) for sent in (events, bare, chat[:1]))
             one, floor_one = load(server.port, pid, chat, 1), load(proxy, proxy_pid, plain, 1)
     what = f"{SKILLS:,} skills, {MESSAGE_BYTES} B, durable trace"
     return [
@@ -159,6 +174,7 @@ def run() -> list[Row]:
             f"chat CPU ({what}, {CLIENTS} clients) / bare proxy", ours.cpu, floor.cpu, unit="ms", target="value <= 0.5"
         ),
         Row("  as events", streamed.cpu, floor.cpu, unit="ms", target="value <= 0.5"),
+        Row("  the same words again and again", again.cpu, floor.cpu, unit="ms"),
         Row("  without choosing skills", unskilled.cpu, floor.cpu, unit="ms", target="value <= 0.3"),
         Row(f"chat p50, {CLIENTS} clients / bare proxy", ours.p50, floor.p50, unit="ms"),
         Row(f"chat p99, {CLIENTS} clients / bare proxy", ours.p99, floor.p99, unit="ms", target="value <= 100"),

@@ -1,8 +1,9 @@
 """What the gateway costs: CPU of the real server for each request, beside a bare proxy and, when they are there, peers.
 
 The server checks the key, permissions and limits, chooses among 1,000 skills, and the end of each answer waits for a
-durable trace. The bare proxy does none of this. LiteLLM is measured when `LLMOS_BENCH_LITELLM` names its program;
-it only passes on, without keys, budgets or traces.
+durable trace; each request asks in other words. The bare proxy does none of this. LiteLLM is measured when
+`LLMOS_BENCH_LITELLM` names its program; it only passes on, without keys, budgets or traces. What is measured has one
+core to itself, the load and the model have another.
 """
 
 from __future__ import annotations
@@ -14,42 +15,68 @@ import subprocess
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks import Row
 from benchmarks._server import instant_model, serving
-from benchmarks.chat import CLIENTS, bare_proxy, http, language, load, text, write_skills
+from benchmarks.chat import CLIENTS, MESSAGE_BYTES, Load, bare_proxy, http, language, load, messages, text, write_skills
 
 BODY_BYTES = 31_000
 TOOLS = 10
 START_SECONDS = 300
+PATH = "/v1/chat/completions"
+STREAM = "stream of 20 chunks, 5 ms apart"
 WORDS = "Write the release notes of our service from the last commits, please, and mention "
 
 
 class Cell(NamedTuple):
-    """A load: what is sent, by how many clients, and what it must hold."""
+    """A load: what is sent, one body after the other, and most milliseconds of CPU for one."""
 
     name: str
-    body: Mapping[str, object]
+    bodies: Sequence[Mapping[str, object]]
     must: float
 
 
 def cells() -> list[Cell]:
     """Return plain, streamed, and a body of the size that agents send (31 kB, 10 tools); all text is made up."""
-    said = [{"role": "user", "content": (WORDS + text(language(11), 80))[:400]}]
-    plain: dict[str, object] = {"model": "instant", "messages": said}
-    large = plain | {"messages": [{"role": "system", "content": text(language(12), 3500)}, *said]}
-    large["tools"] = [_tool(number) for number in range(TOOLS)]
-    size = len(json.dumps(large))
+    said = [{"role": "user", "content": (WORDS + one)[:MESSAGE_BYTES]} for one in messages()]
+    plain: list[dict[str, object]] = [{"model": "instant", "messages": [one]} for one in said]
+    system = {"role": "system", "content": text(language(12), 3500)}
+    tools = [_tool(number) for number in range(TOOLS)]
+    large = [{"model": "instant", "messages": [system, one], "tools": tools} for one in said]
+    size = len(json.dumps(large[0]))
     assert abs(size - BODY_BYTES) < 4000, size  # noqa: S101 - the size is what this cell is about
     return [
         Cell("400 B", plain, 0.45),
-        Cell("stream of 20 chunks, 5 ms apart", plain | {"stream": True}, 1.5),
+        Cell("the same 400 B again and again", plain[:1], 0.45),
+        Cell(STREAM, [one | {"stream": True} for one in plain], 1.5),
         Cell("31 kB with 10 tools", large, 0.7),
     ]
+
+
+@contextmanager
+def _beside() -> Iterator[None]:
+    """Keep this process, and what it starts meanwhile, on the last core; the first is for what is measured."""
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set[int]()
+    if len(cores) < 2:
+        yield
+        return
+    os.sched_setaffinity(0, {max(cores)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+def _alone(pid: int) -> None:
+    """Put a process that is measured on the first core, with all its threads."""
+    if not hasattr(os, "sched_setaffinity"):
+        return
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        os.sched_setaffinity(int(thread.name), {0})
 
 
 def _tool(number: int) -> dict[str, object]:
@@ -59,13 +86,28 @@ def _tool(number: int) -> dict[str, object]:
     return {"type": "function", "function": function}
 
 
+class Peer(NamedTuple):
+    """Another gateway: what it is called, where it listens, its process, and the headers that it wants."""
+
+    name: str
+    port: int
+    pid: int
+    headers: Mapping[str, str]
+    streams: bool = True
+
+
 @contextmanager
-def litellm(upstream: str, folder: Path) -> Iterator[tuple[int, int] | None]:
-    """Run LiteLLM before a model, when there is one to run; the value is its port and its process id."""
+def peers(upstream: str, folder: Path) -> Iterator[Sequence[Peer]]:
+    """Run the other gateways that are there before a model."""
+    with ExitStack() as stack:
+        found = [stack.enter_context(run(upstream, folder)) for run in (litellm, portkey)]
+        yield [peer for peer in found if peer is not None]
+
+
+@contextmanager
+def litellm(upstream: str, folder: Path) -> Iterator[Peer | None]:
+    """Run LiteLLM, when there is one to run."""
     program = os.environ.get("LLMOS_BENCH_LITELLM", "")
-    if not program:
-        yield None
-        return
     known = {
         "model_name": "instant",
         "litellm_params": {"model": "openai/instant", "api_base": upstream, "api_key": "x"},
@@ -73,16 +115,38 @@ def litellm(upstream: str, folder: Path) -> Iterator[tuple[int, int] | None]:
     config = folder / "litellm.json"  # JSON is YAML
     config.write_text(json.dumps({"model_list": [known], "litellm_settings": {"callbacks": [], "telemetry": False}}))
     command = [program, "--config", str(config), "--port", "8431", "--host", "127.0.0.1", "--num_workers", "1"]
-    env = os.environ | {
+    env = {
         "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",  # else it does not start without keys
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",
         "LITELLM_LOG": "ERROR",
         "LITELLM_TELEMETRY": "False",
     }
-    with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    with _running(command, env, "http://127.0.0.1:8431/health/liveliness") as pid:
+        yield Peer("LiteLLM", 8431, pid, {}) if pid else None
+
+
+@contextmanager
+def portkey(upstream: str, folder: Path) -> Iterator[Peer | None]:
+    """Run Portkey's gateway, when there is one to run; on Node 20 it answers streams with an error."""
+    del folder
+    program = os.environ.get("LLMOS_BENCH_PORTKEY", "")
+    headers = {"x-portkey-provider": "openai", "x-portkey-custom-host": upstream, "Authorization": "Bearer x"}
+    command = ["node", program, "--port=8432", "--headless"] if program else [""]
+    with _running(command, {"TRUSTED_CUSTOM_HOSTS": "127.0.0.1"}, "http://127.0.0.1:8432/") as pid:
+        yield Peer("Portkey", 8432, pid, headers, streams=False) if pid else None
+
+
+@contextmanager
+def _running(command: Sequence[str], env: Mapping[str, str], url: str) -> Iterator[int]:
+    """Run a program until the block ends; the value is its process id, 0 for no program."""
+    if not command[0]:
+        yield 0
+        return
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(command, env=os.environ | env, stdout=quiet, stderr=quiet) as process:
         try:
-            _await_answer("http://127.0.0.1:8431/health/liveliness")
-            yield 8431, process.pid
+            _await_answer(url)
+            yield process.pid
         finally:
             process.terminate()
 
@@ -114,39 +178,49 @@ async def _first_bytes(port: int, request: bytes, times: int = 40) -> float:
 
 def run() -> list[Row]:
     """Measure each cell on all of them, one after the other."""
-    rows: list[Row] = []
-    with tempfile.TemporaryDirectory() as folder, instant_model() as url, bare_proxy(url) as (proxy, proxy_pid):
+    with tempfile.TemporaryDirectory() as folder, _beside(), instant_model() as url, bare_proxy(url) as bare:
         data = Path(folder, "data")
         data.mkdir()
         write_skills(data)
         env = {"LLMOS_LLM_URL": url, "LLMOS_LLM_MODEL": "instant", "LLMOS_LOG_LEVEL": "error"}
-        with serving(data, **env) as server, litellm(url, Path(folder)) as peer:
-            here = server.port, server.process.pid
-            for cell in cells():
-                rows += _cell(cell, here, server.headers, (proxy, proxy_pid), peer)
-            plain, stream = (http("/v1/chat/completions", cell.body, server.headers) for cell in cells()[:2])
-            one, floor = load(*here, plain, 1), load(proxy, proxy_pid, plain, 1)
-            first, first_floor = (asyncio.run(_first_bytes(port, stream)) for port in (server.port, proxy))
-            rows += [
-                Row("gateway p50 added, 1 client", one.p50 - floor.p50, floor.p50, unit="ms", target="value <= 0.6"),
-                Row("time to the first event / bare proxy", first, first_floor, unit="ms"),
-                Row("gateway memory", server.resident(), unit="MB"),
-            ]
+        with serving(data, **env) as server, peers(url, Path(folder)) as others:
+            ours, floor = (
+                Peer("gateway", server.port, server.process.pid, server.headers),
+                Peer("bare proxy", *bare, {}),
+            )
+            for peer in (ours, floor, *others):
+                _alone(peer.pid)
+            rows = [row for cell in cells() for row in _cell(cell, ours, floor, others)]
+            rows += _alone_times(ours, floor, int(url.rpartition(":")[2].partition("/")[0]))
+            rows.append(Row("gateway memory", server.resident(), unit="MB"))
     return rows
 
 
-def _cell(
-    cell: Cell, here: tuple[int, int], headers: Mapping[str, str], proxy: tuple[int, int], peer: tuple[int, int] | None
-) -> list[Row]:
-    request = http("/v1/chat/completions", cell.body, headers)
-    ours = load(*here, request, CLIENTS)
-    floor = load(*proxy, request, CLIENTS)
+def _alone_times(ours: Peer, floor: Peer, model: int) -> list[Row]:
+    """Measure what one client waits for; `model` is the port of the model itself."""
+    plain, _, stream, _ = cells()
+    mine, theirs = (_load(peer, plain, 1) for peer in (ours, floor))
+    request = http(PATH, stream.bodies[0], ours.headers)
+    first, first_floor = (asyncio.run(_first_bytes(port, request)) for port in (ours.port, model))
+    return [
+        Row("gateway p50 added, 1 client", mine.p50 - theirs.p50, theirs.p50, unit="ms", target="value <= 0.6"),
+        Row("first event of a stream, added to the model's", first - first_floor, unit="ms", target="value <= 2"),
+    ]
+
+
+def _load(peer: Peer, cell: Cell, clients: int = CLIENTS) -> Load:
+    return load(peer.port, peer.pid, [http(PATH, body, peer.headers) for body in cell.bodies], clients)
+
+
+def _cell(cell: Cell, ours: Peer, floor: Peer, others: Sequence[Peer]) -> list[Row]:
+    mine, least = _load(ours, cell), _load(floor, cell)
     target = f"value <= {cell.must}"
-    rows = [Row(f"gateway CPU, {cell.name} / bare proxy", ours.cpu, floor.cpu, unit="ms CPU", target=target)]
-    if peer is not None:
-        theirs = load(*peer, request, CLIENTS)
-        name = f"LiteLLM, {cell.name} / gateway"
-        rows.append(Row(name, theirs.cpu, ours.cpu, unit="ms CPU", target="ratio >= 20"))
-    if "stream" not in cell.body:
-        rows.append(Row(f"gateway requests, {cell.name}", ours.rate, unit="/s"))
+    rows = [Row(f"gateway CPU, {cell.name} / bare proxy", mine.cpu, least.cpu, unit="ms CPU", target=target)]
+    for peer in others:
+        if cell.name != STREAM or peer.streams:
+            theirs, wanted = _load(peer, cell), "ratio >= 20" if peer.name == "LiteLLM" else ""
+            name = f"{peer.name}, {cell.name} / gateway"
+            rows.append(Row(name, theirs.cpu, mine.cpu, unit="ms CPU", target=wanted))
+    if cell.name != STREAM:
+        rows.append(Row(f"gateway requests, {cell.name}", mine.rate, unit="/s"))
     return rows
