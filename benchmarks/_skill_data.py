@@ -23,7 +23,9 @@ from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.index import SkillIndex
 from llmos_lite.core.skills.library import document
 from llmos_lite.core.skills.starter import starter_skills
+from llmos_lite.core.skills.templates import ABOUT, SHIPPED, Question, Template
 from llmos_lite.core.skills.text import Analyzer
+from llmos_lite.volumes.skill_paths import FILE
 
 ANALYZER = Analyzer()
 LIMIT = 3
@@ -84,6 +86,15 @@ def intents(data: Path, *, out_of_scope: bool = False) -> Iterator[Query]:
 def starters() -> list[Skill]:
     """Return the starter skills."""
     return [Skill.parse(skill_id, text) for skill_id, text in starter_skills().items()]
+
+
+def from_templates() -> Iterator[Skill]:
+    """Yield the skills that the shipped templates make with every gap left at its default."""
+    for folder in sorted(SHIPPED.iterdir()):
+        questions = json.loads((folder / ABOUT).read_text(encoding="utf-8"))["values"]
+        values = {gap: Question(**question) for gap, question in questions.items()}
+        template = Template(template_id=folder.name, values=values, content=(folder / FILE).read_text(encoding="utf-8"))
+        yield Skill.parse(folder.name, template.draft(folder.name, {}).content)
 
 
 def searched(skill: Skill) -> Document:

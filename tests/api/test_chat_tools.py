@@ -487,7 +487,7 @@ async def test_a_large_library_lists_what_fits_too_and_the_list_only_grows(opene
     assert len(trace.exposures) == 3  # nothing was left to chance, so the list is no exposure
 
     talk = {"conversation_id": first["conversation_id"]}
-    second = (await found.post({"message": f"{ASK}, the deployment and its summary"} | talk)).json()
+    second = (await found.post({"message": f"{ASK}: code review, deployment, summary of a pull request"} | talk)).json()
     catalogs = [seen.system.partition("</available_skills>")[0] for seen in upstream.chats]
     assert catalogs[1].startswith(catalogs[0])
     again = await trace_of(opened, second["trace_id"])

@@ -96,7 +96,7 @@ async def test_the_tree_of_a_skill_is_the_one_that_git_knows(alice: Client, sett
 
 
 async def test_the_best_fit_comes_first(alice: Client) -> None:
-    found = (await alice.get("/skills?query=my+skill+explain+analyze+postgres&limit=2")).json()
+    found = (await alice.get("/skills?query=my+skill+slow+database+in+postgres&limit=2")).json()
     assert found["items"][0]["skill_id"] == "my-skill"
     assert set(found["items"][0]) == ROW
     scores = [row["score"] for row in found["items"]]

@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from llmos_lite.core.skills.commonness import BACKGROUND, in_background
 from llmos_lite.core.skills.index import Piece
 from llmos_lite.core.skills.segment import HEADER_BIT, STEP, Bytes, Hashes, Numbers, Places, pair_hashes
 
@@ -25,7 +26,7 @@ recall@5 against 128 and more gained nothing."""
 PAIR_WEIGHT = 1.0
 PRIOR_DOCUMENTS = 100.0
 PRIOR_MATCHES = 0.5
-"""A library of a few skills says little about how rare a word is; see `_idf`."""
+"""A library of a few skills says little about how rare a pair of words is; see `_idf`."""
 
 _STEPS = np.uint8(HEADER_BIT - 1)
 _BLOCK = 1 << 18
@@ -98,7 +99,7 @@ class Matches:
             frequency[known] += counts
         used = None
         self.terms, self._frequency = every, frequency
-        self.idf = self._idf = _idf(frequency, self.total)
+        self.idf = self._idf = _rarity(every, frequency, self.total)
         if len(every) > QUERY_TERMS:
             rarity = np.where(frequency == 0, self.total + 1, frequency)
             chosen = rarity.argsort(kind="stable")[:QUERY_TERMS]
@@ -233,10 +234,16 @@ def _both(first: Places, second: Places, known: Places, count: int) -> Places:
     return (here.take(first) & here.take(second)).nonzero()[0]
 
 
-def _idf(frequency: npt.NDArray[np.int64], total: int) -> Floats:
-    """Return BM25's inverse document frequency, as if the library held `PRIOR_DOCUMENTS` more.
+def _rarity(terms: Hashes, frequency: npt.NDArray[np.int64], total: int) -> Floats:
+    """Return BM25's inverse document frequency of terms, in the library and skills at large together."""
+    idf: Floats = np.log((total + BACKGROUND + 1) / (frequency + in_background(terms) + 0.5))
+    return idf
 
-    In them a term is found `PRIOR_MATCHES` times: with three skills, every word would otherwise look common. It is
+
+def _idf(frequency: npt.NDArray[np.int64], total: int) -> Floats:
+    """Return BM25's inverse document frequency of pairs, as if the library held `PRIOR_DOCUMENTS` more.
+
+    In them a pair is found `PRIOR_MATCHES` times: with three skills, every pair would otherwise look common. It is
     log(1 + (n - df + .5) / (df + .5)), written shorter.
     """
     idf: Floats = np.log((total + PRIOR_DOCUMENTS + 1) / (frequency + (PRIOR_MATCHES + 0.5)))

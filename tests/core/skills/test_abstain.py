@@ -18,6 +18,8 @@ NEEDS_ONE = {
     "SQL query to count users per country": "sql-queries",
     "summarize the meeting and list the action items": "meeting-notes",
     "why does my program crash with a segfault?": "debugging",
+    "my script keeps crashing": "debugging",
+    "should I use React or Vue, pros and cons": "option-comparison",
 }
 NEEDS_NONE = [
     "hi",

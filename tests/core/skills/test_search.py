@@ -316,10 +316,10 @@ def test_rows_of_common_words_change_no_score(monkeypatch: pytest.MonkeyPatch) -
 def test_what_else_is_known_of_a_document_counts_too() -> None:
     def knows(terms: Hashes, idf: Floats) -> dict[tuple[int, str], Bonus]:
         assert terms.shape == idf.shape == (2,)
-        return {(0, "tea"): Bonus(9.0, 0.6, 1), (0, "gone"): Bonus(9.0, 1.0, 2), (7, "tea"): Bonus(9.0, 1.0, 2)}
+        return {(0, "tea"): Bonus(20.0, 0.6, 1), (0, "gone"): Bonus(20.0, 1.0, 2), (7, "tea"): Bonus(20.0, 1.0, 2)}
 
     first, second = search([index(LIBRARY)], "zebra pytest", 3, extra=knows)
-    assert (first.key, first.score, first.asked, first.terms) == ("tea", 9.0, 9.0, 1)
+    assert (first.key, first.score, first.asked, first.terms) == ("tea", 20.0, 20.0, 1)
     assert first.coverage == first.header == 0.6
     assert (second.key, second.asked) == ("tests", 0.0)
 
