@@ -56,6 +56,9 @@ _FEW = 8
 
 _LINES_KEPT = 40_000
 """Lines of parsed trees that are kept: about 12 MB of a very large repository, next to nothing of a usual one."""
+_LARGE_KEPT = 2
+"""Trees of more lines than that, which are kept beside them: a commit's and the one's before. Every path of a checkout
+leads through its `skills/`; parsed for each of them, 100,000 would take hours."""
 
 
 class Objects:
@@ -72,6 +75,7 @@ class Objects:
         self._repo: pygit2.Repository | None = None
         self._mutex = threading.RLock()
         self._trees: OrderedDict[bytes, Lines] = OrderedDict()
+        self._large: OrderedDict[bytes, Lines] = OrderedDict()
         self._kept = 0
         self._roots: dict[str, bytes] = {}
         self._stood: dict[tuple[str, str], str] = {}
@@ -116,6 +120,7 @@ class Objects:
                 self._repo.free()
                 self._repo = None
             self._trees.clear()
+            self._large.clear()
             self._kept = 0
             self._fresh, self._roots, self._stood = {}, {}, {}
 
@@ -208,9 +213,8 @@ class Objects:
     def tree(self, oid: bytes) -> Lines:
         """Return a tree's lines, which nobody may change; the last ones are kept."""
         with self._mutex:
-            kept = self._trees.get(oid)
+            kept = self._held(oid)
             if kept is not None:
-                self._trees.move_to_end(oid)
                 return kept
             lines = parse_tree(self.raw(oid.hex()))
             self._keep(oid, lines)
@@ -236,7 +240,7 @@ class Objects:
         if item is None or item.mode != FOLDER_MODE:
             return b""
         with self._mutex:
-            kept = self._trees.get(item.oid)
+            kept = self._held(item.oid)
         return kept.raw if isinstance(kept, ParsedTree) else self.raw(item.oid.hex())
 
     def files(self, root: bytes, prefix: str = "") -> Iterator[tuple[str, Item]]:
@@ -322,8 +326,21 @@ class Objects:
 
         return self._ask(work)
 
+    def _held(self, oid: bytes) -> Lines | None:
+        """Return a tree that is kept; it is the last to go now."""
+        for trees in (self._trees, self._large):
+            if oid in trees:
+                trees.move_to_end(oid)
+                return trees[oid]
+        return None
+
     def _keep(self, oid: bytes, lines: Lines) -> None:
         with self._mutex:
+            if len(lines) > _LINES_KEPT:
+                self._large[oid] = lines
+                while len(self._large) > _LARGE_KEPT:
+                    self._large.popitem(last=False)
+                return
             self._kept += len(lines) - len(self._trees.get(oid, ()))
             self._trees[oid] = lines
             while self._kept > _LINES_KEPT and len(self._trees) > 1:

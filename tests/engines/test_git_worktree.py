@@ -11,7 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from llmos_lite.engines import git_odb
 from llmos_lite.engines.git import Author, File, HandEdits, LocalGitStore
+from llmos_lite.engines.git_objects import Lines, parse_tree
 from llmos_lite.engines.git_worktree import LARGEST_EDIT, is_adopted
 from llmos_lite.engines.signing import Signer
 
@@ -451,3 +453,24 @@ def test_nothing_that_somebody_wrote_is_ever_lost(
         if store.entry(path, at=commit.oid)
     }
     assert on_disk <= kept
+
+
+def test_a_folder_of_very_many_skills_is_parsed_once_for_all_its_files(
+    store: LocalGitStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[bytes] = []
+
+    def counted(data: bytes) -> Lines:
+        parsed.append(data)
+        return parse_tree(data)
+
+    monkeypatch.setattr(git_odb, "_LINES_KEPT", 10)
+    monkeypatch.setattr(git_odb, "parse_tree", counted)
+    interrupt(store, {f"skills/s{number:02}/SKILL.md": b"%d\n" % number for number in range(40)})
+    store.close_objects()
+    assert store.adopt() is None
+    assert (store.path / "skills/s39/SKILL.md").read_bytes() == b"39\n"
+    assert git(store, "status", "--porcelain") == ""
+    longest = max(parsed, key=len)
+    assert longest.count(b"40000 s") == 40
+    assert parsed.count(longest) == 1
