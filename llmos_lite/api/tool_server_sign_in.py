@@ -10,15 +10,15 @@ from fastapi.responses import RedirectResponse, Response
 from pydantic import BaseModel, Field
 from starlette.routing import Route
 
-from llmos_lite.api.auth import Needs, cookie_of, declares
+from llmos_lite.api.auth import Needs, actor_of, cookie_of, declares, session_of
 from llmos_lite.api.deps import Anyone, Body, Has, Paragraph, Visitor
-from llmos_lite.api.home import error_section, is_secure, page
+from llmos_lite.api.home import error_section, is_secure, page, sign_in_form
 from llmos_lite.api.openapi import answers
 from llmos_lite.api.tool_servers import Name
 from llmos_lite.bootstrap import Services
 from llmos_lite.core.accounts.actors import actor_of_account
 from llmos_lite.core.toolservers.sign_in import SECONDS, Begun
-from llmos_lite.errors import LlmosError
+from llmos_lite.errors import LlmosError, Unauthenticated
 
 router = APIRouter(route_class=Paragraph, tags=["tool servers"])
 
@@ -137,13 +137,13 @@ async def show_client(_actor: Visitor, services: Has, name: Name) -> ClientOut:
 async def to_provider(request: Request) -> Response:
     """`GET /tool-servers/{name}/sign-in?state=…`: send the browser to the provider."""
     services: Services = request.app.state.services
-    name = request.path_params["name"]
+    name, state = request.path_params["name"], request.query_params.get("state", "")
     try:
-        address, cookie = await services.tool_sign_ins.open(
-            name, request.query_params.get("state", ""), cookie_of(request.scope, WAY)
-        )
+        actor = await actor_of(services.accounts, request.scope) if session_of(request.scope) else None
+        address, cookie = await services.tool_sign_ins.open(actor, name, state, cookie_of(request.scope, WAY))
     except LlmosError as error:
-        return page(services, error_section(error), status=error.status)
+        form = sign_in_form(services) if isinstance(error, Unauthenticated) else ""
+        return page(services, error_section(error) + form, status=error.status)
     answer = RedirectResponse(address, status_code=303)
     answer.set_cookie(WAY, cookie, SECONDS, path=_path(name), secure=is_secure(request), httponly=True, samesite="lax")
     return answer

@@ -165,7 +165,8 @@ def _names(found: object) -> str:
 
 def _tell_way(session: Session, begun: Json, *, by_hand: bool) -> None:
     """Say what to open, and what to do when the browser is there."""
-    session.out.say(f"{begun.get('issuer')} signs in. Open this in a browser, within ten minutes:")
+    where = "a browser" if by_hand else "a browser in which you are signed in to llmos"
+    session.out.say(f"{begun.get('issuer')} signs in. Open this in {where}, within ten minutes:")
     session.out.say(str(begun.get("address" if by_hand else "url")))
     if by_hand:
         session.out.note("It ends at a page that may not open. Hand in the address of that page, here or by --answer.")

@@ -18,13 +18,16 @@ from asgi_client import Answer, Client
 from starlette.types import Receive, Scope, Send
 
 from llmos_lite.api.app import create_app
+from llmos_lite.api.auth import COOKIE
 from llmos_lite.bootstrap import Services, open_services
+from llmos_lite.core.accounts.sessions import Where
 from llmos_lite.settings import Settings
 from tests.tool_oauth import SCOPE, Guarded, browse, client, guarded, path_of, query_of, said, silent
 from tests.upstream import WORD, Upstream, running
 
 ASK = "what does the wiki say of deployments?"
 SEARCH = ("wiki__search", '{"query":"deployments"}')
+WHERE = Where("127.0.0.1", "test")
 PUBLIC = "http://127.0.0.1:8420"
 
 
@@ -49,9 +52,15 @@ class Place:
         assert reply.status == 200, reply.body
         return dict(reply.json())
 
+    async def session(self, user_id: str = "") -> dict[str, str]:
+        """Sign somebody in at a browser, by default whoever `admin` is, and return its cookie."""
+        user_id = user_id or self.admin.headers.get("X-LLMOS-User", "admin")
+        account = await self.services.accounts.account(user_id)
+        return {"cookie": f"{COOKIE}={await self.services.entrance.web(account, 'link', WHERE)}"}
+
     async def to_provider(self, begun: dict[str, Any]) -> tuple[str, dict[str, str]]:
         """Open the link, and return where it sends the browser, and the cookie that it got."""
-        reply = await self.browser.get(path_of(begun["url"]))
+        reply = await self.browser.get(path_of(begun["url"]), headers=await self.session())
         assert reply.status == 303, reply.body
         return reply.headers["location"], {"cookie": reply.headers["set-cookie"].partition(";")[0]}
 
@@ -386,7 +395,7 @@ async def test_a_way_that_somebody_began_is_for_nobody_else(here: Place) -> None
     alice = replace(here, admin=here.alice)
     ended = await browse((await alice.begin())["address"])
     assert (await bob.post("/tool-servers/wiki/sign-in/answer", {"address": ended})).status == 403
-    address, cookie = await here.to_provider(await alice.begin())
+    address, cookie = await alice.to_provider(await alice.begin())
     await here.put(oauth={"each": False})
     back = path_of(await browse(address))
     assert (await here.browser.get(back, headers=cookie)).status == 403
@@ -404,6 +413,19 @@ async def test_another_way_of_signing_in_ends_the_sign_ins_of_all(here: Place) -
         assert rows.execute("SELECT count(*) FROM tool_server_grants").fetchone() == (0,)
 
 
+async def test_who_is_sent_a_link_does_not_sign_in_for_the_sender(here: Place) -> None:
+    await here.put(oauth={"each": True})
+    begun = await replace(here, admin=here.alice).begin()
+    await here.admin.acting_as("bob").get("/me")
+    stranger = await here.browser.get(path_of(begun["url"]))
+    assert (stranger.status, b"Sign in here as alice" in stranger.body) == (401, True)
+    for other in ("bob", "admin"):
+        reply = await here.browser.get(path_of(begun["url"]), headers=await here.session(other))
+        assert (reply.status, b"Somebody else began this sign-in" in reply.body) == (403, True)
+    reply = await here.browser.get(path_of(begun["url"]), headers=await here.session("alice"))
+    assert reply.status == 303
+
+
 # Who cheats
 
 
@@ -412,8 +434,10 @@ async def test_a_sign_in_is_good_for_one_browser_one_answer_and_one_server(here:
     begun = await here.begin()
     address, cookie = await here.to_provider(begun)
     back = path_of(await browse(address))
-    assert (await here.browser.get(path_of(begun["url"]))).status == 403
-    assert (await here.browser.get(path_of(begun["url"]), headers=cookie)).status == 303
+    session = await here.session()
+    assert (await here.browser.get(path_of(begun["url"]), headers=session)).status == 403
+    both = {"cookie": f"{session['cookie']}; {cookie['cookie']}"}
+    assert (await here.browser.get(path_of(begun["url"]), headers=both)).status == 303
     for wrong in (
         await here.browser.get(back),
         await here.browser.get(back, headers={"cookie": "llmos_tool_way=another"}),
@@ -464,7 +488,7 @@ async def test_who_is_no_admin_any_more_does_not_come_back(here: Place) -> None:
     await here.admin.post("/users", {"user_id": "root", "role": "system_admin"})
     await here.put()
     root = replace(here, admin=here.admin.acting_as("root"))
-    address, cookie = await here.to_provider(await root.begin())
+    address, cookie = await root.to_provider(await root.begin())
     await here.admin.request("PATCH", "/users/root", json_body={"role": "user"})
     assert (await here.browser.get(path_of(await browse(address)), headers=cookie)).status == 403
     assert here.host.authority.forms == []

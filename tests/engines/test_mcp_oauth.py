@@ -25,6 +25,7 @@ from tests.tool_oauth import listening, running, said
 OPEN, CLOSED = "127.0.0.2", "127.0.0.1"
 """The first stands for an address of the internet here, the second is in our own network."""
 NAME = "wiki.example"
+METADATA = "/.well-known/oauth-authorization-server"
 
 
 @dataclass
@@ -36,6 +37,8 @@ class Net:
     says: dict[str, Any] = field(default_factory=dict)
     resource: dict[str, Any] = field(default_factory=dict)
     challenge: str = "Bearer"
+    moved: str = ""
+    bare: bool = False
     seen: list[str] = field(default_factory=list)
     given_keys: list[str] = field(default_factory=list)
     seen_inside: list[str] = field(default_factory=list)
@@ -43,6 +46,11 @@ class Net:
     @property
     def origin(self) -> str:
         return f"https://{NAME}:{self.port}"
+
+    @property
+    def gone(self) -> set[str]:
+        """Paths where there is nothing."""
+        return {METADATA} if self.moved else {"/.well-known/oauth-protected-resource/mcp"} if self.bare else set()
 
     @property
     def server(self) -> ToolServer:
@@ -68,7 +76,8 @@ class Net:
             ),
             "/token": said({"access_token": "t", "token_type": "Bearer"}),
         }
-        await answers.get(scope["path"], said({}, 404))(scope, receive, send)
+        path = METADATA if scope["path"] == self.moved else "" if scope["path"] in self.gone else scope["path"]
+        await answers.get(path, said({}, 404))(scope, receive, send)
 
     async def within(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.seen_inside.append(scope["path"])
@@ -166,6 +175,49 @@ async def test_nothing_is_sent_without_encryption(net: Net, name: str) -> None:
     net.says = {name: f"http://{NAME}:{net.port}/x"}
     assert await code(OAuthSpeaker(private=False), net.server) == "tool_server.oauth"
     assert net.seen[-1] == "/.well-known/oauth-authorization-server"
+
+
+async def test_a_provider_with_a_path_and_openid_metadata_is_found(net: Net) -> None:
+    issuer = f"{net.origin}/realms/x"
+    net.resource, net.says = {"authorization_servers": [issuer]}, {"issuer": issuer}
+    net.moved = "/realms/x/.well-known/openid-configuration"
+    found = await OAuthSpeaker(private=False).find(net.server)
+    assert found.issuer == issuer
+    assert net.seen[-1] == net.moved
+    assert net.seen[2] == "/.well-known/oauth-authorization-server/realms/x"
+
+
+async def test_a_server_of_the_first_specification_signs_in_at_its_own_origin(net: Net) -> None:
+    """It has no metadata of a resource (MCP of 2025-03-26)."""
+    net.bare = True
+    found = await OAuthSpeaker(private=False).find(net.server)
+    assert (found.issuer, found.resource, found.scope) == (net.origin, net.server.url, "")
+
+
+async def test_a_client_goes_to_its_own_issuer(net: Net) -> None:
+    other = "https://other.example"
+    net.resource = {"authorization_servers": [other, net.origin]}
+    assert (await OAuthSpeaker(private=False).find(net.server, issuer=net.origin)).issuer == net.origin
+    net.resource = {"authorization_servers": [other]}
+    seen = len(net.seen)
+    with pytest.raises(LlmosError) as caught:
+        await OAuthSpeaker(private=False).find(net.server, issuer=net.origin)
+    assert (caught.value.code, len(net.seen) - seen) == ("tool_server.oauth", 2)
+
+
+@pytest.mark.parametrize(
+    ("challenge", "resource", "scope"),
+    [
+        ("Bearer", {}, ""),
+        ("Bearer", {"scopes_supported": ["a", "b"]}, "a b"),
+        ('Bearer scope="c"', {"scopes_supported": ["a", "b"]}, "c"),
+    ],
+)
+async def test_what_is_asked_for_is_what_the_server_asks_for(
+    net: Net, challenge: str, resource: dict[str, Any], scope: str
+) -> None:
+    net.challenge, net.resource, net.says = challenge, resource, {"scopes_supported": ["everything"]}
+    assert (await OAuthSpeaker(private=False).find(net.server)).scope == scope
 
 
 async def test_a_certificate_of_another_name_is_refused(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import secrets
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -23,6 +24,8 @@ from llmos_lite.records.toolgrants import ToolGrant, ToolGrantRows
 
 if TYPE_CHECKING:
     from llmos_lite.engines.mcp_oauth import OAuthSpeaker
+
+log = logging.getLogger("llmos.tools")
 
 EARLY_MS = 30_000
 """Before its end a token is renewed, since a call takes time."""
@@ -114,6 +117,7 @@ class Grants:
             row = await self._row(server)
             signed = self._opened(server, row)
             if row is not None and signed is not None and signed.tokens.access == token and not server.oauth.as_itself:
+                log.warning("the tool server %s does not take its token", server.name)
                 await self._rows.fail(row, REFUSED)
             return lost(server, REFUSED)
         if refusal.error != "insufficient_scope":
@@ -207,6 +211,7 @@ class Grants:
         try:
             fresh = await self._fresh(server, signed)
         except GrantRefused as refusal:
+            log.warning("the sign-in to the tool server %s is not renewed: %s", server.name, refusal.code)
             problem = "" if server.oauth.as_itself else refusal.code
             await self._rows.release(row, holder, problem=problem)
             raise lost(server, refusal.code) from None

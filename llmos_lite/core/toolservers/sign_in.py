@@ -1,9 +1,10 @@
 """Somebody signs in to a tool server: by a browser that goes to the server's provider and comes back, once.
 
-The way is bound to three things: a random state that is good for one use, the browser that opened the link (or whoever
-began it, when the address is brought back by hand), and the address of the one tool server that it was begun for. The
-last keeps a code of one provider from another one that only claims to have sent the browser (RFC 9700, section 4.4),
-also where providers do not say who they are.
+The way is bound to three things: a random state that is good for one use, a browser in which whoever began it is signed
+in here (or a credential of theirs, when the address is brought back by hand), and the address of the one tool server
+that it was begun for. The second keeps somebody who is sent a link from signing in for the sender; the last keeps a
+code of one provider from another one that only claims to have sent the browser (RFC 9700, section 4.4), also where
+providers do not say who they are.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from llmos_lite.engines.oauth import (
     client_document,
 )
 from llmos_lite.engines.sealing import Seals
-from llmos_lite.errors import Conflict, Forbidden, LlmosError, NotFound, UpstreamFailed
+from llmos_lite.errors import Conflict, Forbidden, LlmosError, NotFound, Unauthenticated, UpstreamFailed
 from llmos_lite.records.toolgrants import ToolGrantRows, ToolSignIn
 
 SECONDS = 10 * 60
@@ -124,18 +125,28 @@ class SignIns:
         found = msgspec.structs.replace(found, scope=server.oauth.scope or _union(found.scope, scope))
         return await self._begun(actor, server, found)
 
-    async def open(self, name: str, state: str, cookie: str) -> tuple[str, str]:
+    async def open(self, actor: Actor | None, name: str, state: str, cookie: str) -> tuple[str, str]:
         """Return where the browser that opened a link goes, and what its cookie is.
 
         Args:
+            actor: who is signed in here in that browser.
             name: of the tool server.
             state: of the link.
             cookie: what the browser carries already; the one that opened the link may open it again.
 
         Raises:
+            Unauthenticated: `tool_server.sign_in_first`.
             Forbidden: `tool_server.sign_in_unknown`.
         """
         row = await self._on_the_way(name, state)
+        if actor is None:
+            raise Unauthenticated(
+                "tool_server.sign_in_first",
+                f"Sign in here as {row.started_by}, and open the link again.",
+                hint=f"Or without this page: llmos tool-servers sign-in {name} --by-hand",
+            )
+        if actor.user_id != row.started_by:
+            raise _unknown("Somebody else began this sign-in.")
         if not row.browser:
             cookie = secrets.token_urlsafe(32)
             if not await self._rows.bind(row.state, _digest(cookie)):
