@@ -25,7 +25,14 @@ HEADERS = (
     "x-llmos-user",
     "x-request-id",
 )
-SHOWN = ("x-llmos-trace", "x-llmos-skills-used", "x-llmos-skills-held", "x-request-id", "retry-after")
+SHOWN = (
+    "x-llmos-trace",
+    "x-llmos-skills-used",
+    "x-llmos-skills-held",
+    "x-llmos-left-out",
+    "x-request-id",
+    "retry-after",
+)
 
 
 class Hosts:

@@ -148,6 +148,26 @@ def test_pictures_are_addresses_or_bytes() -> None:
         assert module.read_request(module.write_request(ask)).turns == ask.turns
 
 
+SEEN = Result("c1", "", images=(Image(data="QUJD", kind="image/png"),))
+
+
+@pytest.mark.parametrize("wire", [Wire.MESSAGES, Wire.RESPONSES])
+def test_pictures_that_a_tool_gave_are_in_its_result(wire: Wire) -> None:
+    module = MODULES[wire]
+    ask = Ask(model="m", turns=[*CALLS[:2], Turn("user", [SEEN, Result("c2", "text", images=(PICTURE,))])])
+    parts = [part for turn in module.read_request(module.write_request(ask)).turns for part in turn.parts]
+    assert [part for part in parts if isinstance(part, Result)] == ask.turns[-1].parts
+
+
+def test_pictures_that_tools_gave_come_after_all_results_where_these_hold_only_text() -> None:
+    said = [*CALLS[:2], Turn("user", [SEEN]), Turn("user", [Result("c2", "b", images=(PICTURE,))])]
+    for more in ([], [Turn("assistant", [Text("I see.")])]):
+        found = json.loads(chat.write_request(Ask(model="m", turns=[*said, *more])))["messages"]
+        assert [message["role"] for message in found[2:]] == ["tool", "tool", "user", *(["assistant"] if more else [])]
+        assert [message["content"] for message in found[2:4]] == ["The picture follows.", "b"]
+        assert [part["image_url"]["url"] for part in found[4]["content"]] == ["data:image/png;base64,QUJD", PICTURE.url]
+
+
 @pytest.mark.parametrize(("effort", "budget"), [("low", 2048), ("high", 16384), ("", None), ("none", None)])
 def test_how_hard_to_think_becomes_a_budget(effort: str, budget: int | None) -> None:
     turns = [*CALLS, Turn("assistant", [Text("done")]), Turn("user", [Text("and now?")])]

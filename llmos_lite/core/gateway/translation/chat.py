@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -28,6 +28,7 @@ from llmos_lite.core.gateway.translation.neutral import (
     Use,
     Words,
     merged,
+    resulted,
 )
 from llmos_lite.core.gateway.translation.reading import decoded, present, role_of, text_or_parts
 from llmos_lite.core.gateway.translation.tools import arguments_of, custom, described
@@ -205,8 +206,7 @@ def _turns(messages: Sequence[_Message]) -> list[Turn]:
     for message in messages:
         parts = list(_content(message.content))
         if message.role == "tool":
-            result = Result(message.tool_call_id, "\n".join(part.text for part in parts if isinstance(part, Text)))
-            turns.append(Turn("user", [result]))
+            turns.append(Turn("user", [resulted(message.tool_call_id, parts)]))
         elif message.role == "assistant":
             turns.append(Turn("assistant", [*parts, *_uses(message.tool_calls)]))
         else:
@@ -236,7 +236,8 @@ def _uses(calls: Sequence[_Call] | None) -> Iterator[Use]:
 
 def write_request(ask: Ask) -> bytes:
     """Write a request."""
-    body: dict[str, object] = {"model": ask.model, "messages": [one for turn in ask.turns for one in _messages(turn)]}
+    turns = _with_pictures(ask.turns)
+    body: dict[str, object] = {"model": ask.model, "messages": [one for turn in turns for one in _messages(turn)]}
     if ask.tools:
         body["tools"] = [{"type": "function", "function": _written(tool)} for tool in ask.tools]
         named = {"type": "function", "function": {"name": ask.choice}}
@@ -262,11 +263,26 @@ def _written(tool: ToolSpec) -> dict[str, object]:
     return {"name": tool.name, "description": described(tool), "parameters": tool.schema, **strict}
 
 
+def _with_pictures(turns: Iterable[Turn]) -> Iterator[Turn]:
+    """Yield turns in which pictures that calls gave come after all results of the answer: these hold only text here."""
+    pictures: list[Image] = []
+    for turn in turns:
+        results = [part for part in turn.parts if isinstance(part, Result)]
+        if pictures and not results:
+            yield Turn("user", pictures)
+            pictures = []
+        yield turn
+        pictures += [image for result in results for image in result.images]
+    if pictures:
+        yield Turn("user", pictures)
+
+
 def _messages(turn: Turn) -> Iterator[dict[str, object]]:
     """A turn as messages: results of tools are messages of their own, before the words that came with them."""
     for part in turn.parts:
         if isinstance(part, Result):
-            yield {"role": "tool", "tool_call_id": part.id, "content": part.text}
+            text = part.text or ("The picture follows." if part.images else "")
+            yield {"role": "tool", "tool_call_id": part.id, "content": text}
     shown = [part for part in turn.parts if isinstance(part, Text | Image)]
     calls = [part for part in turn.parts if isinstance(part, Use)]
     if not (shown or calls):

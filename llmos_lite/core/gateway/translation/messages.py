@@ -18,6 +18,7 @@ from llmos_lite.core.gateway.translation.neutral import (
     ToolSpec,
     Turn,
     Use,
+    resulted,
 )
 from llmos_lite.core.gateway.translation.reading import decoded, present, role_of, text_or_parts
 from llmos_lite.core.gateway.translation.tools import arguments_of, described
@@ -153,9 +154,7 @@ def _content(raw: Raw) -> Iterator[Part]:
         elif block.type == "tool_use":
             yield Use(block.id, block.name, bytes(block.input).decode())
         elif block.type == "tool_result":
-            inner = _content(block.content)
-            text = "\n".join(part.text for part in inner if isinstance(part, Text))
-            yield Result(block.tool_use_id, text, bool(block.is_error))
+            yield resulted(block.tool_use_id, _content(block.content), is_error=bool(block.is_error))
 
 
 def write_request(ask: Ask) -> bytes:
@@ -247,7 +246,9 @@ def block_of(part: Part) -> dict[str, object]:
             return {"type": "tool_use", "id": part.id, "name": part.name, "input": _object(arguments_of(part))}
         case Result():
             error = {"is_error": True} if part.is_error else {}
-            return {"type": "tool_result", "tool_use_id": part.id, "content": part.text, **error}
+            inner = list(map(block_of, part.parts))
+            shown: object = inner if part.images else part.text
+            return {"type": "tool_result", "tool_use_id": part.id, "content": shown, **error}
 
 
 def _object(arguments: str) -> Raw:

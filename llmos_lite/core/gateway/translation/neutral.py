@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -59,9 +59,22 @@ class Result(NamedTuple):
     id: str
     text: str
     is_error: bool = False
+    images: tuple[Image, ...] = ()
+
+    @property
+    def parts(self) -> list[Text | Image]:
+        """Return the text, when there is one, and the pictures."""
+        return [*([Text(self.text)] if self.text else []), *self.images]
 
 
 Part: TypeAlias = Text | Image | Use | Result
+
+
+def resulted(call_id: str, parts: Iterable[Part], *, is_error: bool = False) -> Result:
+    """Return the result of a call that gave parts."""
+    found = list(parts)
+    text = "\n".join(part.text for part in found if isinstance(part, Text))
+    return Result(call_id, text, is_error, tuple(part for part in found if isinstance(part, Image)))
 
 
 class Turn(NamedTuple):

@@ -124,8 +124,7 @@ def _turns(items: Iterable[_Item]) -> Iterator[Turn]:
         if item.type in CALLS:
             yield Turn("assistant", [use_of(item)])
         elif item.type.endswith("_output"):
-            said = "\n".join(part.text for part in _content(item.output) if isinstance(part, Text))
-            yield Turn("user", [result_of(item, said)])
+            yield Turn("user", [result_of(item, list(_content(item.output)))])
         elif item.type == "message":
             yield Turn(role_of(item.role), [*_content(item.content)])
 
@@ -168,7 +167,8 @@ def _items(turn: Turn, kinds: Mapping[str, Kind]) -> Iterator[dict[str, object]]
     for part in turn.parts:
         if isinstance(part, Result):
             kind = "custom_tool" if kinds.get(part.id) == "custom" else "function"
-            yield {"type": f"{kind}_call_output", "call_id": part.id, "output": part.text}
+            given = [_shown(one, "user") for one in part.parts] if part.images else part.text
+            yield {"type": f"{kind}_call_output", "call_id": part.id, "output": given}
     if shown:
         role = "developer" if turn.role == "system" else turn.role
         yield {"type": "message", "role": role, "content": [_shown(part, turn.role) for part in shown]}

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from llmos_lite.core.gateway.translation.neutral import Ask, Kind, Raw, Result, ToolSpec, Use
+from llmos_lite.core.gateway.translation.neutral import Ask, Kind, Part, Raw, Result, ToolSpec, Use, resulted
 from llmos_lite.core.gateway.translation.tools import SHELL, custom, flat, object_in
 from llmos_lite.errors import Invalid
 
@@ -141,12 +141,12 @@ def _text(raw: Raw) -> str:
     return msgspec.json.decode(data, type=str) if data.startswith(b'"') else data.decode()
 
 
-def result_of(item: CallItem, text: str) -> Result:
+def result_of(item: CallItem, parts: Sequence[Part]) -> Result:
     """Return the result of a call; a search tells the names of tools, which the model is given from now on."""
     if item.tools is not None:
         names = [spec.name for tool in item.tools for spec in _specs(tool)]
-        text = f"Found: {', '.join(names)}." if names else "Nothing was found."
-    return Result(item.call_id or item.id, text)
+        return Result(item.call_id or item.id, f"Found: {', '.join(names)}." if names else "Nothing was found.")
+    return resulted(item.call_id or item.id, parts)
 
 
 def written_tool(tool: ToolSpec) -> dict[str, object]:
