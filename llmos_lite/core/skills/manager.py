@@ -298,9 +298,8 @@ class SkillsManager:
 
     def _scored(self, found: Sequence[tuple[Skill, Hit]], query: str, *, only_fitting: bool) -> list[ScoredSkill]:
         """Decide once for all matches that may be used whether anything fits; then those near the best one do."""
-        bar = self._bar([one for one in found if one[0].usable], query)
-        if only_fitting:
-            found = [(skill, hit) for skill, hit in found if hit.score >= bar and skill.usable]
+        usable = [one for one in found if one[0].usable]
+        bar = self._bar(usable, query)
         return [
             ScoredSkill(
                 skill,
@@ -312,7 +311,8 @@ class SkillsManager:
                 hit.meaning,
                 hit,
             )
-            for skill, hit in found
+            for skill, hit in (usable if only_fitting else found)
+            if hit.score >= bar or not only_fitting
         ]
 
     def _bar(self, found: Sequence[tuple[Skill, Hit]], query: str) -> float:
@@ -582,6 +582,8 @@ def _resolved(libraries: Sequence[Library]) -> list[Skill]:
 
 def _marked_in(better: Sequence[Library], library: Library, skill_id: str) -> Skill:
     skill, held = library.skills[skill_id], library.held.get(skill_id, ())
+    if not better and not held:
+        return skill
     winner = next((one for one in better if one.offers(skill_id)), None)
     if winner is None and not held:
         return skill
