@@ -246,9 +246,8 @@ def block_of(part: Part) -> dict[str, object]:
             return {"type": "tool_use", "id": part.id, "name": part.name, "input": _object(arguments_of(part))}
         case Result():
             error = {"is_error": True} if part.is_error else {}
-            inner = list(map(block_of, part.parts))
-            shown: object = inner if part.images else part.text
-            return {"type": "tool_result", "tool_use_id": part.id, "content": shown, **error}
+            given: object = list(map(block_of, part.parts)) if part.images else part.text
+            return {"type": "tool_result", "tool_use_id": part.id, "content": given, **error}
 
 
 def _object(arguments: str) -> Raw:
