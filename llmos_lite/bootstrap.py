@@ -69,7 +69,7 @@ from llmos_lite.core.skills.lint.linter import Linter
 from llmos_lite.core.skills.manager import SkillsManager
 from llmos_lite.core.skills.origins import SkillOrigins
 from llmos_lite.core.skills.registry import Registry
-from llmos_lite.core.skills.renaming import SkillRenames
+from llmos_lite.core.skills.renaming import SkillRenames, Whereabouts
 from llmos_lite.core.skills.scan import Scanner, scanners_from
 from llmos_lite.core.skills.scan_pool import ScanPool
 from llmos_lite.core.skills.scanning.house import with_house_rules
@@ -414,7 +414,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
         fold_events=settings.fold_events,
         fold_seconds=settings.fold_seconds,
     )
-    uses = Uses(catalog.uses, traces.erased)
+    uses = Uses(catalog.uses, traces.erased, Whereabouts(volumes))
     traces.listen(uses)
     manager = SkillsManager(
         volumes,

@@ -14,10 +14,12 @@ from typing import Literal, NamedTuple
 from llmos_lite.engines.git import Commit, VolumeInterface
 from llmos_lite.engines.git_diff import lines_of
 from llmos_lite.errors import NotFound
+from llmos_lite.volumes.access import ID, ID_LENGTH
 from llmos_lite.volumes.skill_paths import (
     FILE,
     FOLDER,
     RENAMED_FROM,
+    RENAMED_TO,
     SkillEntry,
     file_path,
     flat_path,
@@ -35,6 +37,8 @@ LARGEST = 256 << 10
 """Bytes of a SKILL.md that are compared."""
 
 
+MOST_RENAMES = 16
+"""Ids that are tried for one skill."""
 MOST_AT_ONCE = 4096
 """Commits that are asked for at once in the end."""
 
@@ -155,6 +159,21 @@ def _markdown(store: VolumeInterface, entry: SkillEntry, at: str) -> bytes:
         return store.read(entry.path, at=at)[:LARGEST]
     except NotFound:
         return b""
+
+
+def renamed_to(store: VolumeInterface, skill_id: str) -> str:
+    """Return the id that a skill has now which was renamed; the same where it was not, or is gone."""
+    named, head = skill_id, store.head()
+    for _ in range(MOST_RENAMES if head else 0):
+        if len(named) > ID_LENGTH or not ID.fullmatch(named):  # anybody may push a trailer
+            break
+        if skill_at(store, named, head or ""):
+            return named
+        last = next(iter(store.log(limit=1, path=_paths(named, ""))), None)
+        if last is None or last.trailers.get(RENAMED_FROM) != named:
+            break
+        named = last.trailers.get(RENAMED_TO, "")
+    return skill_id
 
 
 def similarity(old: bytes, new: bytes) -> float:

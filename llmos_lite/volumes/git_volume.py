@@ -16,6 +16,7 @@ from llmos_lite.volumes.readonly import refuse
 from llmos_lite.volumes.skill_paths import (
     FOLDER,
     RENAMED_FROM,
+    RENAMED_TO,
     SkillEntry,
     file_path,
     flat_path,
@@ -261,7 +262,7 @@ class GitVolume:
             if there.is_folder:
                 changes[folder_path(new_id)] = Entry(folder_path(new_id), there.version, is_tree=True)
             changes[file_path(new_id)] = File(content, kept is not None and kept.executable)
-            trailers = {"Skill-Op": "rename", RENAMED_FROM: skill_id}
+            trailers = {"Skill-Op": "rename", RENAMED_FROM: skill_id, RENAMED_TO: new_id}
             text = compose(f"Rename skill: {skill_id} to {new_id}", trailers=trailers)
             return self.store.commit(changes, text, author or PLATFORM)
 

@@ -109,6 +109,16 @@ async def test_a_changed_mind_counts(alice: Client, services: Services) -> None:
     assert "digest" not in await found(alice)
 
 
+async def test_a_skill_keeps_its_goals_under_another_id(alice: Client, client: Client, services: Services) -> None:
+    await helped(alice, services)
+    assert (await found(alice))[0] == "digest"
+    renamed = await client.post("/skills/digest/rename", {"new_id": "summary", "volume": "system"})
+    assert renamed.status == 200
+    assert (await found(alice))[0] == "summary"
+    await services.traces.reindex()
+    assert (await found(alice))[0] == "summary"
+
+
 async def test_an_erased_trace_takes_its_goal_along_at_once(alice: Client, services: Services) -> None:
     trace_id = await helped(alice, services, team_id="sre")
     bob = alice.acting_as("bob")

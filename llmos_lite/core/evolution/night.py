@@ -146,6 +146,8 @@ class Night:
     async def _decide(self, theme: Theme) -> Verdict:
         skill_id = theme.skill_id
         if skill_id and skill_id not in self._skills:
+            skill_id = await asyncio.to_thread(self.publisher.now_called, skill_id)
+        if skill_id and skill_id not in self._skills:
             waits = self.publisher.proposed(skill_id)
             reason = "its proposal waits for a review" if waits else "a person removed or refused its skill"
             return Verdict(Action.SKIPPED, skill_id, reason)

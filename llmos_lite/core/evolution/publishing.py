@@ -19,6 +19,7 @@ from llmos_lite.records.catalog import Catalog
 from llmos_lite.records.catalog_skills import SkillRecord, SkillUsage
 from llmos_lite.records.proposals import ProposalRecord, ProposalRows
 from llmos_lite.volumes.access import SYSTEM_CRON, VolumeRef
+from llmos_lite.volumes.following import renamed_to
 from llmos_lite.volumes.git_volume import GitVolume
 from llmos_lite.volumes.manager import VolumeManager
 from llmos_lite.volumes.skill_paths import FILE
@@ -91,6 +92,10 @@ class Publisher:
         while commits := self.volume.get_git_log(PAGE, before=before):
             yield from commits
             before = commits[-1].oid
+
+    def now_called(self, skill_id: str) -> str:
+        """Return the id that a skill has now, which a person may have renamed."""
+        return renamed_to(self.volume.store, skill_id)
 
     def proposed(self, skill_id: str) -> bool:
         """Tell whether a proposal of evolution for this skill waits."""

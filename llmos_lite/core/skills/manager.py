@@ -447,6 +447,11 @@ class SkillsManager:
                 held = held or replace(skill, held=codes)
         return held
 
+    def renamed(self) -> None:
+        """Hear that a skill has another id: what was asked of it is found under that one."""
+        if self._uses is not None:
+            self._uses.reload()
+
     def close(self) -> None:
         """Stop comparing meanings."""
         if self._semantics is not None:

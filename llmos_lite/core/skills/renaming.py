@@ -19,9 +19,29 @@ from llmos_lite.core.skills.service import SkillService, SkillView, skill_view
 from llmos_lite.core.skills.versions import Version, current_version
 from llmos_lite.engines.git_objects import Change, File, tree_id
 from llmos_lite.errors import NotFound
-from llmos_lite.volumes.access import VolumeRef, check_id
+from llmos_lite.volumes.access import PLATFORM, VolumeRef, check_id
+from llmos_lite.volumes.following import renamed_to
 from llmos_lite.volumes.git_volume import GitVolume, author_of
+from llmos_lite.volumes.manager import VolumeManager
 from llmos_lite.volumes.skill_paths import FILE, LOCK
+
+
+class Whereabouts:
+    """Knows under which id a skill stands now that may have been renamed.
+
+    Args:
+        volumes: whose history tells.
+    """
+
+    def __init__(self, volumes: VolumeManager) -> None:
+        self._volumes = volumes
+
+    def __call__(self, volume: str, skill_id: str) -> str:
+        """Return its id; the same for one that was not renamed, and for one that is gone."""
+        ref = VolumeRef.parse(volume)
+        if not self._volumes.exists(ref):
+            return skill_id
+        return renamed_to(self._volumes.open(PLATFORM, ref).store, skill_id)
 
 
 class SkillRenames:
@@ -64,6 +84,7 @@ class SkillRenames:
         principal = await self._skills.writer(actor, ref)
         handle = await asyncio.to_thread(self._skills.volumes.open, principal, ref, write=True)
         made = await asyncio.to_thread(self._rename, actor, handle, skill_id, new_id, expect)
+        self._skills.manager.renamed()
         return await self._skills.marked(actor, made)
 
     def _rename(self, actor: Actor, volume: GitVolume, skill_id: str, new_id: str, expect: str | None) -> SkillView:

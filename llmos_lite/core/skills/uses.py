@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Collection, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -31,16 +32,24 @@ LATER_TERMS = 5
 _used = msgspec.json.Decoder(tuple[SkillUse, ...]).decode
 
 
+Moved = Callable[[str, str], str]
+
+
+def _stays(_volume: str, skill_id: str) -> str:
+    return skill_id
+
+
 class Uses:
     """The goals of volumes, in memory.
 
     Args:
         rows: where they come from.
         erased: traces that are hidden though their rows may still be there.
+        moved: returns under which id a skill of a volume stands that may have been renamed.
     """
 
-    def __init__(self, rows: UseRows, erased: Container[str] = ()) -> None:
-        self._rows, self._erased = rows, erased
+    def __init__(self, rows: UseRows, erased: Container[str] = (), moved: Moved = _stays) -> None:
+        self._rows, self._erased, self._moved = rows, erased, moved
         self._analyzer = Analyzer()
         self._known: OrderedDict[str, AskedIndex] = OrderedDict()
         self._turns: dict[str, asyncio.Lock] = {}
@@ -70,7 +79,7 @@ class Uses:
 
         reloads = self._reloads
         records = await self._rows.newest(volume, MOST_TRACES)
-        made = await asyncio.to_thread(lambda: AskedIndex.empty(self._analyzer).updated(_goals(records)))
+        made = await asyncio.to_thread(lambda: AskedIndex.empty(self._analyzer).updated(_goals(records, self._moved)))
         hidden = {record.trace_id for record in records if record.trace_id in self._erased}
         found = made.updated((), hidden) if hidden else made
         if reloads == self._reloads:
@@ -97,7 +106,7 @@ class Uses:
                 fresh = [record for record in by_volume[volume] if record.trace_id not in self._erased]
                 if index is not None:
                     gone = {record.trace_id for record in fresh}
-                    self._known[volume] = await asyncio.to_thread(index.updated, _goals(fresh), gone)
+                    self._known[volume] = await asyncio.to_thread(index.updated, _goals(fresh, self._moved), gone)
 
     def forget(self, trace_ids: Collection[str]) -> None:
         """Hear of traces that are erased."""
@@ -107,7 +116,7 @@ class Uses:
                 self._known[volume] = index.updated((), gone)
 
     def reload(self) -> None:
-        """Hear that rows were changed elsewhere; every index is built anew when it is needed next."""
+        """Hear that rows were changed elsewhere, or a skill renamed; indexes are built anew when next needed."""
         self._reloads += 1
         self._known.clear()
 
@@ -119,10 +128,11 @@ def _volumes(actor: Actor, team_id: str | None) -> Iterator[str]:
             yield str(ref)
 
 
-def _goals(records: Iterable[UseRecord]) -> Iterator[Goal]:
+def _goals(records: Iterable[UseRecord], moved: Moved) -> Iterator[Goal]:
     """Return the goal of each trace for each skill in it; the one that fitted best gets the whole credit."""
     from llmos_lite.core.skills.asked import Goal  # noqa: PLC0415 - loads numpy
 
+    moved = cache(moved)
     for record in records:
         if record.parent and len(record.goal.split()) < LATER_TERMS:
             continue
@@ -131,4 +141,5 @@ def _goals(records: Iterable[UseRecord]) -> Iterator[Goal]:
         sign = 1.0 if record.outcome == "success" else -1.0
         for use in used:
             share = max(use.score, 0.0) / best if best > 0 else 1.0
-            yield Goal(record.trace_id, use.volume, use.skill_id, record.goal, record.time, sign * share)
+            skill_id = moved(use.volume, use.skill_id)
+            yield Goal(record.trace_id, use.volume, skill_id, record.goal, record.time, sign * share)

@@ -143,6 +143,20 @@ async def test_a_skill_that_a_person_edited_belongs_to_the_person(world: World) 
     assert volume.read_skill(skill_id) == edited
 
 
+async def test_a_skill_that_a_person_renamed_belongs_to_the_person(world: World) -> None:
+    await world.store(world.chat(goal) for goal in CSV[:3])
+    skill_id = (await only(world)).details[0].skill_id
+    volume = world.volume("user:alice")
+    text = volume.read_skill(skill_id).replace(f"name: {skill_id}", "name: commas")
+    volume.rename_skill(skill_id, "commas", text.encode(), ALICE)
+    await world.store(world.chat(goal) for goal in CSV * 3)
+    for _ in range(2):  # the pattern is the renamed skill's from then on
+        report = await only(world)
+        assert report.skills_created == 0
+        assert report.details[0].reason == "covered by the skill commas, which a person wrote"
+    assert volume.read_skill("commas") == text
+
+
 async def test_a_skill_that_a_person_deleted_does_not_come_back(world: World) -> None:
     await world.store(world.chat(goal) for goal in CSV[:3])
     skill_id = (await only(world)).details[0].skill_id

@@ -12,7 +12,7 @@ from llmos_lite.core.skills.guard import Guard
 from llmos_lite.core.skills.history import SkillHistory
 from llmos_lite.core.skills.inspecting import Inspector
 from llmos_lite.core.skills.manager import SkillsManager
-from llmos_lite.core.skills.renaming import SkillRenames
+from llmos_lite.core.skills.renaming import SkillRenames, Whereabouts
 from llmos_lite.core.skills.scanning.house import with_house_rules
 from llmos_lite.core.skills.service import SkillService
 from llmos_lite.core.traces.origins import skill_records
@@ -54,7 +54,7 @@ async def test_the_folder_moves_byte_for_byte_in_one_commit(renames: SkillRename
     commit = own.get_git_log(1)[0]
     assert own.store.count() == count + 1
     assert (commit.author, commit.subject) == ("alice", "Rename skill: tea to green-tea")
-    assert commit.trailers == {"Skill-Op": "rename", "Renamed-From": "tea"}
+    assert commit.trailers == {"Skill-Op": "rename", "Renamed-From": "tea", "Renamed-To": "green-tea"}
     assert (own.store.path / "skills/green-tea/scripts/run.sh").stat().st_mode & 0o100
     assert not (own.store.path / "skills/tea").exists()
 
@@ -210,3 +210,27 @@ async def test_an_entry_of_one_that_went_away_is_not_inherited(
     own.write_skill("tea", TEA)
     await renames.rename(ALICE, "tea", "cup")
     assert await there.follow(look=True) == {}
+
+
+async def test_where_a_skill_stands_that_was_renamed(
+    volumes: VolumeManager, renames: SkillRenames, own: GitVolume
+) -> None:
+    where = Whereabouts(volumes)
+    for name in ("tea", "pot", "gone"):
+        own.write_skill(name, TEA)
+    await renames.rename(ALICE, "tea", "cup")
+    await renames.rename(ALICE, "cup", "mug")
+    await renames.rename(ALICE, "pot", "jug")
+    own.delete_skill("gone")
+    own.delete_skill("jug")
+    names = ("tea", "cup", "mug", "pot", "gone", "never", "No Id", "../x")
+    stand = [where("user:alice", name) for name in names]
+    assert stand == ["mug", "mug", "mug", "pot", "gone", "never", "No Id", "../x"]
+    own.write_skill("tea", TEA)  # another one
+    assert where("user:alice", "tea") == "tea"
+    assert where("user:bob", "tea") == "tea"
+    for hostile in ("../../x", "pushed", "x" * 70):
+        trailers = f"Rename\n\nRenamed-From: pushed\nRenamed-To: {hostile}"
+        own.store.commit({"skills/pushed/SKILL.md": TEA.encode()}, "Made", WRITER)
+        own.store.commit({"skills/pushed": None}, trailers, WRITER)
+        assert where("user:alice", "pushed") == "pushed"
