@@ -41,7 +41,8 @@ ABOUT = "backup.json"
 JOURNAL = "journal.jsonl"
 MANIFEST = "MANIFEST.sha256"
 FORMAT = 1
-LEFT_OUT = frozenset({"lock", "journal", "volumes", "tmp", "market", "threads"})
+LEFT_OUT = frozenset({"lock", "journal", "volumes", "tmp", "market", "cache", "threads"})
+"""What is copied otherwise, or can be made again and may change meanwhile."""
 BLOCK = 1 << 18
 PAGE = 500
 WAITING = 16

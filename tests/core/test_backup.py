@@ -43,6 +43,9 @@ def data(tmp_path: Path) -> Path:
     (data / "lock").write_text("held")
     (data / "keys").mkdir()
     (data / "keys" / "signing").write_bytes(b"key")
+    for name in ("cache", "market"):  # can be made again, and changes at any time
+        (data / name).mkdir()
+        (data / name / "some").write_bytes(b"x")
     with closing(sqlite3.connect(data / "llmos.db")) as rows:
         rows.execute("PRAGMA journal_mode=WAL")
         rows.execute("CREATE TABLE users (id TEXT)")

@@ -116,6 +116,7 @@ class Marketplaces:
         """Bring a view up to date, and return the last time that it moved."""
         shop = Shop(volume)
         view = self._caught_up(shop, folder, now)
+        self._catalogs.look_at(volume)
         kept, judge = view.copy(), Judge(lambda entry: self._catalogs.holds(volume, entry))
         if view.move(shop, now.head, judge) or len(view.added) - len(kept.added) > _UNRECORDED:
             shown = Shown(main=now.head, held=tuple(sorted(judge.held)), first=not kept.main)

@@ -132,6 +132,12 @@ class Guard:
             known = self._looked_at(str(volume), entry.skill_id, entry.version)
         return bool(known) and entry.version not in self.signed([str(volume)])
 
+    def look_at(self, volume: VolumeRef, entries: Iterable[SkillEntry]) -> None:
+        """Find the verdicts of entries that nobody has looked at; many are looked at in other processes."""
+        unknown = [one for one in entries if one.version not in self._known]
+        if len(unknown) >= MANY:
+            self.all_codes([Skill(skill_id=one.skill_id, volume=str(volume), version=one.version) for one in unknown])
+
     def signed(self, volumes: Iterable[str]) -> frozenset[str]:
         """Return the versions that somebody stands for in one of these volumes; asks each for its head alone."""
         return frozenset[str]().union(*map(self._signed_in, dict.fromkeys(volumes)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,11 +16,14 @@ from llmos_lite.core.git.market_record import REF as RECORD
 from llmos_lite.core.git.market_record import Shown, record, recorded, since
 from llmos_lite.core.git.marketplaces import Marketplaces
 from llmos_lite.core.git.repositories import Repositories
+from llmos_lite.core.skills import guard as guarding
 from llmos_lite.core.skills.catalogs import Catalogs
 from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.guard import Guard
 from llmos_lite.core.skills.manager import SkillsManager
 from llmos_lite.core.skills.scan import Finding, Scanner, Severity
+from llmos_lite.core.skills.scan_helper import Said
+from llmos_lite.core.skills.scan_pool import Folder, ScanPool
 from llmos_lite.core.skills.service import SkillService
 from llmos_lite.core.skills.signoffs import REF, SignOff, path_of, write
 from llmos_lite.engines.git import Author
@@ -214,3 +217,23 @@ def test_a_record_that_cannot_be_read_says_so(world: World) -> None:
     world.volume.notes.commit({"market.json": b"{"}, "Damage", WRITER, branch=RECORD)
     with pytest.raises(Unavailable, match="cannot be read"):
         world.ask("a")
+
+
+def test_many_skills_are_looked_at_by_helpers(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guarding, "MANY", 3)
+    asked = list[str]()
+
+    class Pool(ScanPool):
+        def scan(self, rules: str, folders: Iterable[Folder], told: Callable[[Sequence[Said]], None]) -> None:
+            said = [Said(version, ("test.word",) * (skill_id == "two"), final=True) for version, skill_id, _ in folders]
+            asked.append(rules)
+            told(said)
+
+    for name in ("one", "two", "three"):
+        world.put(name, "plain")
+    guard = Guard(world.volumes, world.rules, pool=Pool())
+    world.node("a")._catalogs._guard = guard
+    assert shown(world.node("a").refresh(SRE)) == ["one", "three"]
+    world.put("one", "good")
+    assert shown(world.node("a").refresh(SRE)) == ["one", "three"]
+    assert asked == [guard.rules]
