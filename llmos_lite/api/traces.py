@@ -43,6 +43,7 @@ _ROW = {
 _TRACE = _ROW | {
     "parent": "",
     "retry_of": "",
+    "system_in": "",
     "messages": [{"role": "user", "content": "Review this pull request for SQL injection"}],
     "tool_calls": [],
     "tokens_in": 812,
@@ -159,6 +160,7 @@ class TraceOut(TraceRow):
 
     parent: str
     retry_of: str = Field(description="Trace of the request that failed, and that this one repeats.")
+    system_in: str = Field(description="Trace of another conversation that holds the client's long system prompt.")
     messages: list[MessageOut]
     tool_calls: list[ToolCallOut]
     tokens_in: int

@@ -182,6 +182,30 @@ async def test_the_clients_system_prompt_is_kept_once(here: Gate, wire: str) -> 
     assert one.system == two.system != ""
 
 
+def with_prompt(wire: str, prompt: str) -> tuple[list[dict[str, str]], dict[str, str]]:
+    """The leading messages, and the fields, that give a request a system prompt."""
+    lead = [{"role": "system", "content": prompt}] if wire == "chat" else []
+    return lead, {"chat": {}, "responses": {"instructions": prompt}, "messages": {"system": prompt}}[wire]
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_a_long_system_prompt_is_kept_once_for_all_conversations(here: Gate, wire: str) -> None:
+    prompt = "Never guess. " * 100
+    lead, own = with_prompt(wire, prompt)
+    for words in ("one", "two", "two and a half"):
+        await here.ask(wire, *lead, {"role": "user", "content": words}, **own)
+    one, *others = await here.traces()
+    assert (one.messages[0].role, one.messages[0].content, one.system_in) == ("system", prompt, "")
+    for trace in others:
+        assert [message.role for message in trace.messages] == ["user", "assistant"]
+        assert (trace.system_in, trace.system) == (one.id, one.system)
+    found = await here.client.get(f"/traces/{others[0].id}")
+    assert found.json()["system_in"] == one.id
+    here.services.traces.erased.add([one.id])
+    await here.ask(wire, *lead, {"role": "user", "content": "three"}, **own)
+    assert (await here.services.traces.get(here.actor, here.ids[-1])).trace.messages[0].content == prompt
+
+
 @pytest.mark.parametrize("wire", WIRES)
 async def test_a_retry_is_told_apart_and_a_like_beginning_is_not_one(here: Gate, wire: str) -> None:
     await here.ask(wire, PHOTOS, model="e500")

@@ -12,12 +12,13 @@ from msgspec.structs import replace
 
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.gateway.figures import served_of, span_of
+from llmos_lite.core.gateway.prompts import Prompts
 from llmos_lite.core.gateway.thread_log import Kept, ThreadLog
 from llmos_lite.core.gateway.threads import Found, Threads, still_open
 from llmos_lite.core.gateway.turn import Turn, trace_of
 from llmos_lite.core.telemetry.model_span import Spans
 from llmos_lite.core.traces.log import TraceLog
-from llmos_lite.core.traces.trace import Ended
+from llmos_lite.core.traces.trace import Ended, Share
 from llmos_lite.errors import LlmosError
 from llmos_lite.observability import Metrics
 
@@ -38,7 +39,7 @@ class Keeper:
         self, traces: TraceLog, metrics: Metrics, spans: Spans | None = None, thread_log: ThreadLog | None = None
     ) -> None:
         self._traces, self._metrics, self._spans = traces, metrics, spans
-        self._threads, self._log = Threads(), thread_log
+        self._threads, self._prompts, self._log = Threads(), Prompts(), thread_log
         self._loading: asyncio.Task[None] | None = None
         self._keeping: set[asyncio.Task[None]] = set()
 
@@ -88,10 +89,12 @@ class Keeper:
         turn.settle(ended)
         known = self._remember(turn, ended)
         if turn.recorded:
-            task = asyncio.ensure_future(self._traces.record(trace_of(turn, ended, error)))
+            trace = trace_of(turn, ended, error, self._holder(turn))
+            task = asyncio.ensure_future(self._traces.record(trace))
             self._keeping.add(task)
             task.add_done_callback(self._keeping.discard)
             await asyncio.shield(task)
+            self._prompts.keep(trace)
             if known and self._log is not None:
                 self._log.add(known)
         seconds = time.perf_counter() - turn.clock
@@ -99,6 +102,12 @@ class Keeper:
         self._metrics.served(served_of(turn, ended, error, seconds))
         if self._spans is not None and turn.recorded:
             self._spans.add(span_of(turn, ended, error, seconds))
+
+    def _holder(self, turn: Turn) -> str:
+        """Return the trace that holds the system prompt already; empty when this one has to, or need not say it."""
+        if not turn.brings_prompt or turn.share is Share.FULL:  # nobody in the team could read it there
+            return ""
+        return self._prompts.holder(str(turn.actor.volume), turn.thread.system, turn.started, self._traces.erased)
 
     async def aborted(self, turn: Turn) -> None:
         """Keep what came before the client went away; one that has all it wants is not disappointed."""

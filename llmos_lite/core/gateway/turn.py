@@ -97,6 +97,12 @@ class Turn:
         """Return what the person says with this request; empty when only tools answer."""
         return words_in(self.new)
 
+    @property
+    def brings_prompt(self) -> bool:
+        """Tell whether the client's system prompt is not in the traces of this conversation yet."""
+        before = self.found.thread
+        return bool(self.asked.system) and (before is None or before.system != self.thread.system)
+
     def has_its_calls(self) -> bool:
         """Tell whether the answer holds whole calls of tools: a client that only wanted these goes away (Codex)."""
         if self.completion is None and self.reading is not None:
@@ -211,8 +217,8 @@ def system_hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16] if text else ""
 
 
-def trace_of(turn: Turn, ended: Ended, error: str = "") -> Trace:
-    """Return the trace of a turn."""
+def trace_of(turn: Turn, ended: Ended, error: str = "", system_in: str = "") -> Trace:
+    """Return the trace of a turn; `system_in` holds the client's system prompt, if it is not empty."""
     done = turn.completion
     thread, rounds = turn.thread, turn.rounds
     called = [ToolCall(call.name, clean(call.arguments), id=call.id) for call in turn.calls]
@@ -224,7 +230,7 @@ def trace_of(turn: Turn, ended: Ended, error: str = "") -> Trace:
         parent=thread.parent,
         time=turn.started,
         goal="" if turn.side else thread.goal[:GOAL_LENGTH],
-        messages=tuple(_messages(turn)),
+        messages=tuple(_messages(turn, with_prompt=not system_in)),
         tool_calls=(*(rounds.calls if rounds else ()), *called),
         model=done.model if done and done.model else turn.asked.model,
         tokens_in=(rounds.tokens_in if rounds else 0) + (done.tokens_in if done else 0),
@@ -240,16 +246,15 @@ def trace_of(turn: Turn, ended: Ended, error: str = "") -> Trace:
         team=turn.steering.team,
         share=turn.share,
         system=thread.system,
+        system_in=system_in,
         retry_of=turn.found.thread.trace_id if turn.found.again and turn.found.thread else "",
     )
 
 
-def _messages(turn: Turn) -> list[Message]:
-    asked = turn.asked
-    before = turn.found.thread
+def _messages(turn: Turn, *, with_prompt: bool) -> list[Message]:
     said: list[Message] = []
-    if asked.system and (before is None or before.system != turn.thread.system):
-        said.append(Message("system", clean(asked.system)))
+    if with_prompt and turn.brings_prompt:
+        said.append(Message("system", clean(turn.asked.system)))
     said += [
         Message(one.role, clean(one.text), tool_call_id=one.call_id)
         for one in turn.new

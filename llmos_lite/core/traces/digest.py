@@ -30,6 +30,7 @@ def digest_of(trace: Trace, team: str = "") -> Trace | None:
         conversation=make_ulid(0, f"digest:{team}:{trace.actor}:{trace.conversation}"),
         parent=digest_id(trace.parent, team) if trace.parent else "",
         team=team,
+        system_in="",
     )
     return shared if trace.share is Share.FULL else _without_content(shared)
 

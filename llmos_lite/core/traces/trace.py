@@ -130,8 +130,9 @@ class Trace(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=T
     who said what came of it (`feedback`, `verifier`, ...). `commits` maps a volume to the commit it was read at.
     `offered` are the skills (volume, slash, id) that were listed by name for the first time in this conversation.
     `source` is `chat`, `gateway:<dialect>`, `import:<format>` or `digest`. `redacted` counts, by kind, the values that
-    were taken out. `system` is a hash of the client's own system prompt, which the first trace that has it holds as a
-    message. `retry_of` is the trace whose request was exactly this one.
+    were taken out. `system` is a hash of the client's own system prompt, which the first trace of a conversation that
+    has it holds as a message; or else `system_in` holds it, a trace of another conversation in the same volume.
+    `retry_of` is the trace whose request was exactly this one.
     """
 
     id: str
@@ -160,6 +161,7 @@ class Trace(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=T
     share: Share = Share.NONE
     redacted: dict[str, int] = {}
     system: str = ""
+    system_in: str = ""
     retry_of: str = ""
 
     @property
