@@ -27,7 +27,8 @@ from llmos_lite.core.chat.disclosure import Disclosure
 from llmos_lite.core.skills.format import Skill, estimate_tokens
 from llmos_lite.core.skills.index import SkillIndex
 from llmos_lite.core.skills.library import Library, document
-from llmos_lite.core.skills.manager import LIMIT, SkillsManager
+from llmos_lite.core.skills.manager import SkillsManager
+from llmos_lite.core.skills.ranking import LIMIT
 from llmos_lite.core.skills.starter import starter_skills
 from llmos_lite.core.skills.text import Analyzer
 from llmos_lite.volumes.access import SYSTEM

@@ -142,7 +142,7 @@ def _manager() -> Iterator[SkillsManager]:
 
 
 def _used(manager: SkillsManager, library: Library, asked: Sequence[AskedIndex], query: Query) -> list[str]:
-    return [one.skill.skill_id for one in manager.ranked([library], query.text, 5, asked=asked)]
+    return [one.skill.skill_id for one in manager.ranking.ranked([library], query.text, 5, asked=asked)]
 
 
 # Time

@@ -22,7 +22,8 @@ from llmos_lite.core.chat.service import ChatService
 from llmos_lite.core.chat.tools import ToolBounds
 from llmos_lite.core.limits import Limits
 from llmos_lite.core.skills.format import Skill
-from llmos_lite.core.skills.manager import ScoredSkill, SkillsManager
+from llmos_lite.core.skills.manager import SkillsManager
+from llmos_lite.core.skills.ranking import ScoredSkill
 from llmos_lite.core.traces.trace import Ended, Trace
 from llmos_lite.engines.database import Database
 from llmos_lite.engines.git import Author

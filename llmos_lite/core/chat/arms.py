@@ -8,7 +8,7 @@ from typing import TypeAlias
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.chat.assignment import Arm, Assignment
 from llmos_lite.core.skills.format import Skill
-from llmos_lite.core.skills.manager import ScoredSkill
+from llmos_lite.core.skills.ranking import ScoredSkill
 from llmos_lite.core.traces.trace import Exposure
 
 Place: TypeAlias = tuple[str, str]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from llmos_lite.core.accounts.permissions import Actor
-from llmos_lite.core.skills.manager import ScoredSkill
+from llmos_lite.core.skills.ranking import ScoredSkill
 
 
 @dataclass(frozen=True, slots=True)

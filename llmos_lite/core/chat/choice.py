@@ -21,7 +21,8 @@ from llmos_lite.core.chat.shelf import Shelf
 from llmos_lite.core.chat.skill_tools import TOOL_TOKENS, SkillTools
 from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.library import Library
-from llmos_lite.core.skills.manager import ScoredSkill, SkillsManager
+from llmos_lite.core.skills.manager import SkillsManager
+from llmos_lite.core.skills.ranking import ScoredSkill
 from llmos_lite.core.traces.trace import Exposure, SkillUse
 from llmos_lite.errors import NotFound
 

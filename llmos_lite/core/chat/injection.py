@@ -6,12 +6,12 @@ then user; by id inside each), not in the order of their score, which changes fr
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llmos_lite.core.skills.format import Skill, estimate_tokens
-from llmos_lite.core.skills.manager import ScoredSkill
+from llmos_lite.core.skills.lru import Lru
+from llmos_lite.core.skills.ranking import ScoredSkill
 from llmos_lite.volumes.access import VolumeKind
 
 INTRODUCTION = """\
@@ -57,9 +57,8 @@ def inject(skills: Sequence[ScoredSkill], budget_tokens: int) -> Injection:
     return Injection(text, tuple(skills[place] for place in held), whole)
 
 
-_blocks: OrderedDict[tuple[str, str, str, int], str] = OrderedDict()
-_BLOCKS = 256
-"""Blocks that are kept: to write one takes longer than to choose it."""
+_blocks: Lru[tuple[str, str, str, int], str] = Lru(256)
+"""To write a block takes longer than to choose it."""
 
 
 def _block(skill: Skill, share: int) -> str:
@@ -69,9 +68,8 @@ def _block(skill: Skill, share: int) -> str:
     key = skill.volume, skill.skill_id, skill.version, share
     known = _blocks.get(key)
     if known is None:
-        known = _blocks[key] = skill.to_context_injection(share)
-        if len(_blocks) > _BLOCKS:
-            _blocks.popitem(last=False)
+        known = skill.to_context_injection(share)
+        _blocks.put(key, known)
     return known
 
 

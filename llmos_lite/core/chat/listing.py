@@ -26,7 +26,7 @@ from llmos_lite.core.chat.injection import inject, split
 from llmos_lite.core.chat.shelf import Shelf
 from llmos_lite.core.chat.skill_tools import SkillTools
 from llmos_lite.core.skills.format import Skill
-from llmos_lite.core.skills.manager import ScoredSkill
+from llmos_lite.core.skills.ranking import ScoredSkill
 
 
 @dataclass(frozen=True, slots=True)

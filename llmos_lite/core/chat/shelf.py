@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.library import Library
-from llmos_lite.core.skills.manager import ScoredSkill, SkillsManager, usable
+from llmos_lite.core.skills.manager import SkillsManager
+from llmos_lite.core.skills.ranking import ScoredSkill, usable
 
 if TYPE_CHECKING:
     from llmos_lite.core.skills.asked import AskedIndex
-    from llmos_lite.core.skills.manager import Once
+    from llmos_lite.core.skills.ranking import Once
     from llmos_lite.core.skills.semantic import Meaning
 
 
@@ -48,13 +49,13 @@ class Shelf:
         if not any(library.held for library in self.libraries):
             return None
         meaning = self._meaning(query)
-        return cache(partial(self.skills.searched, self.libraries, query, asked=self.asked, meaning=meaning))
+        return cache(partial(self.skills.ranking.searched, self.libraries, query, asked=self.asked, meaning=meaning))
 
     def best(
         self, query: str, limit: int, *, only_fitting: bool = True, searched: Once | None = None
     ) -> list[ScoredSkill]:
         """Return the skills that fit a query, best first, or all that match it; `searched` saves the search."""
-        return self.skills.ranked(
+        return self.skills.ranking.ranked(
             self.libraries,
             query,
             limit,
@@ -69,7 +70,9 @@ class Shelf:
         if searched is None:
             return []
         meaning = self._meaning(query)
-        return self.skills.withheld(self.libraries, query, limit, asked=self.asked, meaning=meaning, searched=searched)
+        return self.skills.ranking.withheld(
+            self.libraries, query, limit, asked=self.asked, meaning=meaning, searched=searched
+        )
 
     def _meaning(self, query: str) -> Meaning | None:
         return self.meaning if self.meaning is not None and self.meaning.query == query else None

@@ -20,7 +20,7 @@ from llmos_lite.core.chat.shelf import Shelf
 from llmos_lite.core.chat.tools import ToolResult
 from llmos_lite.core.skills.activation import resources
 from llmos_lite.core.skills.format import LARGEST_FILE, Skill, cut, estimate_tokens
-from llmos_lite.core.skills.manager import ScoredSkill
+from llmos_lite.core.skills.ranking import ScoredSkill
 from llmos_lite.core.traces.trace import Exposure, SkillUse
 from llmos_lite.engines.llm import Tool, ToolCall
 from llmos_lite.volumes.skill_paths import FILE

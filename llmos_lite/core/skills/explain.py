@@ -16,7 +16,8 @@ from llmos_lite.core.skills.abstain import CLOSE, THRESHOLD, evidence, is_side_r
 from llmos_lite.core.skills.fields import K1, TYPICAL, WEIGHTS, B
 from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.library import Library, document
-from llmos_lite.core.skills.manager import LIMIT, ScoredSkill, SkillsManager
+from llmos_lite.core.skills.manager import SkillsManager
+from llmos_lite.core.skills.ranking import LIMIT, ScoredSkill
 from llmos_lite.core.skills.text import QUERY_CHARACTERS, Analyzer
 
 if TYPE_CHECKING:
@@ -96,8 +97,10 @@ class Explainer:
         self._libraries, self._query = libraries, query[:QUERY_CHARACTERS]
         self._manager = manager
         self._indexes = {str(library.ref): library.index for library in libraries}
-        self._chosen = manager.ranked(libraries, query, MOST_RANKED, only_fitting=False, asked=asked, meaning=meaning)
-        every = manager.ranked(
+        self._chosen = manager.ranking.ranked(
+            libraries, query, MOST_RANKED, only_fitting=False, asked=asked, meaning=meaning
+        )
+        every = manager.ranking.ranked(
             libraries, query, MOST_RANKED, only_fitting=False, shadowed=True, asked=asked, meaning=meaning
         )
         self._known = {_key(one.skill) for one in self._chosen}

@@ -16,8 +16,9 @@ from llmos_lite.core.skills.explain import MOST_RANKED, Explainer, Explanation
 from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.guard import folder_of, refuses
 from llmos_lite.core.skills.install import Installed, Package, install
-from llmos_lite.core.skills.manager import ScoredSkill, SkillsManager
+from llmos_lite.core.skills.manager import SkillsManager
 from llmos_lite.core.skills.paging import keyset_page, offset_page
+from llmos_lite.core.skills.ranking import ScoredSkill
 from llmos_lite.core.skills.scan import Finding, Scanner, scan
 from llmos_lite.core.skills.versions import current_version, find_version
 from llmos_lite.engines.git_objects import Change, Commit
@@ -290,8 +291,10 @@ class SkillService:
         meaning = manager.meaning_now(libraries, wanted.query, patience=PATIENCE)
         if wanted.explained:
             return _explained(Explainer(manager, libraries, wanted.query, asked, meaning), wanted)
-        ranked = manager.ranked(libraries, wanted.query, MOST_RANKED, only_fitting=False, asked=asked, meaning=meaning)
-        held = manager.held(libraries, wanted.query, asked=asked, meaning=meaning)
+        ranked = manager.ranking.ranked(
+            libraries, wanted.query, MOST_RANKED, only_fitting=False, asked=asked, meaning=meaning
+        )
+        held = manager.ranking.held(libraries, wanted.query, asked=asked, meaning=meaning)
         both = sorted([*ranked, *held], key=lambda one: -one.score) if held else ranked
         page = offset_page([one for one in both if wanted.includes(one.skill)], wanted.limit, wanted.cursor)
         return Page([ListedSkill(one.skill, one.score, one.fits) for one in page.items], page.next_cursor, page.total)
@@ -309,7 +312,9 @@ class SkillService:
         def ranked() -> list[ScoredSkill]:
             libraries = self.manager.libraries(actor, team_id)
             meaning = self.manager.meaning_now(libraries, query, patience=PATIENCE)
-            return self.manager.ranked(libraries, query, limit, only_fitting=False, asked=asked, meaning=meaning)
+            return self.manager.ranking.ranked(
+                libraries, query, limit, only_fitting=False, asked=asked, meaning=meaning
+            )
 
         return [ListedSkill(one.skill, one.score, one.fits) for one in await asyncio.to_thread(ranked)]
 

@@ -12,7 +12,7 @@ import pytest
 from llmos_lite.core.accounts.permissions import Actor, Scope
 from llmos_lite.core.chat.assignment import TREATED, Arm
 from llmos_lite.core.chat.messages import ChatDelta, ChatEvent, ChatFailed, ChatInput, ChatResult, ChatStarted
-from llmos_lite.core.skills.manager import ScoredSkill
+from llmos_lite.core.skills.ranking import ScoredSkill
 from llmos_lite.core.traces.trace import GOAL_LENGTH, Ended, Outcome, Share
 from llmos_lite.engines.llm import ChatRequest, Delta, LanguageModel, OfflineModel, Piece
 from llmos_lite.errors import Conflict, Forbidden, Invalid, NotFound, StorageFailed, UpstreamFailed, UpstreamTimeout

@@ -23,7 +23,7 @@ from llmos_lite.core.chat.disclosure import (
 )
 from llmos_lite.core.chat.injection import inject, split
 from llmos_lite.core.skills.format import Skill, estimate_tokens
-from llmos_lite.core.skills.manager import ScoredSkill
+from llmos_lite.core.skills.ranking import ScoredSkill
 from llmos_lite.errors import Invalid
 
 

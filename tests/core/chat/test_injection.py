@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from llmos_lite.core.chat.injection import INTRODUCTION, inject
 from llmos_lite.core.skills.format import Skill, estimate_tokens
-from llmos_lite.core.skills.manager import ScoredSkill
+from llmos_lite.core.skills.ranking import ScoredSkill
 from llmos_lite.engines.llm import SKILL_BLOCK
 
 

@@ -86,7 +86,7 @@ def again(volumes: VolumeManager, manager: SkillsManager, rows: ExampleRows, mod
 
 async def found(manager: SkillsManager, query: str, actor: Actor = ALICE) -> list[str]:
     asked = await manager.asked(actor)
-    hits = manager.ranked(manager.libraries(actor), query, only_fitting=False, asked=asked)
+    hits = manager.ranking.ranked(manager.libraries(actor), query, only_fitting=False, asked=asked)
     return [f"{one.skill.volume}/{one.skill.skill_id}" for one in hits]
 
 

@@ -25,12 +25,14 @@ from llmos_lite.core.skills.guard import Guard
 from llmos_lite.core.skills.inspecting import Inspector
 from llmos_lite.core.skills.library import Library
 from llmos_lite.core.skills.manager import SkillsManager
+from llmos_lite.core.skills.ranking import Ranking
 from llmos_lite.core.skills.scan import Finding, Severity
 from llmos_lite.core.skills.scanning.house import with_house_rules
 from llmos_lite.core.skills.search import Searched
 from llmos_lite.core.skills.served import ServedSkills
 from llmos_lite.core.skills.service import SkillService
 from llmos_lite.core.skills.signoffs import REF, path_of, tree_id
+from llmos_lite.core.skills.text import Analyzer
 from llmos_lite.core.skills.uris import skill_uri
 from llmos_lite.core.skills.versions import Kept, current_version
 from llmos_lite.engines.git import Author
@@ -261,13 +263,13 @@ async def test_what_would_fit_is_told_of_and_what_would_not_is_not(own: GitVolum
     files = {"tea": BAD, "pot": GOOD, "kites": far}
     own.store.commit({f"skills/{name}/SKILL.md": text.encode() for name, text in files.items()}, "Dropped", WRITER)
     libraries = skills.libraries(ALICE)
-    [held] = skills.withheld(libraries, ASKED)
+    [held] = skills.ranking.withheld(libraries, ASKED)
     assert (held.skill_id, held.volume, held.held) == ("tea", "user:alice", ("injection.override",))
-    assert skills.withheld(libraries, "hello there") == []
-    assert [one.skill.skill_id for one in skills.held(libraries, ASKED)] == ["tea", "kites"]
+    assert skills.ranking.withheld(libraries, "hello there") == []
+    assert [one.skill.skill_id for one in skills.ranking.held(libraries, ASKED)] == ["tea", "kites"]
 
 
-class Counting(SkillsManager):
+class Counting(Ranking):
     """Counts its searches."""
 
     searches = 0
@@ -278,8 +280,9 @@ class Counting(SkillsManager):
 
 
 async def test_what_is_held_back_costs_no_second_search(own: GitVolume, volumes: VolumeManager, guard: Guard) -> None:
-    counting = Counting(volumes, watch=guard)
-    chooser = Chooser(counting, TreatAll(), budget_tokens=1000)
+    skills, counting = SkillsManager(volumes, watch=guard), Counting(Analyzer())
+    skills.ranking = counting
+    chooser = Chooser(skills, TreatAll(), budget_tokens=1000)
     own.store.commit({"skills/pot/SKILL.md": GOOD.encode()}, "Dropped", WRITER)
     choice = await chooser.choose(ALICE, ASKED, None, 3, Conversation("c"))
     assert ([use.skill_id for use in choice.used], choice.held, counting.searches) == (["pot"], (), 1)
@@ -296,4 +299,4 @@ async def test_one_in_a_better_volume_leaves_a_held_one_unmentioned(
     own.store.commit({"skills/tea/SKILL.md": GOOD.replace("pot", "tea").encode()}, "Dropped", WRITER)
     libraries = skills.libraries(ALICE)
     assert Shelf(skills, libraries).held("tea") is None
-    assert skills.withheld(libraries, "tea") == []
+    assert skills.ranking.withheld(libraries, "tea") == []

@@ -9,11 +9,14 @@ import pytest
 from conftest import ALICE, BOB, DATA, skill_text
 
 from llmos_lite.core.accounts.permissions import Actor
+from llmos_lite.core.skills import libraries as libraries_module
 from llmos_lite.core.skills import manager as manager_module
+from llmos_lite.core.skills import ranking as ranking_module
 from llmos_lite.core.skills.asked import AskedIndex, Goal
 from llmos_lite.core.skills.format import estimate_tokens
 from llmos_lite.core.skills.guard import Guard
-from llmos_lite.core.skills.manager import SkillsManager, usable
+from llmos_lite.core.skills.manager import SkillsManager
+from llmos_lite.core.skills.ranking import usable
 from llmos_lite.core.skills.scanning.house import with_house_rules
 from llmos_lite.core.skills.text import Analyzer
 from llmos_lite.engines.git import Author
@@ -58,7 +61,7 @@ def test_the_chosen_team_counts_alone_and_all_in_alphabetical_order(
 
 def test_a_strangers_team_is_not_found(manager: SkillsManager, volumes: VolumeManager) -> None:
     volumes.create(DATA)
-    for ask in (manager.load_skills_for_user, manager.is_warm, manager.warm):
+    for ask in (manager.load_skills_for_user, manager.in_memory, manager.libraries):
         with pytest.raises(NotFound) as raised:
             ask(ALICE, "data")
         assert raised.value.code == "volume.unknown"
@@ -68,7 +71,7 @@ def test_looking_makes_no_volume(manager: SkillsManager, volumes: VolumeManager)
     assert manager.load_skills_for_user(ALICE) == []
     assert manager.build_context_for_query(ALICE, "deploy").text == ""
     assert volumes.refs() == []
-    assert manager.is_warm(ALICE)
+    assert manager.in_memory(ALICE) is not None
 
 
 def test_a_broken_skill_is_listed_and_shadows_nobody(manager: SkillsManager, system: GitVolume, own: GitVolume) -> None:
@@ -127,15 +130,15 @@ def test_a_link_in_the_work_tree_leads_nowhere(
     assert manager.build_context_for_query(ALICE, "secrets").used == []
 
 
-def test_warm_until_something_changes(manager: SkillsManager, system: GitVolume, own: GitVolume) -> None:
+def test_in_memory_until_something_changes(manager: SkillsManager, system: GitVolume, own: GitVolume) -> None:
     system.write_skill("deploy", skill_text("deploy", "Deploys things"))
-    assert not manager.is_warm(ALICE)
-    manager.warm(ALICE)
-    assert manager.is_warm(ALICE)
+    assert manager.in_memory(ALICE) is None
+    manager.libraries(ALICE)
+    assert manager.in_memory(ALICE) is not None
     own.write_skill("tea", skill_text("tea", "Brews tea"))
-    assert not manager.is_warm(ALICE)
+    assert manager.in_memory(ALICE) is None
     assert manager.build_context_for_query(ALICE, "tea").used
-    assert manager.is_warm(ALICE)
+    assert manager.in_memory(ALICE) is not None
 
 
 def test_what_is_in_memory_is_handed_out_without_reading(
@@ -221,18 +224,19 @@ def test_odd_queries_give_nothing_and_no_error(manager: SkillsManager, system: G
     assert manager.build_context_for_query(ALICE, query).used == []
 
 
-def test_caches_are_bounded(manager: SkillsManager, volumes: VolumeManager, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(manager_module, "CACHED_LIBRARIES", 3)
+def test_caches_are_bounded(volumes: VolumeManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(libraries_module, "CACHED_LIBRARIES", 3)
     monkeypatch.setattr(manager_module, "CACHED_LISTS", 2)
-    monkeypatch.setattr(manager_module, "CACHED_RANKINGS", 2)
+    monkeypatch.setattr(ranking_module, "CACHED_RANKINGS", 2)
+    manager = SkillsManager(volumes)
     volumes.open(PLATFORM, SYSTEM, write=True).write_skill("deploy", skill_text("deploy", "Deploys things"))
     for number in range(6):
         actor = Actor(f"user{number}")
         volumes.open(PLATFORM, VolumeRef.user(actor.user_id), write=True)
         assert [skill.skill_id for skill in manager.load_skills_for_user(actor)] == ["deploy"]
-        manager.ranked(manager.libraries(actor), "deploy")
+        manager.ranking.ranked(manager.libraries(actor), "deploy")
     assert len(manager._libraries) == 3
-    assert len(manager._rankings) == 2
+    assert len(manager.ranking._known) == 2
     assert len(manager._lists) == 2
     assert SYSTEM in manager._libraries
 
@@ -241,11 +245,13 @@ def test_the_same_words_are_ranked_once_while_nothing_changes(
     manager: SkillsManager, system: GitVolume, own: GitVolume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked: list[str] = []
-    searched = manager.searched
-    monkeypatch.setattr(manager, "searched", lambda *args, **more: (looked.append(args[1]), searched(*args, **more))[1])
+    searched = manager.ranking.searched
+    monkeypatch.setattr(
+        manager.ranking, "searched", lambda *args, **more: (looked.append(args[1]), searched(*args, **more))[1]
+    )
 
     def best(query: str = "boil water", *asked: AskedIndex, limit: int = 3) -> list[str]:
-        found = manager.ranked(manager.libraries(ALICE), query, limit, only_fitting=False, asked=asked)
+        found = manager.ranking.ranked(manager.libraries(ALICE), query, limit, only_fitting=False, asked=asked)
         ids = [one.skill.skill_id for one in found]
         found.clear()  # what is handed out is the caller's
         return ids

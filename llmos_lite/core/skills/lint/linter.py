@@ -121,7 +121,7 @@ def overlaps(manager: SkillsManager, libraries: Sequence[Library], skill: Skill)
     """Yield what neighbours take from a skill: they win for its own description, or say nearly the same."""
     if skill.error is not None or not skill.description:
         return
-    near = manager.ranked(libraries, skill.description, NEIGHBOURS, only_fitting=False, shadowed=True)
+    near = manager.ranking.ranked(libraries, skill.description, NEIGHBOURS, only_fitting=False, shadowed=True)
     others = [one for one in near if one.skill.skill_id != skill.skill_id]
     if len(others) == len(near):  # a draft: compared with those alone
         compared = [skill, *(one.skill for one in others)]

@@ -1,0 +1,255 @@
+"""Which of the skills that somebody sees fit a query, and what a scanner keeps out of the answer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from llmos_lite.core.skills.abstain import CLOSE, LOOKED_AT, is_enough, is_side_request
+from llmos_lite.core.skills.format import Skill
+from llmos_lite.core.skills.library import Library
+from llmos_lite.core.skills.lru import Lru
+from llmos_lite.core.skills.text import QUERY_CHARACTERS, Analyzer
+from llmos_lite.core.traces.trace import now_ms
+
+if TYPE_CHECKING:
+    from llmos_lite.core.skills.asked import AskedIndex
+    from llmos_lite.core.skills.search import Extra, Hit, Searched
+    from llmos_lite.core.skills.semantic import Meaning, Semantics
+
+    Once: TypeAlias = Callable[[], Searched | None]
+    """Searches when it is called first."""
+
+LIMIT = 3
+HELD = 50
+"""Hits among which those are looked for that are held back."""
+CACHED_RANKINGS, LONGEST_CACHED = 256, 2000
+"""Answers to the same words: a retry, another try at an answer and a job that runs every hour ask again. And how many
+characters such a query may have."""
+MINUTE = 60_000
+"""Milliseconds for which what was asked is as old as it was: it counts less with its age."""
+
+
+class ScoredSkill(NamedTuple):
+    """A skill and how well it fits a query.
+
+    Args:
+        skill: the skill.
+        score: BM25 over its fields; comparable inside one answer only.
+        coverage: share of the query's meaning (idf mass) that it covers, 0 to 1.
+        header: the same for its name, description, keywords and category alone.
+        fits: whether that is enough to be put into a context.
+        asked: points of the score that come from what was asked where it helped.
+        meaning: points of the score that come from what it means, beside its words.
+        hit: what the search said of it; None for a skill that was not searched for.
+    """
+
+    skill: Skill
+    score: float
+    coverage: float = 0.0
+    header: float = 0.0
+    fits: bool = True
+    asked: float = 0.0
+    meaning: float = 0.0
+    hit: Hit | None = None
+
+
+class Ranking:
+    """Ranks skills.
+
+    Args:
+        analyzer: knows the words.
+        semantics: knows what skills and queries mean; None compares words alone.
+    """
+
+    def __init__(self, analyzer: Analyzer, semantics: Semantics | None = None) -> None:
+        self._analyzer, self._semantics = analyzer, semantics
+        self._known: Lru[tuple[object, ...], list[ScoredSkill]] = Lru(CACHED_RANKINGS)
+
+    def ranked(
+        self,
+        libraries: Sequence[Library],
+        query: str,
+        limit: int = LIMIT,
+        *,
+        only_fitting: bool = True,
+        shadowed: bool = False,
+        asked: Sequence[AskedIndex] = (),
+        meaning: Meaning | None = None,
+        searched: Once | None = None,
+    ) -> list[ScoredSkill]:
+        """Return the best skills of these libraries, of which the first wins.
+
+        Args:
+            libraries: what is searched.
+            query: free text.
+            limit: skills to return at most.
+            only_fitting: leave out what matches too little to be put into a context.
+            shadowed: let in shadowed ones, and what a scanner holds back.
+            asked: the goals that whoever asks profits from; see `asked`.
+            meaning: of the query; see `meaning`.
+            searched: the search itself, where it is ranked more than once; see `searched`.
+        """
+        found = searched or partial(self.searched, libraries, query, asked=asked, meaning=meaning)
+        ranked = partial(self._ranked, libraries, query, limit, found, only_fitting=only_fitting, shadowed=shadowed)
+        if meaning is not None or len(query) > LONGEST_CACHED:
+            return ranked()
+        views = [view.serial for view in asked if view.goals]
+        age = (now_ms() // MINUTE, *views) if views else ()
+        key = (query, limit, only_fitting, shadowed, state_of(libraries), age)
+        known = self._known.get(key)
+        if known is None:
+            known = ranked()
+            self._known.put(key, known)
+        return known.copy()
+
+    def _ranked(
+        self,
+        libraries: Sequence[Library],
+        query: str,
+        limit: int,
+        searched: Once,
+        *,
+        only_fitting: bool,
+        shadowed: bool,
+    ) -> list[ScoredSkill]:
+        """Return the best skills; see `ranked`."""
+
+        def hidden(source: int, key: str) -> bool:
+            return key in libraries[source].held or any(library.offers(key) for library in libraries[:source])
+
+        found = searched() if limit > 0 else None
+        if found is None:
+            return []
+        hits = found.best(
+            limit,
+            hidden=None if shadowed or (len(libraries) == 1 and not libraries[0].held) else hidden,
+            collapse=not shadowed,
+            share=CLOSE if only_fitting else 0.0,
+            sure=LOOKED_AT,
+        )
+        pairs = [(_marked(libraries[: hit.source], libraries[hit.source], hit.key), hit) for hit in hits]
+        return self.scored(pairs, query, only_fitting=only_fitting)
+
+    def searched(
+        self,
+        libraries: Sequence[Library],
+        query: str,
+        *,
+        asked: Sequence[AskedIndex] = (),
+        meaning: Meaning | None = None,
+    ) -> Searched | None:
+        """Return a search of these libraries, for whoever ranks more than once; None when nothing can be found."""
+        from llmos_lite.core.skills.search import searched  # noqa: PLC0415 - loads numpy
+
+        close = self._semantics.closeness(libraries, meaning) if self._semantics and meaning else None
+        return searched([library.index for library in libraries], query, extra=_asked_by(libraries, asked), close=close)
+
+    def scored(self, found: Sequence[tuple[Skill, Hit]], query: str, *, only_fitting: bool) -> list[ScoredSkill]:
+        """Decide once for all matches that may be used whether anything fits; then those near the best one do."""
+        usable = [one for one in found if one[0].usable]
+        bar = self._bar(usable, query)
+        return [
+            ScoredSkill(
+                skill,
+                hit.score,
+                hit.coverage,
+                hit.header,
+                hit.score >= bar and skill.usable,
+                hit.asked,
+                hit.meaning,
+                hit,
+            )
+            for skill, hit in (usable if only_fitting else found)
+            if hit.score >= bar or not only_fitting
+        ]
+
+    def _bar(self, found: Sequence[tuple[Skill, Hit]], query: str) -> float:
+        """Return the least score that fits; infinite when nothing does."""
+        if any(is_enough(hit, partial(self._names, query, skill)) for skill, hit in found[:LOOKED_AT]):
+            return math.inf if is_side_request(query) else CLOSE * found[0][1].score
+        return math.inf
+
+    def _names(self, query: str, skill: Skill) -> bool:
+        """Tell whether a query holds every word of a skill's name."""
+        return set(self._analyzer.hashes(query[:QUERY_CHARACTERS])).issuperset(self._analyzer.hashes(skill.skill_id))
+
+    def held(
+        self,
+        libraries: Sequence[Library],
+        query: str,
+        limit: int = LIMIT,
+        *,
+        asked: Sequence[AskedIndex] = (),
+        meaning: Meaning | None = None,
+    ) -> list[ScoredSkill]:
+        """Return the best hits that a scanner holds back, whether they would fit or not; see `ranked`."""
+        if not any(library.held for library in libraries):
+            return []
+        every = self.ranked(libraries, query, HELD, only_fitting=False, shadowed=True, asked=asked, meaning=meaning)
+        return [one for one in every if one.skill.held and not one.skill.shadowed_by][:limit]
+
+    def withheld(
+        self,
+        libraries: Sequence[Library],
+        query: str,
+        limit: int = LIMIT,
+        *,
+        asked: Sequence[AskedIndex] = (),
+        meaning: Meaning | None = None,
+        searched: Once | None = None,
+    ) -> list[Skill]:
+        """Return what would go into the context of a query beside the rest, if no scanner held it back; see `ranked`.
+
+        It searches only where something is held back at all.
+        """
+        if not any(library.held for library in libraries):
+            return []
+        codes = {str(library.ref): library.held for library in libraries}
+        every = [replace(library, held={}) if library.held else library for library in libraries]
+        ranked = self.ranked(every, query, limit, asked=asked, meaning=meaning, searched=searched)
+        best = [one.skill for one in ranked]
+        return [replace(skill, held=held) for skill in best if (held := codes[skill.volume].get(skill.skill_id))]
+
+
+def state_of(libraries: Sequence[Library]) -> tuple[object, ...]:
+    """Return what tells libraries apart: where they were read, and what of them is held back."""
+    return tuple([library.state for library in libraries])
+
+
+def _asked_by(libraries: Sequence[Library], asked: Sequence[AskedIndex]) -> Extra | None:
+    """Return what gives skills points for what was asked; None when nothing was."""
+    views = [view for view in asked if view.goals]
+    if not views:
+        return None
+    from llmos_lite.core.skills.asked import AskedBy  # noqa: PLC0415 - loads numpy
+
+    return AskedBy(libraries, views, now_ms())
+
+
+def usable(libraries: Sequence[Library], volume: str, skill_id: str) -> Skill | None:
+    """Return a skill of a volume, if it can be used: it is there, whole, and no better library has one of its id."""
+    winner = next((library for library in libraries if library.offers(skill_id)), None)
+    return winner.skills[skill_id] if winner is not None and str(winner.ref) == volume else None
+
+
+def resolved(libraries: Sequence[Library]) -> list[Skill]:
+    """Return all skills by id, the shadowed ones marked with the volume that wins."""
+    found: list[tuple[str, int, Skill]] = []
+    for place, library in enumerate(libraries):
+        found += [(skill_id, place, _marked(libraries[:place], library, skill_id)) for skill_id in library.skills]
+    found.sort(key=lambda item: item[:2])
+    return [skill for _, _, skill in found]
+
+
+def _marked(better: Sequence[Library], library: Library, skill_id: str) -> Skill:
+    skill, held = library.skills[skill_id], library.held.get(skill_id, ())
+    if not better and not held:
+        return skill
+    winner = next((one for one in better if one.offers(skill_id)), None)
+    if winner is None and not held:
+        return skill
+    return replace(skill, shadowed_by=str(winner.ref) if winner else "", held=held)
