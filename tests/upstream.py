@@ -110,6 +110,7 @@ class Upstream:
     retry_after: str = "7"
     silent: bool = False
     failing: bool = False
+    mute: bool = False
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     script: list[list[tuple[str, str]]] = field(default_factory=list)
@@ -174,6 +175,7 @@ class Upstream:
             await _send(writer, 200, json.dumps({"object": "list", "data": [{"id": name} for name in self.models]}))
             return
         plan = Plan.of(seen.model)
+        plan.chunks = 0 if self.mute else plan.chunks
         plan.calls = self._calls(seen, plan)
         await asyncio.sleep(3600 if "silence" in plan.words else plan.latency)
         if self.failing:

@@ -311,6 +311,15 @@ async def test_a_call_that_was_allowed_is_run_once_also_when_the_model_fails(her
     assert rows(here) == []
 
 
+async def test_an_answer_without_a_word_leads_nowhere_and_runs_nothing_twice(here: Place) -> None:
+    said = await allowed(here)
+    here.upstream.mute = True
+    await here.chat(**said)
+    here.upstream.mute = False
+    assert (await here.chat(**said))["response"] == WORD * 3
+    assert here.host.calls == [("delete", "old")]
+
+
 async def test_what_a_call_gave_is_told_when_its_server_is_gone(here: Place) -> None:
     said = await allowed(here)
     here.upstream.failing = True

@@ -39,7 +39,7 @@ class Conversation:
     @classmethod
     def of(cls, conversation_id: str, traces: Sequence[Trace]) -> Self:
         """Return the conversation that `traces`, oldest first, are the record of."""
-        answered = [trace for trace in traces if trace.ended is not Ended.ERROR and (trace.answer or _handed(trace))]
+        answered = [trace for trace in traces if leads_on(trace)]
         messages: list[ChatMessage] = []
         handed: tuple[ToolCall, ...] = ()
         for trace in answered:
@@ -52,6 +52,11 @@ class Conversation:
         last = traces[-1]
         handed_by = answered[-1].id if handed else ""
         return cls(conversation_id, tuple(messages), last.id, last.skills_used, offered, last.goal, handed, handed_by)
+
+
+def leads_on(trace: Trace) -> bool:
+    """Tell whether a conversation goes on from a trace; one without an answer is left out, and may be tried again."""
+    return trace.ended is not Ended.ERROR and bool(trace.answer or _handed(trace))
 
 
 def _messages(trace: Trace) -> list[ChatMessage]:

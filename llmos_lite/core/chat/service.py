@@ -14,7 +14,7 @@ from llmos_lite.core.chat.allowed import AllowedCalls
 from llmos_lite.core.chat.assignment import Assignment, TreatAll
 from llmos_lite.core.chat.calls import DECLINED, check_results, check_tools, names_ours, said_of
 from llmos_lite.core.chat.choice import Chooser
-from llmos_lite.core.chat.conversation import Conversation
+from llmos_lite.core.chat.conversation import Conversation, leads_on
 from llmos_lite.core.chat.disclosure import Disclosure
 from llmos_lite.core.chat.messages import (
     MOST_SKILLS,
@@ -322,7 +322,7 @@ class ChatService:
             self._keeping.add(task)
             task.add_done_callback(self._keeping.discard)
             await asyncio.shield(task)
-            if turn.ran and ended is Ended.COMPLETE and self._allowed_calls is not None:
+            if turn.ran and leads_on(trace) and self._allowed_calls is not None:
                 await self._allowed_calls.settled(turn.conversation.handed_by)
         seconds = time.perf_counter() - turn.clock
         self._metrics.chat(ended, seconds, skills=len(turn.choice.used), recorded=turn.recorded)

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 import zlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -160,17 +160,21 @@ def _read(path: Path) -> Iterator[Kept]:
     for entry in _entries_of(path.read_bytes()):
         if isinstance(entry, _Text):
             texts.append(entry.text)
-        else:
-            yield (
-                entry.key,
-                replace(
-                    entry.thread,
-                    head=texts[entry.head],
-                    later=tuple(Placed(at, texts[number]) for at, number in entry.later),
-                    read=tuple(texts[number] for number in entry.read),
-                    owed=tuple(map(Raw, entry.owed)),
-                ),
-            )
+            continue
+        try:
+            yield entry.key, _whole(entry, texts)
+        except IndexError:
+            return
+
+
+def _whole(turn: _Turn, texts: Sequence[str]) -> Thread:
+    return replace(
+        turn.thread,
+        head=texts[turn.head],
+        later=tuple(Placed(at, texts[number]) for at, number in turn.later),
+        read=tuple(texts[number] for number in turn.read),
+        owed=tuple(map(Raw, turn.owed)),
+    )
 
 
 def _entries_of(data: bytes) -> Iterator[_Text | _Turn]:

@@ -105,6 +105,15 @@ def test_the_oldest_files_go(tmp_path: Path) -> None:
     assert read(tmp_path)[-1] == turn(100)
 
 
+def test_a_file_whose_texts_are_not_there_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+    written(tmp_path, [turn(1), turn(2)])
+    [path] = tmp_path.iterdir()
+    data = path.read_bytes()
+    first = 8 + int.from_bytes(data[:4], "big")
+    path.write_bytes(data[first:])
+    assert read(tmp_path) == []
+
+
 async def test_what_is_erased_is_on_no_disk(tmp_path: Path) -> None:
     log = written(tmp_path, [turn(1), turn(2, "gone"), turn(3, goal_of="gone"), turn(4)], file_bytes=1)
     log.add([turn(5, "gone")])
