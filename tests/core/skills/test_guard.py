@@ -168,7 +168,7 @@ async def test_nothing_is_scanned_while_a_chat_chooses(volumes: VolumeManager, o
     own.store.commit({"skills/tea/SKILL.md": BAD.encode(), "skills/pot/SKILL.md": GOOD.encode()}, "Dropped", WRITER)
     slow = Slow()
     skills = SkillsManager(volumes, watch=Guard(volumes, {"slow": slow}))
-    await asyncio.to_thread(skills.warm, ALICE)
+    await asyncio.to_thread(skills.libraries, ALICE)
     judged = list(slow.threads)
     assert len(judged) == 2
     assert threading.get_ident() not in judged
@@ -180,7 +180,7 @@ async def test_nothing_is_scanned_while_a_chat_chooses(volumes: VolumeManager, o
     assert slow.threads == judged
     own.store.commit({"skills/cup/SKILL.md": GOOD.replace("name: pot", "name: cup").encode()}, "More", WRITER)
     assert skills.in_memory(ALICE) is None
-    await asyncio.to_thread(skills.warm, ALICE)
+    await asyncio.to_thread(skills.libraries, ALICE)
     assert len(slow.threads) == 3
 
 
