@@ -121,7 +121,7 @@ async def end_sign_in(actor: Anyone, services: Has, name: Name, *, user_id: User
     await services.tool_sign_ins.end(actor, name, user_id)
 
 
-@router.get("/tool-servers/{name}/client", responses=answers(_CLIENT))
+@router.get("/tool-servers/{name}/client", responses=answers(_CLIENT, 404))
 async def show_client(_actor: Visitor, services: Has, name: Name) -> ClientOut:
     """Show this instance as a client, for providers that read that where the client's id says.
 

@@ -53,6 +53,8 @@ LARGEST = 1 << 18
 LONGEST_TOKEN = 16 << 10
 _METHODS = ("client_secret_post", "client_secret_basic", "none")
 """The one that `/revoke` of the `mcp` package takes is first."""
+_LATER = frozenset({"server_error", "slow_down", "temporarily_unavailable"})
+"""What is no word about a grant."""
 _CODE = re.compile(r"[a-z_]{1,40}")
 _OK, _CREATED, _MOVED, _BAD, _UNAUTHENTICATED, _BROKEN = 200, 201, 300, 400, 401, 500
 _ASKING = {"accept": "application/json", MCP_PROTOCOL_VERSION_HEADER: LATEST_PROTOCOL_VERSION}
@@ -265,15 +267,16 @@ class OAuthSpeaker:
         form, headers = _identified(client, form | {"resource": server.resource})
         async with self._asking() as http:
             response = await self._sent(http, "POST", server.token, data=form, headers=headers)
-        if response.status_code in {_BAD, _UNAUTHENTICATED}:
-            raise GrantRefused(_code(response) or f"http_{response.status_code}")
+        code = _code(response)
+        if (
+            code and code not in _LATER and response.status_code in {_OK, _BAD, _UNAUTHENTICATED}
+        ):  # GitHub says no with 200
+            raise GrantRefused(code)
         if response.status_code not in {_OK, _CREATED}:
-            raise unusable(f"{_host(server.token)} answered {response.status_code}")
+            raise unusable(f"{_host(server.token)} answered {response.status_code} {code}".rstrip())
         try:
             found = OAuthToken.model_validate_json(response.content)
         except ValidationError:
-            if code := _code(response):  # as GitHub says no: with the status of a yes
-                raise GrantRefused(code) from None
             raise unusable(f"{_host(server.token)} gave no token") from None
         if not _fits(found.access_token) or not _fits(found.refresh_token or "x"):
             raise unusable(f"{_host(server.token)} gave a token that cannot be sent")

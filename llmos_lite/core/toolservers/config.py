@@ -109,7 +109,7 @@ class ToolServer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         Raises:
             Invalid: `tool_server.invalid`.
         """
-        if not _NAME.fullmatch(self.name) or len(self.name) > LONGEST_NAME:
+        if not is_name(self.name):
             raise _invalid(f"{self.name[:64]!r} is no name of a tool server.")
         if self.command and not local:
             raise _invalid("A program can only be named in a file where the server runs, by LLMOS_TOOL_SERVERS.")
@@ -173,6 +173,11 @@ def read_servers(path: str) -> list[ToolServer]:
         ]
     except (OSError, ValueError, msgspec.ValidationError, Invalid) as error:
         raise Invalid("settings.invalid", f"LLMOS_TOOL_SERVERS={path}: {error}") from None
+
+
+def is_name(text: str) -> bool:
+    """Tell whether a tool server may be called this."""
+    return len(text) <= LONGEST_NAME and _NAME.fullmatch(text) is not None
 
 
 def _invalid(said: str) -> Invalid:

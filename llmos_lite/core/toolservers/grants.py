@@ -157,13 +157,15 @@ class Grants:
         """Forget the tokens of one owner, here and, as far as it can be asked, where they come from."""
         row = await self._row(server)
         await self._rows.delete(server.name, server.owner)
-        await self._take_back(server, [row] if row is not None else [])
+        signed = self._opened(server, row)
+        await self._take_back([signed] if signed is not None else [])
 
     async def forget_all(self, server: ToolServer) -> None:
         """Forget the tokens of all owners."""
         rows = await self._rows.all(server.name)
         await self._rows.delete(server.name)
-        await self._take_back(server, rows)
+        found = [self._opened(msgspec.structs.replace(server, owner=row.owner), row) for row in rows]
+        await self._take_back([one for one in found if one is not None])
 
     async def close(self) -> None:
         """Wait for what is being renewed: a token that nobody keeps is lost."""
@@ -172,10 +174,9 @@ class Grants:
     async def _row(self, server: ToolServer) -> ToolGrant | None:
         return await self._rows.get(server.name, server.owner)
 
-    async def _take_back(self, server: ToolServer, rows: Sequence[ToolGrant]) -> None:
+    async def _take_back(self, ended: Sequence[SignedIn]) -> None:
         """Ask for the end of tokens that nobody keeps any more; where nobody can be asked they end by themselves."""
-        found = [self._opened(msgspec.structs.replace(server, owner=row.owner), row) for row in rows]
-        asked = (self.speaker.revoke(one.server, one.client, one.tokens) for one in found if one is not None)
+        asked = [self.speaker.revoke(one.server, one.client, one.tokens) for one in ended]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(REVOKE_SECONDS):
                 await asyncio.gather(*asked, return_exceptions=True)
@@ -220,8 +221,11 @@ class Grants:
             raise
         if await self._rows.renew(row, holder, self._sealed(server, fresh), at=self._clock()):
             return fresh.tokens.access
-        now = self._opened(server, await self._row(server))  # somebody signed in, or out, meanwhile
-        return now.tokens.access if now is not None else ""
+        now = self._opened(server, await self._row(server))
+        if now is not None:  # somebody signed in meanwhile
+            return now.tokens.access
+        await self._take_back([fresh])
+        return ""
 
     async def _fresh(self, server: ToolServer, signed: SignedIn | None) -> SignedIn:
         """Return a sign-in with new tokens.

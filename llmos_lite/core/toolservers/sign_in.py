@@ -19,9 +19,9 @@ import msgspec
 
 from llmos_lite.core.accounts.keys import digest_of
 from llmos_lite.core.accounts.permissions import Actor, Scope, Verb, allowed, require, require_admin
-from llmos_lite.core.toolservers.config import ToolServer
+from llmos_lite.core.toolservers.config import ToolServer, is_name
 from llmos_lite.core.toolservers.grants import Grants, SignedIn
-from llmos_lite.core.toolservers.service import ToolServers
+from llmos_lite.core.toolservers.service import ToolServers, unknown
 from llmos_lite.core.traces.trace import now_ms
 from llmos_lite.engines.oauth import (
     LONGEST_SCOPE,
@@ -208,7 +208,13 @@ class SignIns:
         await self._servers.renew_session(server)
 
     def document(self, name: str) -> dict[str, object]:
-        """Return what this instance is to the provider of a server, for providers that read that where its id says."""
+        """Return what this instance is to the provider of a server, for providers that read that where its id says.
+
+        Raises:
+            NotFound: `tool_server.unknown`, for what no server could be called.
+        """
+        if not is_name(name):
+            raise unknown(name)
         return client_document(self._client_id(name), self._redirect_uri(name))
 
     async def _whose(self, actor: Actor, name: str) -> ToolServer:

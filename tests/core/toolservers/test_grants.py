@@ -120,6 +120,7 @@ async def test_who_signs_in_or_out_meanwhile_has_the_last_word(nodes: list[Node]
     one.host.authority.held.set()
     assert await renewing == fresh
     assert await other.grants.token(other.server) == fresh
+    assert again or one.host.authority.access == {}
 
 
 async def test_a_token_that_is_refused_ends_only_the_sign_in_that_it_is_of(nodes: list[Node]) -> None:
@@ -179,6 +180,10 @@ async def test_a_provider_that_does_not_rotate_keeps_its_refresh_token(nodes: li
         said({"access_token": "x" * (1 << 20)}),
         said({}, 302, {"location": "https://evil.example/"}),
         said({}, 500),
+        said({}, 401),
+        said(b"<h1>Blocked</h1>", 400),
+        said({"error": "temporarily_unavailable"}, 400),
+        said({"error": "invalid_grant"}, 429),
     ],
 )
 async def test_what_is_no_token_is_not_taken_and_ends_nothing(nodes: list[Node], answer: object) -> None:
