@@ -90,4 +90,7 @@ def _looked(scanners: Mapping[str, Scanner], parcel: Parcel) -> Said:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except BrokenPipeError:
+        os._exit(1)  # nobody is there any more, and nobody wants to read that

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from llmos_lite.core.skills.guard import Guard
 from llmos_lite.core.skills.manager import SkillsManager
 from llmos_lite.core.skills.scan import Finding, Scanner, Severity
 from llmos_lite.core.skills.scan_helper import Said
-from llmos_lite.core.skills.scan_pool import ScanPool
+from llmos_lite.core.skills.scan_pool import COMMAND, ScanPool
 from llmos_lite.core.skills.scanning.house import with_house_rules
 from llmos_lite.core.skills.verdicts import Verdicts, rules_of
 from llmos_lite.engines.git import Author
@@ -184,3 +185,14 @@ def test_two_volumes_at_once_have_the_helpers_of_one() -> None:
     assert ([one.version for one in outer], inner) == ([ONE], [])
     pool.scan(rules_of(HOUSE), folders, inner.extend)
     assert [one.version for one in inner] == [ONE]
+
+
+def test_a_helper_whose_server_is_gone_ends_without_a_word() -> None:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(COMMAND, stdin=pipe, stdout=pipe, stderr=pipe) as helper:
+        assert helper.stdin
+        assert helper.stdout
+        helper.stdout.close()
+        helper.stdin.close()
+        assert helper.stderr
+        assert (helper.stderr.read(), helper.wait(60)) == (b"", 1)
