@@ -103,14 +103,19 @@ class Marketplaces:
         volume, folder = self._volumes.open(PLATFORM_ITSELF, ref, write=True), self._folder_of(ref)
         while (now := self._now(volume)) != self._at.get(ref) or not folder.exists():
             try:
-                last = self._follow(volume, folder, now)
-            except Conflict:  # another node was quicker, and it counts what that one showed
+                last = self._followed(volume, folder, now)
+            except Conflict:  # another node was quicker, and what it wrote down counts
                 continue
-            except Unavailable:  # a view that is broken is made anew; of a broken volume the second try says so
-                shutil.rmtree(folder, ignore_errors=True)
-                last = self._follow(volume, folder, now)
             self._at[ref] = now._replace(recorded=last)
+            break  # whatever has happened since is for whoever asks next
         return folder
+
+    def _followed(self, volume: GitVolume, folder: Path, now: _Now) -> str:
+        try:
+            return self._follow(volume, folder, now)
+        except Unavailable:  # a view that is broken is made anew; of a broken volume the second try says so
+            shutil.rmtree(folder, ignore_errors=True)
+            return self._follow(volume, folder, now)
 
     def _follow(self, volume: GitVolume, folder: Path, now: _Now) -> str:
         """Bring a view up to date, and return the last time that it moved."""

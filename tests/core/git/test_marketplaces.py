@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pygit2
 import pytest
@@ -209,7 +210,24 @@ def test_two_nodes_that_move_at_once_agree(world: World) -> None:
     first = world.ask("b")  # moves between the look of the other node and its word
     with pytest.raises(Conflict):
         node._follow(world.volume, node._folder_of(SRE), now)
+    looks = iter([now, node._now(world.volume)])
+    node._now = lambda _: next(looks)  # type: ignore[method-assign]  # as it saw it, once
     assert world.ask("a") == first
+
+
+def test_a_volume_that_never_rests_keeps_nobody_waiting(world: World) -> None:
+    node, before = world.node("a"), world.node("a")._follow
+
+    def follow(*given: Any) -> str:  # noqa: ANN401 - as it is
+        last = before(*given)
+        world.put("one", f"plain {world.nothing}")
+        world.nothing += 1
+        return last
+
+    node._follow = follow  # type: ignore[method-assign]
+    world.put("one", "plain")
+    node.refresh(SRE)
+    assert world.nothing == 1
 
 
 def test_a_record_that_cannot_be_read_says_so(world: World) -> None:
