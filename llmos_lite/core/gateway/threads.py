@@ -151,7 +151,7 @@ class Threads:
 
     def restore(self, kept: Iterable[tuple[bytes, Thread]]) -> None:
         """Remember turns, oldest first, that are older than all that are remembered."""
-        newer, self._kept, self._size = self._kept, OrderedDict(), 0
+        newer, self._kept, self._size, self._heads = self._kept, OrderedDict(), 0, _Heads()
         for key, thread in (*kept, *newer.items()):
             self.keep(key, thread)
 

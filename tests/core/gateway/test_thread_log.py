@@ -161,3 +161,12 @@ def test_what_came_before_does_not_push_out_what_is_new() -> None:
     )
     assert [threads.find([key]).thread is not None for key in (b"a", b"b", b"c")] == [False, True, True]
     assert threads.find([b"b"]).thread == Thread(conversation="new")
+
+
+def test_what_was_remembered_before_and_after_counts_once() -> None:
+    threads = Threads(most_text=2500)
+    threads.keep(b"a", Thread(conversation="a", head="x" * 1000))
+    threads.restore([])
+    for key in (b"a", b"b"):
+        threads.keep(key, Thread(conversation="c", head="y" * 1000))
+    assert threads.find([b"a"]).thread is not None
