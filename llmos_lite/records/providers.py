@@ -1,49 +1,18 @@
-"""The rows of providers: the only copy, so nothing here is ever rebuilt."""
+"""The rows of providers."""
 
 from __future__ import annotations
 
-import msgspec
-from sqlalchemy import Table, delete, select
-
 from llmos_lite.engines.database import Database
+from llmos_lite.records.named import NamedRecord, NamedRows
 from llmos_lite.records.tables import ProviderRow
 
 
-class ProviderRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A provider as stored: what is said of it as JSON, and its key, sealed; times are ms since the epoch."""
-
-    name: str
-    document: str
-    secret: str = ""
-    changed: int = 0
-    changed_by: str = ""
-
-    def __repr__(self) -> str:
-        return f"ProviderRecord({self.name})"
+class ProviderRecord(NamedRecord, frozen=True, kw_only=True):
+    """A provider as stored; `secret` is its key."""
 
 
-TABLE: Table = ProviderRow.metadata.tables[ProviderRow.__tablename__]
-COLUMNS = [TABLE.c[name] for name in ProviderRecord.__struct_fields__]
-
-
-class ProviderRows:
+class ProviderRows(NamedRows[ProviderRecord]):
     """Reads and writes the rows of providers."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def all(self) -> list[ProviderRecord]:
-        """Return every provider, by name."""
-        async with self._database.reader() as session:
-            rows = (await session.execute(select(*COLUMNS).order_by(TABLE.c.name))).all()
-        return [ProviderRecord(**row._asdict()) for row in rows]
-
-    async def put(self, record: ProviderRecord) -> None:
-        """Insert or replace one provider."""
-        async with self._database.session() as session:
-            await session.execute(self._database.upsert(TABLE, ["name"]), [msgspec.structs.asdict(record)])
-
-    async def delete(self, name: str) -> None:
-        """Remove one provider."""
-        async with self._database.session() as session:
-            await session.execute(delete(TABLE).where(TABLE.c.name == name))
+        super().__init__(database, ProviderRow, ProviderRecord)
