@@ -221,7 +221,7 @@ class Chooser:
             return None
         return Choice(
             system=listed.system,
-            context=tuple(_use(scored) for scored in listed.whole),
+            context=tuple(map(_use, listed.whole)),
             considered=listed.arms.exposures,
             commits=considered.shelf.commits,
             box=listed.box,

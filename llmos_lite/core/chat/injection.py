@@ -49,12 +49,12 @@ def inject(skills: Sequence[ScoredSkill], budget_tokens: int) -> Injection:
     shares = _shares(needs, budget_tokens - _INTRODUCED)
     blocks = {place: _block(skills[place].skill, share) for place, share in shares.items()}
     held = [place for place in range(len(skills)) if blocks.get(place)]
-    whole = all(shares.get(place, 0) >= need for place, need in enumerate(needs))
+    whole = shares == dict(enumerate(needs))
     if not held:
         return Injection(whole=whole)
     ordered = sorted(held, key=lambda place: _place(skills[place]))
-    text = "\n\n".join([INTRODUCTION, *(blocks[place] for place in ordered)])
-    return Injection(text, tuple(skills[place] for place in held), whole)
+    text = "\n\n".join([INTRODUCTION, *[blocks[place] for place in ordered]])
+    return Injection(text, tuple([skills[place] for place in held]), whole)
 
 
 _blocks: Lru[tuple[str, str, str, int], str] = Lru(256)

@@ -87,8 +87,9 @@ class Listing:
         else:
             known, fresh = _grown(known, len(talk.offered), whole, [*long, *considered.others])
         room = int(self._budget * SHARE) if considered.fitting else self._budget
-        fits = within((scored.skill for scored in (*known, *fresh)), room)
-        shown = [scored.skill for scored in arms.shown([*known, *fresh][: len(fits)])]
+        wanted = [*known, *fresh]
+        fits = within([scored.skill for scored in wanted], room)
+        shown = [scored.skill for scored in arms.shown(wanted[: len(fits)])]
         injection = inject(whole, self._budget)
         held = [scored.skill for scored in injection.skills]
         if not shown and not any(map(has_files, held)):
@@ -96,7 +97,7 @@ class Listing:
             return Listed(injection.text, injection.skills, arms) if hidden else None
         box = SkillTools(considered.shelf, actor, arms, held=held, listed=shown, tokens=self._tool_tokens)
         before = {key_of(scored.skill) for scored in known}
-        offered = tuple(key for key in map(key_of, shown) if key not in before)
+        offered = tuple([key for key in map(key_of, shown) if key not in before])
         return Listed(_prompt(shown, injection.text), injection.skills, arms, box, offered)
 
 
@@ -107,8 +108,8 @@ def _prompt(shown: Sequence[Skill], texts: str) -> str:
 
 def _still_there(offered: Sequence[str], shelf: Shelf) -> list[ScoredSkill]:
     """Return the skills of a conversation's list that can still be used, in its order."""
-    named = (key.rpartition("/") for key in offered)
-    found = (shelf.at(volume, skill_id) for volume, _, skill_id in named)
+    named = [key.rpartition("/") for key in offered]
+    found = [shelf.at(volume, skill_id) for volume, _, skill_id in named]
     return [ScoredSkill(skill, 0.0) for skill in found if skill is not None]
 
 
@@ -131,10 +132,10 @@ def _grown(
 
 def _new(candidates: Sequence[ScoredSkill], there: Sequence[ScoredSkill]) -> list[ScoredSkill]:
     """Return the candidates, each once, that are not there already; as many as a list may have."""
-    seen = {key_of(scored.skill) for scored in there}
-    fresh: dict[str, ScoredSkill] = {}
+    seen = {(scored.skill.volume, scored.skill.skill_id) for scored in there}
+    fresh: dict[tuple[str, str], ScoredSkill] = {}
     for scored in candidates:
-        key = key_of(scored.skill)
+        key = scored.skill.volume, scored.skill.skill_id
         if key not in seen:
             fresh.setdefault(key, scored)
     return list(fresh.values())[:MOST_ENTRIES]

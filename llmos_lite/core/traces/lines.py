@@ -106,4 +106,4 @@ def _asked(trace: Trace) -> str:
 
 
 def _of_used(used: tuple[SkillUse, ...]) -> tuple[Exposure, ...]:
-    return tuple(Exposure(skill.volume, skill.skill_id, skill.version, score=skill.score) for skill in used)
+    return tuple([Exposure(skill.volume, skill.skill_id, skill.version, score=skill.score) for skill in used])
