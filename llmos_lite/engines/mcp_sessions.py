@@ -96,14 +96,14 @@ class McpSession:
         """Tell whether there is no connection, so that nothing is lost with it."""
         return self._task is None or self._task.done()
 
-    async def tools(self) -> list[Tool]:
-        """Return what the server offers, asked at most once in `IDLE_SECONDS`.
+    async def tools(self, *, anew: bool = False) -> list[Tool]:
+        """Return what the server offers, asked at most once in `IDLE_SECONDS`, or now.
 
         Raises:
             UpstreamFailed: `tool_server.unreachable`, `tool_server.failed`, `tool_server.sign_in`.
             UpstreamTimeout: `tool_server.timeout`.
         """
-        if self._tools is None or self._clock() - self._tools[0] > IDLE_SECONDS:
+        if anew or self._tools is None or self._clock() - self._tools[0] > IDLE_SECONDS:
             async with self._asked(CONNECT_SECONDS) as client:
                 found = await _listed(client)
             self._tools = self._clock(), found

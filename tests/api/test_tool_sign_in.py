@@ -142,7 +142,7 @@ async def test_from_the_refusal_to_a_call_its_renewal_and_its_end(
     here.host.authority.revoke()
     [problem] = (await here.chat())["tool_problems"]
     assert problem["code"] == "tool_server.sign_in"
-    assert "sign-in" in problem["hint"]
+    assert problem["hint"] == "A system admin signs in again: llmos tool-servers sign-in wiki"
     state, why = await here.shown()
     assert (state, "invalid_grant" in why) == ("again", True)
     [problem] = (await here.chat())["tool_problems"]
@@ -206,6 +206,14 @@ async def test_a_browser_that_does_not_reach_us_is_brought_back_by_hand(here: Pl
     done = await here.admin.post("/tool-servers/wiki/sign-in/answer", {"address": ended})
     assert done.json() == {"name": "wiki", "sign_in": "done"}
     assert (await here.admin.get("/tool-servers/wiki/tools")).json()["total"] == 1
+
+
+async def test_what_a_server_offers_is_asked_when_somebody_wants_to_know(here: Place) -> None:
+    await here.put()
+    await here.sign_in()
+    assert (await here.admin.get("/tool-servers/wiki/tools")).status == 200
+    here.host.authority.revoke()
+    assert await here.code("GET", "/tool-servers/wiki/tools") == "tool_server.sign_in"
 
 
 # Renewing
@@ -352,6 +360,24 @@ async def test_a_secret_is_kept_for_the_same_client_and_for_no_other(here: Place
     assert (await here.put(oauth=oauth | {"issuer": "https://evil.example"})).status == 400
     await here.chat()
     assert here.host.calls == ["deployments"]
+
+
+async def test_a_server_of_the_file_signs_in_and_leaves_nothing_behind(
+    tmp_path: Path, upstream: Upstream, host: Guarded
+) -> None:
+    host.authority.clients["bot"] = client("bot", "s3cret")
+    oauth = f'{{ client_id = "bot", client_secret = "s3cret", issuer = "{host.authority.issuer}", as_itself = true }}'
+    file = tmp_path / "servers.toml"
+    file.write_text(f'[servers.wiki]\nurl = "{host.url}"\nothers = "always"\noauth = {oauth}\n')
+    async with place(tmp_path, upstream, host, tool_servers=str(file)) as here:
+        assert (await here.chat())["tool_problems"] == []
+        assert host.calls == ["deployments"]
+        assert "s3cret" not in stored(here.data) + json.dumps((await here.admin.get("/tool-servers")).json())
+    async with place(tmp_path, upstream, host) as here:
+        assert (await here.alice.request("DELETE", "/tool-servers/wiki/sign-in")).status == 404
+        assert (await here.admin.request("DELETE", "/tool-servers/wiki/sign-in")).status == 204
+        assert (await here.admin.request("DELETE", "/tool-servers/wiki/sign-in")).status == 404
+        assert stored(here.data, "tool_server_grants") == "[]"
 
 
 # Everybody as themselves

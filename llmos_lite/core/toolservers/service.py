@@ -145,7 +145,7 @@ class ToolServers:
             UpstreamFailed: as `McpSession.tools`.
         """
         server = (await self.found(actor, name)).as_for(actor.user_id)
-        return [OfferedTool(tool, server.rule(tool.name)) for tool in await self._session(server).tools()]
+        return [OfferedTool(tool, server.rule(tool.name)) for tool in await self._session(server).tools(anew=True)]
 
     async def put(self, actor: Actor, server: ToolServer, *, keep_client: bool = False) -> ServerView:
         """Add or change a server, as a system admin.
