@@ -106,6 +106,9 @@ def _rows(folder: Path) -> Iterator[Row]:
     reference = statistics.median(log)
     yield Row("marketplace after one change; git diff", statistics.median(market), reference, unit="ms CPU")
     yield Row("catalog after one change; git diff", statistics.median(catalog), reference, unit="ms CPU")
+    shutil.rmtree(folder / "market")
+    anew = _cpu(lambda: markets.refresh(SRE)) / (COMMITS + ROUNDS)
+    yield Row("marketplace made anew after it was deleted", anew, unit="ms CPU/commit")
     volumes.close()
 
 
