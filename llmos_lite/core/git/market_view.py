@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from llmos_lite.core.skills.parcels import Parcel, parcel_of
 from llmos_lite.core.skills.versions import read_version
@@ -26,6 +27,7 @@ from llmos_lite.engines.git_objects import (
     Author,
     Commit,
     Draft,
+    Lines,
     NewObject,
     TreeEdit,
     compose_message,
@@ -39,6 +41,8 @@ from llmos_lite.volumes.access import VolumeRef
 from llmos_lite.volumes.git_volume import GitVolume
 from llmos_lite.volumes.skill_paths import FOLDER, SkillEntry
 
+K = TypeVar("K")
+V = TypeVar("V")
 MANIFEST = (b".claude-plugin", b"marketplace.json")
 MOST_COMMITS = 500
 """Commits of a volume that a view shows at first, a commit takes about 4 ms. With another number, views that are made
@@ -50,8 +54,8 @@ _AT = "llmos-at"
 _LINE = re.compile(r"([0-9a-f]{40}) ([0-9a-f]{40})")
 _BATCH = 32 << 20
 """Bytes of objects after which they are written as one pack."""
-_REMEMBERED = 64
-"""Commits whose skills are in memory: parents of those that come next."""
+_REMEMBERED, _TREES = 64, 8
+"""Commits whose skills are in memory, and trees: parents of those that come next."""
 
 
 class Judge:
@@ -112,9 +116,7 @@ class Shop:
         found = self._entries.get(commit)
         if found is None:
             found = {entry.skill_id: entry for entry in self.volume.list_skills(at=commit)}
-            self._entries[commit] = found
-            while len(self._entries) > _REMEMBERED:
-                self._entries.pop(next(iter(self._entries)))
+            _remember(self._entries, commit, found)
         return found
 
     def parcel(self, entry: SkillEntry) -> Parcel | None:
@@ -147,6 +149,7 @@ class MarketView:
     roots: dict[str, bytes] = field(default_factory=dict)
     shown: dict[str, dict[str, bytes]] = field(default_factory=dict)
     trees: dict[tuple[str, str], bytes | None] = field(default_factory=dict)
+    lines: dict[bytes, Lines] = field(default_factory=dict)
 
     @classmethod
     def open(cls, folder: Path, signer: Signer) -> MarketView:
@@ -263,7 +266,7 @@ class MarketView:
         return self.trees[key]
 
     def _made(self, shop: Shop, commit: Commit, parents: list[str], found: dict[str, bytes], subject: str) -> str:
-        root = self._assembled(shop.volume.ref, found)
+        root = self._assembled(shop.volume.ref, found, parents[0] if parents else "")
         if len(parents) == 1 and self._root(parents[0]) == root:
             return parents[0]
         author = Author(commit.author, commit.email)
@@ -272,15 +275,34 @@ class MarketView:
         made = new_object(COMMIT, draft.payload())
         self._add(made)
         self.roots[made.oid.hex()] = root
-        self._remember(made.oid.hex(), found)
+        _remember(self.shown, made.oid.hex(), found)
         return made.oid.hex()
 
-    def _assembled(self, ref: VolumeRef, skills: dict[str, bytes]) -> bytes:
-        edit = TreeEdit(b"", self.objects.tree)
+    def _assembled(self, ref: VolumeRef, skills: dict[str, bytes], base: str) -> bytes:
+        """Return the root of a view that shows these skills, made from that of another one by what differs."""
+        before = self._shows(base) if base else {}
+        edit = TreeEdit(self._root(base) if base else b"", self._lines)
+        for name in before.keys() - skills.keys():
+            edit.delete((FOLDER.encode(), name.encode()))
         for name, tree in skills.items():
-            edit.put((FOLDER.encode(), name.encode()), FOLDER_MODE, tree)
-        edit.put(MANIFEST, FILE_MODE, self._blob(manifest_of(ref, sorted(skills))))
-        return edit.write(self._add)
+            if before.get(name) != tree:
+                edit.put((FOLDER.encode(), name.encode()), FOLDER_MODE, tree)
+        if not base or before.keys() != skills.keys():
+            edit.put(MANIFEST, FILE_MODE, self._blob(manifest_of(ref, sorted(skills))))
+        return edit.write(self._add_tree)
+
+    def _lines(self, oid: bytes) -> Lines:
+        """Return the lines of a tree, also of one that is not written yet."""
+        found = self.lines.get(oid)
+        if found is None:
+            self._write()
+            found = self.objects.tree(oid)
+        return found
+
+    def _add_tree(self, made: NewObject) -> None:
+        self._add(made)
+        if made.lines is not None:
+            _remember(self.lines, made.oid, made.lines, _TREES)
 
     def _folder(self, parcel: Parcel) -> bytes:
         edit = TreeEdit(b"", self.objects.tree)
@@ -306,13 +328,8 @@ class MarketView:
             skills = self.objects.item(self._root(view), FOLDER)
             lines = self.objects.tree(skills.oid) if skills is not None else {}
             found = {name.decode(): oid for name, (_, oid) in lines.items()}
-            self._remember(view, found)
+            _remember(self.shown, view, found)
         return found
-
-    def _remember(self, view: str, found: dict[str, bytes]) -> None:
-        self.shown[view] = found
-        while len(self.shown) > _REMEMBERED:
-            self.shown.pop(next(iter(self.shown)))
 
     def _root(self, view: str) -> bytes:
         return self.roots[view] if view in self.roots else self.objects.root(view)
@@ -341,6 +358,13 @@ def manifest_of(ref: VolumeRef, skills: Sequence[str]) -> bytes:
         "plugins": [plugin] if skills else [],
     }
     return json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+def _remember(kept: dict[K, V], key: K, value: V, most: int = _REMEMBERED) -> None:
+    """Keep something among the last ones."""
+    kept[key] = value
+    while len(kept) > most:
+        kept.pop(next(iter(kept)))
 
 
 def _text(path: Path) -> str:
