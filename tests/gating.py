@@ -14,6 +14,7 @@ import uvicorn
 from asgi_client import Answer, Client
 
 from llmos_lite.api.app import create_app
+from llmos_lite.api.patience import PatientProtocol
 from llmos_lite.bootstrap import Services, open_services
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.traces.trace import Trace
@@ -94,7 +95,9 @@ def words_of(seen: Seen) -> str:
 @asynccontextmanager
 async def served(here: Gate) -> AsyncIterator[int]:
     """Let a real server answer for the app, so that hanging up is real too; the value is its port."""
-    config = uvicorn.Config(here.client.app, port=0, lifespan="off", log_level="critical", access_log=False)
+    config = uvicorn.Config(
+        here.client.app, port=0, lifespan="off", http=PatientProtocol, log_level="critical", access_log=False
+    )
     config.load()
     server = uvicorn.Server(config)
     server.lifespan = config.lifespan_class(config)

@@ -1,11 +1,13 @@
 """The head of an answer leaves together with its first bytes: one packet and one call of the system instead of two.
 
 uvicorn writes them one after the other. What has no bytes in the same round of the event loop leaves at its end.
+Whoever answers can ask to be told at once when the connection ends.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 HEAD = b"HTTP/1.1 "
 
@@ -16,7 +18,12 @@ class Joined:
     Args:
         transport: writes.
         loop: whose rounds count.
+
+    Attributes:
+        on_end: called when the connection has ended; of whoever answers just now.
     """
+
+    on_end: Callable[[], None] | None = None
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport, self._loop, self._head = transport, loop, b""
@@ -37,6 +44,11 @@ class Joined:
         """Close the connection, when everything is written."""
         self._flush()
         self._transport.close()
+
+    def ended(self) -> None:
+        """Tell whoever answers that nobody listens any more."""
+        if self.on_end is not None:
+            self.on_end()
 
     def _flush(self) -> None:
         if self._head:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import Iterable
+from functools import partial
 from types import TracebackType
 from typing import Self, cast
 
 from llmos_lite.api.errors import Receive
+from llmos_lite.api.straight import line_of
 from llmos_lite.errors import Invalid, TooLarge
 
 _PACKED = frozenset({b"gzip", b"x-gzip", b"deflate"})
 
 SOON = 0.1
-"""Seconds after which it is worth a task to look whether a client is still there; most answers are done by then."""
+"""Seconds after which it is worth a task to look whether a client is still there; most answers are done by then.
+
+On a connection of ours nobody has to look: its end is heard.
+"""
 
 
 class UntilGone:
@@ -22,17 +27,23 @@ class UntilGone:
 
     def __init__(self, receive: Receive) -> None:
         self._receive, self._gone = receive, False
+        self._line = line_of(receive)
         self._later: asyncio.TimerHandle | None = None
         self._watch: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         task = cast("asyncio.Task[None]", asyncio.current_task())
-        self._later = asyncio.get_running_loop().call_later(SOON, self._look, task)
+        if self._line is not None:
+            self._line.on_end = partial(self._leave, task)
+        else:
+            self._later = asyncio.get_running_loop().call_later(SOON, self._look, task)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
+        if self._line is not None:
+            self._line.on_end = None
         if self._later is not None:
             self._later.cancel()
         if self._watch is not None:
@@ -48,6 +59,9 @@ class UntilGone:
     async def _wait(self, task: asyncio.Task[None]) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
+        self._leave(task)
+
+    def _leave(self, task: asyncio.Task[None]) -> None:
         self._gone = True
         task.cancel()
 

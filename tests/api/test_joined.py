@@ -60,3 +60,12 @@ async def test_a_connection_that_is_closed_says_all_before() -> None:
     await asyncio.sleep(0)
     assert packets == [HEAD, b"closed"]
     assert connection.get_extra_info("peername") == "peername"
+
+
+async def test_whoever_answers_hears_of_the_end() -> None:
+    connection, _ = joined()
+    connection.ended()
+    heard: list[str] = []
+    connection.on_end = lambda: heard.append("end")
+    connection.ended()
+    assert heard == ["end"]

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 import uvicorn
 
 from llmos_lite.api import patience
-from llmos_lite.api.errors import Receive, Scope, Send
+from llmos_lite.api.errors import Asgi, Message, Receive, Scope, Send
+from llmos_lite.api.middleware import Edge
+from llmos_lite.api.waiting import UntilGone, read_body
 
 HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
 
@@ -26,7 +29,13 @@ async def _app(scope: Scope, receive: Receive, send: Send) -> None:
 @pytest.fixture
 async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
     monkeypatch.setattr(patience, "HEAD_SECONDS", 0.3)
-    config = uvicorn.Config(_app, http=patience.PatientProtocol, lifespan="off", log_config=None, ws="none")
+    async with _listening(_app) as found:
+        yield found
+
+
+@asynccontextmanager
+async def _listening(app: Asgi) -> AsyncIterator[int]:
+    config = uvicorn.Config(app, http=patience.PatientProtocol, lifespan="off", log_config=None, ws="none")
     config.load()
     state = uvicorn.Server(config).server_state
     loop = asyncio.get_running_loop()
@@ -117,3 +126,53 @@ async def test_a_request_that_can_be_read_in_two_ways_is_refused(port: int, line
     assert said.startswith(b"HTTP/1.1 400")
     assert said.count(b"HTTP/1.1") == 1
     writer.close()
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+async def test_an_answer_ends_at_once_when_its_client_goes(*, wrapped: bool) -> None:
+    """Also where somebody's own layer keeps us from hearing of the connection's end."""
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def waits(scope: Scope, receive: Receive, send: Send) -> None:
+        del scope, send
+
+        async def layer() -> Message:
+            return await receive()
+
+        await read_body(receive)
+        async with UntilGone(layer if wrapped else receive):
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.set()
+
+    async with _listening(Edge(waits, max_body=1000, max_import=1000)) as port, asyncio.timeout(10):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HEAD + b"\r\n")
+        await begun.wait()
+        writer.close()
+        await ended.wait()
+
+
+async def test_a_client_that_was_gone_before_is_noticed_too() -> None:
+    lost, ended = asyncio.Event(), asyncio.Event()
+
+    async def late(scope: Scope, receive: Receive, send: Send) -> None:
+        del scope, send
+        await read_body(receive)
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        lost.set()
+        async with UntilGone(receive):
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.set()
+
+    async with _listening(Edge(late, max_body=1000, max_import=1000)) as port, asyncio.timeout(10):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HEAD + b"\r\n")
+        writer.close()
+        await lost.wait()
+        await ended.wait()
