@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -11,6 +11,7 @@ import msgspec
 from llmos_lite.engines.llm import ChatMessage, ChatRequest, Completion, Tool, has_tool_messages, token_count
 from llmos_lite.engines.llm_calls import Calls, arguments_object
 from llmos_lite.engines.llm_http import HttpModel, ModelServer, decoded
+from llmos_lite.engines.llm_texts import MOST_TEXT, Texts
 from llmos_lite.engines.sse import SseReader
 from llmos_lite.errors import UpstreamFailed
 
@@ -167,12 +168,13 @@ def whole_message(data: bytes, model: str) -> Completion:
 class MessageStream:
     """Events of a message; ended by `message_stop`."""
 
+    most_text: ClassVar[int] = MOST_TEXT
+
     def __init__(self, model: str) -> None:
         self.ended = False
         self._start = _Start(model=model)
         self._tokens_in, self._tokens_out, self._finish = 0, 0, ""
-        self._texts: list[str] = []
-        self._calls = Calls()
+        self._texts, self._calls = Texts(self.most_text), Calls(self.most_text)
         self._inputs: dict[int, str] = {}
         self.reader = SseReader()
 
@@ -190,7 +192,7 @@ class MessageStream:
             self._calls.add(index, "", "", said)
         self._inputs.clear()
         return Completion(
-            text="".join(self._texts),
+            text=self._texts.whole(),
             model=self._start.model,
             tokens_in=self._tokens_in or self._start.usage.tokens_in,
             tokens_out=self._tokens_out,
@@ -200,7 +202,7 @@ class MessageStream:
 
     def _taken(self, events: list[bytes]) -> str:
         text = "".join(self._text(decoded(_event, data)) for data in events)
-        self._texts.append(text)
+        self._texts.add(text)
         return text
 
     def _text(self, event: _Event) -> str:

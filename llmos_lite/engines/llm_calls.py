@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from llmos_lite.engines.llm import ToolCall
+from llmos_lite.engines.llm_texts import MOST_TEXT
 from llmos_lite.errors import UpstreamFailed
 
 MOST_CALLS = 128
@@ -26,10 +27,14 @@ class Calls:
 
     A piece belongs to the call of its index. Servers differ: some say no index, some say 0 for every call, some repeat
     id and name with each piece; so a piece with another id begins another call, and one without either goes on with
-    the last.
+    the last. Arguments that are too long, all together, are cut; they are no JSON any more then.
+
+    Args:
+        most: characters of arguments that are kept.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST_TEXT) -> None:
+        self._left = most
         self._calls: list[_Call] = []
         self._at: dict[int | None, _Call] = {}
 
@@ -45,7 +50,8 @@ class Calls:
         call.id = call.id or call_id
         call.name = call.name or name
         if arguments:
-            call.arguments.append(arguments)
+            call.arguments.append(arguments[: self._left])
+            self._left = max(0, self._left - len(arguments))
         self._at[index] = self._at[None] = call
 
     def _begin(self, call_id: str) -> _Call:

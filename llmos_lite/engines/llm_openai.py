@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -11,6 +12,7 @@ import msgspec
 from llmos_lite.engines.llm import ChatMessage, ChatRequest, Completion, Tool, has_tool_messages, token_count
 from llmos_lite.engines.llm_calls import Calls, arguments_object
 from llmos_lite.engines.llm_http import HttpModel, ModelServer, decoded
+from llmos_lite.engines.llm_texts import MOST_TEXT, Texts
 from llmos_lite.engines.sse import SseReader
 from llmos_lite.errors import UpstreamFailed
 
@@ -143,13 +145,14 @@ def whole_chat(data: bytes, model: str) -> Completion:
 class ChatStream:
     """Chunks of a chat; ended by `[DONE]`, or by a reason to finish when the server leaves that out."""
 
+    most_text: ClassVar[int] = MOST_TEXT
+
     def __init__(self, model: str) -> None:
         self.ended = False
         self._model, self._finish = model, ""
         self._usage = _Usage()
         self._answered = False
-        self._texts: list[str] = []
-        self._calls = Calls()
+        self._texts, self._calls = Texts(self.most_text), Calls(self.most_text)
         self.reader = SseReader()
 
     def feed(self, data: bytes) -> str:
@@ -171,7 +174,7 @@ class ChatStream:
         if not self._answered:
             raise _no_message()
         return Completion(
-            text="".join(self._texts),
+            text=self._texts.whole(),
             model=self._model,
             tokens_in=token_count(self._usage.prompt_tokens),
             tokens_out=token_count(self._usage.completion_tokens),
@@ -183,7 +186,7 @@ class ChatStream:
         if b"[DONE]" in events:
             self.ended = True
             del events[events.index(b"[DONE]") :]
-        before = len(self._texts)
+        texts: list[str] = []
         for chunk in _chunks(events):
             if chunk.error:
                 _checked(chunk)
@@ -194,10 +197,11 @@ class ChatStream:
                 if (delta := choice.delta) is None:
                     continue
                 if delta.content:
-                    self._texts.append(delta.content)
+                    self._texts.add(delta.content)
+                    texts.append(delta.content)
                 for part in delta.tool_calls or ():
                     _take(self._calls, part, part.index)
-        return "".join(self._texts[before:])
+        return "".join(texts)
 
 
 def _chunks(events: Sequence[bytes]) -> Iterable[_Chat]:

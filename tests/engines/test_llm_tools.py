@@ -255,3 +255,11 @@ def test_any_cut_gives_the_same_calls(said: list[tuple[str, str]], size: int, re
     assert [(call.id, call.name, call.arguments) for call in calls.whole()] == [
         (f"c{place}", name, arguments or "{}") for place, (name, arguments) in enumerate(said)
     ]
+
+
+def test_arguments_without_an_end_are_cut_for_all_calls_together() -> None:
+    calls = Calls(most=10)
+    for call_id in "ab":
+        for _ in range(3):
+            calls.add(None, call_id, "tool", "1234")
+    assert [call.arguments for call in calls.whole()] == ["1234123412", "{}"]

@@ -22,6 +22,7 @@ from llmos_lite.core.gateway.asked import (
     settled,
     text_of,
 )
+from llmos_lite.core.gateway.dialect import MOST_KEPT
 from llmos_lite.core.gateway.problems import openai_event, openai_problem, openai_refusal
 from llmos_lite.core.gateway.scaffolding import words_of
 from llmos_lite.engines.llm import Completion
@@ -136,6 +137,7 @@ class ChatDialect:
 class ChatReader(ChatStream):
     """Reads a stream; the provider keeps no conversation."""
 
+    most_text = MOST_KEPT
     answer_id = ""
     signs = (b"[DONE]", b'"error"')
 

@@ -10,6 +10,10 @@ from llmos_lite.engines.llm import Completion
 from llmos_lite.engines.upstream import Wire
 from llmos_lite.errors import LlmosError
 
+MOST_KEPT = 1 << 20
+"""Characters of text, and of arguments, that a trace keeps of a streamed answer: who reads slowly holds no more of us.
+No model writes as much in one answer."""
+
 
 class AnswerReader(Protocol):
     """Reads one answer beside its way to the client; a fresh one for each."""

@@ -23,6 +23,7 @@ from llmos_lite.core.gateway.asked import (
     settled,
     text_of,
 )
+from llmos_lite.core.gateway.dialect import MOST_KEPT
 from llmos_lite.core.gateway.problems import anthropic_event, anthropic_problem, anthropic_refusal
 from llmos_lite.core.gateway.scaffolding import words_of
 from llmos_lite.engines.llm import Completion
@@ -124,6 +125,7 @@ class MessagesDialect:
 class MessagesReader(MessageStream):
     """Reads a stream; the provider keeps no conversation."""
 
+    most_text = MOST_KEPT
     answer_id = ""
     signs = (b"message_stop", b'"error"')
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
+from llmos_lite.core.gateway.dialect import MOST_KEPT
 from llmos_lite.engines.llm import Completion, ToolCall, token_count
 from llmos_lite.engines.llm_http import decoded
+from llmos_lite.engines.llm_texts import Texts
 from llmos_lite.engines.sse import SseReader
 from llmos_lite.errors import UpstreamFailed
 
@@ -67,7 +69,7 @@ class ResponsesReader:
     def __init__(self, model: str) -> None:
         self.ended = False
         self.answer_id = ""
-        self._model, self._texts, self._calls = model, list[str](), list[ToolCall]()
+        self._model, self._texts, self._calls = model, Texts(MOST_KEPT), list[ToolCall]()
         self._response: _Response | None = None
         self._sse = SseReader()
 
@@ -85,7 +87,7 @@ class ResponsesReader:
             return _completion(self._response, self._model)
         usage = self._response.usage if self._response else None
         return Completion(
-            text="".join(self._texts),
+            text=self._texts.whole(),
             model=self._model,
             tokens_in=token_count(usage.input_tokens) if usage else 0,
             tokens_out=token_count(usage.output_tokens) if usage else 0,
@@ -108,7 +110,7 @@ class ResponsesReader:
             self._calls.append(_call(event.item))
         elif event.type == "response.output_text.delta":
             text = decoded(_text, bytes(event.delta))
-            self._texts.append(text)
+            self._texts.add(text)
             return text
         return ""
 

@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 
 from llmos_lite.core.gateway import reading as module
 from llmos_lite.core.gateway.chat_dialect import ChatDialect
+from llmos_lite.core.gateway.dialect import MOST_KEPT
+from llmos_lite.core.gateway.messages_dialect import MessagesDialect
 from llmos_lite.core.gateway.reading import BATCH, Reading
 from llmos_lite.core.gateway.responses_dialect import ResponsesDialect
+from llmos_lite.engines.llm_texts import Texts
 from llmos_lite.errors import UpstreamFailed
 
 
@@ -86,3 +89,35 @@ def test_a_stream_that_only_stops_without_a_mark_has_ended() -> None:
     reading.take(stream("a").removesuffix(b"data: [DONE]\n\n"))
     reading.close()
     assert reading.ended
+
+
+MUCH = "lorem ipsum " * (MOST_KEPT // 10)
+DELTAS = {
+    "chat": (ChatDialect(), {"choices": [{"delta": {"content": MUCH}}]}),
+    "messages": (
+        MessagesDialect(),
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": MUCH}},
+    ),
+    "responses": (ResponsesDialect(), {"type": "response.output_text.delta", "delta": MUCH}),
+}
+
+
+@pytest.mark.parametrize("wire", DELTAS)
+def test_of_a_stream_that_is_too_long_the_beginning_is_kept_and_how_much_more_there_was(wire: str) -> None:
+    dialect, event = DELTAS[wire]
+    reading, data = Reading(dialect, "m"), b"data: " + json.dumps(event).encode() + b"\n\n"
+    for _ in range(3):
+        reading.take(data)
+    done = reading.completion()
+    assert done is not None
+    assert done.text[:MOST_KEPT] == MUCH[:MOST_KEPT]
+    assert done.text[MOST_KEPT:] == f"\n[characters that are not kept: {3 * len(MUCH) - MOST_KEPT:,}]"
+
+
+def test_a_text_that_just_fits_is_kept_as_it_is() -> None:
+    texts = Texts(6)
+    for piece in ("abc", "", "def"):
+        texts.add(piece)
+    assert texts.whole() == "abcdef"
+    texts.add("g")
+    assert texts.whole() == "abcdef\n[characters that are not kept: 1]"
