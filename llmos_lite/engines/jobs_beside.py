@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 import sys
 import time
 from collections.abc import Sequence
@@ -14,8 +13,8 @@ from pathlib import Path
 
 import msgspec
 
-from llmos_lite.engines.jobs import READY_SECONDS, Due, Unfinished, Work, checked
-from llmos_lite.engines.lines import GONE, Peer
+from llmos_lite.engines.jobs import Due, Unfinished, Work, checked
+from llmos_lite.engines.lines import Peer
 from llmos_lite.errors import LlmosError, Unavailable
 
 log = logging.getLogger("llmos.jobs")
@@ -29,6 +28,10 @@ EARLY_SECONDS = 20.0
 """How long before something is due the process is started."""
 LOOK_SECONDS = 30.0
 """How often the clock is looked at: a machine that sleeps stops what waits, not the clock."""
+READY_SECONDS = 60.0
+"""How long it may take to answer, its start on a busy machine among it."""
+LONGEST_PAUSE = 3600.0
+"""How long it is left alone at most when it could not be started; each pause is twice the one before."""
 GRACE_SECONDS = 15.0
 """How long the process may take to end; then it is killed, which leaves its jobs unfinished as well."""
 
@@ -120,13 +123,14 @@ class JobsBeside:
         """Have the process run when it is needed, and end when it is not."""
         if not await self._took_up():
             await self._until(time.time() + self._patience)
+        pause = self._rest
         while True:
             self._wanted.clear()
             try:
-                until = await self._rested() - EARLY_SECONDS
+                until, pause = await self._rested() - EARLY_SECONDS, self._rest
             except LlmosError as error:
                 log.error("jobs are not running: %s", error.message)  # noqa: TRY400 - the process has said where
-                until = time.time() + self._rest if error.code == GONE else math.inf
+                until, pause = time.time() + pause, min(2 * pause, LONGEST_PAUSE)
             await self._until(until)
 
     async def _took_up(self) -> bool:

@@ -19,8 +19,6 @@ import msgspec
 from llmos_lite.engines.jobs import DbosJobs
 from llmos_lite.engines.lines import Peer
 
-NICENESS = 10
-
 Schedules = list[tuple[str, str, str]]
 """Name, cron and kind of each."""
 
@@ -58,7 +56,6 @@ async def serve(data: Path, schedules: Schedules) -> None:
 
 
 if __name__ == "__main__":
-    os.nice(NICENESS)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(
             number, signal.SIG_IGN
