@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from llmos_lite.core.skills.fields import Document
 from llmos_lite.core.skills.format import Skill
@@ -34,6 +35,8 @@ SEED = 8420
 LINES = 45
 
 Ranking = Callable[[str, int], list[str]]
+Drawn: TypeAlias = "tuple[list[Skill], list[Query]]"
+"""A library, and the requests around which it was drawn."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,19 @@ def grown(skills: Sequence[Skill], size: int) -> list[Skill]:
         )
         for number in range(size)
     ]
+
+
+def drawn(skills: Sequence[Skill], queries: Sequence[Query], size: int, asked: int) -> Iterator[Drawn]:
+    """Yield libraries of `size` skills without end, each with the `asked` requests that it is drawn around."""
+    chance = random.Random(SEED)  # noqa: S311 - the same libraries every time
+    by_id = {skill.skill_id: skill for skill in skills}
+    while True:
+        some = chance.sample(list(queries), asked)
+        library = {key: by_id[key] for query in some for key in query.wanted}
+        while len(library) < size:
+            other = chance.choice(skills)
+            library[other.skill_id] = other
+        yield list(library.values()), some
 
 
 # Long requests

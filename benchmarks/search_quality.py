@@ -11,20 +11,19 @@ figure is the mean over libraries, and the unit column names their standard devi
 
 from __future__ import annotations
 
-import random
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import TypeAlias
 
 from benchmarks import Row
 from benchmarks._rankers import rankings
 from benchmarks._skill_data import (
-    SEED,
+    Drawn,
     Query,
     Ranking,
     data_folder,
+    drawn,
     index,
     own_examples,
     public_queries,
@@ -34,9 +33,6 @@ from benchmarks._skill_data import (
 )
 from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.search import search
-
-Drawn: TypeAlias = tuple[list[Skill], list[Query]]
-"""A library, and the requests around which it was drawn."""
 
 OURS = "ours"
 TANTIVY = "tantivy .5/1/1"
@@ -60,9 +56,9 @@ def run() -> Iterator[Row]:
     cut, tasks = own_examples(skills)
     yield from _compared(f"tasks of own examples, {len(skills):,} skills", cut, tasks, goal=0.02)
     for size, draws in POOLS.items():
-        libraries = _drawn(skills, queries, size, ASKED)
+        libraries = drawn(skills, queries, size, ASKED)
         yield from _pools(f"eval prompts, {size:,} skills", libraries, draws, POOL_TARGETS.get(size, ""))
-    libraries = _drawn(cut, tasks, TASK_SIZE, TASKS)
+    libraries = drawn(cut, tasks, TASK_SIZE, TASKS)
     yield from _pools(f"tasks of own examples, {TASK_SIZE} skills", libraries, POOLS[TASK_SIZE], TASK_TARGET)
 
 
@@ -99,16 +95,3 @@ def _pools(what: str, libraries: Iterator[Drawn], draws: int, target: str) -> It
         yield Row(
             f"recall@5, {what} ({name})", statistics.fmean(mine), statistics.fmean(theirs), unit=unit, target=goal
         )
-
-
-def _drawn(skills: Sequence[Skill], queries: Sequence[Query], size: int, asked: int) -> Iterator[Drawn]:
-    """Yield libraries of `size` skills without end, each with the `asked` requests that it is drawn around."""
-    chance = random.Random(SEED)  # noqa: S311 - the same libraries every time
-    by_id = {skill.skill_id: skill for skill in skills}
-    while True:
-        some = chance.sample(list(queries), asked)
-        library = {key: by_id[key] for query in some for key in query.wanted}
-        while len(library) < size:
-            other = chance.choice(skills)
-            library[other.skill_id] = other
-        yield list(library.values()), some

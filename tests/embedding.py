@@ -40,7 +40,7 @@ class Babel:
     A text is the sum of its words; one without any known letter is zero.
     """
 
-    dimension = DIMENSION
+    dimension, sentences = DIMENSION, True
 
     def __init__(self, *, multilingual: bool = True, quick: bool = False) -> None:
         self._multilingual, self.quick, self.latin = multilingual, quick, False

@@ -41,6 +41,10 @@ class Embedder(Protocol):
     def latin(self) -> bool:
         """Tell whether it knows Latin script alone: to a model of English, every Chinese text means much the same."""
 
+    @property
+    def sentences(self) -> bool:
+        """Tell whether it reads sentences. Of a sum of words, nearness does not say whether anything fits at all."""
+
     def embed(self, texts: Sequence[str]) -> Floats:
         """Return one row for each text, in their order, shape (n, dimension).
 
@@ -129,6 +133,11 @@ class PluggedEmbedder:
     def latin(self) -> bool:
         """Tell what the package says of itself; False when it says nothing."""
         return bool(getattr(self._found, "latin", False))
+
+    @property
+    def sentences(self) -> bool:
+        """Tell whether it reads sentences; True unless the package says otherwise."""
+        return bool(getattr(self._found, "sentences", True))
 
     def embed(self, texts: Sequence[str]) -> Floats:
         """Return one row for each text; see `Embedder`."""

@@ -75,6 +75,7 @@ class HttpEmbedder:
 
     quick = False
     latin = False
+    sentences = True
 
     def __init__(
         self, base_url: str, *, key: str = "", model: str = "", timeout: float = 30.0, pause: float = PAUSE

@@ -106,6 +106,7 @@ class LocalEmbedder:
         self.folder = ModelFolder.read(found)
         self.name = f"local:{'all-MiniLM-L6-v2' if path is None else found.name}"
         self.latin = path is None  # MiniLM was trained on English
+        self.sentences = True
         self.dimension = self.folder.shape.width
         self._loading = threading.Lock()
         self._loaded: _Loaded | None = None

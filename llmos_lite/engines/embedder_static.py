@@ -49,6 +49,7 @@ class StaticEmbedder:
     def __init__(self, model: LocalEmbedder, folder: Path) -> None:
         self._model = model
         self.dimension, self.latin = min(DIMENSION, model.dimension), model.latin
+        self.sentences = False
         self.name = f"static{RECIPE}:{model.name.partition(':')[2]}"
         self._paths = [place / f"llmos-{self.name.replace(':', '-')}.table" for place in (model.folder.path, folder)]
         self._loading = threading.Lock()

@@ -58,10 +58,13 @@ class Closeness:
         measure: how cosines are read.
         sources: by the position of a library among those searched; None for one that is not ready.
         alignments: remembers where vectors lie.
+        tells: as `Near` says.
     """
 
-    def __init__(self, measure: Measure, sources: Sequence[Aligned | None], alignments: Alignments) -> None:
-        self._measure, self._sources, self._alignments = measure, sources, alignments
+    def __init__(
+        self, measure: Measure, sources: Sequence[Aligned | None], alignments: Alignments, *, tells: bool = True
+    ) -> None:
+        self._measure, self._sources, self._alignments, self._tells = measure, sources, alignments, tells
 
     def __call__(self, source: int, keys: tuple[str, ...]) -> Near | None:
         """Return how near the documents with these keys are; None when nothing is known of their library."""
@@ -74,7 +77,7 @@ class Closeness:
         unknown = places < 0
         if unknown.any():
             closeness[unknown], surprise[unknown] = 0, -np.inf
-        return Near(closeness, surprise)
+        return Near(closeness, surprise, self._tells)
 
 
 def _aligned(keys: tuple[str, ...], aligned: Aligned) -> Places:

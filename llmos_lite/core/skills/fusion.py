@@ -32,10 +32,12 @@ class Near(NamedTuple):
         closeness: the cosine as MiniLM would give it; below 0 for what is farther than most, 0 for what is unknown.
         surprise: by how many spreads it is nearer than the usual best skill of a request about something else; -inf
             for a document of which nothing is known.
+        tells: whether the surprise says that anything fits at all.
     """
 
     closeness: npt.NDArray[np.float32]
     surprise: npt.NDArray[np.float32]
+    tells: bool = True
 
 
 class Close(Protocol):

@@ -65,7 +65,7 @@ class Hit(NamedTuple):
         searched: how many documents it was chosen from.
         asked: points of the score that come from `Extra`.
         meaning: points of the score that come from `Close`.
-        surprise: as `Near` says; None when nothing is known of its meaning.
+        surprise: as `Near` says; None when nothing is known of its meaning, or when it tells nothing.
     """
 
     source: int
@@ -249,7 +249,8 @@ class Searched:
         meaning, surprise = 0.0, None
         if number in self._nears:
             near, words = self._nears[number]
-            meaning, surprise = score - float(words[here]), float(near.surprise[here])
+            meaning = score - float(words[here])
+            surprise = float(near.surprise[here]) if near.tells else None
         return Hit(
             source=self._sources[number],
             key=self._pieces[number].segment.keys[here],

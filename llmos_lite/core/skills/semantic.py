@@ -113,7 +113,7 @@ class Semantics:
             Aligned(library, self._vectors.nearest(str(library.ref), meaning.row, NEAREST)) if scale else None
             for library, scale in zip(libraries, scales, strict=True)
         ]
-        return Closeness(Measure.of(known), sources, self._alignments)
+        return Closeness(Measure.of(known), sources, self._alignments, tells=self._embedder.sentences)
 
     def settle(self, timeout: float = 60.0) -> bool:
         """Wait until what the background was given is done, and tell whether it is; for tests and benchmarks."""

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmos_lite.core.skills.abstain import evidence
 from llmos_lite.core.skills.fields import Document
-from llmos_lite.core.skills.fusion import ALONE, Near, fused, unit_of
+from llmos_lite.core.skills.fusion import ALONE, Close, Near, fused, unit_of
 from llmos_lite.core.skills.index import SkillIndex
 from llmos_lite.core.skills.search import search
 from llmos_lite.core.skills.text import Analyzer
@@ -79,6 +80,16 @@ def test_a_document_without_a_word_in_common_is_found_when_it_is_near_enough() -
     for query in ("rechnung schreiben", "a bill, and a cup to brew"):
         hit = next(hit for hit in search([index()], query, 4, close=close) if hit.key == "d3")
         assert (hit.meaning, hit.surprise, hit.terms) == (pytest.approx(hit.score), 5.0, 0)
+
+
+def test_a_sum_of_words_orders_skills_and_does_not_say_whether_one_fits() -> None:
+    def close(tells: bool) -> Close:  # noqa: FBT001 - only told apart here
+        return lambda _source, keys: Near(np.ones(len(keys), np.float32), np.full(len(keys), 3.0, np.float32), tells)
+
+    known, unsure = (search([index()], "brew tea", 1, close=close(tells))[0] for tells in (True, False))
+    assert (known.surprise, unsure.surprise) == (3.0, None)
+    assert known.score == unsure.score
+    assert evidence(unsure) < evidence(known)
 
 
 def test_removed_documents_stay_removed() -> None:
