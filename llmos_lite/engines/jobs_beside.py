@@ -19,7 +19,7 @@ from llmos_lite.errors import LlmosError, Unavailable
 
 log = logging.getLogger("llmos.jobs")
 
-HOST = (sys.executable, "-m", "llmos_lite.engines.jobs_host")
+HOST = (sys.executable, "-P", "-m", "llmos_lite.engines.jobs_host")
 PATIENCE_SECONDS = 10.0
 """How long a fresh server waits before it looks what was due while it was off, unless work was left unfinished."""
 REST_SECONDS = 5.0

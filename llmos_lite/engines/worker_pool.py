@@ -12,7 +12,7 @@ from llmos_lite.errors import LlmosError
 TAIL = 4_000
 """Characters of a worker's error output that are kept."""
 GRACE_SECONDS = 2.0
-COMMAND = (sys.executable, "-m", "llmos_lite.worker")
+COMMAND = (sys.executable, "-P", "-m", "llmos_lite.worker")
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 """One core for a worker: the chats need the others."""
 

@@ -15,7 +15,7 @@ import msgspec
 from llmos_lite.core.skills.scan_helper import LARGEST, Parcel, Said, receive, send
 from llmos_lite.errors import LlmosError
 
-COMMAND = (sys.executable, "-m", "llmos_lite.core.skills.scan_helper")
+COMMAND = (sys.executable, "-P", "-m", "llmos_lite.core.skills.scan_helper")
 MOST_HELPERS = 4
 _STEP, _STEP_BYTES = 32, 4 << 20
 """Skills that a helper gets at once, and bytes after which it gets no more."""
