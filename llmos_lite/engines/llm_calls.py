@@ -20,6 +20,13 @@ class _Call:
     id: str
     name: str = ""
     arguments: list[str] = field(default_factory=list)
+    is_text: bool = False
+
+    @property
+    def whole(self) -> str:
+        """Return the arguments as JSON."""
+        said = "".join(self.arguments)
+        return msgspec.json.encode({"input": said}).decode() if self.is_text else said or "{}"
 
 
 class Calls:
@@ -38,8 +45,8 @@ class Calls:
         self._calls: list[_Call] = []
         self._at: dict[int | None, _Call] = {}
 
-    def add(self, index: int | None, call_id: str, name: str, arguments: str) -> None:
-        """Take a piece.
+    def add(self, index: int | None, call_id: str, name: str, arguments: str, *, is_text: bool = False) -> None:
+        """Take a piece; `is_text` says that the arguments are no JSON, but the one text that the tool takes.
 
         Raises:
             UpstreamFailed: `model.garbage`, past `MOST_CALLS`.
@@ -48,7 +55,7 @@ class Calls:
         if call is None or (call_id and call.id and call_id != call.id):
             call = self._begin(call_id)
         call.id = call.id or call_id
-        call.name = call.name or name
+        call.name, call.is_text = call.name or name, call.is_text or is_text
         if arguments:
             call.arguments.append(arguments[: self._left])
             self._left = max(0, self._left - len(arguments))
@@ -62,10 +69,7 @@ class Calls:
 
     def whole(self) -> tuple[ToolCall, ...]:
         """Return the calls in order; one that came without an id gets one, since its answer has to name it."""
-        return tuple(
-            ToolCall(call.id or f"call_{secrets.token_hex(8)}", call.name, "".join(call.arguments) or "{}")
-            for call in self._calls
-        )
+        return tuple(ToolCall(call.id or f"call_{secrets.token_hex(8)}", call.name, call.whole) for call in self._calls)
 
 
 def arguments_object(arguments: str) -> str:

@@ -22,12 +22,18 @@ class _Function(msgspec.Struct):
     arguments: str | dict[str, object] | None = None
 
 
+class _Custom(msgspec.Struct):
+    name: str | None = None
+    input: str | None = None
+
+
 class _CallPart(msgspec.Struct):
-    """A call, or a piece of one."""
+    """A call, or a piece of one; a custom tool takes a text."""
 
     index: int | None = None
     id: str | None = None
     function: _Function | None = None
+    custom: _Custom | None = None
 
 
 class _Text(msgspec.Struct):
@@ -240,6 +246,9 @@ def _choice(choice: str) -> object:
 
 
 def _take(calls: Calls, part: _CallPart, index: int | None) -> None:
+    if custom := part.custom:
+        calls.add(index, part.id or "", custom.name or "", custom.input or "", is_text=True)
+        return
     function = part.function or _Function()
     arguments = function.arguments or ""
     text = arguments if isinstance(arguments, str) else _encode(arguments).decode()

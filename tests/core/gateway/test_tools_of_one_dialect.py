@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmos_lite.core.gateway.chat_dialect import ChatDialect
 from llmos_lite.core.gateway.responses_dialect import ResponsesDialect
 from llmos_lite.core.gateway.translation.chat import ChatOut
 from llmos_lite.core.gateway.translation.messages_answers import MessagesOut
@@ -278,3 +279,14 @@ def test_an_answer_of_openai_with_such_calls_is_read_for_the_trace() -> None:
         ("tool_search", {"query": "x"}),
         ("local_shell", {"command": ["ls"]}),
     ]
+
+
+def test_a_custom_call_of_chat_completions_is_read_for_the_trace() -> None:
+    call = {"id": "c1", "type": "custom", "custom": {"name": "run", "input": PATCH}}
+    body = json.dumps({"choices": [{"message": {"tool_calls": [call]}, "finish_reason": "tool_calls"}]}).encode()
+    reader = ChatDialect().reader("m")
+    for event in map(ChatOut().event, [Called(0, "c1", "run", "custom"), Argued(0, PATCH[:9]), Argued(0, PATCH[9:])]):
+        reader.feed(event)
+    for done in (ChatDialect().whole(body, "m"), reader.completion()):
+        [found] = done.tool_calls
+        assert (found.id, found.name, json.loads(found.arguments)) == ("c1", "run", {"input": PATCH})
