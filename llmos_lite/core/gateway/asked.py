@@ -32,14 +32,6 @@ _BLOCK_END = re.compile(
 _NEAR = 200
 
 
-class Call(NamedTuple):
-    """A call of a tool that stands in a conversation; `arguments` is JSON, as the model wrote it."""
-
-    id: str
-    name: str
-    arguments: str
-
-
 class Said(NamedTuple):
     """What one item of a conversation says, in no dialect.
 
@@ -47,15 +39,11 @@ class Said(NamedTuple):
         role: who says it; `tool` gives the result of a call.
         text: the words; of a person without what the client itself put around them.
         call_id: of the call that a result belongs to.
-        calls: what the assistant called.
-        is_error: whether a result is of a call that failed.
     """
 
     role: Role
     text: str
     call_id: str = ""
-    calls: tuple[Call, ...] = ()
-    is_error: bool = False
 
 
 class Placed(NamedTuple):

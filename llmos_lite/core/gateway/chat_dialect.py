@@ -8,7 +8,6 @@ import msgspec
 
 from llmos_lite.core.gateway.asked import (
     Asked,
-    Call,
     Placed,
     Raw,
     Said,
@@ -28,7 +27,7 @@ from llmos_lite.core.gateway.scaffolding import words_of
 from llmos_lite.engines.llm import Completion
 from llmos_lite.engines.llm_openai import ChatStream, whole_chat
 from llmos_lite.engines.upstream import Wire
-from llmos_lite.errors import Invalid, LlmosError
+from llmos_lite.errors import Invalid
 
 SYSTEM_ROLES = frozenset({"system", "developer"})
 
@@ -37,20 +36,9 @@ class _Role(msgspec.Struct):
     role: str = ""
 
 
-class _Function(msgspec.Struct, frozen=True):
-    name: str = ""
-    arguments: str = ""
-
-
-class _ToolCall(msgspec.Struct):
-    id: str = ""
-    function: _Function = _Function()
-
-
 class _Message(msgspec.Struct):
     role: str = ""
     content: Raw = Raw(b"null")
-    tool_calls: list[_ToolCall] | None = None
     tool_call_id: str | None = None
 
 
@@ -72,6 +60,9 @@ class ChatDialect:
 
     wire = Wire.CHAT
     limit = "max_tokens"
+    refusal = staticmethod(openai_refusal)
+    problem = staticmethod(openai_problem)
+    problem_event = staticmethod(openai_event)
 
     def read(self, body: bytes) -> Asked:
         """Read a request; see `Dialect`."""
@@ -121,18 +112,6 @@ class ChatDialect:
         """Read an answer that came at once."""
         return whole_chat(body, model)
 
-    def refusal(self, status: int, message: str, code: str, request_id: str) -> bytes:
-        """Return what the server of a model refused as OpenAI's libraries understand it."""
-        return openai_refusal(status, message, code, request_id)
-
-    def problem(self, error: LlmosError, request_id: str) -> bytes:
-        """Return an error as OpenAI's libraries understand it."""
-        return openai_problem(error, request_id)
-
-    def problem_event(self, error: LlmosError, request_id: str) -> bytes:
-        """Return an error inside a stream."""
-        return openai_event(error, request_id)
-
 
 class ChatReader(ChatStream):
     """Reads a stream; the provider keeps no conversation."""
@@ -181,10 +160,9 @@ def _said(item: Raw) -> Said:
         return Said("system", "")
     if message.role == "tool":
         return Said("tool", text, message.tool_call_id or "")
-    if message.role == "assistant":
-        calls = tuple(Call(one.id, one.function.name, one.function.arguments) for one in message.tool_calls or ())
-        return Said("assistant", text, calls=calls)
-    return Said("user", words_of(text)) if message.role == "user" else Said("system", text)
+    if message.role == "user":
+        return Said("user", words_of(text))
+    return Said("assistant" if message.role == "assistant" else "system", text)
 
 
 def content_text(raw: Raw) -> str:

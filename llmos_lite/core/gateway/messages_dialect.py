@@ -9,7 +9,6 @@ import msgspec
 from llmos_lite.core.gateway.asked import (
     MARK,
     Asked,
-    Call,
     Placed,
     Raw,
     Said,
@@ -29,7 +28,7 @@ from llmos_lite.core.gateway.scaffolding import words_of
 from llmos_lite.engines.llm import Completion
 from llmos_lite.engines.llm_anthropic import MessageStream, whole_message
 from llmos_lite.engines.upstream import Wire
-from llmos_lite.errors import Invalid, LlmosError
+from llmos_lite.errors import Invalid
 
 MOST_MARKS = 4
 """Cache breakpoints that the API takes in one request (Anthropic, prompt caching)."""
@@ -38,12 +37,8 @@ MOST_MARKS = 4
 class _Block(msgspec.Struct):
     type: str = ""
     text: str | None = None
-    id: str = ""
-    name: str = ""
-    input: Raw = Raw(b"{}")
     tool_use_id: str = ""
     content: Raw = Raw(b"null")
-    is_error: bool | None = None
 
 
 class _Message(msgspec.Struct):
@@ -65,6 +60,9 @@ class MessagesDialect:
 
     wire = Wire.MESSAGES
     limit = "max_tokens"
+    refusal = staticmethod(anthropic_refusal)
+    problem = staticmethod(anthropic_problem)
+    problem_event = staticmethod(anthropic_event)
 
     def read(self, body: bytes) -> Asked:
         """Read a request; see `Dialect`."""
@@ -108,18 +106,6 @@ class MessagesDialect:
     def whole(self, body: bytes, model: str) -> Completion:
         """Read an answer that came at once."""
         return whole_message(body, model)
-
-    def refusal(self, status: int, message: str, code: str, request_id: str) -> bytes:
-        """Return what the server of a model refused as Anthropic's libraries understand it."""
-        return anthropic_refusal(status, message, code, request_id)
-
-    def problem(self, error: LlmosError, request_id: str) -> bytes:
-        """Return an error as Anthropic's libraries understand it."""
-        return anthropic_problem(error, request_id)
-
-    def problem_event(self, error: LlmosError, request_id: str) -> bytes:
-        """Return an error inside a stream."""
-        return anthropic_event(error, request_id)
 
 
 class MessagesReader(MessageStream):
@@ -174,16 +160,9 @@ def _said(item: Raw) -> list[Said]:
     except (msgspec.DecodeError, UnicodeDecodeError):
         return [Said("system", "")]
     blocks = [_Block("text", message.content)] if isinstance(message.content, str) else message.content or []
-    if message.role == "assistant":
-        calls = tuple(Call(one.id, one.name, bytes(one.input).decode()) for one in blocks if one.type == "tool_use")
-        return [Said("assistant", _texts(blocks), calls=calls)]
     if message.role != "user":
-        return [Said("system", _texts(blocks))]
-    results = [
-        Said("tool", _result(one), one.tool_use_id, is_error=bool(one.is_error))
-        for one in blocks
-        if one.type == "tool_result"
-    ]
+        return [Said("assistant" if message.role == "assistant" else "system", _texts(blocks))]
+    results = [Said("tool", _result(one), one.tool_use_id) for one in blocks if one.type == "tool_result"]
     words = "\n".join(filter(None, (words_of(_shown(one)) for one in blocks if one.type != "tool_result")))
     return [*results, Said("user", words)] if words or not results else results
 

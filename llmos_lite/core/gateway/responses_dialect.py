@@ -8,7 +8,6 @@ import msgspec
 
 from llmos_lite.core.gateway.asked import (
     Asked,
-    Call,
     Placed,
     Raw,
     Said,
@@ -27,9 +26,7 @@ from llmos_lite.core.gateway.responses_reader import ResponsesReader, whole_resp
 from llmos_lite.core.gateway.scaffolding import words_of
 from llmos_lite.engines.llm import Completion
 from llmos_lite.engines.upstream import Wire
-from llmos_lite.errors import Invalid, LlmosError
-
-_CALLS = frozenset({"function_call", "custom_tool_call", "local_shell_call", "tool_search_call"})
+from llmos_lite.errors import Invalid
 
 
 class _Item(msgspec.Struct):
@@ -37,9 +34,6 @@ class _Item(msgspec.Struct):
     role: str = ""
     content: Raw = Raw(b"null")
     call_id: str | None = None
-    name: str = ""
-    arguments: Raw = Raw(b"null")
-    input: str = ""
     output: Raw = Raw(b"null")
 
 
@@ -51,6 +45,9 @@ class ResponsesDialect:
 
     wire = Wire.RESPONSES
     limit = "max_output_tokens"
+    refusal = staticmethod(openai_refusal)
+    problem = staticmethod(openai_problem)
+    problem_event = staticmethod(responses_event)
 
     def read(self, body: bytes) -> Asked:
         """Read a request; see `Dialect`."""
@@ -102,18 +99,6 @@ class ResponsesDialect:
         """Read an answer that came at once."""
         return whole_response(body, model)
 
-    def refusal(self, status: int, message: str, code: str, request_id: str) -> bytes:
-        """Return what the server of a model refused as OpenAI's libraries understand it."""
-        return openai_refusal(status, message, code, request_id)
-
-    def problem(self, error: LlmosError, request_id: str) -> bytes:
-        """Return an error as OpenAI's libraries understand it."""
-        return openai_problem(error, request_id)
-
-    def problem_event(self, error: LlmosError, request_id: str) -> bytes:
-        """Return an error inside a stream."""
-        return responses_event(error, request_id)
-
 
 def input_of(fields: Mapping[str, Raw]) -> list[Raw]:
     """Return the items of the input; a text is one message of the user."""
@@ -134,13 +119,10 @@ def _said(item: Raw) -> Said:
         one = _item.decode(item)
         if one.type.endswith("_output"):
             return Said("tool", content_text(one.output), one.call_id or "")
-        if one.type in _CALLS:
-            arguments = text_of(one.arguments) or one.input
-            return Said("assistant", "", calls=(Call(one.call_id or "", one.name, arguments),))
         text = content_text(one.content)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return Said("system", "")
-    if one.type != "message":  # reasoning, searches and what else the model did on its way
+    if one.type != "message":  # calls, reasoning and what else the model did on its way
         return Said("assistant", "")
     if one.role == "user":
         return Said("user", words_of(text))

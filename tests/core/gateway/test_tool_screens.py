@@ -13,13 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmos_lite.core.gateway.asked import Raw
-from llmos_lite.core.gateway.chat_dialect import ChatDialect
-from llmos_lite.core.gateway.messages_dialect import MessagesDialect
 from llmos_lite.core.gateway.responses_dialect import ResponsesDialect
 from llmos_lite.core.gateway.tools.chat import ChatTools
 from llmos_lite.core.gateway.tools.dialect import Screen, ToolDialect
 from llmos_lite.core.gateway.tools.messages import MessagesTools
 from llmos_lite.core.gateway.tools.responses import ResponsesTools
+from llmos_lite.core.gateway.translation import chat, messages, responses
 from llmos_lite.core.gateway.translation.chat import ChatIn, ChatOut
 from llmos_lite.core.gateway.translation.messages_answers import MessagesIn, MessagesOut
 from llmos_lite.core.gateway.translation.neutral import (
@@ -30,6 +29,8 @@ from llmos_lite.core.gateway.translation.neutral import (
     Gathered,
     Said,
     Stopped,
+    Text,
+    Use,
     Words,
 )
 from llmos_lite.core.gateway.translation.responses_answers import ResponsesIn, ResponsesOut
@@ -45,7 +46,11 @@ TOOLS: dict[Wire, ToolDialect] = {
 }
 OUTS: dict[Wire, type[AnswerOut]] = {Wire.CHAT: ChatOut, Wire.MESSAGES: MessagesOut, Wire.RESPONSES: ResponsesOut}
 INS: dict[Wire, type[AnswerIn]] = {Wire.CHAT: ChatIn, Wire.MESSAGES: MessagesIn, Wire.RESPONSES: ResponsesIn}
-DIALECTS = {Wire.CHAT: ChatDialect(), Wire.MESSAGES: MessagesDialect(), Wire.RESPONSES: ResponsesDialect()}
+READ = {
+    Wire.CHAT: chat.read_request,
+    Wire.MESSAGES: messages.read_request,
+    Wire.RESPONSES: responses.read_request,
+}
 OURS = "load_skill"
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12).filter(str.strip)
@@ -230,11 +235,13 @@ def test_an_answer_is_said_again_as_it_was(wire: Wire) -> None:
         else:
             screen.take(whole(wire, answer))
         items = screen.items(completion(answer))
-        again = DIALECTS[wire].said(items)
-        assert "".join(one.text for one in again) == "One moment."
-        calls = [call for one in again for call in one.calls]
-        assert [(call.id, json.loads(call.arguments)) for call in calls] == [("call10", {"name": "x"}), ("call11", {})]
-        found.append([(one.role, one.text, len(one.calls)) for one in again])
+        key = "input" if wire is Wire.RESPONSES else "messages"
+        request = json.dumps({"model": "m", key: [json.loads(bytes(item)) for item in items]}).encode()
+        parts = [part for turn in READ[wire](request).turns for part in turn.parts]
+        assert "".join(part.text for part in parts if isinstance(part, Text)) == "One moment."
+        calls = [(part.id, json.loads(part.arguments)) for part in parts if isinstance(part, Use)]
+        assert calls == [("call10", {"name": "x"}), ("call11", {})]
+        found.append(parts)
     assert found[0] == found[1]
 
 
@@ -362,7 +369,7 @@ def test_tools_of_ours_are_not_said_to_have_been_there() -> None:
 
 def test_what_a_provider_does_not_keep_is_said_without_its_id() -> None:
     dialect = ResponsesTools()
-    asked = DIALECTS[Wire.RESPONSES].read(b'{"input": "hi", "store": false}')
+    asked = ResponsesDialect().read(b'{"input": "hi", "store": false}')
     items = [{"type": "reasoning", "id": "rs"}, {"type": "reasoning", "id": "rs2", "encrypted_content": "e"}]
     items.append(
         {"type": "function_call", "id": "fc", "call_id": "c", "name": "x", "arguments": "{}", "status": "completed"}
