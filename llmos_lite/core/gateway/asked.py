@@ -63,7 +63,7 @@ class Asked:
         stream: whether the answer shall come in events.
         system: the client's own system prompt; empty for none.
         items: the conversation after the leading system messages, each as the client wrote it.
-        lead: how many system messages stand before them in the same list.
+        leading: the system messages that stand before them in the same list.
         most_tokens: most tokens of the answer; 0 when the client does not say.
         after: id of the answer that the request goes on from, where the provider keeps the conversation.
         session: what the client itself calls the conversation; empty when the body does not say.
@@ -74,10 +74,15 @@ class Asked:
     stream: bool = False
     system: str = ""
     items: Sequence[Raw] = ()
-    lead: int = 0
+    leading: Sequence[Raw] = ()
     most_tokens: int = 0
     after: str = ""
     session: str = ""
+
+    @property
+    def lead(self) -> int:
+        """Return how many system messages stand before the conversation in the same list."""
+        return len(self.leading)
 
 
 def not_json() -> Invalid:
@@ -133,6 +138,14 @@ def number_of(raw: Raw | None) -> int:
 def joined(items: Iterable[bytes | Raw]) -> Raw:
     """Return a list of items that are JSON already."""
     return Raw(b"[" + b",".join(map(bytes, items)) + b"]")
+
+
+def longer(items: Raw | None, more: Sequence[bytes]) -> Raw:
+    """Return a list with more items, which are JSON already; what is no list counts as an empty one."""
+    known = b"" if items is None else bytes(items)
+    if not (known.startswith(b"[") and known[1:-1].strip()):
+        return joined(more)
+    return Raw(b",".join((known[:-1], *more)) + b"]") if more else Raw(known)
 
 
 def body_of(fields: dict[str, Raw]) -> bytes:

@@ -70,15 +70,15 @@ class ChatDialect:
         messages = items_of(fields.get("messages", Raw(b"null")))
         if not messages:
             raise Invalid("request.invalid", "The request has no messages.", hint="Send at least one.")
-        lead = leading(messages)
+        own = _own(messages)
         most = number_of(fields.get("max_completion_tokens")) or number_of(fields.get("max_tokens"))
         return Asked(
             fields=fields,
             model=text_of(fields.get("model")),
             stream=is_true(fields.get("stream")),
-            system="\n\n".join(said.text for said in self.said(messages[:lead])),
-            items=messages[lead:],
-            lead=lead,
+            system="\n\n".join(own),
+            items=messages[len(own) :],
+            leading=messages[: len(own)],
             most_tokens=most,
             session=text_of(fields.get("prompt_cache_key")),
         )
@@ -93,7 +93,7 @@ class ChatDialect:
 
     def with_skills(self, asked: Asked, fields: Mapping[str, Raw], head: str, later: Sequence[Placed]) -> bytes:
         """Return the body with skills at the end of its system prompt, and what came later before its message."""
-        messages: list[bytes | Raw] = list(items_of(asked.fields["messages"]))
+        messages: list[bytes | Raw] = [*asked.leading, *asked.items]
         for place in sorted(later, reverse=True):
             at = after_results(asked.items, place.at, self.said)
             messages.insert(asked.lead + at, encode({"role": "system", "content": place.text}))
@@ -119,6 +119,20 @@ class ChatReader(ChatStream):
     most_text = MOST_KEPT
     answer_id = ""
     signs = (b"[DONE]", b'"error"')
+
+
+def _own(messages: Sequence[Raw]) -> list[str]:
+    """Return what the system messages say that a conversation begins with."""
+    found: list[str] = []
+    for item in messages:
+        try:
+            message = _message.decode(item)
+        except (msgspec.DecodeError, UnicodeDecodeError):  # some part of it is odd, and its role need not be
+            return [said.text for said in map(_said, messages[: leading(messages)])]
+        if message.role not in SYSTEM_ROLES:
+            break
+        found.append(_said_by(message).text)
+    return found
 
 
 def leading(items: Sequence[Raw]) -> int:
@@ -154,7 +168,13 @@ def appended(message: bytes | Raw, text: str) -> bytes:
 
 def _said(item: Raw) -> Said:
     try:
-        message = _message.decode(item)
+        return _said_by(_message.decode(item))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return Said("system", "")
+
+
+def _said_by(message: _Message) -> Said:
+    try:
         text = content_text(message.content)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return Said("system", "")

@@ -63,7 +63,7 @@ class ResponsesDialect:
             stream=is_true(fields.get("stream")),
             system="\n\n".join(filter(None, own)),
             items=items[lead:],
-            lead=lead,
+            leading=items[:lead],
             most_tokens=number_of(fields.get("max_output_tokens")),
             after=text_of(fields.get("previous_response_id")),
             session=text_of(fields.get("prompt_cache_key")),

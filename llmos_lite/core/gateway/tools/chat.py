@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from llmos_lite.core.chat.tools import ToolResult
-from llmos_lite.core.gateway.asked import Asked, Raw, encode, items_of, joined, number_of
+from llmos_lite.core.gateway.asked import Asked, Raw, encode, items_of, joined, longer, number_of
 from llmos_lite.core.gateway.tools.dialect import Ours, Wishes
 from llmos_lite.core.gateway.tools.events import Event, Events, event_of, list_of, object_of, rewritten, summed
 from llmos_lite.engines.llm import Completion, Tool, ToolCall
@@ -129,7 +129,7 @@ def has_form(raw: Raw | None) -> bool:
 
 def with_tools(asked: Asked, tools: Sequence[bytes]) -> Asked:
     """Return a request with tools, which are JSON already, behind its own."""
-    return replace(asked, fields=asked.fields | {"tools": joined([*list_of(asked.fields.get("tools")), *tools])})
+    return replace(asked, fields=asked.fields | {"tools": longer(asked.fields.get("tools"), tools)})
 
 
 def _written(tool: Tool) -> Mapping[str, object]:
