@@ -8,7 +8,8 @@ answer is the request's JSON), `nousage`, `nodone`, `midfail` (an error inside t
 Tools: a model with the word `ask` asks for the next calls of `Upstream.script` whenever it is given tools that it may
 call, and answers when the script is at its end; `loop` asks for the same call for ever. `oN` cuts arguments into pieces
 of N characters, `say` makes it say something before, `noindex` and `zeroindex` leave out where a piece belongs,
-`noid` the ids, `notools` refuses requests with tools, `stubborn` calls tools that it may not call.
+`noid` the ids, `sameid` gives all calls one, `notools` refuses requests with tools, `stubborn` calls tools that it may
+not call.
 """
 
 from __future__ import annotations
@@ -369,7 +370,7 @@ def _call_parts(plan: Plan) -> Iterator[dict[str, object]]:
         at: dict[str, object] = {"index": 0 if "zeroindex" in plan.words else place}
         if "noindex" in plan.words:
             at = {}
-        named = at if "noid" in plan.words else at | {"id": f"call_{place}"}
+        named = at if "noid" in plan.words else at | {"id": "call_0" if "sameid" in plan.words else f"call_{place}"}
         first = named | {"type": "function", "function": {"name": name, "arguments": ""}}
         parts.append([first, *(at | {"function": {"arguments": piece}} for piece in _pieces(arguments, plan.odd))])
     if {"noindex", "zeroindex"} & plan.words:

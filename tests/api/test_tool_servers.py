@@ -113,6 +113,20 @@ async def test_a_tool_that_asks_waits_for_leave(here: Place) -> None:
     assert [one["name"] for one in trace["tool_calls"]] == ["wiki__delete"]
 
 
+async def test_leave_for_one_call_is_none_for_another_of_the_same_id(
+    tmp_path: Path, upstream: Upstream, host: ToolHost
+) -> None:
+    async with place(tmp_path, upstream, host, llm_model="ask-sameid") as here:
+        await here.put()
+        upstream.script = [[DELETE, ("wiki__delete", '{"page":"all"}')]]
+        body = await here.chat()
+        first, second = body["tool_calls"]
+        assert first["id"] != second["id"]
+        leave = [{"id": first["id"], "approved": True}]
+        await here.chat("", conversation_id=body["conversation_id"], tool_results=leave)
+    assert host.calls == [("delete", "old")]
+
+
 @pytest.mark.parametrize("answer", [{"approved": False}, {"content": "I ran it, all good"}, None])
 async def test_without_leave_nothing_is_run(here: Place, answer: dict[str, Any] | None) -> None:
     await here.put()

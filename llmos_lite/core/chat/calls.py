@@ -15,6 +15,7 @@ MOST_TOOLS = 128
 """Tools of one caller; OpenAI's limit."""
 LONGEST_RESULT = 100_000
 """Characters of one result."""
+LONGEST_ID = 64
 LARGEST_SCHEMA = 64 << 10
 """Bytes of what all parameters say."""
 NOT_RUN = "This call was not run."
@@ -88,6 +89,17 @@ def names_ours(tools: Sequence[OwnTool]) -> bool:
 def offered(tools: Sequence[OwnTool]) -> list[Tool]:
     """Return the tools of a caller as a model gets them."""
     return [Tool(tool.name, tool.description, tool.parameters) for tool in tools]
+
+
+def told_apart(ids: Sequence[str]) -> list[str]:
+    """Return ids as calls are handed back by them: short, and no two alike, so that leave for one is for no other."""
+    found: list[str] = []
+    for name in ids:
+        kept, number = name[:LONGEST_ID], len(found)
+        while kept in found:
+            kept, number = f"{name[:40]}-{number}", number + 1
+        found.append(kept)
+    return found
 
 
 def check_results(open_calls: Sequence[ToolCall], results: Sequence[CallResult]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from llmos_lite.core.accounts.permissions import Actor
-from llmos_lite.core.chat.calls import HandedCall, offered
+from llmos_lite.core.chat.calls import HandedCall, offered, told_apart
 from llmos_lite.core.chat.choice import Choice
 from llmos_lite.core.chat.conversation import Conversation
 from llmos_lite.core.chat.messages import ChatDelta, ChatFailed, ChatInput, ChatResult, ChatTool, Usage
@@ -140,9 +140,11 @@ class Turn:
         """Return the calls that are for the caller."""
         if self.completion is None:
             return ()
+        calls = self.completion.tool_calls
+        ids = told_apart([call.id for call in calls])
         return tuple(
-            HandedCall(call.id[:64], call.name[:64], _whole(call.arguments), self.waits(call.name))
-            for call in self.completion.tool_calls
+            HandedCall(name, call.name[:64], _whole(call.arguments), self.waits(call.name))
+            for name, call in zip(ids, calls, strict=True)
         )
 
     def waits(self, name: str) -> bool:
