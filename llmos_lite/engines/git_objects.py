@@ -172,22 +172,26 @@ class TreeEdit:
         self._items = dict(found)
         self._folders: dict[bytes, TreeEdit] = {}
         self._replaced: dict[bytes, tuple[bytes, bytes]] = {}
+        self._gone = set[bytes]()  # still among the lines, since what is put there anew keeps their order
         self._patched, self._sorted = bool(self._raw), True
 
     def _folder(self, name: bytes) -> TreeEdit | None:
         if name not in self._folders:
-            mode, oid = self._items.get(name, (b"", b""))
+            mode, oid = self._there(name)
             if mode != FOLDER_MODE:
                 return None
             self._folders[name] = TreeEdit(oid, self._load)
         return self._folders[name]
 
+    def _there(self, name: bytes) -> tuple[bytes, bytes]:
+        return (b"", b"") if name in self._gone else self._items.get(name, (b"", b""))
+
     def delete(self, parts: Sequence[bytes]) -> None:
         """Remove a file or a folder; what is not there stays away."""
         if len(parts) == 1:
-            self._items.pop(parts[0], None)
             self._folders.pop(parts[0], None)
-            self._patched = False
+            if parts[0] in self._items:
+                self._gone.add(parts[0])
             return
         folder = self._folder(parts[0])
         if folder is not None:
@@ -198,7 +202,7 @@ class TreeEdit:
     def mode(self, parts: Sequence[bytes]) -> bytes:
         """Return the mode of what stands at a path, empty for nothing."""
         if len(parts) == 1:
-            return FOLDER_MODE if parts[0] in self._folders else self._items.get(parts[0], (b"",))[0]
+            return FOLDER_MODE if parts[0] in self._folders else self._there(parts[0])[0]
         folder = self._folder(parts[0])
         return folder.mode(parts[1:]) if folder is not None else b""
 
@@ -209,12 +213,14 @@ class TreeEdit:
             Conflict: `file.in_the_way`, when a file stands where a folder must, or the reverse.
         """
         name = parts[0]
-        there = FOLDER_MODE if name in self._folders else self._items.get(name, (b"",))[0]
+        there = FOLDER_MODE if name in self._folders else self._there(name)[0]
         wanted = FOLDER_MODE if len(parts) > 1 else mode
         if there and (there == FOLDER_MODE) != (wanted == FOLDER_MODE):
             shown = name.decode("utf-8", "replace")
             raise Conflict("file.in_the_way", f"{shown!r} is a {'folder' if there == FOLDER_MODE else 'file'}.")
-        self._sorted &= bool(there)
+        was = there or self._items.get(name, (b"",))[0]
+        if not was or (was == FOLDER_MODE) != (wanted == FOLDER_MODE):
+            self._sorted = self._patched = False
         if len(parts) == 1:
             self._folders.pop(name, None)
             self._set(name, mode, oid)
@@ -225,12 +231,16 @@ class TreeEdit:
         folder.put(parts[1:], mode, oid)
 
     def __bool__(self) -> bool:
-        return bool(self._items or self._folders)
+        return bool(self._folders) or len(self._items) > len(self._gone)
 
     def write(self, store: Callable[[NewObject], None]) -> bytes:
         """Hand every changed tree to `store` and return the id of this one."""
         for name, folder in self._folders.items():
             self._set(name, FOLDER_MODE, folder.write(store))
+        for name in self._gone:
+            del self._items[name]
+            self._patched = False
+        self._gone.clear()
         if not self._sorted:
             self._items = dict(sorted(self._items.items(), key=_sort_key))
         data = self._bytes()
@@ -245,6 +255,7 @@ class TreeEdit:
             self._patched = False
         else:
             self._replaced.setdefault(name, was)
+        self._gone.discard(name)
         self._items[name] = (mode, oid)
 
     def _bytes(self) -> bytes:
