@@ -34,7 +34,7 @@ STEP = 200
 _OURS = frozenset({PLATFORM.name, PLATFORM.email, LOCAL_FILES.name, LOCAL_FILES.email})
 _REFS = ("refs/heads/", "refs/llmos/", "refs/notes/")
 _OWN = "refs/llmos/"
-"""Refs that llmos alone writes: what happened to proposals, and the audit's checkpoints."""
+"""Refs that llmos alone writes: what happened to proposals, the audit's checkpoints, what was shown to others."""
 _HIDING = ("shallow", "info/grafts", "objects/info/alternates")
 """Files by which git sees another history than the one that is there; llmos makes none."""
 Progress = Callable[[int, int], None]
