@@ -243,6 +243,16 @@ async def test_only_admins_see_and_set_servers(here: Place) -> None:
     assert (await bob.get("/me/tool-servers")).json()["items"] == []
 
 
+async def test_a_server_that_wants_no_sign_in_gets_none(here: Place) -> None:
+    await here.put()
+    answer = await here.admin.post("/tool-servers/wiki/sign-in", {})
+    assert (answer.status, answer.json()["code"]) == (409, "tool_server.open")
+    await here.put(headers={"Authorization": "Bearer s3cret"})
+    answer = await here.admin.post("/tool-servers/wiki/sign-in", {})
+    assert (answer.status, answer.json()["code"]) == (409, "tool_server.has_credential")
+    assert (await here.admin.post("/tool-servers/other/sign-in", {})).status == 404
+
+
 async def test_tools_are_listed_with_their_rules_and_a_server_can_go(here: Place) -> None:
     await here.put()
     found = {one["name"]: one["rule"] for one in (await here.admin.get("/tool-servers/wiki/tools")).json()["items"]}

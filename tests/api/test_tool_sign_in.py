@@ -346,6 +346,26 @@ async def test_without_registration_the_admin_hears_what_to_register(here: Place
 
 
 @pytest.mark.parametrize(
+    ("answer", "said_so"),
+    [
+        (
+            said({"error": "invalid_redirect_uri", "error_description": "<b>secret</b>"}, 400),
+            "400 invalid_redirect_uri",
+        ),
+        (said({"client_id": "a", "token_endpoint_auth_method": "private_key_jwt"}, 201), "registers no client"),
+        (said({"client_id": "a", "token_endpoint_auth_method": "client_secret_basic"}, 201), "registers no client"),
+        (said(b"no json", 201), "registers no client"),
+    ],
+)
+async def test_a_registration_that_is_of_no_use_is_none(here: Place, answer: Any, said_so: str) -> None:  # noqa: ANN401
+    here.host.authority.instead["/register"] = answer
+    await here.put()
+    reply = await here.admin.post("/tool-servers/wiki/sign-in", {})
+    assert (reply.json()["code"], said_so in reply.json()["detail"]) == ("tool_server.oauth", True)
+    assert "secret" not in reply.json()["detail"]
+
+
+@pytest.mark.parametrize(
     "oauth",
     [
         {"client_secret": "x"},
