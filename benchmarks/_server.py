@@ -52,12 +52,12 @@ class Server:
         answer: dict[str, object] = json.loads(text)
         return answer
 
-    def resident(self) -> float:
-        """Return the resident memory of the server and its children, in megabytes."""
+    def resident(self, *, alone: bool = False) -> float:
+        """Return the resident memory of the server, and of its children unless it is meant alone, in megabytes."""
         listed = subprocess.run(["ps", "-Ao", "pid=,ppid=,rss="], capture_output=True, text=True, check=True).stdout
         rows = [tuple(map(int, line.split())) for line in listed.splitlines()]
         family = {self.process.pid}
-        while grown := {pid for pid, parent, _ in rows if parent in family} - family:
+        while not alone and (grown := {pid for pid, parent, _ in rows if parent in family} - family):
             family |= grown
         return sum(size for pid, _, size in rows if pid in family) / 1024
 
