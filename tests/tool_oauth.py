@@ -11,9 +11,7 @@ import json
 import secrets
 import socket
 import time
-from asyncio import Runner
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +33,8 @@ from mcp.server.auth.settings import AuthSettings, ClientRegistrationOptions, Re
 from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from tests.beside import beside
 
 Answer = Callable[[Scope, Receive, Send], Awaitable[None]]
 SCOPE = "pages:read"
@@ -317,17 +317,8 @@ async def guarded() -> AsyncIterator[Guarded]:
 @contextmanager
 def guarded_beside() -> Iterator[Guarded]:
     """Run them in a thread, for what has an event loop of its own."""
-    with Runner() as runner, ThreadPoolExecutor(1) as beside:
-        context = guarded()
-        host = beside.submit(runner.run, context.__aenter__()).result()
-        ended = asyncio.Event()
-        waiting = beside.submit(runner.run, ended.wait())
-        try:
-            yield host
-        finally:
-            runner.get_loop().call_soon_threadsafe(ended.set)
-            waiting.result()
-            beside.submit(runner.run, context.__aexit__(None, None, None)).result()
+    with beside(guarded()) as host:
+        yield host
 
 
 async def browse(address: str) -> str:

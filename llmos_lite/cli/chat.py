@@ -36,6 +36,8 @@ def add(app: typer.Typer) -> None:
         for text in [" ".join(message)] if message else _lines(session):
             done = _ask(session, body | {"message": text})
             body["conversation_id"] = done.get("conversation_id", "")
+            while leave := _leave(session, done):
+                done = _ask(session, body | {"tool_results": leave})
 
 
 def _lines(session: Session) -> Iterator[str]:
@@ -51,6 +53,28 @@ def _lines(session: Session) -> Iterator[str]:
             return
         if line.strip():
             yield line.strip()
+
+
+def _leave(session: Session, done: Json) -> list[Json]:
+    """Ask whether the calls that wait for leave are run; nothing where nobody can be asked."""
+    waiting = [call for call in items_of(done, "tool_calls") if call.get("approval")]
+    if session.out.as_json:
+        return []
+    if not sys.stdin.isatty():
+        for call in waiting:
+            session.out.note(f"[{_call(call)} waits for your leave, which `llmos chat` asks for on a terminal]")
+        return []
+    return [{"id": call.get("id"), "approved": _is_allowed(session, call)} for call in waiting]
+
+
+def _is_allowed(session: Session, call: Json) -> bool:
+    session.out.write(f"Run {_call(call)}? [y/N] ")
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+
+def _call(call: Json) -> str:
+    """Return a call whole, since what is cut off would be allowed unseen."""
+    return " ".join(f"{call.get('name')} {call.get('arguments')}".split())
 
 
 def _ask(session: Session, body: Json) -> Json:
@@ -77,5 +101,5 @@ def _ask(session: Session, body: Json) -> Json:
     for skill in items_of(done, "skills_held"):
         session.out.note(f"[{skill.get('skill_id')} of {skill.get('volume')} matches, but is {held_note(skill)}]")
     for one in items_of(done, "tool_problems"):
-        session.out.note(f"[{one.get('message')} {one.get('hint')}]")
+        session.out.note(f"[{' '.join(filter(None, (str(one.get('message')), str(one.get('hint') or ''))))}]")
     return done

@@ -41,7 +41,9 @@ def mine(session: Session) -> None:
     """List the tool servers that you may use, and which of them want you to sign in."""
     found = list(session.api.items("/me/tool-servers"))
     rows = [[one.get("name"), one.get("sign_in"), one_line(one.get("problem"))] for one in found]
-    session.out.show(found, lambda: session.out.table(["NAME", "SIGN-IN", "PROBLEM"], rows, "There is none."))
+    session.out.show(
+        found, lambda: session.out.table(["NAME", "SIGN-IN", "PROBLEM"], rows, "There is no tool server for you.")
+    )
 
 
 def set_(
@@ -66,7 +68,10 @@ def set_(
         bool, typer.Option("--each", help="Everybody signs in, and calls its tools as themselves.")
     ] = False,
 ) -> None:
-    """Add or change a tool server, and look at it; it holds from the next message on."""
+    """Add or replace a tool server, and look at it; it holds from the next message on.
+
+    What is not said is not kept: a server that is set again needs all of its options.
+    """
     oauth: Json = {
         "client_id": client_id,
         "client_secret": read_secret(client_secret_file),

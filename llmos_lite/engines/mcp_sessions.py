@@ -35,6 +35,7 @@ LONGEST_DESCRIPTION = 1024
 CONNECT_SECONDS = 5.0
 IDLE_SECONDS = 300.0
 DOWN_SECONDS = 60.0
+_CHECK = "Check its address, which is that of its MCP endpoint, and its credential."
 """For which a server that could not be reached is left alone."""
 
 
@@ -187,7 +188,9 @@ class McpSession:
         if self._why is not None:
             raise self._why
         raise UpstreamFailed(
-            "tool_server.unreachable", f"The tool server {self.name} was not reached; it is tried in {left:.0f} s."
+            "tool_server.unreachable",
+            f"The tool server {self.name} was not reached; it is tried again in {left:.0f} s.",
+            hint=_CHECK,
         )
 
     async def _connected(self) -> Client:
@@ -232,8 +235,9 @@ def _unreachable(name: str, error: BaseException) -> LlmosError:
         inner = inner.exceptions[0]
     if isinstance(inner, LlmosError):
         return inner
-    said = f"The tool server {name} was not reached: {type(inner).__name__}."
-    return UpstreamFailed("tool_server.unreachable", said, hint="Check its address and its credential.")
+    spoke = type(inner).__module__.partition(".")[0] == "mcp"  # its errors are of what was answered
+    why = "it answers, but not as a server of MCP" if spoke else type(inner).__name__
+    return UpstreamFailed("tool_server.unreachable", f"The tool server {name} was not reached: {why}.", hint=_CHECK)
 
 
 @contextlib.asynccontextmanager

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from llmos_lite.cli.main import run
+from tests.beside import beside
 from tests.tool_oauth import browse, client, guarded_beside
+from tests.tool_server import tool_host
+from tests.upstream import running
 
 TOKEN = "t0ken-that-nobody-sees"
 
@@ -97,3 +102,54 @@ def test_a_client_with_a_secret_signs_in_as_itself(llmos: Terminal, said: list[s
         assert llmos("sign-in", "wiki") == 0
         assert "wiki is signed in to." in said[-1]
         assert TOKEN not in "".join(said)
+
+
+@pytest.mark.parametrize(
+    ("typed", "calls"),
+    [("y\n", [("delete", "old")]), ("\n", []), ("", [])],
+)
+def test_a_chat_on_a_terminal_asks_for_leave(
+    llmos: Terminal,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    typed: str,
+    calls: list[object],
+) -> None:
+    with beside(tool_host()) as host, beside(running()) as upstream:
+        _chats_with(monkeypatch, upstream.url)
+        upstream.script = [[("wiki__delete", '{"page":"old"}')]]
+        assert llmos("set", "wiki", host.url) == 0
+        typing = io.StringIO(typed)
+        monkeypatch.setattr(typing, "isatty", lambda: True)
+        monkeypatch.setattr(sys, "stdin", typing)
+        assert run(["chat", "tidy up", "--user", "alice"]) == 0
+        assert 'Run wiki__delete {"page":"old"}? [y/N] ' in capsys.readouterr().out
+        assert (host.calls, len(upstream.chats)) == (calls, 2)
+
+
+def test_a_chat_without_a_terminal_says_what_waits_for_leave(
+    llmos: Terminal, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with beside(tool_host()) as host, beside(running()) as upstream:
+        _chats_with(monkeypatch, upstream.url)
+        upstream.script = [[("wiki__delete", '{"page":"old"}')]]
+        assert llmos("set", "wiki", host.url) == 0
+        monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
+        assert run(["chat", "tidy up", "--user", "alice"]) == 0
+        said = capsys.readouterr()
+        assert '[wiki__delete {"page":"old"} waits for your leave' in said.err
+        assert (host.calls, len(upstream.chats)) == ([], 1)
+
+
+def test_what_is_no_server_of_mcp_is_said_to_be_none(llmos: Terminal, said: list[str]) -> None:
+    with beside(running()) as upstream:
+        assert llmos("set", "plain", f"{upstream.url}/mcp") == 0
+        assert "plain was not reached: it answers, but not as a server of MCP." in said[-1]
+    assert llmos("set", "Wiki!", "http://127.0.0.1:9/mcp") == 2
+    assert "Use lower-case letters" in said[-1]
+
+
+def _chats_with(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("LLMOS_LLM_PROVIDER", "openai")
+    monkeypatch.setenv("LLMOS_LLM_URL", url)
+    monkeypatch.setenv("LLMOS_LLM_MODEL", "ask")

@@ -14,6 +14,7 @@ from llmos_lite.engines.mcp_sessions import checked_endpoint
 from llmos_lite.errors import Invalid
 
 SEPARATOR = "__"
+_NAMED = "Use lower-case letters, digits and single hyphens between them, at most 24 characters."
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 LONGEST_NAME = 24
 MOST_RULES = 256
@@ -110,7 +111,7 @@ class ToolServer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             Invalid: `tool_server.invalid`.
         """
         if not is_name(self.name):
-            raise _invalid(f"{self.name[:64]!r} is no name of a tool server.")
+            raise _invalid(f"{self.name[:64]!r} is no name of a tool server.", _NAMED)
         if self.command and not local:
             raise _invalid("A program can only be named in a file where the server runs, by LLMOS_TOOL_SERVERS.")
         if bool(self.command) == bool(checked_endpoint(self.url)):
@@ -180,5 +181,5 @@ def is_name(text: str) -> bool:
     return len(text) <= LONGEST_NAME and _NAME.fullmatch(text) is not None
 
 
-def _invalid(said: str) -> Invalid:
-    return Invalid("tool_server.invalid", said)
+def _invalid(said: str, hint: str = "") -> Invalid:
+    return Invalid("tool_server.invalid", said, hint=hint)

@@ -336,4 +336,8 @@ def _of_client(server: ToolServer) -> str:
 
 def unknown(name: str) -> NotFound:
     """Return the error for a name that no server has."""
-    return NotFound("tool_server.unknown", f"There is no tool server {name[:64]!r}.")
+    return NotFound(
+        "tool_server.unknown",
+        f"There is no tool server {name[:64]!r}.",
+        hint="`llmos tool-servers list`, or `mine`, shows all.",
+    )

@@ -360,4 +360,4 @@ def _union(scope: str, more: str) -> str:
 
 
 def _unknown(said: str) -> Forbidden:
-    return Forbidden("tool_server.sign_in_unknown", said, hint="Begin again: llmos tool-servers sign-in")
+    return Forbidden("tool_server.sign_in_unknown", said, hint="Begin again: llmos tool-servers sign-in NAME")
