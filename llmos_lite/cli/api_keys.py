@@ -97,7 +97,9 @@ def _lasting(days: str) -> int | str | None:
 
 def _tell_end(session: Session, made: Mapping[str, object]) -> None:
     until = f"holds until {_day(made.get('expires'))}" if made.get("expires") else "holds for ever"
-    session.out.note(f"It {until}; --days changes that, and `llmos api-keys revoke {made.get('key_id')}` ends it.")
+    session.out.note(
+        f"It {until}; `llmos api-keys revoke {made.get('key_id')}` ends it. --days says how long one holds."
+    )
 
 
 def _list(session: Session, whose: Whose = "") -> None:
@@ -110,7 +112,7 @@ def _list(session: Session, whose: Whose = "") -> None:
             key.get("name"),
             _for(key),
             _day(key.get("last_used")),
-            "revoked" if key.get("revoked") else _day(key.get("expires")),
+            "revoked" if key.get("revoked") else _day(key.get("expires")) if key.get("expires") else "never",
         ]
         for key in found
     )

@@ -96,7 +96,11 @@ def add_export(skills: typer.Typer) -> None:
         _warn(session, wanted, left)
         _write(to, found, force=force)
         data = [{"skill_id": one.skill_id, "volume": one.volume, "version": one.version} for one in wanted]
-        session.out.show(data, lambda: session.out.say(f"{len(found)} skills are in {to}."))
+        session.out.show(data, lambda: session.out.say(f"{_count(len(found))} in {to}."))
+
+
+def _count(number: int) -> str:
+    return "1 skill is" if number == 1 else f"{number} skills are"
 
 
 def _warn(session: Session, taken: Sequence[Offered], left: Sequence[Offered]) -> None:

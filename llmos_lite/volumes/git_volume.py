@@ -426,7 +426,11 @@ class GitVolume:
         found = self.skill_entry(skill_id, at=at)
         if expect is not None and expect != (found.version if found else ""):
             if not expect:
-                raise Conflict("skill.exists", f"There is a skill {skill_id} in the volume {self.ref} already.")
+                raise Conflict(
+                    "skill.exists",
+                    f"There is a skill {skill_id} in the volume {self.ref} already.",
+                    hint="Choose another id, or change the one that is there.",
+                )
             raise Conflict(
                 "skill.changed",
                 f"The skill {skill_id} has changed since you read it.",

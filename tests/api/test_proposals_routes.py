@@ -70,7 +70,7 @@ async def test_a_proposal_is_discussed_approved_and_merged(people: People) -> No
     assert (seen["may"], seen["mergeable"]) == (["comment", "review", "merge", "close"], True)
     said = await ok(people.carol.post(f"{path}/comments", {"text": "Which\r\nversion?", "path": MAIN, "line": 3}))
     assert said["may"] == ["comment"]
-    assert said["obstacles"] == ["Only an admin of team:sre may merge this."]
+    assert said["obstacles"] == ["Only an admin of team:sre may merge this proposal."]
     await ok(people.bob.post(f"{path}/reviews", {"verdict": "request_changes", "text": "Say which version."}))
     mine = await ok(people.alice.get(path))
     assert (mine["review"], mine["comments"]) == ("changes_requested", 1)

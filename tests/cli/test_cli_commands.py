@@ -327,6 +327,27 @@ def test_whatever_stops_a_command_has_an_exit_code(
     assert run(["stats"]) == code
 
 
+def test_what_is_not_there_says_how_to_find_what_is(llmos: Command) -> None:
+    ulid = "01JXQ1J85GVGJC8PEHDKQ02QR8"
+    for shown, arguments in {
+        "skills list": ["skills", "log", "none"],
+        "skills log": ["skills", "restore", "charts", "abcdef1"],
+        "traces list": ["traces", "show", ulid],
+        "proposals list": ["proposals", "show", ulid],
+        "patterns": ["patterns", "none"],
+        "teams list": ["history", "--volume", "team:none"],
+        "users add": ["users", "deactivate", "none"],
+        "api-keys list": ["api-keys", "revoke", "none"],
+        "providers list": ["providers", "remove", "none"],
+        "tool-servers list": ["tool-servers", "remove", "none"],
+        "remotes list": ["remotes", "remove", "none", "--volume", "system"],
+    }.items():
+        assert f"\n       `llmos {shown}" in llmos(*arguments, code=4).replace("A system admin adds people: ", ""), (
+            shown
+        )
+    assert "Only admins have it" in llmos("tool-servers", "list", "--user", "alice", code=3)
+
+
 @pytest.mark.parametrize("arguments", [["chat", "hello there"], ["chat", "hello there", "--json"]])
 def test_a_model_that_is_not_there_is_an_error_of_its_own(
     llmos: Command, ask: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, arguments: list[str]

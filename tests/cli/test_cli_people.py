@@ -49,13 +49,14 @@ def test_keys_are_made_listed_and_ended(
     assert listed["expires"] - listed["created"] == 365 * 86_400_000
     capsys.readouterr()
     assert run(["api-keys", "create", "For ever", "--scope", "git", "--days", "never"]) == 0
-    assert "It holds for ever; --days changes that" in capsys.readouterr().err
+    assert "It holds for ever; `llmos api-keys revoke" in capsys.readouterr().err
     assert ask("api-keys", "create", "Short", "--scope", "git", "--days", 1)["expires"]
     assert ask("api-keys", "create", "None", "--scope", "git", "--days", "never")["expires"] is None
     for wrong in ("0", "-1", "x", "1.5"):
         assert "Use 1 to 3650, or never" in llmos("api-keys", "create", "x", "--scope", "git", "--days", wrong, code=2)
     assert "3650" in llmos("api-keys", "create", "x", "--scope", "git", "--days", 4000, code=2)
     assert key_id in llmos("api-keys", "list", "--of", "*")
+    assert "never" in llmos("api-keys", "list")
     assert "does not work any more" in llmos("api-keys", "revoke", key_id)
     assert "revoked" in llmos("api-keys", "list", "--of", "bob")
     assert "no key 'ffffffff'" in llmos("api-keys", "revoke", "ffffffff", code=4)

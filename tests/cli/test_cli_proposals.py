@@ -67,7 +67,7 @@ def test_a_review_from_the_terminal(
     for line in ("admin said about skills/my-skill/SKILL.md:5", "    Which thing?", "admin asked for changes"):
         assert line in shown
     assert "-1. First.\n+1. Mine." in shown
-    assert "You may not merge it:\n  Only an admin of system may merge this." in shown
+    assert "You may not merge it:\n  Only an admin of system may merge this proposal." in shown
     assert "Only an admin" in llmos("proposals", "approve", number, "--user", "alice", code=3)
 
     save("1. Second.", "--volume", "system")

@@ -248,7 +248,11 @@ class ApiKeys:
         """
         key = await self._store.get(key_id)
         if key is None or not (allowed(actor, Verb.OVERSEE) or await self._is_theirs(actor, key)):
-            raise NotFound("key.unknown", f"There is no key {key_id[:16]!r} that is yours.")
+            raise NotFound(
+                "key.unknown",
+                f"There is no key {key_id[:16]!r} that is yours.",
+                hint="`llmos api-keys list` shows yours.",
+            )
         ended = await self._store.revoke(key_id, self._clock())
         self.forget(ended)
         return ended

@@ -87,7 +87,11 @@ class People:
         changes = self._changes
         found = await self._store.user(check_id(user_id, "user"))
         if found is None:
-            raise NotFound("user.unknown", f"There is no user {user_id!r}.")
+            raise NotFound(
+                "user.unknown",
+                f"There is no user {user_id!r}.",
+                hint="A system admin adds people: `llmos users add ID`.",
+            )
         if changes == self._changes:  # what was read before somebody else's change is not kept
             self._known[user_id] = found
         return found
@@ -160,7 +164,7 @@ class People:
         if not await self._store.add_user(account):
             if await self._store.user(user_id) is None:
                 raise _email_taken()
-            raise Conflict("user.exists", f"There is a user {user_id!r} already.")
+            raise Conflict("user.exists", f"There is a user {user_id!r} already.", hint="Choose another id.")
         self.forget(user_id)
         return await self.account(user_id)
 

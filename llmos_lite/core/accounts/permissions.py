@@ -291,6 +291,9 @@ def permit(actor: Actor, verb: Verb, ref: VolumeRef | None = None) -> None:
     raise Forbidden("role.missing", f"Only {who} may do this.", hint=f"Ask {who}.")
 
 
+_ADMINS = "Only admins have it, and keys that they made with it: ask one."
+
+
 def require(actor: Actor, scope: Scope) -> None:
     """Raise unless the actor's credential has `scope`.
 
@@ -300,8 +303,8 @@ def require(actor: Actor, scope: Scope) -> None:
     if scope not in actor.scopes:
         raise Forbidden(
             "scope.missing",
-            f"This credential may not be used for {scope.value!r}.",
-            hint="Use a credential that has this scope.",
+            f"That takes the scope {scope.value!r}, which this credential does not have.",
+            hint=_ADMINS if scope is Scope.ADMIN else "Use a credential that has this scope.",
             scope=scope.value,
         )
 

@@ -59,7 +59,11 @@ class Teams(People):
         require_admin(actor)
         team = Team(team_id=check_id(team_id, "team"), name=clean_name(name) or team_id, created=now_ms())
         if not await self._store.add_team(team):
-            raise Conflict("team.exists", f"There is a team {team_id!r} already, or there was one.")
+            raise Conflict(
+                "team.exists",
+                f"There is a team {team_id!r} already, or there was one.",
+                hint="Choose another id, or bring it back: `llmos teams restore ID`.",
+            )
         await self.service(VolumeRef.team(team_id))
         return team
 
@@ -149,7 +153,11 @@ class Teams(People):
         removed = await self._store.remove_member(team_id, check_id(user_id, "user"))
         self.forget(user_id)
         if not removed:
-            raise NotFound("member.unknown", f"{user_id!r} is not in the team {team_id!r}.")
+            raise NotFound(
+                "member.unknown",
+                f"{user_id!r} is not in the team {team_id!r}.",
+                hint="`llmos members list TEAM` shows who is.",
+            )
 
     async def everybody(self) -> list[str]:
         """Return the ids of all active people, for the crons."""
@@ -165,7 +173,9 @@ class Teams(People):
         ref = VolumeRef.team(team_id)
         if not allowed(actor, Verb.MANAGE_MEMBERS, ref):
             require(actor, Scope.ADMIN) if actor.teams.get(team_id) is Role.TEAM_ADMIN else None
-            raise Forbidden("role.missing", f"Only an admin of the team {team_id!r} may do this.")
+            raise Forbidden(
+                "role.missing", f"Only an admin of the team {team_id!r} may do this.", hint="Ask an admin of the team."
+            )
 
     async def _present(self, actor: Actor, team_id: str) -> Team:
         team = await self.team(actor, team_id)
@@ -176,7 +186,11 @@ class Teams(People):
 
 def unknown_team(team_id: str) -> NotFound:
     """Return the error for a team that is missing, or that the actor is not in: both look alike."""
-    return NotFound("team.unknown", f"There is no team {team_id!r} that you are in.")
+    return NotFound(
+        "team.unknown",
+        f"There is no team {team_id!r} that you are in.",
+        hint="`llmos teams list` shows yours; an admin of a team adds people to it.",
+    )
 
 
 _INSIDE = frozenset({Standing.MEMBER, Standing.TEAM_ADMIN, Standing.CRON})

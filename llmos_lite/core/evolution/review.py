@@ -85,7 +85,7 @@ class _Review:
     def _too_little(self, usage: SkillUsage, users: int) -> str:
         least = self._settings.min_team_pattern_count
         if usage.uses < least:
-            return f"used {usage.uses} times; {least} are needed"
+            return f"used {usage.uses} time{'s' * (usage.uses != 1)}; {least} are needed"
         if usage.users < users:
             return f"used by {usage.users} people; {users} are needed"
         rate = 1 - usage.failures / usage.uses

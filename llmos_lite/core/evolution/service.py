@@ -113,7 +113,9 @@ class Evolution:
         require(actor, Scope.TRACES_READ)
         row = await self._catalog.patterns.get(pattern_id)
         if row is None or not _may_read(actor, VolumeRef.parse(row.volume)):
-            raise NotFound("pattern.unknown", "There is no such pattern that you may see.")
+            raise NotFound(
+                "pattern.unknown", "There is no such pattern that you may see.", hint="`llmos patterns` lists them."
+            )
         return _view(row, await self._catalog.patterns.members(pattern_id))
 
 

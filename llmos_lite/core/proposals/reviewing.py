@@ -190,7 +190,11 @@ def add_review(
         found = standing(volume, row)
         require_reviewer(actor, found.row, "review")
         if is_own(actor, found.row):
-            raise Forbidden("proposal.own", "Somebody else than the author has to review a proposal.")
+            raise Forbidden(
+                "proposal.own",
+                "Somebody else than the author has to review a proposal.",
+                hint=f"Ask another admin of {found.row.target}.",
+            )
         branch = require_unchanged(found, digest)
         event = Event(kind=verdict, at=now_ms(), by=actor.user_id, text=text, digest=branch.digest)
         return _say(volume, found, event)

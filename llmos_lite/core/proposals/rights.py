@@ -46,7 +46,11 @@ def require_reviewer(actor: Actor, row: ProposalRecord, verb: str) -> None:
         Forbidden: `role.missing`.
     """
     if not may_administer(actor, VolumeRef.parse(row.target)):
-        raise Forbidden("role.missing", f"Only an admin of {row.target} may {verb} this.")
+        raise Forbidden(
+            "role.missing",
+            f"Only an admin of {row.target} may {verb} this proposal.",
+            hint=f"Ask an admin of {row.target}.",
+        )
 
 
 def require_party(actor: Actor, row: ProposalRecord, verb: str) -> None:
@@ -56,7 +60,11 @@ def require_party(actor: Actor, row: ProposalRecord, verb: str) -> None:
         Forbidden: `role.missing`.
     """
     if row.author != actor.user_id and not may_administer(actor, VolumeRef.parse(row.target)):
-        raise Forbidden("role.missing", f"Only its author or an admin of {row.target} may {verb} this.")
+        raise Forbidden(
+            "role.missing",
+            f"Only its author or an admin of {row.target} may {verb} this proposal.",
+            hint=f"Ask its author, or an admin of {row.target}.",
+        )
 
 
 def is_own(actor: Actor, row: ProposalRecord) -> bool:

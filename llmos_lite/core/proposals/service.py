@@ -375,7 +375,11 @@ class Proposals:
     async def _row(self, actor: Actor, proposal_id: str) -> ProposalRecord:
         row = await self._rows.get(proposal_id) if is_id(proposal_id) else None
         if row is None or not sees(actor, row):
-            raise NotFound("proposal.unknown", "There is no such proposal that you may see.")
+            raise NotFound(
+                "proposal.unknown",
+                "There is no such proposal that you may see.",
+                hint="`llmos proposals list` shows all.",
+            )
         return row
 
     def _target(self, ref: VolumeRef) -> GitVolume:

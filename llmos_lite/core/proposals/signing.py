@@ -94,7 +94,7 @@ def obstacle(volume: GitVolume, examined: Sequence[Examined]) -> list[Conflict]:
     if not blocking or not refuses(volume.ref):
         return []
     skill_id, first = blocking[0]
-    more = f" There are {len(blocking) - 1} more." if len(blocking) > 1 else ""
+    more = f" There is more: {len(blocking)} findings in all." if len(blocking) > 1 else ""
     return [
         Conflict(
             "proposal.unsigned",
@@ -126,7 +126,11 @@ def sign_off(
         found = standing(volume, row)
         require_reviewer(actor, found.row, "sign off")
         if is_own(actor, found.row):
-            raise Forbidden("proposal.own", "Somebody else than the author has to sign a proposal off.")
+            raise Forbidden(
+                "proposal.own",
+                "Somebody else than the author has to sign a proposal off.",
+                hint=f"Ask another admin of {row.target}.",
+            )
         branch = require_unchanged(found, digest)
         blocked = [one for one in examine(volume, branch, guard) if one.blocking]
         if not blocked:

@@ -172,7 +172,9 @@ class Providers:
         await self._load()
         self._check_free(name)
         if all(one.name != name for one in self._own):
-            raise NotFound("provider.unknown", f"There is no provider {name[:64]!r}.")
+            raise NotFound(
+                "provider.unknown", f"There is no provider {name[:64]!r}.", hint="`llmos providers list` shows all."
+            )
         await self._rows.delete(name)
         await self._load()
 

@@ -129,7 +129,11 @@ class Remotes:
         async with self._turn:
             there = [one.name for one in await self._rows.all() if one.volume == str(ref) and not one.removed]
             if name in there:
-                raise Conflict("remote.exists", f"{ref} has a remote {name} already.")
+                raise Conflict(
+                    "remote.exists",
+                    f"{ref} has a remote {name} already.",
+                    hint="Choose another name, or change that one.",
+                )
             if len(there) >= MOST:
                 raise Conflict("remote.too_many", f"A volume has at most {MOST} remotes.", hint="Remove one first.")
             await self._store(row)
@@ -214,7 +218,7 @@ class Remotes:
         rows = await self._rows.all()
         found = next((row for row in rows if (row.volume, row.name, row.removed) == (str(ref), name, 0)), None)
         if found is None:
-            raise NotFound("remote.unknown", f"{ref} has no remote {name}.")
+            raise NotFound("remote.unknown", f"{ref} has no remote {name}.", hint="`llmos remotes list` shows all.")
         return found
 
     async def _store(self, row: RemoteRecord) -> None:

@@ -93,7 +93,9 @@ class Inspector:
         require(actor, Scope.SKILLS_WRITE)
         ref = volume or await self._place(actor, skill_id)
         if not may_administer(actor, ref):
-            raise Forbidden("role.missing", f"Only an admin of {ref} may sign this off.")
+            raise Forbidden(
+                "role.missing", f"Only an admin of {ref} may sign this off.", hint=f"Ask an admin of {ref}."
+            )
         said = why.strip()
         if not said or len(said) > WHY_LENGTH:
             raise Invalid("signoff.reason", f"Say why it is safe, in {WHY_LENGTH:,} characters at most.")
@@ -109,11 +111,20 @@ class Inspector:
     def _sign_off(self, actor: Actor, volume: GitVolume, skill_id: str, why: str, digest: str) -> Inspected:
         found = self._inspected(volume, skill_id, "")
         if found.digest != digest:
-            raise Conflict("skill.changed", f"The skill {skill_id} has changed since you looked.", version=found.digest)
+            raise Conflict(
+                "skill.changed",
+                f"The skill {skill_id} is at another version than the one that you looked at.",
+                hint="Look at it again: `llmos skills scan --volume VOLUME` prints its digest.",
+                version=found.digest,
+            )
         if not found.held:
             raise Conflict("signoff.nothing_found", "Nothing waits for a sign-off here.")
         if volume.ref.kind is not VolumeKind.USER and _author(volume, skill_id) == actor.user_id:
-            raise Forbidden("signoff.own", "Somebody else than its author has to sign a skill off.")
+            raise Forbidden(
+                "signoff.own",
+                "Somebody else than its author has to sign a skill off.",
+                hint=f"Ask another admin of {volume.ref}.",
+            )
         codes = codes_of(high(found.findings))
         signed = SignOff(digest=digest, skill_id=skill_id, by=actor.user_id, at=now_ms(), codes=codes, why=why)
         signoffs.write(volume, signed)

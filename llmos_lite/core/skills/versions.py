@@ -50,7 +50,11 @@ class Version:
 
 def unknown(volume: GitVolume, skill_id: str) -> NotFound:
     """Return the error for a skill that a volume never had."""
-    return NotFound("skill.unknown", f"There is no skill {skill_id} in the volume {volume.ref}, and never was.")
+    return NotFound(
+        "skill.unknown",
+        f"There is no skill {skill_id} in the volume {volume.ref}, and never was.",
+        hint="`llmos skills list` shows all that you see.",
+    )
 
 
 def newest(volume: GitVolume, skill_id: str) -> Place:
@@ -93,7 +97,11 @@ def find_version(volume: GitVolume, skill_id: str, named: str) -> Version:
         if at:
             return read_version(volume, skill_id, at)
     if change is None or not change.version:
-        raise NotFound("skill.unknown_version", f"{skill_id} has no version {named[:40]!r} in the volume {volume.ref}.")
+        raise NotFound(
+            "skill.unknown_version",
+            f"{skill_id} has no version {named[:40]!r} in the volume {volume.ref}.",
+            hint=f"`llmos skills log {skill_id}` lists them.",
+        )
     return read_version(volume, change.skill_id, change.version)
 
 

@@ -475,7 +475,11 @@ def _whole(text: str) -> str:
 
 
 def _unknown(trace_id: str) -> NotFound:
-    return NotFound("trace.unknown", f"There is no trace {_whole(trace_id)[:64]!r} that you may see.")
+    return NotFound(
+        "trace.unknown",
+        f"There is no trace {_whole(trace_id)[:64]!r} that you may see.",
+        hint="`llmos traces list` shows the newest.",
+    )
 
 
 def _may_read(actor: Actor, ref: VolumeRef, named: VolumeRef | None) -> bool:
