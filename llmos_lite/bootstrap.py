@@ -403,6 +403,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
     sign_in = SignIn(SignInStore(database), Sessions(SignInStore(database), tokens))
     keys = ApiKeys(KeyStore(database), days=settings.key_days, url_days=settings.key_url_days)
     accounts = Accounts(people, settings, key, sign_in, keys=keys, tokens=tokens)
+    accounts.leaves = tool_servers.forget_person
     scanners = with_house_rules(scanners_from(plugins.load(plugins.SCANNERS)))
     guard = Guard(volumes, scanners, folder=settings.data / CACHE / "verdicts", pool=ScanPool())
     traces = TraceLog(

@@ -137,6 +137,13 @@ class ToolGrantRows:
                 mine = [] if owner is None else [table.c.owner == owner]
                 await session.execute(delete(table).where(table.c.name == name, *mine))
 
+    async def delete_of(self, owner: str) -> None:
+        """Forget the tokens of one owner, and what was begun by, or for, that one."""
+        async with self._database.session() as session:
+            await session.execute(delete(GRANTS).where(GRANTS.c.owner == owner))
+            mine = (SIGN_INS.c.owner == owner) | (SIGN_INS.c.started_by == owner)
+            await session.execute(delete(SIGN_INS).where(mine))
+
     # -- on the way -------------------------------------------------------------------------------------------------
 
     async def begin(self, made: ToolSignIn, *, now: int) -> None:

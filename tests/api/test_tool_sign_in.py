@@ -457,6 +457,20 @@ async def test_a_way_that_somebody_began_is_for_nobody_else(here: Place) -> None
     assert here.host.authority.forms == []
 
 
+async def test_who_is_deactivated_leaves_no_tokens(here: Place) -> None:
+    await here.put(oauth={"each": True})
+    alice, bob = (replace(here, admin=here.admin.acting_as(name)) for name in ("alice", "bob"))
+    await alice.sign_in()
+    [of_alice] = here.host.authority.access
+    await bob.sign_in()
+    begun = await bob.begin()
+    assert (await here.admin.request("PATCH", "/users/bob", json_body={"active": False})).status == 200
+    assert list(here.host.authority.access) == [of_alice]
+    assert (await here.admin.request("PATCH", "/users/bob", json_body={"active": True})).status == 200
+    assert [one["sign_in"] for one in (await bob.admin.get("/me/tool-servers")).json()["items"]] == ["needed"]
+    assert (await here.browser.get(path_of(begun["url"]), headers=await bob.session())).status == 403
+
+
 async def test_another_way_of_signing_in_ends_the_sign_ins_of_all(here: Place) -> None:
     await here.put(oauth={"each": True})
     for name in ("alice", "bob"):

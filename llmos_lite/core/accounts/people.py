@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
@@ -56,7 +56,12 @@ class People:
         sign_in: sessions, links and passwords; without it nobody signs in.
         keys: API keys; without them only the admin key opens anything.
         tokens: access tokens.
+
+    Attributes:
+        leaves: is called with the id of whoever is deactivated, to end what that one may do elsewhere.
     """
+
+    leaves: Callable[[str], Awaitable[object]] | None = None
 
     def __init__(
         self,
@@ -171,7 +176,7 @@ class People:
     async def change_user(self, actor: Actor, user_id: str, changes: Mapping[str, str | bool | None]) -> Account:
         """Change `name`, `record` or `share` of oneself; a system admin also `role`, `active`, `email`, of anybody.
 
-        Whoever is deactivated has no key, session or token left, also when activated again.
+        Whoever is deactivated has no key, session or token left, here or of tool servers, also when activated again.
 
         Raises:
             Forbidden: `role.missing`, for somebody else's settings or for one's own rights; `scope.missing`.
@@ -203,6 +208,8 @@ class People:
             await self.sign_in.end_all(user_id)
         if self.keys is not None:
             self.keys.forget()
+        if self.leaves is not None:
+            await self.leaves(user_id)
 
     async def identities(self, actor: Actor, user_id: str) -> list[tuple[str, str]]:
         """Return by which names (system, id there) others know a person; one's own, or anybody's for a system admin."""

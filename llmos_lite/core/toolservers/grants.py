@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -165,6 +165,14 @@ class Grants:
         rows = await self._rows.all(server.name)
         await self._rows.delete(server.name)
         found = [self._opened(msgspec.structs.replace(server, owner=row.owner), row) for row in rows]
+        await self._take_back([one for one in found if one is not None])
+
+    async def forget_person(self, servers: Mapping[str, ToolServer], owner: str) -> None:
+        """Forget the tokens of one owner, of whatever server, and what was begun to get some."""
+        rows = await self._rows.all(owner=owner)
+        await self._rows.delete_of(owner)
+        known = [(servers[row.name].as_for(owner), row) for row in rows if row.name in servers]
+        found = [self._opened(server, row) for server, row in known]
         await self._take_back([one for one in found if one is not None])
 
     async def close(self) -> None:

@@ -137,6 +137,13 @@ class ToolServers:
         if session is not None:
             await session.close()
 
+    async def forget_person(self, user_id: str) -> None:
+        """Forget the tokens of somebody who has left, and whatever is connected with them."""
+        servers = await self._load()
+        await self._grants.forget_person(servers, user_id)
+        for name, owner in [key for key in self._sessions if key[1] == user_id]:
+            await self._sessions.pop((name, owner)).close()
+
     async def offered(self, actor: Actor, name: str) -> list[OfferedTool]:
         """Ask a server what it offers, as whoever may use it, or as a system admin.
 
