@@ -204,6 +204,24 @@ async def test_codex_edits_files_with_a_server_that_knows_only_functions(
     assert (two.parent, two.messages[0].content) == (one.id, "Done!")
 
 
+async def test_what_only_anthropic_runs_is_left_out_before_another_server_and_named(
+    fresh_copy: Path, upstream: Upstream
+) -> None:
+    search = {"type": "web_search_20250305", "name": "web_search", "max_uses": 8}
+    shell = {"type": "bash_20250124", "name": "bash"}
+    async with gate(fresh_copy, upstream) as here:
+        answer = await here.ask(
+            "messages", PHOTOS, tools=[search, shell, {"name": "own", "input_schema": {"type": "object"}}]
+        )
+        assert (answer.status, answer.headers["x-llmos-left-out"]) == (200, "web_search_20250305")
+        assert list(here.seen.tools) == ["bash", "own"]
+        alone = await here.ask("messages", PHOTOS, tools=[search])
+        assert (alone.status, "tools" in here.seen.body) == (200, False)
+        refused = await here.ask("messages", PHOTOS, tools=[search], tool_choice={"type": "tool", "name": "web_search"})
+    assert refused.status == 400
+    assert "'web_search', which the model's server cannot be given" in refused.json()["error"]["message"]
+
+
 async def test_a_web_search_that_is_demanded_of_another_server_is_refused(fresh_copy: Path, upstream: Upstream) -> None:
     search = {"type": "web_search"}
     async with gate(fresh_copy, upstream, llm_provider="anthropic") as here:

@@ -21,7 +21,7 @@ from llmos_lite.core.gateway.translation.neutral import (
     resulted,
 )
 from llmos_lite.core.gateway.translation.reading import decoded, present, role_of, text_or_parts
-from llmos_lite.core.gateway.translation.tools import arguments_of, described
+from llmos_lite.core.gateway.translation.tools import arguments_of, demanded, described, named
 
 MOST_TOKENS = 8192
 """What stands for `max_tokens`, which this API demands, when the client does not say."""
@@ -56,6 +56,7 @@ class _Message(msgspec.Struct):
 
 
 class _Tool(msgspec.Struct):
+    type: str = ""
     name: str = ""
     description: str = ""
     input_schema: Raw = Raw(b'{"type":"object","properties":{}}')
@@ -101,6 +102,9 @@ class _Request(msgspec.Struct):
     top_p: Raw = Raw()
 
 
+_CLIENT_RUN = ("bash_", "computer_", "memory_", "text_editor_")
+"""Beginnings of the types of Anthropic's own tools that the client runs; it runs all others itself."""
+
 _request = msgspec.json.Decoder(_Request)
 _blocks = msgspec.json.Decoder(str | list[Block] | None)
 _encode = msgspec.json.Encoder().encode
@@ -114,13 +118,16 @@ def read_request(body: bytes) -> Ask:
     """
     asked = decoded(_request, body)
     choice = asked.tool_choice or _Choice()
+    tools, left_out = _offered(asked.tools or ())
+    if choice.type == "tool" and all(tool.name != choice.name for tool in tools) and left_out:
+        raise demanded(choice.name)
     system = list(_content(asked.system))
     wanted = asked.output_config.format if asked.output_config else None
     budget = asked.thinking.budget_tokens if asked.thinking and asked.thinking.type == "enabled" else None
     return Ask(
         model=asked.model,
         turns=[*([Turn("system", system)] if system else ()), *map(_turn, asked.messages)],
-        tools=[ToolSpec(tool.name, tool.description, tool.input_schema) for tool in asked.tools or ()],
+        tools=tools,
         choice={"any": "required", "tool": choice.name}.get(choice.type, choice.type),
         parallel=None if choice.disable_parallel_tool_use is None else not choice.disable_parallel_tool_use,
         stream=bool(asked.stream),
@@ -128,9 +135,21 @@ def read_request(body: bytes) -> Ask:
         stop=asked.stop_sequences or [],
         numbers=present(temperature=asked.temperature, top_p=asked.top_p),
         effort=_effort(budget) if budget else "",
+        left_out=left_out,
         schema=("answer", wanted.schema) if wanted and wanted.type == "json_schema" else None,
         user=(asked.metadata.user_id if asked.metadata else "") or "",
     )
+
+
+def _offered(tools: Iterable[_Tool]) -> tuple[list[ToolSpec], list[str]]:
+    """Return tools as functions, and the types of those that only Anthropic runs, fit for a header."""
+    found, left_out = [], []
+    for tool in tools:
+        if tool.type in {"", "custom"} or tool.type.startswith(_CLIENT_RUN):
+            found.append(ToolSpec(tool.name, tool.description, tool.input_schema))
+        else:
+            left_out.append(tool.type)
+    return found, named(left_out)
 
 
 def _effort(budget: int) -> str:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
 from llmos_lite.core.gateway.translation.neutral import Ask, Kind, Part, Raw, Result, ToolSpec, Use, resulted
-from llmos_lite.core.gateway.translation.tools import SHELL, custom, flat, object_in
-from llmos_lite.errors import Invalid
+from llmos_lite.core.gateway.translation.tools import SHELL, custom, demanded, flat, named, object_in
 
 CALLS: dict[str, Kind] = {
     "function_call": "function",
@@ -19,8 +17,6 @@ CALLS: dict[str, Kind] = {
 }
 _TYPES = {kind: name for name, kind in CALLS.items()}
 _encode = msgspec.json.Encoder().encode
-_ODD = re.compile(r"[^a-zA-Z0-9_-]")
-_MOST_NAMED = 16
 
 
 class _Form(msgspec.Struct):
@@ -69,13 +65,13 @@ class CallItem(msgspec.Struct):
 def offered(tools: Iterable[Offer]) -> tuple[list[ToolSpec], list[str]]:
     """Return tools as functions, each name once, and the types of those that only OpenAI runs, fit for a header."""
     found: dict[str, ToolSpec] = {}
-    left_out: dict[str, None] = {}
+    left_out: list[str] = []
     for tool in tools:
         specs = list(_specs(tool))
         found |= {spec.name: spec for spec in specs if spec.name not in found}
         if not specs and tool.type != "namespace":
-            left_out[_ODD.sub("_", tool.type)[:64]] = None
-    return list(found.values()), list(left_out)[:_MOST_NAMED]
+            left_out.append(tool.type)
+    return list(found.values()), named(left_out)
 
 
 def _specs(tool: Offer, group: str = "") -> Iterator[ToolSpec]:
@@ -111,11 +107,7 @@ def chosen(choice: str | Choice | None, tools: Sequence[ToolSpec]) -> str:
         return choice.mode or "auto"
     name = flat(choice.namespace, choice.name) if choice.name else choice.type
     if not (choice.name or any(tool.name == name for tool in tools)):
-        raise Invalid(
-            "request.invalid",
-            f"The request demands the tool {name[:64]!r}, which the model's server cannot be given.",
-            hint="Demand one of your functions, or send `tool_choice` as `auto`.",
-        )
+        raise demanded(name)
     return name
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from llmos_lite.core.gateway.translation.neutral import Argued, Called, Raw, Said, ToolSpec, Use
+from llmos_lite.errors import Invalid
 
 TEXT = Raw(
     b'{"type":"object","properties":{"input":{"type":"string"}},"required":["input"],"additionalProperties":false}'
@@ -27,11 +28,26 @@ SHELL = ToolSpec(
 LONGEST_NAME = 64
 """Characters of a function's name that OpenAI and Anthropic take."""
 _ODD = re.compile(r"[^a-zA-Z0-9_-]")
+_MOST_NAMED = 16
 _OPENED = re.compile(r'\s*\{\s*"input"\s*:\s*"')
 _CHARACTERS = re.compile(
     r'(?:[^"\\]|\\["\\/bfnrt]|\\u(?![dD][89a-fA-F])[0-9a-fA-F]{4}|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})*+'
 )
 """As much of a JSON text as is whole: no escape is cut, and no pair of surrogates."""
+
+
+def named(types: Iterable[str]) -> list[str]:
+    """Return types of tools that are left out, each once, fit for a header."""
+    return list(dict.fromkeys(_ODD.sub("_", one)[:64] for one in types))[:_MOST_NAMED]
+
+
+def demanded(name: str) -> Invalid:
+    """Return the error for a request that demands a tool that is left out."""
+    return Invalid(
+        "request.invalid",
+        f"The request demands the tool {name[:64]!r}, which the model's server cannot be given.",
+        hint="Demand one of your functions, or send `tool_choice` as `auto`.",
+    )
 
 
 def custom(name: str, description: str, form: tuple[str, str] | None, *, group: str = "", own: str = "") -> ToolSpec:
