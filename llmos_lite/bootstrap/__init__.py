@@ -1,0 +1,6 @@
+"""The only place that chooses: it reads `Settings`, opens one engine of each kind, hands out frozen `Services`."""
+
+from llmos_lite.bootstrap.opening import open_services
+from llmos_lite.bootstrap.services import Services, address, public_address
+
+__all__ = ["Services", "address", "open_services", "public_address"]
