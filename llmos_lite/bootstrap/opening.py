@@ -254,7 +254,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
         archives,
         mirrors=[mirrors],
         mended=examples.prune,
-        forget=thread_log.forget,
+        forget=lambda trace_ids: services.gateway.forget(trace_ids),  # noqa: PLW0108 - it is made later
     )
     catalogs = Catalogs(skills, guard)
     marketplaces = Marketplaces(volumes, Repositories(volumes), catalogs, settings.data / "market")

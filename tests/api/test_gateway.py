@@ -11,7 +11,7 @@ import pytest
 from asgi_client import Client
 
 from llmos_lite.core.telemetry.model_span import ModelSpan
-from llmos_lite.core.traces.trace import Ended
+from llmos_lite.core.traces.trace import Ended, now_ms
 from llmos_lite.engines.upstream import Wire
 from tests.gating import PATHS, PHOTOS, REVIEW, WIRES, Gate, gate, leave_after, request, served, system_of, words_of
 from tests.upstream import WORD, Upstream
@@ -204,6 +204,18 @@ async def test_a_long_system_prompt_is_kept_once_for_all_conversations(here: Gat
     here.services.traces.erased.add([one.id])
     await here.ask(wire, *lead, {"role": "user", "content": "three"}, **own)
     assert (await here.services.traces.get(here.actor, here.ids[-1])).trace.messages[0].content == prompt
+
+
+async def test_a_prompt_is_kept_anew_when_the_time_of_the_trace_that_holds_it_is_over(here: Gate) -> None:
+    lead, own = with_prompt("chat", "Never guess. " * 100)
+    await here.ask("chat", *lead, {"role": "user", "content": "one"}, **own)
+    [one] = await here.traces()
+    await here.services.traces.fold()
+    await here.services.eraser.retain(here.actor.volume, now_ms() + 60_000)
+    await here.ask("chat", *lead, {"role": "user", "content": "two"}, **own)
+    two = (await here.services.traces.get(here.actor, here.ids[-1])).trace
+    assert (two.messages[0].role, two.system_in) == ("system", "")
+    assert two.id != one.id
 
 
 @pytest.mark.parametrize("wire", WIRES)

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from msgspec.structs import replace
 
@@ -70,6 +70,16 @@ class Keeper:
             self._threads.restore(await kept.load())
         except OSError as error:
             log.warning("conversations of before begin anew: %s", error.strerror)
+
+    async def forget(self, trace_ids: Collection[str]) -> None:
+        """Forget traces that go, from the disk, too.
+
+        Raises:
+            StorageFailed: they are still there.
+        """
+        self._prompts.forget(frozenset(trace_ids))
+        if self._log is not None:
+            await self._log.forget(trace_ids)
 
     async def goal(self, trace_id: str) -> str:
         """Return the goal of a trace, for a conversation that was recalled: the log has none."""

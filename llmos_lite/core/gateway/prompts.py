@@ -53,6 +53,11 @@ class Prompts:
         if len(self._kept) > self._most:
             self._kept.popitem(last=False)
 
+    def forget(self, trace_ids: Container[str]) -> None:
+        """Rely on traces no more that go, also on those whose time is over, which nobody erased."""
+        for key in [key for key, trace_id in self._kept.items() if trace_id in trace_ids]:
+            del self._kept[key]
+
 
 def _month(at: int) -> str:
     return time.strftime("%Y-%m", time.gmtime(at / 1000))

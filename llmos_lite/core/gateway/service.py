@@ -6,7 +6,7 @@ The answer passes byte for byte. What ends it waits until its trace is durable.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -167,6 +167,14 @@ class Gateway:
         tools = bytes(asked.fields.get("tools", Raw(b""))).decode("utf-8", "replace")
         count = sum(map(estimate_tokens, texts)) + estimate_tokens(tools) + 4 * len(asked.items)
         return encode({"input_tokens": count})
+
+    async def forget(self, trace_ids: Collection[str]) -> None:
+        """Forget traces that go.
+
+        Raises:
+            StorageFailed: they are still on the disk.
+        """
+        await self._keeper.forget(trace_ids)
 
     async def close(self) -> None:
         """Wait for the traces that are on their way into the journal."""
