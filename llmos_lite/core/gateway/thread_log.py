@@ -142,7 +142,8 @@ class ThreadLog:
         self.close()
         self._folder.mkdir(mode=0o700, exist_ok=True)
         files = self._files()
-        for path in files[: max(0, len(files) - self._most_files + 1)]:
+        most = len(files) if self._turn.locked() else self._most_files - 1  # none goes while they are read
+        for path in files[: max(0, len(files) - most)]:
             path.unlink(missing_ok=True)
         number = int(files[-1].stem) + 1 if files else 1
         path = self._folder / f"{number:08}.threads"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from llmos_lite.core.gateway import thread_log
 from llmos_lite.core.gateway.asked import Placed, Raw
 from llmos_lite.core.gateway.thread_log import Kept, ThreadLog
 from llmos_lite.core.gateway.threads import Thread, Threads
@@ -170,3 +172,27 @@ def test_what_was_remembered_before_and_after_counts_once() -> None:
     for key in (b"a", b"b"):
         threads.keep(key, Thread(conversation="c", head="y" * 1000))
     assert threads.find([b"a"]).thread is not None
+
+
+async def test_a_turn_that_comes_while_others_are_forgotten_takes_no_file_from_under_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "threads"
+    log = written(folder, [turn(1, "gone"), turn(2), turn(3)], file_bytes=1, most_files=3)
+    loop, rewrite = asyncio.get_running_loop(), thread_log._rewrite
+
+    def slow(files: Iterable[Path], gone: set[str]) -> None:
+        found = list(files)
+        asyncio.run_coroutine_threadsafe(added(), loop).result()
+        rewrite(found, gone)
+
+    async def added() -> None:
+        log.add([turn(4)])
+
+    monkeypatch.setattr(thread_log, "_rewrite", slow)
+    await log.forget(["gone"])
+    assert [thread.trace_id for _, thread in await log.load()] == ["t2", "t3", "t4"]
+    for number in (5, 6):
+        log.add([turn(number)])
+    assert len(list(folder.iterdir())) == 3
+    log.close()
