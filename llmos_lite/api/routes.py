@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -53,6 +55,8 @@ from llmos_lite.api.openapi import document
 from llmos_lite.bootstrap import Services
 from llmos_lite.errors import Invalid, LlmosError, NotFound
 
+_KIND = re.compile(r"constrained-[a-z]+|literal\[.*\]")
+"""What pydantic names a kind of value by, which is no place in a request."""
 MODULES = (
     skills,
     lint,
@@ -162,11 +166,20 @@ def all_routes() -> list[BaseRoute]:
     return [*(route for module in MODULES for route in module.router.routes), *PAGES]
 
 
+def _fields(found: Sequence[Any]) -> list[str]:
+    """Return what is wrong, once for each place: where a value may be of two kinds, what either wants."""
+    wrong: dict[str, list[str]] = {}
+    for item in found:
+        place = ".".join(str(part) for part in item["loc"] if not _KIND.fullmatch(str(part)))
+        wrong.setdefault(place, []).append(item["msg"])
+    return [f"{place}: {', or: '.join(said)}"[:300] for place, said in wrong.items()]
+
+
 async def _validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class
     found = error.errors()
     if any(item["type"] == "json_invalid" for item in found):
         return await _problem(request, NOT_JSON)
-    fields = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"[:300] for item in found[:20]]
+    fields = _fields(found[:20])
     said = Invalid("request.invalid", f"The request is not valid: {'; '.join(fields[:3])}.", fields=fields)
     return await _problem(request, said)

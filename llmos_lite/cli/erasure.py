@@ -81,7 +81,8 @@ def _report(session: Session, report: Json) -> None:
 
 def _say(session: Session, report: Json) -> None:
     say = session.out.say
-    say(f"Erased {report.get('traces')} traces.")
+    count = report.get("traces")
+    say("Erased 1 trace." if count == 1 else f"Erased {count} traces.")
     for one in items_of(report, "volumes"):
         say(f"  {one.get('volume')}: months {_list(one, 'branches')}, {one.get('objects')} objects removed")
     for one in items_of(report, "skills"):

@@ -58,7 +58,10 @@ def add(app: typer.Typer) -> None:
 
     @command(app, "password")
     def password(session: Session) -> None:
-        """Set your password; every other session of yours ends."""
+        """Set your password; every other session of yours ends.
+
+        Without a terminal it reads two lines: the password of now, empty for none, and the new one.
+        """
         current, new = _secret("Current password (empty for none)"), _secret("New password")
         if sys.stdin.isatty() and new != _secret("New password again"):
             raise Invalid("password.differs", "That is not the same password twice.")

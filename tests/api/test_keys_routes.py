@@ -25,3 +25,6 @@ async def test_a_key_holds_as_long_as_the_settings_say_unless_it_is_asked_for(
     for wrong in (0, -1, 3651, "", "always", 1.5):
         answer = await alice.post("/keys", {"name": "x", "expires_days": wrong} | body)
         assert (answer.status, answer.json()["code"]) == (400, "request.invalid")
+        [said] = answer.json()["fields"]
+        assert said.startswith("body.expires_days: Input should be ")
+        assert said.endswith(", or: Input should be 'never'")

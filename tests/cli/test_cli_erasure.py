@@ -55,7 +55,7 @@ def test_a_trace_is_erased_and_a_person_forgotten(llmos: Command) -> None:
     said = llmos("traces", "erase", rows[0]["trace_id"], code=2)
     assert "--yes" in said
     said = llmos("traces", "erase", rows[0]["trace_id"], "--yes", "--reason", "Not for here")
-    assert "Erased 1 traces." in said
+    assert "Erased 1 trace." in said
     assert "user:alice: months 2026-11" in said
     assert "backups" in said
     assert "no trace" in llmos("traces", "erase", rows[0]["trace_id"], "--yes", code=4)
