@@ -171,7 +171,7 @@ def _fields(found: Sequence[Any]) -> list[str]:
     wrong: dict[str, list[str]] = {}
     for item in found:
         place = ".".join(str(part) for part in item["loc"] if not _KIND.fullmatch(str(part)))
-        wrong.setdefault(place, []).append(item["msg"])
+        wrong.setdefault(place, []).append(item["msg"].removeprefix("Value error, "))
     return [f"{place}: {', or: '.join(said)}"[:300] for place, said in wrong.items()]
 
 

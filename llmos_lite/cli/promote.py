@@ -10,7 +10,7 @@ import typer
 from llmos_lite.cli.client import url
 from llmos_lite.cli.command import Session, command
 from llmos_lite.cli.output import held_note
-from llmos_lite.errors import LlmosError
+from llmos_lite.errors import Invalid, LlmosError
 
 
 def add(app: typer.Typer) -> None:
@@ -27,6 +27,10 @@ def add(app: typer.Typer) -> None:
         source: Annotated[str, typer.Option("--from", help="Volume that has it; empty for your own.")] = "",
     ) -> None:
         """Promote a skill, or propose it where that needs a review."""
+        if bool(to) == bool(team):
+            raise Invalid(
+                "promotion.target", "One volume gets the skill.", hint="Name it: --to system or --to team:ID."
+            )
         given = {"skill_id": skill_id, "team_id": team, "to": to, "from": source, "reason": reason}
         body = {key: value for key, value in given.items() if value}
         answer = session.api.post("/skills/promote", body)

@@ -55,7 +55,7 @@ def _said(found: Json) -> list[str]:
         f"{found.get('subject')} in {found.get('month')}: {found.get('requests')} chats",
         f"tokens  {tokens:,.0f}{_of(may.get('tokens'))}",
         f"money   {_money(found)}{_of(may.get('money'))}",
-        f"at most {_limit(may.get('requests'))} requests a minute, {_limit(may.get('streams'))} chats at once",
+        f"limits  {_limit(may.get('requests'))} requests a minute, {_limit(may.get('streams'))} chats at once",
     ]
 
 
@@ -94,7 +94,7 @@ def unset(session: Session, subject: Subject) -> None:
 
 
 def _may(now: Json) -> str:
-    a_month = f"{_limit(now.get('tokens'))} tokens and {_limit(now.get('money'))} money a month"
+    a_month = f"{_limit(now.get('tokens'))} tokens and {_limit(now.get('money'), 'any amount of')} money a month"
     return f"{a_month}, {_limit(now.get('requests'))} requests a minute, {_limit(now.get('streams'))} chats at once"
 
 

@@ -38,7 +38,8 @@ def llmos(data: Path, capsys: pytest.CaptureFixture[str]) -> Command:
 
 
 def test_the_log_is_listed_exported_and_verified(llmos: Command, data: Path, tmp_path: Path) -> None:
-    assert "alice may use 10 tokens" in llmos("limits", "set", "user:alice", "--tokens", 10)
+    said = llmos("limits", "set", "user:alice", "--tokens", 10)
+    assert "alice may use 10 tokens and any amount of money a month, any number of requests a minute" in said
     listed = llmos("audit", "list", "--action", "limit.", "--by", "admin", "--after", "2020-01-01")
     assert "limit.set" in listed
     assert "tokens=10" in listed

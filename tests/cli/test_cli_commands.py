@@ -198,6 +198,8 @@ def test_teams_people_and_promotion(llmos: Command, ask: Callable[..., Any], tmp
         llmos("members", "add", "sre", user)
     assert {item["user_id"] for item in ask("members", "list", "sre")} == {"alice", "bob"}
     llmos("skills", "add", written(tmp_path / "rotate-keys.md", "rotate-keys"), "--user", "alice")
+    nowhere = llmos("promote", "rotate-keys", "--reason", "We all do it", "--user", "alice", code=2)
+    assert "Name it: --to system or --to team:ID." in nowhere
     said = llmos("promote", "rotate-keys", "--team", "sre", "--reason", "We all do it", "--user", "alice")
     assert "merged" in said
     assert "rotate-keys" in llmos("skills", "list", "--user", "bob", "--team", "sre")

@@ -128,7 +128,7 @@ def _subject(actor: Actor, scope: str, team_id: str | None) -> str:
     if scope == "system":
         return _granted(actor, SYSTEM).kind.value
     if scope == "team":
-        raise Invalid("evolution.scope", "The scope team needs a team_id.", hint="Name the team in team_id.")
+        raise Invalid("evolution.scope", "The scope team needs a team.", hint="Name it: --team ID, or `team_id`.")
     raise Invalid("evolution.scope", f"{scope[:40]!r} is no scope.", hint=f"Use one of {', '.join(SCOPES)}.")
 
 
