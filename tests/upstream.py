@@ -1,9 +1,9 @@
 """A language model to test against: OpenAI's and Anthropic's dialects on raw asyncio, steered by the model's name.
 
-Names are words joined by hyphens: `plain`; `cN` N chunks, `iN` N ms between them, `lN` N ms before the answer; `eN`
-the status N; `garbage`, `silence`, `cut` (half a stream), `huge`, `plainjson` (no stream although asked), `echo` (the
-answer is the request's JSON), `nousage`, `nodone`, `midfail` (an error inside the stream), `crlf` (line ends),
-`empty` (no choices).
+Names are words joined by hyphens: `plain`; `cN` N chunks, `iN` N ms between them, `lN` N ms before the answer; `eN` the
+status N; `garbage`, `silence`, `cut` (half a stream), `torn` (in an event), `huge`, `plainjson` (no stream although
+asked), `echo` (the answer is the request's JSON), `nousage`, `nodone`, `midfail` (an error inside the stream), `crlf`
+(line ends), `empty` (no choices).
 
 Tools: a model with the word `ask` asks for the next calls of `Upstream.script` whenever it is given tools that it may
 call, and answers when the script is at its end; `loop` asks for the same call for ever. `oN` cuts arguments into pieces
@@ -249,7 +249,10 @@ async def _stream(seen: Seen, plan: Plan, writer: asyncio.StreamWriter) -> None:
     )
     events = list(speak(seen, plan))
     for number, event in enumerate(events):
-        if "cut" in plan.words and number * 2 >= len(events):
+        if {"cut", "torn"} & plan.words and number * 2 >= len(events):
+            if "torn" in plan.words:
+                _chunk(writer, event.encode()[:-9])
+                await writer.drain()
             writer.close()
             return
         _chunk(writer, event.replace("\n", end).encode())

@@ -366,6 +366,14 @@ async def test_a_refusal_is_translated_too(
     assert "and your key was" in answer.json()["error"]["message"]
 
 
+@pytest.mark.parametrize("wire", WIRES)
+async def test_half_an_event_does_not_swallow_the_error_behind_it(here: Gate, wire: str) -> None:
+    answer = await here.ask(wire, PHOTOS, model="torn-c8", stream=True)
+    line = next(line for line in answer.body.splitlines() if b"broke the connection" in line)
+    assert (line[:7], line.count(b"data: ")) == (b"data: {", 1)
+    assert wire == "chat" or b"\nevent: error\ndata: {" in answer.body
+
+
 @pytest.mark.parametrize(("wire", "provider"), CROSSED)
 async def test_a_cut_stream_is_an_error_in_the_clients_dialect(
     fresh_copy: Path, upstream: Upstream, wire: str, provider: str

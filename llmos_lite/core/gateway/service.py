@@ -121,7 +121,8 @@ class Gateway:
                 if not started:
                     error.detail["trace_id"] = turn.trace_id if turn.recorded else None
                     raise
-                yield turn.dialect.problem_event(error, request.id)
+                # What was cut may end in the middle of a line, which must not swallow the name of the event.
+                yield b"\n" + turn.dialect.problem_event(error, request.id)
             except BaseException:  # the client went away, or the server stops
                 await self._keeper.aborted(turn)
                 raise
