@@ -54,11 +54,15 @@ class ScanPool:
             self._busy.release()
 
     def _scan(self, rules: str, work: _Work, told: Callable[[Sequence[Said]], None]) -> None:
-        threads = [threading.Thread(target=self._help, args=(rules, work, told)) for _ in range(self._size)]
+        threads = [threading.Thread(target=self._helped, args=(rules, work, told)) for _ in range(self._size)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
+
+    def _helped(self, rules: str, work: _Work, told: Callable[[Sequence[Said]], None]) -> None:
+        with suppress(OSError):  # the machine has no room for another process
+            self._help(rules, work, told)
 
     def _help(self, rules: str, work: _Work, told: Callable[[Sequence[Said]], None]) -> None:
         pipe = subprocess.PIPE  # in a session of its own, so that Ctrl-C reaches the server alone

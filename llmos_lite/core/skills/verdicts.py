@@ -11,6 +11,7 @@ import os
 import sys
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
@@ -105,5 +106,6 @@ def _decoded(lines: list[bytes]) -> Iterator[tuple[str, Codes]]:
     for line in lines:
         said, _, check = line.rpartition(b" ")
         if said and check == b"%08x" % zlib.crc32(said):
-            version, *codes = decode(said)
-            yield version, tuple(codes)
+            with suppress(msgspec.MsgspecError, ValueError):  # another version may say it in another form
+                version, *codes = decode(said)
+                yield version, tuple(codes)

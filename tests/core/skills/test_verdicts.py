@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -94,6 +95,15 @@ def test_a_file_of_verdicts_is_worth_what_it_says(tmp_path: Path) -> None:
     assert list((tmp_path / "v").iterdir()) == []
 
 
+@pytest.mark.parametrize("line", [b"[]", b"{}", b"[1]", b"null", b"\xff"])
+def test_what_another_version_wrote_counts_for_nothing(tmp_path: Path, line: bytes) -> None:
+    kept = Verdicts(tmp_path, "a" * 64, 3)
+    kept.add({ONE: ()})
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(b"%s %08x\n" % (line, zlib.crc32(line)) + path.read_bytes())
+    assert kept.read() == {ONE: ()}
+
+
 def test_a_file_of_verdicts_does_not_grow_for_ever(tmp_path: Path) -> None:
     kept = Verdicts(tmp_path / "v", "a" * 64, 3)
     for number in range(7):
@@ -159,6 +169,12 @@ RULES = "send(sys.stdout.buffer, rules_of(with_house_rules({}))); receive(sys.st
 def test_what_no_helper_looked_at_is_looked_at_here(volumes: VolumeManager, program: str) -> None:
     pool = ScanPool(2, (sys.executable, "-c", program))
     assert held(volumes, Guard(volumes, HOUSE, pool=pool)).keys() == {"skill-7", "skill-8"}
+
+
+def test_a_machine_that_starts_no_process_is_no_error() -> None:
+    told = list[Said]()
+    ScanPool(1, ["/there/is/none"]).scan("rules", [(ONE, "tea", dict)], told.extend)
+    assert told == []
 
 
 def test_a_folder_that_cannot_be_read_stops_no_other() -> None:
