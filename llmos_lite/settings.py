@@ -293,13 +293,16 @@ class Settings:
         return {item.metadata["env"]: _write(getattr(self, item.name)) for item in fields(self)}
 
 
+_KINDS: dict[type, str] = {bool: "on or off", int: "a whole number", float: "a number"}
+
+
 def _read(name: str, text: str, default: object) -> object:
     try:
         if isinstance(default, bool):
             return {"on": True, "1": True, "true": True, "off": False, "0": False, "false": False}[text.lower()]
         return type(default)(text)  # type: ignore[call-arg]  # str, int, float and Path are all made from text
     except (KeyError, ValueError):
-        kind = "on or off" if isinstance(default, bool) else f"a {type(default).__name__}"
+        kind = _KINDS.get(type(default), "a path")
         raise Invalid("settings.invalid", f"{name}={text!r} is not {kind}.", hint=f"Set {name} to {kind}.") from None
 
 

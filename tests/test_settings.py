@@ -61,9 +61,9 @@ def test_an_empty_variable_and_a_foreign_one_are_as_if_unset() -> None:
 @pytest.mark.parametrize(
     ("name", "text", "kind"),
     [
-        ("LLMOS_PORT", "http", "a int"),
+        ("LLMOS_PORT", "http", "a whole number"),
         ("LLMOS_EXPERIMENTS", "maybe", "on or off"),
-        ("LLMOS_LLM_TIMEOUT", "x", "a float"),
+        ("LLMOS_LLM_TIMEOUT", "x", "a number"),
     ],
 )
 def test_a_value_that_cannot_be_read_names_its_variable(name: str, text: str, kind: str) -> None:

@@ -210,6 +210,9 @@ def events(reply: Reply) -> Iterator[tuple[str, Json]]:
                 name, data = "message", ""
 
 
+_STRANGER = "It does not speak as llmos does: look at its address (LLMOS_URL), and at a proxy before it."
+
+
 def problem(status: int, body: bytes) -> LlmosError:
     """Return the error of ours that a reply stands for."""
     said = _object(body.decode("utf-8", "replace"))
@@ -219,7 +222,8 @@ def problem(status: int, body: bytes) -> LlmosError:
     known = {"type", "title", "status", "code", "detail", "hint"}
     more = {key: value for key, value in said.items() if key not in known and _is_detail(value)}
     message = str(said.get("detail") or f"The server answered {status}.")
-    return kind(str(said.get("code") or "server.failed"), message, hint=str(said.get("hint") or ""), **more)  # type: ignore[arg-type]  # _is_detail looked
+    hint = str(said.get("hint") or ("" if said.get("code") else _STRANGER))
+    return kind(str(said.get("code") or "server.failed"), message, hint=hint, **more)  # type: ignore[arg-type]  # _is_detail looked
 
 
 class _Unexplained(LlmosError):

@@ -183,6 +183,7 @@ def test_a_problem_of_a_stranger_has_the_kind_of_its_status() -> None:
     assert type(problem(404, b"nothing here")) is NotFound
     assert problem(418, b"[]").exit_code == 1
     assert problem(409, b'{"title": "LlmosErrors"}').message == "The server answered 409."
+    assert "LLMOS_URL" in problem(404, b"nothing here").hint
 
 
 class Recorded:
