@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -146,15 +147,22 @@ def test_a_server_that_is_away_is_said_once_and_tried_less_and_less() -> None:
     assert notes == ["Nobody answers. It is tried again.", "The server answers again."]
 
 
+@pytest.fixture
+def data(tmp_path: Path, fresh_data: Path) -> Path:
+    """A copy: what is written into the folder that all tests copy, they all see."""
+    shutil.copytree(fresh_data, tmp_path / "data", symlinks=True)
+    return tmp_path / "data"
+
+
 def test_one_round_imports_and_the_next_adds_nothing(
-    tmp_path: Path, fresh_data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("LLMOS_URL", "LLMOS_KEY", "LLMOS_USER", "CLAUDE_CONFIG_DIR", "XDG_STATE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("CODEX_HOME", str(tmp_path / ".codex"))
     log(tmp_path / ".codex" / "sessions" / "2026" / "09" / "01" / "rollout-1.jsonl")
-    common = ["--data", str(fresh_data), "--json"]
+    common = ["--data", str(data), "--json"]
     assert run(["watch", "--once", *common]) == 0
     assert json.loads(capsys.readouterr().out) == {"traces": 4, "duplicates": 0}
     assert run(["watch", "--once", *common]) == 0
@@ -166,11 +174,11 @@ def test_one_round_imports_and_the_next_adds_nothing(
 
 
 def test_there_has_to_be_something_to_follow(
-    tmp_path: Path, fresh_data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("LLMOS_URL", "CLAUDE_CONFIG_DIR", "CODEX_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "nobody"))
-    assert run(["watch", "--once", "--data", str(fresh_data)]) == 4
-    assert run(["watch", "--once", "--data", str(fresh_data), str(tmp_path / "missing")]) == 4
+    assert run(["watch", "--once", "--data", str(data)]) == 4
+    assert run(["watch", "--once", "--data", str(data), str(tmp_path / "missing")]) == 4
     assert "missing" in capsys.readouterr().err
