@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import msgspec
-from sqlalchemy import ColumnElement, CursorResult, Table, Update, delete, insert, select, update
+from sqlalchemy import ColumnElement, CursorResult, Table, Update, delete, func, insert, select, update
 
 from llmos_lite.engines.database import Database
 from llmos_lite.records.tables import ToolGrantRow, ToolSignInRow
@@ -151,6 +151,12 @@ class ToolGrantRows:
         async with self._database.session() as session:
             await session.execute(delete(SIGN_INS).where(SIGN_INS.c.until <= now))
             await session.execute(insert(SIGN_INS).values(msgspec.structs.asdict(made)))
+
+    async def count_begun(self, started_by: str, *, now: int) -> int:
+        """Return how many sign-ins of somebody are on their way."""
+        mine = (SIGN_INS.c.started_by == started_by) & (SIGN_INS.c.until > now)
+        async with self._database.reader() as session:
+            return (await session.execute(select(func.count()).select_from(SIGN_INS).where(mine))).scalar_one()
 
     async def on_the_way(self, state: str) -> ToolSignIn | None:
         """Return a sign-in that has begun, or None."""

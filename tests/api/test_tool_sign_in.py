@@ -22,6 +22,7 @@ from llmos_lite.api.auth import COOKIE
 from llmos_lite.bootstrap import Services, open_services
 from llmos_lite.core.accounts.sessions import Where
 from llmos_lite.core.toolservers import service
+from llmos_lite.core.toolservers.sign_in import MOST_BEGUN, SECONDS
 from llmos_lite.engines import mcp_sessions
 from llmos_lite.settings import Settings
 from tests.tool_oauth import SCOPE, Guarded, browse, client, guarded, path_of, query_of, said, silent
@@ -520,6 +521,17 @@ async def test_a_sign_in_is_good_for_one_browser_one_answer_and_one_server(here:
     assert (await here.browser.get(back, headers=cookie)).status == 200
     assert (await here.browser.get(back, headers=cookie)).status == 403
     assert len(here.host.authority.forms) == 1
+
+
+async def test_who_begins_and_never_finishes_is_held_up(here: Place) -> None:
+    await here.put()
+    for _ in range(MOST_BEGUN):
+        await here.begin()
+    registered = len(here.host.authority.clients)
+    reply = await here.admin.post("/tool-servers/wiki/sign-in", {})
+    assert (reply.status, reply.json()["code"]) == (429, "tool_server.sign_ins")
+    assert reply.headers["retry-after"] == str(SECONDS)
+    assert len(here.host.authority.clients) == registered
 
 
 async def test_a_code_that_was_used_gets_no_token(here: Place) -> None:

@@ -32,11 +32,13 @@ from llmos_lite.engines.oauth import (
     client_document,
 )
 from llmos_lite.engines.sealing import Seals
-from llmos_lite.errors import Conflict, Forbidden, LlmosError, NotFound, Unauthenticated, UpstreamFailed
+from llmos_lite.errors import Conflict, Forbidden, LlmosError, NotFound, RateLimited, Unauthenticated, UpstreamFailed
 from llmos_lite.records.toolgrants import ToolGrantRows, ToolSignIn
 
 SECONDS = 10 * 60
 """How long a sign-in may take."""
+MOST_BEGUN = 10
+"""Sign-ins of one person that may be on their way."""
 _SAID = 200
 
 
@@ -107,6 +109,7 @@ class SignIns:
             Forbidden: `role.missing`, `scope.missing`.
             NotFound: `tool_server.unknown`.
             Conflict: `tool_server.open`, `tool_server.has_credential`, `tool_server.no_registration`.
+            RateLimited: `tool_server.sign_ins`.
             UpstreamFailed: `tool_server.oauth`, `tool_server.sign_in`, `address.unknown`.
             UpstreamTimeout: `tool_server.oauth_timeout`.
             Invalid: `address.private`.
@@ -120,6 +123,7 @@ class SignIns:
             )
         if server.oauth.as_itself:
             return await self._as_itself(server)
+        await self._check_few(actor)
         scope = server.oauth.scope or await self._grants.wanted_scope(server)
         found = await self._grants.speaker.find(server, issuer=server.oauth.issuer)
         found = msgspec.structs.replace(found, scope=server.oauth.scope or _union(found.scope, scope))
@@ -216,6 +220,16 @@ class SignIns:
         if not is_name(name):
             raise unknown(name)
         return client_document(self._client_id(name), self._redirect_uri(name))
+
+    async def _check_few(self, actor: Actor) -> None:
+        """Refuse somebody who begins and never finishes: each sign-in may register a client at a provider."""
+        if await self._rows.count_begun(actor.user_id, now=self._clock()) >= MOST_BEGUN:
+            raise RateLimited(
+                "tool_server.sign_ins",
+                f"{MOST_BEGUN} of your sign-ins to tool servers are on their way.",
+                hint=f"Finish one of them, or wait {SECONDS // 60} minutes.",
+                retry_after=SECONDS,
+            )
 
     async def _whose(self, actor: Actor, name: str) -> ToolServer:
         """Return a server as somebody signs in to it.
