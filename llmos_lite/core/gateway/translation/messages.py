@@ -55,11 +55,14 @@ class _Message(msgspec.Struct):
     content: Raw = Raw(b"null")
 
 
+_NO_SCHEMA = Raw(b'{"type":"object","properties":{}}')
+
+
 class _Tool(msgspec.Struct):
     type: str = ""
     name: str = ""
     description: str = ""
-    input_schema: Raw = Raw(b'{"type":"object","properties":{}}')
+    input_schema: Raw = _NO_SCHEMA
 
 
 class _Choice(msgspec.Struct):
@@ -142,10 +145,14 @@ def read_request(body: bytes) -> Ask:
 
 
 def _offered(tools: Iterable[_Tool]) -> tuple[list[ToolSpec], list[str]]:
-    """Return tools as functions, and the types of those that only Anthropic runs, fit for a header."""
+    """Return tools as functions, and the types of those that only Anthropic runs, fit for a header.
+
+    Such a tool has no schema; one that brings its own is somebody's function, whatever it is called.
+    """
     found, left_out = [], []
     for tool in tools:
-        if tool.type in {"", "custom"} or tool.type.startswith(_CLIENT_RUN):
+        is_own = tool.type in {"", "custom"} or tool.input_schema is not _NO_SCHEMA
+        if is_own or tool.type.startswith(_CLIENT_RUN):
             found.append(ToolSpec(tool.name, tool.description, tool.input_schema))
         else:
             left_out.append(tool.type)
