@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from llmos_lite.core.skills.abstain import CLOSE, LOOKED_AT, is_enough, is_side_request
@@ -99,7 +100,8 @@ class Ranking:
             return ranked()
         views = [view.serial for view in asked if view.goals]
         age = (now_ms() // MINUTE, *views) if views else ()
-        key = (query, limit, only_fitting, shadowed, state_of(libraries), age)
+        asks = blake2b(query.encode("utf-8", "surrogatepass"), digest_size=16).digest()  # nobody's words are kept
+        key = (asks, limit, only_fitting, shadowed, state_of(libraries), age)
         known = self._known.get(key)
         if known is None:
             known = ranked()
