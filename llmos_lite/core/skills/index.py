@@ -156,6 +156,12 @@ def repeats(mine: Bytes, other: Bytes) -> bool:
     return bool(np.count_nonzero(mine == other) >= SAME * PRINT_WIDTH and mine.any())
 
 
+def repeats_any(mine: Bytes, others: Bytes) -> bool:
+    """Tell the same of at least one fingerprint, shape (n, 32)."""
+    most = int(np.count_nonzero(others == mine, axis=1).max(initial=0))
+    return most >= SAME * PRINT_WIDTH and bool(mine.any())
+
+
 def twins(prints: Bytes) -> frozenset[tuple[int, int]]:
     """Return the pairs (later, earlier) of fingerprints, shape (n, 32), of which one `repeats` the other.
 

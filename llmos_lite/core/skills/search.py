@@ -14,9 +14,9 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from llmos_lite.core.skills.fusion import Close, Near, fused, unit_of
-from llmos_lite.core.skills.index import Piece, SkillIndex, twins
+from llmos_lite.core.skills.index import Piece, SkillIndex, repeats_any, twins
 from llmos_lite.core.skills.matches import Floats, Held, Matches
-from llmos_lite.core.skills.segment import PRINT_WIDTH, Hashes, Places
+from llmos_lite.core.skills.segment import PRINT_WIDTH, Bytes, Hashes, Places
 from llmos_lite.core.skills.text import QUERY_CHARACTERS
 
 _NOTHING = 1e-3
@@ -24,6 +24,11 @@ _SPARE = 8
 """Candidates that are looked at beside those that are wanted: some are hidden or repeat others."""
 _MANY = 8
 """Times as many candidates as are wanted are sorted; of more, the best are picked first."""
+
+
+_PAIRS = 64
+"""Up to so many candidates are compared with each other at once. Their pairs grow with the square, so that of more each
+is compared with those that are kept."""
 
 
 class Bonus(NamedTuple):
@@ -207,7 +212,7 @@ class Searched:
     def _kept(self, candidates: list[tuple[float, int]], wanted: _Wanted) -> tuple[list[int], bool]:
         """Return the places that are wanted, and whether further candidates could add none."""
         kept: list[int] = []
-        same = self._twins(candidates) if wanted.collapse else frozenset()
+        repeated = _repeated(self._prints(candidates)) if wanted.collapse else None
         numbers: list[int] = []
         least = 0.0
         for at, (score, place) in enumerate(candidates):
@@ -215,21 +220,22 @@ class Searched:
                 return kept, True
             if wanted.hidden is not None and wanted.hidden(*self._key_of(place)):
                 continue
-            if same and any((at, before) in same for before in numbers):
+            if repeated is not None and repeated(at, numbers):
                 continue
             numbers.append(at)
             kept.append(place)
             least = least or score * wanted.share
         return kept, len(kept) >= wanted.limit
 
-    def _twins(self, candidates: list[tuple[float, int]]) -> frozenset[tuple[int, int]]:
+    def _prints(self, candidates: list[tuple[float, int]]) -> Bytes:
+        """Return the fingerprints of candidates, shape (n, 32)."""
         if len(self._pieces) == 1:
-            return twins(self._pieces[0].segment.prints.take([place for _, place in candidates], axis=0))
+            return self._pieces[0].segment.prints.take([place for _, place in candidates], axis=0)
         prints = np.empty((len(candidates), PRINT_WIDTH), dtype=np.uint8)
         for at, (_, place) in enumerate(candidates):
             number = self._piece_of(place)
             prints[at] = self._pieces[number].segment.prints[place - self._starts[number]]
-        return twins(prints)
+        return prints
 
     def _key_of(self, place: int) -> tuple[int, str]:
         """Return the source and the key of a document."""
@@ -266,6 +272,18 @@ class Searched:
 
 
 _NO_BONUS = Bonus(0.0, 0.0, 0)
+
+
+def _repeated(prints: Bytes) -> Callable[[int, list[int]], bool]:
+    """Return what tells whether a candidate nearly repeats one of those that are kept already.
+
+    Args:
+        prints: of all candidates, shape (n, 32).
+    """
+    if len(prints) > _PAIRS:
+        return lambda at, kept: bool(kept) and repeats_any(prints[at], prints[kept])
+    same = twins(prints)
+    return lambda at, kept: bool(same) and any((at, before) in same for before in kept)
 
 
 def _top(scores: Floats, width: int) -> Places:

@@ -18,7 +18,7 @@ from llmos_lite.core.skills import index as index_module
 from llmos_lite.core.skills import search as search_module
 from llmos_lite.core.skills import segment as segment_module
 from llmos_lite.core.skills.fields import Document
-from llmos_lite.core.skills.index import SkillIndex, repeats, twins
+from llmos_lite.core.skills.index import SkillIndex, repeats, repeats_any, twins
 from llmos_lite.core.skills.matches import Floats
 from llmos_lite.core.skills.search import Bonus, Hit, search
 from llmos_lite.core.skills.segment import PRINT_WIDTH, Hashes
@@ -118,7 +118,18 @@ def test_twins_are_found_as_one_by_one(drawn: list[tuple[int, int, int]]) -> Non
         places = np.random.default_rng(seed).permutation(PRINT_WIDTH)[:changed]
         row[places] = 255 - row[places]
     pairs = ((one, other) for one in range(len(drawn)) for other in range(one))
+    for at, mine in enumerate(prints):
+        assert repeats_any(mine, prints[:at]) is any(repeats(mine, other) for other in prints[:at])
     assert twins(prints) == {(one, other) for one, other in pairs if repeats(prints[one], prints[other])}
+
+
+def test_the_pairs_of_many_repeats_are_never_all_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[int] = []
+    monkeypatch.setattr(search_module, "twins", lambda prints: (compared.append(len(prints)), twins(prints))[1])
+    body = " ".join(f"word{number}" for number in range(300))
+    copies = [Document(f"copy{number:04}", "copy", "", f"{body} edition{number}") for number in range(700)]
+    assert keys(search([index(copies)], "word1 word2", 5)) == ["copy0000"]
+    assert max(compared) <= search_module._PAIRS
 
 
 def test_several_libraries_are_one() -> None:
