@@ -23,7 +23,7 @@ from llmos_lite.core.chat.assignment import TreatAll
 from llmos_lite.core.chat.choice import Chooser
 from llmos_lite.core.chat.disclosure import Disclosure
 from llmos_lite.core.gateway.context import Contexts
-from llmos_lite.core.gateway.pieces import Request
+from llmos_lite.core.gateway.pieces import Piece, Request
 from llmos_lite.core.gateway.service import Gateway
 from llmos_lite.engines.upstream import Passing, Wire
 from llmos_lite.engines.upstreams import Route, Sent
@@ -66,6 +66,15 @@ class _Capture:
 
     async def close(self) -> None:
         """Do nothing."""
+
+
+class _Nobody:
+    """Takes the answers, and does not look at them."""
+
+    begun = False
+
+    async def __call__(self, piece: Piece) -> None:
+        """Take a piece."""
 
 
 class _Reply:
@@ -177,8 +186,7 @@ async def _captured(wire: Wire, folder: Path, disclosure: Disclosure) -> list[di
         turns = []
         for turn, request in enumerate(_requests(wire)):
             capture.load = LOADED.get(turn, "") if disclosure is Disclosure.CATALOG else ""
-            async for _ in gateway.pass_on(actor, wire, Request(json.dumps(request).encode(), [])):
-                pass
+            await gateway.pass_on(actor, wire, Request(json.dumps(request).encode(), []), _Nobody())
             turns.append(capture.bodies[-1])
         await gateway.close()
         return turns

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import Awaitable, Sequence
 from typing import Protocol, TypeAlias
 
 import msgspec
@@ -15,7 +14,7 @@ from llmos_lite.api.waiting import UntilGone, read_body, unpacked
 from llmos_lite.core.accounts.accounts import Accounts
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.accounts.permissions import Scope as Right
-from llmos_lite.core.gateway.pieces import Piece, Request, Whole
+from llmos_lite.core.gateway.pieces import Out, Piece, Request, Whole
 from llmos_lite.core.gateway.problems import anthropic_problem, openai_problem
 from llmos_lite.core.gateway.service import Gateway
 from llmos_lite.core.providers.service import ModelEntry, Providers
@@ -65,21 +64,33 @@ class WireEndpoint:
         body = await unpacked(await read_body(receive), scope["headers"], LARGE_REQUEST)
         query = scope["query_string"].decode("latin-1")
         request = Request(body, scope["headers"], query, state.get("request_id", ""), straight_to(send))
-        async with UntilGone(receive), aclosing(self.pieces(actor, request)) as pieces:
-            last = b""
-            async for piece in pieces:
-                if isinstance(piece, bytes):
-                    await send({"type": "http.response.body", "body": piece, "more_body": True})
-                    continue
-                if isinstance(piece, Whole):
-                    last = piece.body
-                    piece.headers.append((b"content-length", b"%d" % len(last)))
-                await send({"type": "http.response.start", "status": piece.status, "headers": piece.headers})
-            await send({"type": "http.response.body", "body": last})
+        async with UntilGone(receive):
+            out = _Out(send)
+            await self.answer(actor, request, out)
+            await send({"type": "http.response.body", "body": out.last})
 
-    def pieces(self, actor: Actor, request: Request) -> AsyncGenerator[Piece, None]:
-        """Return the answer: whole, or its head and then its bytes."""
-        return self._gateway.pass_on(actor, self._wire, request)
+    def answer(self, actor: Actor, request: Request, out: Out) -> Awaitable[None]:
+        """Hand the answer out: whole, or its head and then its bytes."""
+        return self._gateway.pass_on(actor, self._wire, request, out)
+
+
+class _Out:
+    """Writes one answer, but for its end."""
+
+    __slots__ = ("_send", "begun", "last")
+
+    def __init__(self, send: Send) -> None:
+        self._send, self.begun, self.last = send, False, b""
+
+    async def __call__(self, piece: Piece) -> None:
+        if isinstance(piece, bytes):
+            await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+            return
+        self.begun = True
+        if isinstance(piece, Whole):
+            self.last = piece.body
+            piece.headers.append((b"content-length", b"%d" % len(self.last)))
+        await self._send({"type": "http.response.start", "status": piece.status, "headers": piece.headers})
 
 
 class PlainEndpoint(WireEndpoint):
@@ -94,9 +105,9 @@ class PlainEndpoint(WireEndpoint):
         super().__init__(services, Wire.CHAT)
         self._path = path
 
-    def pieces(self, actor: Actor, request: Request) -> AsyncGenerator[Piece, None]:
-        """Return the answer."""
-        return self._gateway.plain(actor, self._path, request)
+    def answer(self, actor: Actor, request: Request, out: Out) -> Awaitable[None]:
+        """Hand the answer out."""
+        return self._gateway.plain(actor, self._path, request, out)
 
 
 class CountEndpoint(WireEndpoint):
@@ -105,10 +116,10 @@ class CountEndpoint(WireEndpoint):
     def __init__(self, services: Services) -> None:
         super().__init__(services, Wire.MESSAGES)
 
-    async def pieces(self, actor: Actor, request: Request) -> AsyncGenerator[Piece, None]:
-        """Return the answer."""
+    async def answer(self, actor: Actor, request: Request, out: Out) -> None:
+        """Hand the answer out."""
         body = await self._gateway.count_tokens(actor, request)
-        yield Whole(200, [(b"content-type", b"application/json")], body)
+        await out(Whole(200, [(b"content-type", b"application/json")], body))
 
 
 class ModelsEndpoint:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Awaitable, Mapping
 from functools import partial
 
 from llmos_lite.core.gateway.context import Contexts
 from llmos_lite.core.gateway.dialect import Dialect
 from llmos_lite.core.gateway.keeper import Keeper
 from llmos_lite.core.gateway.passage import Passage
-from llmos_lite.core.gateway.pieces import Head, Piece, Whole
+from llmos_lite.core.gateway.pieces import Head, Out, Whole
 from llmos_lite.core.gateway.problems import refusal_in
 from llmos_lite.core.gateway.reading import LARGEST_ANSWER, Reading, too_large
 from llmos_lite.core.gateway.tools.rounds import NoTools, Rounds
@@ -42,22 +42,22 @@ class Answers:
     def __init__(self, dialects: Mapping[Wire, Dialect], keeper: Keeper, contexts: Contexts) -> None:
         self._dialects, self._keeper, self._contexts = dialects, keeper, contexts
 
-    def answered(self, turn: Turn, sent: Sent) -> AsyncGenerator[Piece, None]:
-        """Return the pieces of the answer to one request; what ends it when the trace is durable.
+    def answered(self, turn: Turn, sent: Sent, out: Out) -> Awaitable[None]:
+        """Hand the answer to one request out; what ends it when the trace is durable.
 
         Raises:
             UpstreamFailed: the model failed.
             NoTools: it takes no tools, and only ours were there.
         """
         if sent.reply.status != OK:
-            return self._refused(turn, sent)
+            return self._refused(turn, sent, out)
         if turn.rounds is not None:
-            return self._in_rounds(turn, turn.rounds, sent)
+            return self._in_rounds(turn, turn.rounds, sent, out)
         if sent.reply.header("content-type").startswith("text/event-stream"):
-            return self._streamed(turn, sent)
-        return self._whole(turn, sent)
+            return self._streamed(turn, sent, out)
+        return self._whole(turn, sent, out)
 
-    async def _refused(self, turn: Turn, sent: Sent) -> AsyncGenerator[Piece, None]:
+    async def _refused(self, turn: Turn, sent: Sent, out: Out) -> None:
         """Hand a refusal on in the server's own words; what is no JSON becomes an error of ours."""
         reply = sent.reply
         said = await read_reply(reply, REFUSAL)
@@ -69,21 +69,21 @@ class Answers:
         if sent.route.wire is not turn.dialect.wire:
             said = turn.dialect.refusal(reply.status, refusal_in(said), code, turn.request_id)
         await self._keeper.keep(turn, Ended.ERROR, code)
-        yield Whole(reply.status, _headers(turn, reply), said)
+        await out(Whole(reply.status, _headers(turn, reply), said))
 
-    async def _whole(self, turn: Turn, sent: Sent) -> AsyncGenerator[Piece, None]:
+    async def _whole(self, turn: Turn, sent: Sent, out: Out) -> None:
         body = await read_reply(sent.reply, LARGEST_ANSWER)
         turn.completion = self._dialects[sent.route.wire].whole(body, sent.route.model)
         if sent.route.wire is not turn.dialect.wire:
             body = _translation(turn, sent).whole(body)
         await self._keeper.keep(turn, Ended.COMPLETE)
-        yield Whole(OK, _headers(turn, sent.reply), body)
+        await out(Whole(OK, _headers(turn, sent.reply), body))
 
-    async def _streamed(self, turn: Turn, sent: Sent) -> AsyncGenerator[Piece, None]:
+    async def _streamed(self, turn: Turn, sent: Sent, out: Out) -> None:
         turn.reading = reading = Reading(self._dialects[sent.route.wire], sent.route.model)
         same = sent.route.wire is turn.dialect.wire
         translation = None if same else _translation(turn, sent)
-        yield Head(OK, _headers(turn, sent.reply))
+        await out(Head(OK, _headers(turn, sent.reply)))
         passage = Passage(sent.reply, reading, None if translation is None else translation.feed, turn.straight)
         while (data := await passage.held()) is not None:
             if passage.ended and not turn.kept:
@@ -91,7 +91,7 @@ class Answers:
             if translation is not None and turn.kept:
                 data += translation.end()
             if data:
-                yield data
+                await out(data)
         reading.close()
         if turn.kept:
             return
@@ -101,9 +101,9 @@ class Answers:
             )
         await self._keeper.keep(turn, Ended.COMPLETE)
         if translation is not None:
-            yield translation.end()
+            await out(translation.end())
 
-    async def _in_rounds(self, turn: Turn, rounds: Rounds, sent: Sent) -> AsyncGenerator[Piece, None]:
+    async def _in_rounds(self, turn: Turn, rounds: Rounds, sent: Sent, out: Out) -> None:
         """Answer in a conversation with tools of ours: what calls these is not for the client."""
         streamed = sent.reply.header("content-type").startswith("text/event-stream")
         if rounds.begun and not streamed:
@@ -111,9 +111,8 @@ class Answers:
         if streamed:
             if not rounds.begun:
                 rounds.begun = True
-                yield Head(OK, _headers(turn, sent.reply))
-            async for data in self._screened(turn, rounds, sent):
-                yield data
+                await out(Head(OK, _headers(turn, sent.reply)))
+            await self._screened(turn, rounds, sent, out)
         else:
             await self._taken(turn, rounds, sent)
         failed = turn.reading.failed if turn.reading is not None and streamed else None
@@ -121,14 +120,14 @@ class Answers:
             open_box = partial(self._contexts.box, turn.actor, turn.thread, turn.steering)
             if await rounds.take(turn.completion, open_box):
                 if shown := rounds.screen.next(turn.completion):
-                    yield shown
+                    await out(shown)
                 return
         await self._keeper.keep(turn, Ended.ERROR if failed else Ended.COMPLETE, _code(failed))
         last = rounds.screen.end()
-        yield last if streamed else Whole(OK, _headers(turn, sent.reply), last)
+        await out(last if streamed else Whole(OK, _headers(turn, sent.reply), last))
 
-    async def _screened(self, turn: Turn, rounds: Rounds, sent: Sent) -> AsyncGenerator[bytes, None]:
-        """Yield what a client gets of one stream, but for its end."""
+    async def _screened(self, turn: Turn, rounds: Rounds, sent: Sent, out: Out) -> None:
+        """Hand out what a client gets of one stream, but for its end."""
         turn.reading = reading = Reading(self._dialects[sent.route.wire], sent.route.model)
         same = sent.route.wire is turn.dialect.wire
         translation = None if same else _translation(turn, sent)
@@ -141,12 +140,12 @@ class Answers:
         )
         while (shown := await passage.held()) is not None:
             if shown:
-                yield shown
+                await out(shown)
         reading.close()
         if not reading.ended and reading.failed is None:
             raise UpstreamFailed("model.cut", "The model's answer ends in the middle.", hint="Try again.")
         if translation is not None and (shown := rounds.screen.feed(translation.end())):
-            yield shown
+            await out(shown)
         turn.completion = reading.completion()
 
     async def _taken(self, turn: Turn, rounds: Rounds, sent: Sent) -> None:

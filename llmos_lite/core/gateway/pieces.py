@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 Straight: TypeAlias = Callable[[bytes], bool]
 """Writes bytes of an answer that has begun to the client at once; False, with nothing written, when that must wait."""
@@ -49,3 +49,14 @@ class Whole(NamedTuple):
 
 
 Piece: TypeAlias = Head | Whole | bytes
+
+
+class Out(Protocol):
+    """Takes an answer to the client: whole, or its head and then its bytes."""
+
+    @property
+    def begun(self) -> bool:
+        """Tell whether it has got any of it."""
+
+    async def __call__(self, piece: Piece) -> None:
+        """Hand a piece on; it may wait for a client that reads slowly."""

@@ -6,7 +6,7 @@ The answer passes byte for byte. What ends it waits until its trace is durable.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -23,7 +23,7 @@ from llmos_lite.core.gateway.dialect import Dialect
 from llmos_lite.core.gateway.figures import go_on_in_its_trace, note_answer, note_try
 from llmos_lite.core.gateway.keeper import Keeper
 from llmos_lite.core.gateway.messages_dialect import MessagesDialect
-from llmos_lite.core.gateway.pieces import Piece, Request, Whole
+from llmos_lite.core.gateway.pieces import Out, Request, Whole
 from llmos_lite.core.gateway.reading import LARGEST_ANSWER
 from llmos_lite.core.gateway.responses_dialect import ResponsesDialect, input_of
 from llmos_lite.core.gateway.steering import Steering, steering_of
@@ -83,10 +83,10 @@ class Gateway:
         self._keeper = Keeper(traces, metrics or Metrics(), spans, thread_log)
         self._answers = Answers(self.dialects, self._keeper, contexts)
 
-    async def pass_on(self, actor: Actor, wire: Wire, request: Request) -> AsyncGenerator[Piece, None]:
-        """Yield the answer, whole or its head and then its bytes; the last of them when the trace is durable.
+    async def pass_on(self, actor: Actor, wire: Wire, request: Request, out: Out) -> None:
+        """Hand the answer out, whole or its head and then its bytes; the last of them when the trace is durable.
 
-        Closing the iterator, or cancelling the task that waits for it, ends the request to the model.
+        Cancelling the task that waits for it ends the request to the model.
 
         Raises:
             LlmosError: before the head, for whatever keeps the request from being answered.
@@ -100,16 +100,13 @@ class Gateway:
             if self._goes_on:
                 go_on_in_its_trace(turn)
             await self._reserve(turn, len(request.body) + len(turn.thread.head))
-            started = False
             try:
                 made = partial(_passing, turn, request)
                 while True:
                     try:
                         async with self._upstreams.send(asked.model, wire, made) as sent:
                             note_answer(turn)
-                            async for piece in self._answers.answered(turn, sent):
-                                started = True
-                                yield piece
+                            await self._answers.answered(turn, sent, out)
                     except NoTools:
                         await self._without_tools(turn)
                         continue
@@ -118,22 +115,23 @@ class Gateway:
                     await self._go_on(turn, turn.rounds)
             except LlmosError as error:
                 await self._keeper.keep(turn, Ended.ERROR, error.code)
-                if not started:
+                if not out.begun:
                     error.detail["trace_id"] = turn.trace_id if turn.recorded else None
                     raise
                 # What was cut may end in the middle of a line, which must not swallow the name of the event.
-                yield b"\n" + turn.dialect.problem_event(error, request.id)
+                await out(b"\n" + turn.dialect.problem_event(error, request.id))
             except BaseException:  # the client went away, or the server stops
                 await self._keeper.aborted(turn)
                 raise
 
-    async def plain(self, actor: Actor, path: str, request: Request) -> AsyncGenerator[Piece, None]:
+    async def plain(self, actor: Actor, path: str, request: Request, out: Out) -> None:
         """Pass a request on that no skill is for and that leaves no trace, such as for embeddings; see `pass_on`.
 
         Args:
             actor: who asks.
             path: below the base URL of a server that speaks chat completions.
             request: what was sent.
+            out: takes the answer.
         """
         permit(actor, Verb.CHAT, actor.volume)
         steering, fields = steering_of(request.headers), fields_of(request.body)
@@ -151,7 +149,7 @@ class Gateway:
                 async with self._upstreams.send(model, Wire.CHAT, made) as sent:
                     body = await read_reply(sent.reply, LARGEST_ANSWER)
                     spent = len(request.body) // 4 if sent.reply.status == OK else 0
-                    yield Whole(sent.reply.status, passed_headers(sent.reply), body)
+                    await out(Whole(sent.reply.status, passed_headers(sent.reply), body))
             finally:
                 reservation.settle(spent, 0)
 
