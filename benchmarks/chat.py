@@ -35,7 +35,15 @@ CLIENTS = 32
 
 TOPICS = ("sales", "invoice", "deploy", "incident", "review", "schema", "contract", "newsletter", "budget", "release")
 WORDS = 4000
-"""Words of the made-up language that the skills are written in; as in a real one, few are frequent and many rare."""
+"""Words of the language that skills and messages are written in; as in a real one, few are frequent and many rare."""
+FREQUENT = """
+    the of and to a in is it you that he was for on are with as I his they be at one have this from or had by not but
+    what all were we when your can said there use an each which she do how their if will up other about out many then
+    them these so some her would make like him into time has look two more write go see no way could my than been who
+    its now find any new work part take get place made after back only our me very just before should because most
+""".split()  # noqa: SIM905 - a paragraph of words reads better than a list of strings
+"""Its most frequent words are those of English; the others are made up of syllables."""
+SYLLABLES = [first + second for first in "bcdfghjklmnprstvwxyz" for second in "aeiou"]
 
 
 def language(seed: int) -> random.Random:
@@ -44,8 +52,14 @@ def language(seed: int) -> random.Random:
 
 
 def text(chance: random.Random, words: int) -> str:
-    """Return so many words, distributed as in a real text."""
-    return " ".join(f"w{int(WORDS * chance.random() ** 3):04}" for _ in range(words))
+    """Return so many words, distributed as in English: the hundred most frequent are nearly half of a text."""
+    return " ".join(_word(int(WORDS * chance.random() ** 5)) for _ in range(words))
+
+
+def _word(rank: int) -> str:
+    if rank < len(FREQUENT):
+        return FREQUENT[rank]
+    return SYLLABLES[rank * 7 % 100] + SYLLABLES[rank // 100] + "bdgklmnprt"[rank % 10]
 
 
 def write_skills(data: Path) -> None:

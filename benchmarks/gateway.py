@@ -44,7 +44,7 @@ def cells() -> list[Cell]:
     """Return plain, streamed, and a body of the size that agents send (31 kB, 10 tools); all text is made up."""
     said = [{"role": "user", "content": (WORDS + one)[:MESSAGE_BYTES]} for one in messages()]
     plain: list[dict[str, object]] = [{"model": "instant", "messages": [one]} for one in said]
-    system = {"role": "system", "content": text(language(12), 3500)}
+    system = {"role": "system", "content": text(language(12), 4000)}
     tools = [_tool(number) for number in range(TOOLS)]
     large = [{"model": "instant", "messages": [system, one], "tools": tools} for one in said]
     size = len(json.dumps(large[0]))
