@@ -222,6 +222,31 @@ async def test_what_only_anthropic_runs_is_left_out_before_another_server_and_na
     assert "'web_search', which the model's server cannot be given" in refused.json()["error"]["message"]
 
 
+async def test_tools_of_anthropic_that_the_client_runs_say_what_they_take_to_another_server(
+    fresh_copy: Path, upstream: Upstream
+) -> None:
+    tools = [
+        {"type": "bash_20250124", "name": "bash"},
+        {"type": "text_editor_20250728", "name": "str_replace_based_edit_tool", "max_characters": 9000},
+        {"type": "text_editor_20250124", "name": "str_replace_editor"},
+        {"type": "memory_20250818", "name": "memory"},
+        {"type": "computer_20251124", "name": "computer", "display_width_px": 1024, "display_height_px": 768},
+        {"type": "computer_toolset_20260801"},
+    ]
+    async with gate(fresh_copy, upstream) as here:
+        answer = await here.ask("messages", PHOTOS, tools=tools)
+        sent = {tool["function"]["name"]: tool["function"] for tool in here.seen.body["tools"]}
+    assert answer.headers["x-llmos-left-out"] == "computer_toolset_20260801"
+    takes = {name: set(tool["parameters"]["properties"]) for name, tool in sent.items()}
+    assert takes["bash"] == {"command", "restart"}
+    assert takes["str_replace_based_edit_tool"] - takes["str_replace_editor"] == {"insert_text"}
+    commands = {name: tool["parameters"]["properties"].get("command", {}).get("enum") for name, tool in sent.items()}
+    assert ("undo_edit" in commands["str_replace_editor"], "rename" in commands["memory"]) == (True, True)
+    assert "undo_edit" not in commands["str_replace_based_edit_tool"]
+    assert "1024 x 768" in sent["computer"]["description"]
+    assert all(tool["description"] for tool in sent.values())
+
+
 async def test_a_web_search_that_is_demanded_of_another_server_is_refused(fresh_copy: Path, upstream: Upstream) -> None:
     search = {"type": "web_search"}
     async with gate(fresh_copy, upstream, llm_provider="anthropic") as here:

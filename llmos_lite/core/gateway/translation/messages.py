@@ -8,6 +8,7 @@ from typing import cast
 
 import msgspec
 
+from llmos_lite.core.gateway.translation.client_tools import client_tool
 from llmos_lite.core.gateway.translation.neutral import (
     Ask,
     Image,
@@ -63,6 +64,8 @@ class _Tool(msgspec.Struct):
     name: str = ""
     description: str = ""
     input_schema: Raw = _NO_SCHEMA
+    display_width_px: int = 0
+    display_height_px: int = 0
 
 
 class _Choice(msgspec.Struct):
@@ -104,9 +107,6 @@ class _Request(msgspec.Struct):
     temperature: Raw = Raw()
     top_p: Raw = Raw()
 
-
-_CLIENT_RUN = ("bash_", "computer_", "memory_", "text_editor_")
-"""Beginnings of the types of Anthropic's own tools that the client runs; it runs all others itself."""
 
 _request = msgspec.json.Decoder(_Request)
 _blocks = msgspec.json.Decoder(str | list[Block] | None)
@@ -151,12 +151,20 @@ def _offered(tools: Iterable[_Tool]) -> tuple[list[ToolSpec], list[str]]:
     """
     found, left_out = [], []
     for tool in tools:
-        is_own = tool.type in {"", "custom"} or tool.input_schema is not _NO_SCHEMA
-        if is_own or tool.type.startswith(_CLIENT_RUN):
+        if tool.type in {"", "custom"} or tool.input_schema is not _NO_SCHEMA:
             found.append(ToolSpec(tool.name, tool.description, tool.input_schema))
+        elif known := client_tool(tool.type):
+            found.append(ToolSpec(tool.name, _shown(known.description, tool), known.schema))
         else:
             left_out.append(tool.type)
     return found, named(left_out)
+
+
+def _shown(description: str, tool: _Tool) -> str:
+    size = (
+        f" The screen has {tool.display_width_px} x {tool.display_height_px} pixels." if tool.display_width_px else ""
+    )
+    return f"{description}{size}"
 
 
 def _effort(budget: int) -> str:
