@@ -15,22 +15,20 @@ import queue
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, NamedTuple, Protocol, TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 from llmos_lite.engines.durable import make_folder
 from llmos_lite.engines.journal_disk import Disk, FolderDisk
 from llmos_lite.engines.journal_log import SEGMENT, Frame, Kind, Place, SegmentLog, span
 from llmos_lite.errors import Conflict, LlmosError, Unavailable, storage_error
 
-WAITING = 4096
-"""Appends that may wait for the writer; the next one waits to be let in."""
 GROUP = 512
 """Most appends in one durable write."""
 BATCH_EVENTS = 2000
@@ -74,12 +72,14 @@ Line = tuple[str, str, bytes]
 """Volume, trace id, and one line of JSON."""
 Namer = Callable[[Sequence[Entry]], Sequence[str]]
 """Names the segments that some entries become."""
+Then = Callable[[Sequence[int]], None]
+"""Hears the numbers of events that are durable now."""
 
 
 class Journal(Protocol):
     """A durable store of events between acknowledgement and Git.
 
-    `append` is for the event loop; the rest may be called from any thread, one folder at a time for each volume.
+    Appending is for the event loop; the rest may be called from any thread, one folder at a time for each volume.
     """
 
     async def append(self, volume: str, trace_id: str, line: bytes) -> int:
@@ -90,8 +90,21 @@ class Journal(Protocol):
             Unavailable: `journal.closed`.
         """
 
-    async def append_many(self, lines: Sequence[Line]) -> Sequence[int]:
-        """Store several events and return their numbers when all of them are durable."""
+    def append_many(self, lines: Sequence[Line], then: Then | None = None) -> Awaitable[Sequence[int]]:
+        """Store several events, and let the caller wait for their numbers until all of them are durable.
+
+        They are taken at once: whoever waits may go away, and they are stored nevertheless.
+
+        Args:
+            lines: of the events.
+            then: is called on the event loop when they are durable, before whoever waits goes on.
+
+        Raises:
+            StorageFailed, Unavailable: as `append`; `then` is not called.
+        """
+
+    async def drain(self) -> None:
+        """Return when everything that was taken before is durable, or has failed."""
 
     def get(self, trace_id: str) -> list[Entry]:
         """Return the events of one trace, oldest first."""
@@ -128,9 +141,12 @@ class NoJournal:
         """Refuse; see `Journal`."""
         raise self._refusal()
 
-    async def append_many(self, lines: Sequence[Line]) -> Sequence[int]:  # noqa: ARG002
+    def append_many(self, lines: Sequence[Line], then: Then | None = None) -> Awaitable[Sequence[int]]:  # noqa: ARG002
         """Refuse; see `Journal`."""
         raise self._refusal()
+
+    async def drain(self) -> None:
+        """Do nothing; see `Journal`."""
 
     def get(self, trace_id: str) -> list[Entry]:  # noqa: ARG002 - as `Journal` says
         """Return nothing; see `Journal`."""
@@ -167,8 +183,7 @@ class _Fixed(msgspec.Struct, frozen=True, array_like=True):
     seqs: tuple[int, ...]
 
 
-@dataclass(slots=True)
-class _Slot:
+class _Slot(msgspec.Struct, gc=False):
     """What the index holds of an event; its place is known when it is durable."""
 
     seq: int
@@ -178,17 +193,30 @@ class _Slot:
     place: Place
 
 
-_Future: TypeAlias = asyncio.Future[None] | Future[None]
+_Future: TypeAlias = asyncio.Future[Sequence[int]] | Future[Sequence[int]]
 
 
-class _Write(NamedTuple):
-    """Work for the writer: frames that go together, what the index will hold of them, and who waits."""
+class _Write(msgspec.Struct):
+    """Work for the writer: what goes together, and who waits.
 
-    frames: Sequence[Frame]
-    slots: Sequence[_Slot]
-    needed: int
+    It makes frames of lines, and what the index will hold of them, so that the event loop need not.
+    """
+
     future: _Future
+    seqs: Sequence[int] = ()
+    at: int = 0
+    lines: Sequence[Line] = ()
     loop: asyncio.AbstractEventLoop | None = None
+    then: Then | None = None
+    frames: list[Frame] = []
+    slots: list[_Slot] = []
+
+    def make(self) -> int:
+        """Make the frames; return the bytes that all of them need."""
+        for seq, (volume, trace_id, line) in zip(self.seqs, self.lines, strict=True):
+            self.slots.append(_Slot(seq, volume, trace_id, self.at, _NOWHERE))
+            self.frames.append(Frame(Kind.EVENT, seq, _pack(self.at, volume, trace_id), line))
+        return sum([span(len(head) + len(body)) for _, _, head, body in self.frames])
 
 
 _HEAD = struct.Struct("<QHH")
@@ -220,7 +248,6 @@ class LocalJournal:
         self._finishing = threading.Lock()
         self._seqs = itertools.count(self._recover() + 1)
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
-        self._last: asyncio.Future[None] | None = None
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
@@ -234,27 +261,20 @@ class LocalJournal:
         """Store one event; see `Journal`."""
         return (await self.append_many(((volume, trace_id, line),)))[0]
 
-    async def append_many(self, lines: Sequence[Line]) -> Sequence[int]:
+    def append_many(self, lines: Sequence[Line], then: Then | None = None) -> asyncio.Future[Sequence[int]]:
         """Store several events; see `Journal`."""
-        while self._last is not None and self._queue.qsize() >= WAITING:
-            await asyncio.wait([self._last])
-        self._check_open()
-        at = time.time_ns() // 1_000_000
-        slots: list[_Slot] = []
-        frames: list[Frame] = []
-        needed = 0
-        for volume, trace_id, line in lines:
-            seq = next(self._seqs)
-            slots.append(_Slot(seq, volume, trace_id, at, _NOWHERE))
-            head = _pack(at, volume, trace_id)
-            frames.append(Frame(Kind.EVENT, seq, head, line))
-            needed += span(len(head) + len(line))
-        if slots:
-            loop = asyncio.get_running_loop()
-            self._last = future = loop.create_future()
-            self._queue.put(_Write(frames, slots, needed, future, loop))
-            await future
-        return [slot.seq for slot in slots]
+        if self._closed:
+            raise _closed()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Sequence[int]] = loop.create_future()
+        seqs = list(itertools.islice(self._seqs, len(lines)))
+        self._queue.put(_Write(future, seqs, time.time_ns() // 1_000_000, lines, loop, then))
+        return future
+
+    async def drain(self) -> None:
+        """Wait for what was taken; see `Journal`."""
+        if not self._closed:
+            await self.append_many(())
 
     def get(self, trace_id: str) -> list[Entry]:
         """Return the events of one trace; see `Journal`."""
@@ -318,10 +338,6 @@ class LocalJournal:
             self._log.close()
             self._held.close()
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise Unavailable("journal.closed", "The journal is closed: the server stops.", hint="Try again later.")
-
     def _entry(self, seq: int) -> Entry:
         slot = self._slots[seq]
         line = _unpack(self._log.read(slot.place))[3]
@@ -358,10 +374,10 @@ class LocalJournal:
 
     def _submit(self, frames: Sequence[Frame], slots: Sequence[_Slot] = ()) -> None:
         """Write frames from a thread that is not the event loop's; return when they are durable."""
-        self._check_open()
-        future: Future[None] = Future()
-        needed = sum(span(len(frame.head) + len(frame.body)) for frame in frames)
-        self._queue.put(_Write(frames, slots, needed, future))
+        if self._closed:
+            raise _closed()
+        future: Future[Sequence[int]] = Future()
+        self._queue.put(_Write(future, frames=list(frames), slots=list(slots)))
         future.result()
 
     def _run(self) -> None:
@@ -373,27 +389,33 @@ class LocalJournal:
                     group.append(self._queue.get_nowait())
             writes = [write for write in group if write is not None]
             open_ = len(writes) == len(group)
-            _answer([(write, error) for part in self._parts(writes) for error in [self._write(part)] for write in part])
+            try:
+                parts = [(part, self._write(part)) for part in self._parts(writes)]
+                told = [(write, error) for part, error in parts for write in part]
+            except Exception as error:  # noqa: BLE001 - a writer that ends would leave everybody waiting
+                told = [(write, error) for write in writes]
+            _answer(told)
 
     def _parts(self, writes: Sequence[_Write]) -> Iterator[list[_Write]]:
         """Cut a group so that each part fits into one segment."""
         part: list[_Write] = []
         left = 0
         for write in writes:
-            if write.needed > left and part:
+            needed = write.make()
+            if needed > left and part:
                 yield part
                 part = []
-            left = (left if part else self._log.left(write.needed)) - write.needed
+            left = (left if part else self._log.left(needed)) - needed
             part.append(write)
         if part:
             yield part
 
-    def _write(self, part: Sequence[_Write]) -> LlmosError | None:
+    def _write(self, part: Sequence[_Write]) -> Exception | None:
         """Write some frames with one durable write, and enter them into the index; return what went wrong."""
         frames = [frame for write in part for frame in write.frames]
         slots = [slot for write in part for slot in write.slots]
         try:
-            places = self._log.append(frames)
+            places = self._log.append(frames) if frames else []
         except OSError as error:
             return storage_error(error, "store the trace")
         with self._lock:
@@ -455,14 +477,14 @@ class LocalJournal:
             self._log.finish(places)
 
 
-def _answer(answers: Sequence[tuple[_Write, LlmosError | None]]) -> None:
+def _answer(answers: Sequence[tuple[_Write, Exception | None]]) -> None:
     """Tell those who wait, with one call into each event loop.
 
     A whole group is told together: told in two parts, its callers would come back as two groups for ever.
     """
-    loops: dict[asyncio.AbstractEventLoop | None, list[tuple[_Future, LlmosError | None]]] = {}
+    loops: dict[asyncio.AbstractEventLoop | None, list[tuple[_Write, Exception | None]]] = {}
     for write, error in answers:
-        loops.setdefault(write.loop, []).append((write.future, error))
+        loops.setdefault(write.loop, []).append((write, error))
     for loop, told in loops.items():
         if loop is None:
             _settle(told)
@@ -471,14 +493,18 @@ def _answer(answers: Sequence[tuple[_Write, LlmosError | None]]) -> None:
                 loop.call_soon_threadsafe(_settle, told)
 
 
-def _settle(told: Sequence[tuple[_Future, LlmosError | None]]) -> None:
-    for future, error in told:
-        if future.done():
+def _settle(told: Sequence[tuple[_Write, Exception | None]]) -> None:
+    for write, error in told:
+        future = write.future
+        if future.done():  # whoever waited went away
             continue
         if error is None:
-            future.set_result(None)
+            future.set_result(write.seqs)
         else:
             future.set_exception(error)
+    for write, error in told:
+        if error is None and write.then is not None:
+            write.then(write.seqs)
 
 
 def _pack(at: int, volume: str, trace_id: str) -> bytes:
@@ -491,6 +517,10 @@ def _unpack(payload: bytes) -> tuple[str, str, int, bytes]:
     at, volume, trace_id = _HEAD.unpack_from(payload)
     middle, end = _HEAD.size + volume, _HEAD.size + volume + trace_id
     return payload[_HEAD.size : middle].decode(), payload[middle:end].decode(), at, payload[end:]
+
+
+def _closed() -> Unavailable:
+    return Unavailable("journal.closed", "The journal is closed: the server stops.", hint="Try again later.")
 
 
 @contextmanager

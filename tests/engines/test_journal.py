@@ -244,11 +244,12 @@ async def test_files_that_were_never_used_are_cleared_away(tmp_path: Path) -> No
     journal.close()
 
 
-async def test_more_callers_than_may_wait_are_let_in_by_and_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llmos_lite.engines.journal.WAITING", 3)
+async def test_an_event_that_cannot_be_written_stops_no_other(tmp_path: Path) -> None:
     journal = LocalJournal(tmp_path / "j")
-    await asyncio.gather(*(journal.append("user:a", f"t{n}", b"x") for n in range(200)))
-    assert len(held(journal)) == 200
+    with pytest.raises(UnicodeEncodeError):
+        await journal.append("user:a", "half \ud83d", b"1")
+    await journal.append("user:a", "t", b"2")
+    assert held(journal) == [b"2"]
     journal.close()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
@@ -95,7 +94,6 @@ class ChatService:
         self._allowed_calls = allowed
         self._toolless: dict[str, float] = {}
         self._busy: set[tuple[str, str]] = set()
-        self._keeping: set[asyncio.Task[None]] = set()
 
     async def chat(self, actor: Actor, given: ChatInput) -> ChatResult:
         """Return the answer to a message, once its trace is durable.
@@ -157,7 +155,7 @@ class ChatService:
         """Wait for the traces that are on their way into the journal, and a moment for calls that still run."""
         if self._allowed_calls is not None:
             await self._allowed_calls.close()
-        await asyncio.gather(*self._keeping, return_exceptions=True)
+        await self._traces.drain()
 
     # -- before the model -------------------------------------------------------------------------------------------
 
@@ -318,10 +316,7 @@ class ChatService:
         turn.settle(ended)
         if turn.recorded:
             trace = turn.trace(self._model.name, ended, error)
-            task = asyncio.ensure_future(self._traces.record(trace))
-            self._keeping.add(task)
-            task.add_done_callback(self._keeping.discard)
-            await asyncio.shield(task)
+            await self._traces.record(trace)
             if turn.ran and leads_on(trace) and self._allowed_calls is not None:
                 await self._allowed_calls.settled(turn.conversation.handed_by)
         seconds = time.perf_counter() - turn.clock

@@ -41,7 +41,6 @@ class Keeper:
         self._traces, self._metrics, self._spans = traces, metrics, spans
         self._threads, self._prompts, self._log = Threads(), Prompts(), thread_log
         self._loading: asyncio.Task[None] | None = None
-        self._keeping: set[asyncio.Task[None]] = set()
 
     def find(self, actor: Actor, links: Sequence[bytes], who: bytes, after: str) -> Found:
         """Return what is known of a conversation, and may still be.
@@ -87,7 +86,7 @@ class Keeper:
 
     async def close(self) -> None:
         """Wait for the traces that are on their way into the journal."""
-        await asyncio.gather(*self._keeping, return_exceptions=True)
+        await self._traces.drain()
         if self._log is not None:
             self._log.close()
 
@@ -100,10 +99,7 @@ class Keeper:
         known = self._remember(turn, ended)
         if turn.recorded:
             trace = trace_of(turn, ended, error, self._holder(turn))
-            task = asyncio.ensure_future(self._traces.record(trace))
-            self._keeping.add(task)
-            task.add_done_callback(self._keeping.discard)
-            await asyncio.shield(task)
+            await self._traces.record(trace)
             self._prompts.keep(trace)
             if known and self._log is not None:
                 self._log.add(known)

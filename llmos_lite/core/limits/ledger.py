@@ -74,12 +74,15 @@ class Ledger:
         self._turn()
         return self._ends
 
-    async def account(self, subject: str) -> Account:
-        """Return the account of a subject; from memory, but for the first time in a month."""
+    async def accounts(self, subjects: Iterable[str]) -> list[Account]:
+        """Return the accounts of subjects; from memory, but for the first time in a month."""
         if self._clock() >= self._ends:
             self._turn()
-        found = self._accounts.get(subject)
-        return found if found is not None else await self._load(subject)
+        accounts: list[Account] = []
+        for subject in subjects:
+            found = self._accounts.get(subject)
+            accounts.append(found if found is not None else await self._load(subject))
+        return accounts
 
     def settle(self, accounts: Iterable[Account]) -> None:
         """Note that the totals of accounts have changed."""
@@ -156,7 +159,7 @@ class Ledger:
         month = self._month
         used = self._changed.get((subject, month)) or await self._rows.get(subject, month)
         if month != self._month:
-            return await self.account(subject)
+            return (await self.accounts([subject]))[0]
         return self._accounts.setdefault(subject, Account(used))
 
     def _turn(self) -> None:

@@ -118,7 +118,7 @@ class Limits:
         Raises:
             RateLimited: `limit.requests` or `limit.streams`, when it is entered.
         """
-        return _Chatting(self, actor)
+        return _Chatting(self, actor) if self._counting or not self._loaded else _UNCOUNTED
 
     async def stranger(self, client: str) -> None:
         """Count a request without a credential that holds.
@@ -141,8 +141,6 @@ class Limits:
 
     async def _enter(self, actor: Actor) -> Sequence[str]:
         await self.hit(actor)
-        if not self._counting:
-            return ()
         subjects = [subject for subject in callers(actor) if self._cap(subject).streams]
         for subject in subjects:
             limit = self._cap(subject).streams
@@ -180,26 +178,26 @@ class Limits:
         """
         if not self._loaded:
             await self._load()
-        subjects = [*callers(actor), f"team:{team_id}"] if team_id else callers(actor)
-        accounts = [await self._ledger.account(subject) for subject in subjects]
+        accounts = await self._ledger.accounts(callers(actor, team_id))
         reservation = Reservation(self._ledger, self._prices, model, tokens_in, tokens_out or self.defaults.answer)
         for account in accounts:  # from here on nobody else's turn comes, so nobody can be given the same twice
-            reservation.bounded |= self._check(account, reservation)
+            subject = account.used.subject
+            cap = self._caps.get(subject) or self._cap(subject)
+            if cap.tokens or cap.micros:
+                self._check(account, cap, reservation)
+                reservation.bounded = True
         reservation.hold(accounts)
         return reservation
 
-    def _check(self, account: Account, wanted: Reservation) -> bool:
-        """Raise when a budget has too little left; tell whether there is one."""
-        subject, used = account.used.subject, account.used
-        cap = self._caps.get(subject) or self._cap(subject)
-        tokens, micros = cap.tokens, cap.micros
+    def _check(self, account: Account, cap: _Cap, wanted: Reservation) -> None:
+        """Raise when a budget has too little left."""
+        used, tokens, micros = account.used, cap.tokens, cap.micros
         if tokens and used.tokens + account.tokens + wanted.tokens > tokens:
             left = tokens - used.tokens - account.tokens
             raise spent("tokens", used, tokens, left, self._ledger.ends - self._clock())
         if micros and used.micros + account.micros + wanted.micros > micros:
             left = micros - used.micros - account.micros
             raise spent("money", used, micros / 1e6, left / 1e6, self._ledger.ends - self._clock())
-        return bool(tokens or micros)
 
     # -- what there is ----------------------------------------------------------------------------------------------
 
@@ -215,7 +213,7 @@ class Limits:
             raise NotFound("usage.unknown", f"There is no usage of {subject} that you may see.")
         await self._load()
         if month in {"", self._ledger.month}:
-            return (await self._ledger.account(subject)).used, self.budget(subject)
+            return (await self._ledger.accounts([subject]))[0].used, self.budget(subject)
         return await self._rows.get(subject, check_month(month)), self.budget(subject)
 
     async def everybody(self, actor: Actor, *, month: str = "", limit: int = 50, cursor: str = "") -> Page[Used]:
@@ -306,19 +304,24 @@ class Limits:
 
 
 class _Chatting:
-    """Counts a chat while it goes on."""
+    """Counts a chat while it goes on; without limits, none."""
 
     __slots__ = ("_actor", "_limits", "_subjects")
 
-    def __init__(self, limits: Limits, actor: Actor) -> None:
+    def __init__(self, limits: Limits | None = None, actor: Actor | None = None) -> None:
         self._limits, self._actor = limits, actor
         self._subjects: Sequence[str] = ()
 
     async def __aenter__(self) -> Self:
-        self._subjects = await self._limits._enter(self._actor)  # noqa: SLF001 - its other half
+        if self._limits is not None and self._actor is not None:
+            self._subjects = await self._limits._enter(self._actor)  # noqa: SLF001 - its other half
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._limits._leave(self._subjects)  # noqa: SLF001 - its other half
+        if self._limits is not None and self._subjects:
+            self._limits._leave(self._subjects)  # noqa: SLF001 - its other half
+
+
+_UNCOUNTED = _Chatting()

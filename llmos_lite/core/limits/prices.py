@@ -27,6 +27,9 @@ class Price(NamedTuple):
         return math.ceil(tokens_in * self.input + tokens_out * self.output - 1e-6)
 
 
+FREE = Price()
+
+
 class Prices:
     """Prices of models.
 
@@ -69,7 +72,7 @@ class Prices:
                 f"The model {model[:100]!r} has no price, and so may not be used here.",
                 hint="Ask a system admin to add it to LLMOS_PRICES.",
             )
-        return found or Price()
+        return found or FREE
 
     def find(self, model: str) -> Price | None:
         """Return the price of a model, None for one that has none."""

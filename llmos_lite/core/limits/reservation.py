@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from llmos_lite.core.limits.ledger import Account, Ledger
-from llmos_lite.core.limits.prices import Prices
+from llmos_lite.core.limits.prices import FREE, Prices
 
 
 class Reservation:
@@ -24,14 +24,25 @@ class Reservation:
         micros: money, in millionths.
     """
 
-    __slots__ = ("_accounts", "_held", "_ledger", "_price", "_prices", "answer", "bounded", "micros", "tokens")
+    __slots__ = (
+        "_accounts",
+        "_held",
+        "_ledger",
+        "_model",
+        "_price",
+        "_prices",
+        "answer",
+        "bounded",
+        "micros",
+        "tokens",
+    )
 
     def __init__(self, ledger: Ledger, prices: Prices, model: str, question: int, answer: int) -> None:
         price = prices.of(model)
-        self._ledger, self._prices, self._price = ledger, prices, price
+        self._ledger, self._prices, self._price, self._model = ledger, prices, price, model
         self._accounts: Sequence[Account] = ()
         self.answer = answer
-        self.tokens, self.micros = question + answer, price.micros(question, answer)
+        self.tokens, self.micros = question + answer, 0 if price is FREE else price.micros(question, answer)
         self.bounded = self._held = False
 
     def hold(self, accounts: Sequence[Account]) -> None:
@@ -52,8 +63,10 @@ class Reservation:
         if not self._held:
             return 0
         self._held = False
-        price = (self._prices.find(model) if model else None) or self._price
-        cost = price.micros(tokens_in, tokens_out)
+        price = self._price
+        if model and model != self._model:
+            price = self._prices.find(model) or price
+        cost = 0 if price is FREE else price.micros(tokens_in, tokens_out)
         for account in self._accounts:
             account.tokens -= self.tokens
             account.micros -= self.micros

@@ -33,9 +33,14 @@ def check_month(month: str) -> str:
     raise Invalid("usage.invalid_month", f"{month[:20]!r} is no month.", hint="Write it as in 2026-11.")
 
 
-def callers(actor: Actor) -> list[str]:
-    """Return who makes a request: the person, and the key."""
-    return [f"user:{actor.user_id}", f"key:{actor.key_id}"] if actor.key_id else [f"user:{actor.user_id}"]
+def callers(actor: Actor, team_id: str | None = None) -> list[str]:
+    """Return who makes a request: the person, the key, and the team in whose context it is."""
+    found = [f"user:{actor.user_id}"]
+    if actor.key_id:
+        found.append(f"key:{actor.key_id}")
+    if team_id:
+        found.append(f"team:{team_id}")
+    return found
 
 
 def may_see(actor: Actor, subject: str) -> bool:

@@ -53,9 +53,22 @@ def encode_line(event: Event) -> bytes:
     trace = event.trace
     if trace is None:
         return encode(event)
-    fields = asdict(event)
-    fields["trace"] = _LineTrace(**asdict(trace) | _left_out(event, trace))
-    return encode(_Line(**fields))
+    fields = asdict(trace)
+    if trace.id == event.trace_id:
+        fields["id"] = ""
+    if trace.actor == event.by:
+        fields["actor"] = ""
+    if trace.volume == event.volume:
+        fields["volume"] = ""
+    if trace.time == event.at:
+        fields["time"] = 0
+    if trace.messages and trace.goal == _asked(trace):
+        fields["goal"] = UNSET
+    if trace.exposures and trace.exposures == _of_used(trace.skills_used):
+        fields |= {"exposures": (), "exposed": True}
+    line = asdict(event)
+    line["trace"] = _LineTrace(**fields)
+    return encode(_Line(**line))
 
 
 def decode_event(line: bytes | memoryview) -> Event:
@@ -69,21 +82,6 @@ def decode_event(line: bytes | memoryview) -> Event:
     if found.trace is not None:
         fields["trace"] = _whole(found, found.trace)
     return Event(**fields)
-
-
-def _left_out(event: Event, trace: Trace) -> dict[str, object]:
-    """Return the fields of a trace that its line need not say."""
-    found: dict[str, object] = {}
-    for name, said in (("id", event.trace_id), ("actor", event.by), ("volume", event.volume)):
-        if getattr(trace, name) == said:
-            found[name] = ""
-    if trace.time == event.at:
-        found["time"] = 0
-    if trace.messages and trace.goal == _asked(trace):
-        found["goal"] = UNSET
-    if trace.exposures and trace.exposures == _of_used(trace.skills_used):
-        found |= {"exposures": (), "exposed": True}
-    return found
 
 
 def _whole(event: Event, line: _LineTrace) -> Trace:

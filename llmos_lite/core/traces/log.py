@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import islice
 from typing import NamedTuple, TypedDict, Unpack
 
@@ -39,7 +40,7 @@ from llmos_lite.core.traces.trace import (
 )
 from llmos_lite.core.traces.view import ConversationSummary, TraceSummary, TraceView, TurnSummary, conversations_of
 from llmos_lite.engines.file_lock import file_lock
-from llmos_lite.engines.journal import Journal, NoJournal
+from llmos_lite.engines.journal import Journal, Line, NoJournal
 from llmos_lite.errors import Conflict, Forbidden, Invalid, LlmosError, NotFound
 from llmos_lite.observability import Metrics
 from llmos_lite.records.catalog import Catalog
@@ -132,8 +133,10 @@ class TraceLog:
 
     # Recording
 
-    async def record(self, trace: Trace, digest: Trace | None = None) -> None:
-        """Store a trace, and with it what its team gets; return when both are durable.
+    def record(self, trace: Trace, digest: Trace | None = None) -> Awaitable[object]:
+        """Store a trace, and with it what its team gets; wait until both are durable.
+
+        They are stored when whoever waits goes away, too.
 
         Args:
             trace: of the person's own volume.
@@ -144,8 +147,12 @@ class TraceLog:
             Unavailable: the server stops, or this process has no journal.
         """
         shared = digest if digest is not None else digest_of(trace)
-        await self._append([trace_event(one) for one in (trace, shared) if one is not None])
-        self._recent.add(trace)
+        events = [trace_event(trace)] if shared is None else [trace_event(trace), trace_event(shared)]
+        return self._append(events, trace)
+
+    async def drain(self) -> None:
+        """Return when everything that was recorded before is durable, or has failed."""
+        await self._journal.drain()
 
     async def redacted(self, texts: Sequence[str]) -> list[str]:
         """Return what tools said as it may be kept elsewhere."""
@@ -205,12 +212,21 @@ class TraceLog:
             raise Forbidden("trace.not_yours", "Only the person who asked may rate an answer.")
         return trace
 
-    async def _append(self, events: Sequence[Event]) -> None:
-        encoded = [encode_event(event) for event in events]
-        lines = [(event.volume, event.trace_id, line) for event, line in encoded]
-        seqs = await self._journal.append_many(lines)
-        self._folder.recorded(seqs, [event for event, _ in encoded])
+    def _append(self, events: Sequence[Event], said: Trace | None = None) -> Awaitable[object]:
+        """Store events; `said` goes on with its conversation when it is durable."""
+        stored: list[Event] = []
+        lines: list[Line] = []
+        for one in events:
+            event, line = encode_event(one)
+            stored.append(event)
+            lines.append((event.volume, event.trace_id, line))
+        return self._journal.append_many(lines, partial(self._appended, stored, said, len(lines[0][2])))
+
+    def _appended(self, events: Sequence[Event], said: Trace | None, size: int, seqs: Sequence[int]) -> None:
+        self._folder.recorded(seqs, events)
         self._metrics.appended(len(seqs))
+        if said is not None:
+            self._recent.add(said, size)
 
     # Reading
 
@@ -358,6 +374,7 @@ class TraceLog:
 
     async def stop(self) -> None:
         """Fold everything and stop; a volume that cannot be folded stays in the journal."""
+        await self.drain()
         await self._folder.stop()
 
     async def settle(self) -> None:

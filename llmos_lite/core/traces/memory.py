@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Collection
 
-from llmos_lite.core.traces.trace import Trace
+import msgspec
+
+from llmos_lite.core.traces.trace import Trace, encode
 
 MOST_BYTES = 16 << 20
 """About how many bytes of all conversations that are kept; the ones that were quiet for longest go first."""
 
+OVERHEAD = 1000
+"""Bytes of a turn beside its line."""
 Key = tuple[str, str]
 """Volume and conversation."""
+
+
+class _Conversation(msgspec.Struct):
+    turns: list[Trace]
+    size: int
 
 
 class RecentConversations:
@@ -19,40 +28,45 @@ class RecentConversations:
 
     def __init__(self, most: int = MOST_BYTES) -> None:
         self._most, self._size = most, 0
-        self._kept: OrderedDict[Key, list[Trace]] = OrderedDict()
+        self._kept: OrderedDict[Key, _Conversation] = OrderedDict()
 
     def get(self, key: Key) -> list[Trace] | None:
         """Return the turns of a conversation; None when it is not kept."""
-        turns = self._kept.get(key)
-        if turns is None:
+        kept = self._kept.get(key)
+        if kept is None:
             return None
         self._kept.move_to_end(key)
-        return list(turns)
+        return list(kept.turns)
 
     def put(self, key: Key, turns: list[Trace]) -> None:
         """Keep a whole conversation."""
-        self._size -= sum(map(_weight, self._kept.pop(key, ())))
-        self._kept[key] = list(turns)
-        self._size += sum(map(_weight, turns))
-        while self._size > self._most and self._kept:
-            self._size -= sum(map(_weight, self._kept.popitem(last=False)[1]))
+        self._drop(key)
+        self._keep(key, _Conversation(list(turns), 0), sum(OVERHEAD + len(encode(turn)) for turn in turns))
+
+    def add(self, trace: Trace, size: int) -> None:
+        """Add a turn: to the conversation that is kept, or as the first of a new one; `size` is that of its line."""
+        key = trace.volume, trace.conversation
+        kept = self._kept.get(key)
+        if kept is not None:
+            kept.turns.append(trace)
+            self._keep(key, kept, OVERHEAD + size)
+        elif not trace.parent:
+            self._keep(key, _Conversation([trace], 0), OVERHEAD + size)
 
     def forget(self, trace_ids: Collection[str]) -> None:
         """Let go of the conversations that one of these traces is a turn of."""
-        for key in [key for key, turns in self._kept.items() if any(turn.id in trace_ids for turn in turns)]:
-            self._size -= sum(map(_weight, self._kept.pop(key)))
+        for key in [key for key, kept in self._kept.items() if any(turn.id in trace_ids for turn in kept.turns)]:
+            self._drop(key)
 
-    def add(self, trace: Trace) -> None:
-        """Add a turn: to the conversation that is kept, or as the first of a new one."""
-        key = trace.volume, trace.conversation
-        turns = self._kept.get(key)
-        if turns is not None:
-            self.put(key, [*turns, trace])
-        elif not trace.parent:
-            self.put(key, [trace])
+    def _keep(self, key: Key, conversation: _Conversation, more: int) -> None:
+        self._kept[key] = conversation
+        self._kept.move_to_end(key)
+        conversation.size += more
+        self._size += more
+        while self._size > self._most:
+            self._drop(next(iter(self._kept)))
 
-
-def _weight(trace: Trace) -> int:
-    calls = sum(len(call.arguments) + len(call.result) for call in trace.tool_calls)
-    chosen = 200 * (len(trace.skills_used) + len(trace.exposures))
-    return 1000 + chosen + calls + sum(len(message.content) for message in trace.messages)
+    def _drop(self, key: Key) -> None:
+        kept = self._kept.pop(key, None)
+        if kept is not None:
+            self._size -= kept.size

@@ -10,7 +10,7 @@ from llmos_lite.core.traces.lines import decode_event
 from llmos_lite.core.traces.memory import RecentConversations
 from llmos_lite.core.traces.segments import segments_of
 from llmos_lite.core.traces.state import fold_events
-from llmos_lite.core.traces.trace import Event, Feedback, Message, Outcome, make_ulid, trace_event
+from llmos_lite.core.traces.trace import Event, Feedback, Outcome, make_ulid, trace_event
 from llmos_lite.records.catalog_traces import first_id
 
 ONE = trace(1)
@@ -84,12 +84,12 @@ def test_the_first_id_of_a_time_is_below_every_id_of_it(at: int) -> None:
 def test_conversations_that_were_quiet_for_longest_are_forgotten_first() -> None:
     recent = RecentConversations(most=3500)
     for name in "abc":
-        recent.add(trace(1, conversation=name, messages=()))
+        recent.add(trace(1, conversation=name, messages=()), 0)
     assert recent.get(("user:alice", "a")) is not None
-    recent.add(trace(2, conversation="d", messages=()))
+    recent.add(trace(2, conversation="d", messages=()), 0)
     assert [recent.get(("user:alice", name)) is not None for name in "abcd"] == [True, False, True, True]
-    recent.add(trace(3, conversation="a", parent="x", messages=(Message("user", "x" * 9000),)))
+    recent.add(trace(3, conversation="a", parent="x"), 9000)
     assert all(recent.get(("user:alice", name)) is None for name in "abcd")
-    recent.add(trace(4, conversation="b", parent="x"))
+    recent.add(trace(4, conversation="b", parent="x"), 0)
     assert recent.get(("user:alice", "b")) is None
     assert recent._size == 0
