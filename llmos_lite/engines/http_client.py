@@ -9,7 +9,6 @@ it is used where it is needed, for TLS (`http_tls`).
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Protocol, TypeAlias, cast
@@ -172,10 +171,11 @@ class _Connection(asyncio.Protocol):
         self._reset()
 
     def _reset(self) -> None:
+        self._chunks: list[bytes] = []
+        self.on_body: Callable[[bytes], None] = self._chunks.append
         self._parser = httptools.HttpResponseParser(self)
         self._headers: dict[str, str] = {}
         self._head_size = 0
-        self._chunks: deque[bytes] = deque()
         self._buffered = 0
         self._waiter: asyncio.Future[None] | None = None
         self._into: Into | None = None
@@ -252,7 +252,7 @@ class _Connection(asyncio.Protocol):
         return data
 
     def _emptied(self) -> bytes:
-        data = self._chunks.popleft() if len(self._chunks) == 1 else b"".join(self._chunks)
+        data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks.clear()
         self._buffered = 0
         return data
@@ -278,17 +278,6 @@ class _Connection(asyncio.Protocol):
     def _fail(self, error: Exception) -> None:
         self._stop_timer()
         self._error = self._error or error
-        self._wake()
-
-    def _hand_on(self, into: Into) -> None:
-        """Pour what has come; whoever waits in `pour` hears of nothing but the end of it."""
-        try:
-            if into(self._emptied()):
-                return
-            self._full = True
-        except Exception as error:  # noqa: BLE001 - it is raised where `pour` is waited for
-            self._spilled = error
-        self._into = None
         self._wake()
 
     def _stop_timer(self) -> None:
@@ -322,10 +311,22 @@ class _Connection(asyncio.Protocol):
         except httptools.HttpParserError:
             self._fail(ConnectionResetError("not HTTP"))
             self.close()
-        if self._into is not None and self._chunks:
-            self._hand_on(self._into)
-        if self._buffered > MOST_BUFFERED and not self._complete and self.is_open:
-            self._transport.pause_reading()
+        if not self._chunks:
+            return
+        if self._into is None:
+            self._buffered += len(data)
+            self._wake()
+            if self._buffered > MOST_BUFFERED and not self._complete and self.is_open:
+                self._transport.pause_reading()
+            return
+        # Whoever waits in `pour` hears of nothing but the end of it.
+        try:
+            self._full = not self._into(self._chunks.pop() if len(self._chunks) == 1 else self._emptied())
+        except Exception as error:  # noqa: BLE001 - it is raised where `pour` is waited for
+            self._spilled = error
+        if self._full or self._spilled is not None:
+            self._into = None
+            self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - what asyncio says adds nothing
         """End a body that ends with the connection; cut any other."""
@@ -349,23 +350,13 @@ class _Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """Let `ask` return, unless the head is an interim one (100 Continue, 103 Early Hints)."""
         if self._complete:  # a second answer to one request: the server is confused
-            self._fail(ConnectionResetError("not asked for"))
-            return
+            raise ConnectionResetError("not asked for")
         self.status = self._parser.get_status_code()
         if self.status >= 200:  # noqa: PLR2004 - below are the interim answers of HTTP
             self._answered = True
             self._wake()
         else:
             self._headers.clear()
-
-    def on_body(self, data: bytes) -> None:
-        """Keep a piece of the body."""
-        if self._complete:
-            return
-        self._chunks.append(data)
-        self._buffered += len(data)
-        if self._into is None:
-            self._wake()
 
     def on_message_complete(self) -> None:
         """Note the end, and whether the connection can be used again."""

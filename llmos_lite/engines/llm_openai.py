@@ -193,21 +193,24 @@ class ChatStream:
             self.ended = True
             del events[events.index(b"[DONE]") :]
         texts: list[str] = []
-        for chunk in _chunks(events):
-            if chunk.error:
-                _checked(chunk)
-            self._usage, self._model = chunk.usage or self._usage, chunk.model or self._model
-            for choice in chunk.choices or ():
-                self._answered = True
-                self._finish = choice.finish_reason or self._finish
-                if (delta := choice.delta) is None:
-                    continue
-                if delta.content:
-                    self._texts.add(delta.content)
-                    texts.append(delta.content)
-                for part in delta.tool_calls or ():
-                    _take(self._calls, part, part.index)
-        return "".join(texts)
+        try:
+            for chunk in _chunks(events):
+                if chunk.error:
+                    _checked(chunk)
+                self._usage, self._model = chunk.usage or self._usage, chunk.model or self._model
+                for choice in chunk.choices or ():
+                    self._answered = True
+                    self._finish = choice.finish_reason or self._finish
+                    if (delta := choice.delta) is None:
+                        continue
+                    if delta.content:
+                        texts.append(delta.content)
+                    for part in delta.tool_calls or ():
+                        _take(self._calls, part, part.index)
+        finally:  # what was said before a failure stands
+            text = "".join(texts)
+            self._texts.add(text)
+        return text
 
 
 def _chunks(events: Sequence[bytes]) -> Iterable[_Chat]:

@@ -5,6 +5,23 @@ from __future__ import annotations
 from llmos_lite.errors import UpstreamFailed
 
 LONGEST_EVENT = 1 << 20
+EVENT_ENDS = (b"\n\n", b"\n\r\n", b"\r\r")
+
+
+def whole_events(begun: bytearray, data: bytes) -> bytes:
+    """Return as many whole events as there are now, byte for byte; what stands behind them waits in `begun`.
+
+    Args:
+        begun: the beginning of an event.
+        data: what comes after it.
+    """
+    start = max(0, len(begun) - 3)  # an end may be cut, too
+    begun += data
+    places = ((begun.rfind(end, start), len(end)) for end in EVENT_ENDS)
+    size = max((place + length for place, length in places if place >= 0), default=0)
+    whole = bytes(begun[:size])
+    del begun[:size]
+    return whole
 
 
 class SseReader:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmos_lite.engines.sse import SseReader
+from llmos_lite.engines.sse import SseReader, whole_events
 from llmos_lite.errors import UpstreamFailed
 
 lines = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), max_size=20)
@@ -42,3 +44,20 @@ def test_an_event_that_does_not_end_is_garbage(line: bytes) -> None:
     reader = SseReader(longest=100)
     with pytest.raises(UpstreamFailed, match="does not end"):
         reader.feed(line * 50)
+
+
+@given(
+    events=st.lists(st.sampled_from([b": ping", b"event: x\ndata: {}", b"data: a\ndata: b", b"data: c"]), max_size=6),
+    end=st.sampled_from([b"\n", b"\r\n", b"\r"]),
+    cuts=st.lists(st.integers(0, 200), max_size=8),
+)
+def test_only_whole_events_pass_however_they_are_cut(events: list[bytes], end: bytes, cuts: list[int]) -> None:
+    written = [event.replace(b"\n", end) + end + end for event in events]
+    data, begun, passed = b"".join(written) + b"data: half", bytearray(), b""
+    ends = {sum(map(len, written[:number])) for number in range(len(written) + 1)}
+    edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
+    for start, stop in pairwise(edges):
+        passed += whole_events(begun, data[start:stop])
+        assert len(passed) == max(place for place in ends if place <= stop)
+        assert passed + begun == data[:stop]
+    assert begun == b"data: half"

@@ -92,16 +92,15 @@ class Answers:
                 data += translation.end()
             if data:
                 await out(data)
-        reading.close()
-        if turn.kept:
-            return
-        if not reading.ended:
-            raise reading.failed or UpstreamFailed(
-                "model.cut", "The model's answer ends in the middle.", hint="Try again."
-            )
-        await self._keeper.keep(turn, Ended.COMPLETE)
-        if translation is not None:
-            await out(translation.end())
+        last = passage.close()
+        if not turn.kept:
+            if not reading.ended:
+                raise reading.failed or _cut()
+            await self._keeper.keep(turn, Ended.COMPLETE)
+            if translation is not None:
+                last += translation.end()
+        if last:
+            await out(last)
 
     async def _in_rounds(self, turn: Turn, rounds: Rounds, sent: Sent, out: Out) -> None:
         """Answer in a conversation with tools of ours: what calls these is not for the client."""
@@ -141,9 +140,10 @@ class Answers:
         while (shown := await passage.held()) is not None:
             if shown:
                 await out(shown)
-        reading.close()
+        if shown := passage.close():
+            await out(shown)
         if not reading.ended and reading.failed is None:
-            raise UpstreamFailed("model.cut", "The model's answer ends in the middle.", hint="Try again.")
+            raise _cut()
         if translation is not None and (shown := rounds.screen.feed(translation.end())):
             await out(shown)
         turn.completion = reading.completion()
@@ -195,6 +195,10 @@ async def read_reply(reply: Reply, most: int) -> bytes:
             raise too_large()
         parts.append(data)
     return b"".join(parts)
+
+
+def _cut() -> UpstreamFailed:
+    return UpstreamFailed("model.cut", "The model's answer ends in the middle.", hint="Try again.")
 
 
 def _code(error: LlmosError | None) -> str:

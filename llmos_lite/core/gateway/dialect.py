@@ -23,7 +23,7 @@ class AnswerReader(Protocol):
 
     @property
     def signs(self) -> Sequence[bytes]:
-        """Return what stands in whatever ends an answer, at most 24 bytes each; bytes without any can wait."""
+        """Return what stands in whatever ends an answer; events without any can wait."""
 
     def feed(self, data: bytes) -> str:
         """Take bytes of a stream, cut anywhere, and return the text in them.

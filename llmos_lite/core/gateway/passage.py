@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from llmos_lite.core.gateway.pieces import Straight
-from llmos_lite.core.gateway.reading import Reading
+from llmos_lite.core.gateway.reading import LARGEST_ANSWER, Reading, too_large
 from llmos_lite.engines.http_client import Reply, pour
+from llmos_lite.engines.sse import EVENT_ENDS, whole_events
 
 
 class Passage:
-    """One stream.
+    """One stream, of which nothing but whole events goes on: a client that saw half of one could not read an error.
 
     Args:
         reply: of the model's server.
-        reading: reads every byte of it.
-        shown: makes of each piece what the client gets; may raise what a dialect raises.
+        reading: reads every event of it.
+        shown: makes of whole events what the client gets; may raise what a dialect raises.
         straight: the short way to the client.
 
     Attributes:
@@ -26,7 +27,7 @@ class Passage:
         self, reply: Reply, reading: Reading, shown: Callable[[bytes], bytes] | None, straight: Straight
     ) -> None:
         self._reply, self._reading, self._shown, self._straight = reply, reading, shown, straight
-        self._held = b""
+        self._held, self._begun = b"", bytearray()
         self.ended = False
 
     async def held(self) -> bytes | None:
@@ -40,7 +41,21 @@ class Passage:
         """
         return self._held if await pour(self._reply, self._take) else None
 
+    def close(self) -> bytes:
+        """Take the end of the stream, and return what the client gets of a last event that nothing ends but this."""
+        last = bytes(self._begun)
+        self._reading.close(last)
+        if not last or not self._reading.ended:
+            return b""
+        return last if self._shown is None else self._shown(last.rstrip(b"\r\n") + b"\n\n")
+
     def _take(self, data: bytes) -> bool:
+        if self._begun or not data.endswith(EVENT_ENDS):
+            data = whole_events(self._begun, data)
+            if len(self._begun) > LARGEST_ANSWER:
+                raise too_large()
+            if not data:
+                return True
         self.ended = self._reading.take(data)
         shown = data if self._shown is None else self._shown(data)
         if not self.ended and (not shown or self._straight(shown)):

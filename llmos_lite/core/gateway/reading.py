@@ -10,8 +10,6 @@ BATCH = 32 << 10
 """Bytes of a stream that wait to be read."""
 LARGEST_ANSWER = 32 << 20
 """Bytes of an answer, after which it is cut; a model that writes a book with its reasoning fits in."""
-_LONGEST_SIGN = 24
-"""Bytes that are looked at again with the next ones: what a reader looks for may be cut anywhere."""
 
 
 def too_large() -> UpstreamFailed:
@@ -35,7 +33,7 @@ class Reading:
         self._signs = self._reader.signs
         self._waiting: list[bytes] = []
         self._total, self._next = 0, min(BATCH, LARGEST_ANSWER)
-        self._last, self._over = b"", False
+        self._over = False
         self.failed: UpstreamFailed | None = None
 
     @property
@@ -49,20 +47,18 @@ class Reading:
         return self._reader.answer_id
 
     def take(self, data: bytes) -> bool:
-        """Take bytes; tell whether they end the answer.
+        """Take whole events; tell whether they end the answer.
 
         Raises:
             UpstreamFailed: `model.garbage`, past `LARGEST_ANSWER`.
         """
         self._total += len(data)
         self._waiting.append(data)
-        window = self._last + data
-        self._last = window[-_LONGEST_SIGN:]
-        for sign in self._signs:
-            if sign in window:
-                break
-        else:
-            if self._total < self._next:
+        if self._total < self._next:
+            for sign in self._signs:
+                if sign in data:
+                    break
+            else:
                 return self._over
         if self._total > LARGEST_ANSWER:
             raise too_large()
@@ -70,8 +66,10 @@ class Reading:
         self._over = self._reader.ended or self.failed is not None
         return self._over
 
-    def close(self) -> None:
-        """Take the end of the stream."""
+    def close(self, last: bytes = b"") -> None:
+        """Take the end of the stream, with an event that nothing ends but this."""
+        if last:
+            self._waiting.append(last)
         self._read()
         if self.failed is None and not self._reader.ended:
             self._attempt(b"", last=True)

@@ -118,8 +118,7 @@ class Gateway:
                 if not out.begun:
                     error.detail["trace_id"] = turn.trace_id if turn.recorded else None
                     raise
-                # What was cut may end in the middle of a line, which must not swallow the name of the event.
-                await out(b"\n" + turn.dialect.problem_event(error, request.id))
+                await out(turn.dialect.problem_event(error, request.id))
             except BaseException:  # the client went away, or the server stops
                 await self._keeper.aborted(turn)
                 raise

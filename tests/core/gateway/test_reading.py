@@ -16,6 +16,7 @@ from llmos_lite.core.gateway.messages_dialect import MessagesDialect
 from llmos_lite.core.gateway.reading import BATCH, Reading
 from llmos_lite.core.gateway.responses_dialect import ResponsesDialect
 from llmos_lite.engines.llm_texts import Texts
+from llmos_lite.engines.sse import whole_events
 from llmos_lite.errors import UpstreamFailed
 
 
@@ -30,9 +31,9 @@ def stream(*texts: str) -> bytes:
 
 @given(texts=st.lists(st.text(), max_size=6), cuts=st.lists(st.integers(0, 400), max_size=6))
 def test_any_cut_reads_the_same(texts: list[str], cuts: list[int]) -> None:
-    data, reading = stream(*texts), Reading(ChatDialect(), "m")
+    data, reading, begun = stream(*texts), Reading(ChatDialect(), "m"), bytearray()
     edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
-    ends = [reading.take(data[start:end]) for start, end in pairwise(edges)]
+    ends = [reading.take(whole_events(begun, data[start:end])) for start, end in pairwise(edges)]
     assert ends[-1]
     assert not any(ends[: next(place for place, end in enumerate(edges) if end == len(data)) - 1])
     done = reading.completion()
@@ -88,6 +89,13 @@ def test_a_stream_that_only_stops_without_a_mark_has_ended() -> None:
     reading = Reading(ChatDialect(), "m")
     reading.take(stream("a").removesuffix(b"data: [DONE]\n\n"))
     reading.close()
+    assert reading.ended
+
+
+def test_the_end_of_a_stream_ends_its_last_event() -> None:
+    reading = Reading(ChatDialect(), "m")
+    reading.take(chunk("a"))
+    reading.close(b"data: [DONE]")
     assert reading.ended
 
 

@@ -36,6 +36,7 @@ from llmos_lite.core.gateway.translation.neutral import (
 from llmos_lite.core.gateway.translation.responses_answers import ResponsesIn, ResponsesOut
 from llmos_lite.core.gateway.translation.translator import AnswerIn, AnswerOut
 from llmos_lite.engines.llm import Completion, ToolCall
+from llmos_lite.engines.sse import whole_events
 from llmos_lite.engines.upstream import Wire
 from llmos_lite.errors import UpstreamFailed
 
@@ -94,8 +95,10 @@ def completion(answer: Sequence[Said]) -> Completion:
 
 
 def fed(screen: Screen, data: bytes, cuts: Sequence[int]) -> bytes:
-    places = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
-    return b"".join(screen.feed(data[start:end]) for start, end in pairwise(places))
+    """Feed a stream that is cut anywhere, as a passage does: whole events."""
+    places, begun = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)}), bytearray()
+    pieces = [whole_events(begun, data[start:end]) for start, end in pairwise(places)]
+    return b"".join(map(screen.feed, filter(None, pieces)))
 
 
 def read(wire: Wire, data: bytes) -> Gathered:

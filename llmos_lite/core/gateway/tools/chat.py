@@ -12,12 +12,12 @@ import msgspec
 from llmos_lite.core.chat.tools import ToolResult
 from llmos_lite.core.gateway.asked import Asked, Raw, encode, items_of, joined, longer, number_of
 from llmos_lite.core.gateway.tools.dialect import Ours, Wishes
-from llmos_lite.core.gateway.tools.events import Event, Events, event_of, list_of, object_of, rewritten, summed
+from llmos_lite.core.gateway.tools.events import Event, event_of, events_of, list_of, object_of, rewritten, summed
 from llmos_lite.engines.llm import Completion, Tool, ToolCall
 from llmos_lite.engines.llm_calls import arguments_object
 from llmos_lite.engines.llm_http import decoded
 
-_LOOK = re.compile(rb'"tool_calls"|"finish_reason"\s*:\s*"|"usage"\s*:\s*\{')
+_look = re.compile(rb'"tool_calls"|"finish_reason"\s*:\s*"|"usage"\s*:\s*\{').search
 _PAUSE = "\n\n"
 _CALLED = frozenset({"tool_calls", "function_call"})
 
@@ -136,11 +136,6 @@ def _written(tool: Tool) -> Mapping[str, object]:
     return {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
 
 
-def _passes(data: bytes) -> bool:
-    """Tell whether events of a first answer go on as they are."""
-    return _LOOK.search(data) is None and b"[DONE]" not in data
-
-
 @dataclass(slots=True)
 class _Call:
     """A call in a stream; `hidden` is None until its name is known, and `before` counts the hidden ones before it."""
@@ -166,7 +161,7 @@ class ChatScreen:
     answer_id = ""
 
     def __init__(self, ours: Ours) -> None:
-        self._ours, self._events = ours, Events()
+        self._ours = ours
         self._first, self._id, self._pause = True, "", False
         self._usage: object = None
         self._texts: list[str] = []
@@ -178,14 +173,17 @@ class ChatScreen:
         self._at: dict[int | None, _Call] = {}
         self._held: list[_Held] = []
         self._now: object = None
+        self._passing = False
 
     # -- streams ----------------------------------------------------------------------------------------------------
 
     def feed(self, data: bytes) -> bytes:
-        """Take a piece of a stream."""
-        if self._id and self._first and not self._held and self._events.are_whole(data) and _passes(data):
+        """Take whole events of a stream."""
+        if self._passing and b"[DONE]" not in data and _look(data) is None:
             return data
-        return b"".join(map(self._shown, self._events.feed(data)))
+        shown = b"".join(map(self._shown, events_of(data)))
+        self._passing = self._first and bool(self._id) and not self._held
+        return shown
 
     def _shown(self, event: Event) -> bytes:
         if not event.data:
@@ -193,9 +191,7 @@ class ChatScreen:
         if event.data == b"[DONE]":
             self._held.append(_Held(event, _Chunk()))
             return b""
-        if self._first and not self._held and _passes(event.data):
-            if not self._id:
-                self._id = decoded(_chunk, event.data).id or ""
+        if self._first and self._id and not self._held and _look(event.data) is None:
             return event.raw
         return self._looked_at(event, decoded(_chunk, event.data))
 
@@ -328,7 +324,6 @@ class ChatScreen:
             self._texts.append(done.text)
             self._pause = True
         self._first = False
-        self._events = Events()
         self._begin()
         return shown
 
@@ -336,7 +331,6 @@ class ChatScreen:
         """Return what was held back."""
         if self._body:
             return self._whole()
-        self._held += [_Held(event, _Chunk()) for event in self._events.close()]
         dropped = any(call.hidden for call in self._calls) and all(call.hidden for call in self._calls)
         return b"".join(self._last(held, dropped=dropped) for held in self._held)
 

@@ -43,7 +43,7 @@ class Screen(Protocol):
         """Return how the client knows the answer, when that is another name than the provider's; else empty."""
 
     def feed(self, data: bytes) -> bytes:
-        """Take a piece of a stream, and return what the client gets of it now; its end is held back.
+        """Take whole events of a stream, and return what the client gets of them now; its end is held back.
 
         Raises:
             UpstreamFailed: `model.garbage`.

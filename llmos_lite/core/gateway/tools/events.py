@@ -8,10 +8,8 @@ from typing import NamedTuple
 import msgspec
 
 from llmos_lite.core.gateway.asked import Raw, encode
-from llmos_lite.engines.sse import LONGEST_EVENT
-from llmos_lite.errors import UpstreamFailed
 
-_END = re.compile(rb"\r?\n\r?\n")
+_END = re.compile(rb"\r?\n\r?\n|\r\r")
 _object = msgspec.json.Decoder(dict[str, Raw])
 _list = msgspec.json.Decoder(list[Raw])
 _number = (int, float)
@@ -24,37 +22,13 @@ class Event(NamedTuple):
     data: bytes
 
 
-class Events:
-    """Cuts a stream into events."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-
-    def feed(self, data: bytes) -> list[Event]:
-        """Return the events that these bytes complete.
-
-        Raises:
-            UpstreamFailed: `model.garbage`, when an event does not end.
-        """
-        if self.are_whole(data) and data.index(b"\n\n") == len(data) - 2 and b"\r" not in data:
-            return [event_of(data)]  # as nearly all come: one event in a piece
-        text, found, start = self._rest + data, list[Event](), 0
-        for end in _END.finditer(text):
-            found.append(event_of(text[start : end.end()]))
-            start = end.end()
-        self._rest = text[start:]
-        if len(self._rest) > LONGEST_EVENT:
-            raise UpstreamFailed("model.garbage", "The model sent an event that does not end.")
-        return found
-
-    def are_whole(self, data: bytes) -> bool:
-        """Tell whether these bytes, with which nothing was done yet, are whole events: as servers mostly send them."""
-        return not self._rest and data.endswith(b"\n\n")
-
-    def close(self) -> list[Event]:
-        """Return the event that a stream without a last empty line still held."""
-        rest, self._rest = self._rest, b""
-        return [event_of(rest.rstrip(b"\r\n") + b"\n\n")] if rest.strip() else []
+def events_of(data: bytes) -> list[Event]:
+    """Return the events of a piece in which all are whole."""
+    found, start = list[Event](), 0
+    for end in _END.finditer(data):
+        found.append(event_of(data[start : end.end()]))
+        start = end.end()
+    return found if start == len(data) else [*found, event_of(data[start:])]
 
 
 def event_of(raw: bytes) -> Event:

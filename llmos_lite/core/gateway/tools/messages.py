@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,13 +12,14 @@ from llmos_lite.core.chat.tools import ToolResult
 from llmos_lite.core.gateway.asked import Asked, Raw, encode, joined
 from llmos_lite.core.gateway.tools.chat import names_of, with_tools
 from llmos_lite.core.gateway.tools.dialect import Ours, Wishes
-from llmos_lite.core.gateway.tools.events import Event, Events, list_of, object_of, rewritten, summed
+from llmos_lite.core.gateway.tools.events import Event, events_of, list_of, object_of, rewritten, summed
 from llmos_lite.core.gateway.tools.messages_answer import content_of
 from llmos_lite.engines.llm import Completion, Tool, ToolCall
 from llmos_lite.engines.llm_http import decoded
 
 _FORMS = ("output_format", "output_config")
 _THOUGHTS = frozenset({"thinking", "redacted_thinking"})
+_look = re.compile(rb'"(?:content_block_start|message_(?:start|delta|stop))"').search
 
 
 class _Choice(msgspec.Struct):
@@ -126,7 +128,7 @@ class MessagesScreen:
     answer_id = ""
 
     def __init__(self, ours: Ours) -> None:
-        self._ours, self._events = ours, Events()
+        self._ours = ours
         self._first, self._shown, self._usage = True, 0, None
         self._content: list[Raw] = []
         self._body = b""
@@ -141,6 +143,7 @@ class MessagesScreen:
         self._said: list[bytes] = []
         self._held: list[tuple[Event, _Event]] = []
         self._now: object = None
+        self._passing, self._moved = False, False
 
     _usage: object
     _now: object
@@ -148,15 +151,19 @@ class MessagesScreen:
     # -- streams ----------------------------------------------------------------------------------------------------
 
     def feed(self, data: bytes) -> bytes:
-        """Take a piece of a stream."""
-        return b"".join(map(self._one, self._events.feed(data)))
+        """Take whole events of a stream."""
+        self._said.append(data)
+        if self._passing and _look(data) is None:
+            return data
+        shown = b"".join(map(self._one, events_of(data)))
+        self._passing = not (self._moved or self._hidden or self._quiet or self._held)
+        return shown
 
     def _one(self, event: Event) -> bytes:
         if not event.data:
             return event.raw
         one = decoded(_event, event.data)
         if one.type.startswith("content_block_"):
-            self._said.append(event.data)
             return self._block(event, one)
         if one.type == "message_start":
             if one.message is not None and bytes(one.message.usage) not in {b"", b"null"}:
@@ -183,7 +190,8 @@ class MessagesScreen:
         elif one.index in self._hidden:
             return b""
         at = self._at.get(one.index, one.index)
-        raw = event.raw if at == one.index else rewritten(event, {"index": at})
+        self._moved = self._moved or at != one.index
+        raw = rewritten(event, {"index": at}) if at != one.index else event.raw
         if one.index in self._quiet and not (
             one.delta is not None and one.delta.type == "text_delta" and one.delta.text
         ):
@@ -244,7 +252,7 @@ class MessagesScreen:
             self._content += visible
         self._shown -= len(self._quiet)
         self._usage = summed(self._usage, self._now)
-        self._first, self._body, self._events = False, b"", Events()
+        self._first, self._body = False, b""
         self._begin()
         return b""
 
@@ -252,8 +260,7 @@ class MessagesScreen:
         """Return what was held back."""
         if self._body:
             return self._whole()
-        last = b"".join(map(self._one, self._events.close()))
-        return last + self._flushed() + b"".join(self._last(event, one) for event, one in self._held)
+        return self._flushed() + b"".join(self._last(event, one) for event, one in self._held)
 
     def _last(self, event: Event, one: _Event) -> bytes:
         changes: dict[str, object] = {}

@@ -7,7 +7,9 @@ from collections.abc import Iterable
 import msgspec
 
 from llmos_lite.core.gateway.asked import Raw, encode
+from llmos_lite.core.gateway.tools.events import events_of
 from llmos_lite.engines.llm_calls import arguments_object
+from llmos_lite.engines.llm_http import decoded
 
 
 class _Event(msgspec.Struct):
@@ -21,19 +23,19 @@ _event = msgspec.json.Decoder(_Event)
 _PIECES = {"text_delta": "text", "thinking_delta": "thinking", "signature_delta": "signature"}
 
 
-def content_of(events: Iterable[bytes]) -> list[Raw]:
-    """Return the blocks that events of a stream hold."""
+def content_of(pieces: Iterable[bytes]) -> list[Raw]:
+    """Return the blocks that a stream holds; each of its pieces is whole events."""
     blocks: dict[int, dict[str, object]] = {}
     inputs: dict[int, list[str]] = {}
-    for data in events:
-        event = _event.decode(data)
+    for one in events_of(b"".join(pieces)):
+        event = decoded(_event, one.data) if one.data else _Event()
         if event.content_block is not None:
             blocks[event.index] = event.content_block
         elif event.delta is not None and event.index in blocks:
             _grow(blocks[event.index], inputs.setdefault(event.index, []), event.delta)
-    for at, pieces in inputs.items():
-        if blocks[at].get("type") == "tool_use" and any(pieces):
-            blocks[at]["input"] = Raw(arguments_object("".join(pieces)).encode())
+    for at, said in inputs.items():
+        if blocks[at].get("type") == "tool_use" and any(said):
+            blocks[at]["input"] = Raw(arguments_object("".join(said)).encode())
     return [Raw(encode(blocks[at])) for at in sorted(blocks)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -12,12 +13,13 @@ from llmos_lite.core.gateway.asked import Asked, Raw, encode, is_true, joined, t
 from llmos_lite.core.gateway.responses_dialect import input_of
 from llmos_lite.core.gateway.tools.chat import has_form, is_free, names_of, with_tools
 from llmos_lite.core.gateway.tools.dialect import Ours, Wishes
-from llmos_lite.core.gateway.tools.events import Event, Events, list_of, object_of, rewritten, summed
+from llmos_lite.core.gateway.tools.events import Event, events_of, list_of, object_of, rewritten, summed
 from llmos_lite.engines.llm import Completion, Tool, ToolCall
 from llmos_lite.engines.llm_http import decoded
 
 _BEGINS = frozenset({"response.created", "response.in_progress", "response.queued"})
 _ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"})
+_look = re.compile(rb'"(?:item|response|error)"').search
 
 
 class _Item(msgspec.Struct):
@@ -112,7 +114,7 @@ class ResponsesScreen:
     """
 
     def __init__(self, ours: Ours) -> None:
-        self._ours, self._events = ours, Events()
+        self._ours = ours
         self.answer_id, self._number, self._shown = "", 0, 0
         self._first, self._passed, self._changed = True, False, False
         self._usage: object = None
@@ -128,12 +130,18 @@ class ResponsesScreen:
         self._held: list[tuple[Event, _Event]] = []
         self._done: list[Raw] = []
         self._name = ""
+        self._passing, self._moved = False, False
 
     # -- streams ----------------------------------------------------------------------------------------------------
 
     def feed(self, data: bytes) -> bytes:
-        """Take a piece of a stream."""
-        return b"".join(map(self._one, self._events.feed(data)))
+        """Take whole events of a stream."""
+        if self._passing and b"[DONE]" not in data and _look(data) is None:
+            self._number += data.count(b'"sequence_number"')
+            return data
+        shown = b"".join(map(self._one, events_of(data)))
+        self._passing = self._passed and not (self._moved or self._hidden or self._quiet or self._held)
+        return shown
 
     def _one(self, event: Event) -> bytes:
         if not event.data:
@@ -192,6 +200,7 @@ class ResponsesScreen:
             self._number += 1
         if one.output_index is not None and (at := self._at.get(one.output_index, 0)) != one.output_index:
             changes["output_index"] = at
+        self._moved = self._moved or bool(changes)
         if bytes(one.response) not in {b"", b"null"}:
             changes |= self._response(Raw(bytes(one.response)), last=one.type in _ENDS)
         return rewritten(event, changes) if changes else event.raw
@@ -267,7 +276,7 @@ class ResponsesScreen:
         for body in bodies:
             if (usage := object_of(body).get("usage")) is not None:
                 self._usage = summed(self._usage, _any.decode(usage))
-        self._first, self._body, self._events = False, b"", Events()
+        self._first, self._body = False, b""
         self._begin()
         return b""
 
@@ -275,5 +284,4 @@ class ResponsesScreen:
         """Return what was held back."""
         if self._body:
             return self._whole()
-        last = b"".join(map(self._one, self._events.close()))
-        return last + self._flushed() + b"".join(self._emitted(event, one) for event, one in self._held)
+        return self._flushed() + b"".join(self._emitted(event, one) for event, one in self._held)
