@@ -120,7 +120,7 @@ class Folder:
 
     def unfolded(self) -> list[Placed]:
         """Return everything that is in the journal."""
-        return [Placed(event, Location()) for event in self._redacted(self._journal.pending())]
+        return [Placed(event, Location()) for event in self._redacted(self._journal.pending())[0]]
 
     # Folding
 
@@ -184,7 +184,7 @@ class Folder:
         planned: list[Segment] = []
 
         def name(entries: Sequence[Entry]) -> list[str]:
-            planned[:] = segments_of(self._redacted(entries))
+            planned[:] = segments_of(*self._redacted(entries))
             return [segment.name for segment in planned]
 
         batch = self._journal.fix(volume, name)
@@ -196,12 +196,22 @@ class Folder:
         if not planned:  # the batch was fixed before: a crash, or a failure, came between
             placed = [one for segment in batch.names for one in committed(store, segment)]
             done = {one.event.id for one in placed}
-            planned = segments_of(event for event in self._redacted(batch.entries) if event.id not in done)
+            events, lines = self._redacted(batch.entries)
+            planned = segments_of([event for event in events if event.id not in done], lines)
         return batch, placed + commit_segments(store, planned, trace_author(ref), at=batch.at)
 
-    def _redacted(self, entries: Sequence[Entry]) -> list[Event]:
-        events = (decode_event(entry.line) for entry in entries)
-        return [self._redactor.redact(event) for event in events if not self._erased.hides(event)]
+    def _redacted(self, entries: Sequence[Entry]) -> tuple[list[Event], dict[str, bytes]]:
+        """Return events as they may be kept, and by id the lines of those that stay as they are: most do."""
+        events: list[Event] = []
+        lines: dict[str, bytes] = {}
+        for entry in entries:
+            event = decode_event(entry.line)
+            if self._erased.hides(event):
+                continue
+            events.append(self._redactor.redact(event))
+            if events[-1] is event:
+                lines[event.id] = bytes(entry.line)
+        return events, lines
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import NamedTuple
 
 from llmos_lite.core.traces.lines import decode_event, encode_line
@@ -56,23 +57,28 @@ class Segment:
             offset += length + 1
 
 
-def segments_of(events: Iterable[Event]) -> list[Segment]:
-    """Group events by hour into segments, each ordered by time."""
+def segments_of(events: Iterable[Event], lines: Mapping[str, bytes] = MappingProxyType({})) -> list[Segment]:
+    """Group events by hour into segments, each ordered by time.
+
+    Args:
+        events: whose.
+        lines: of those that have one already, by id.
+    """
     hours: dict[int, list[Event]] = defaultdict(list)
     for event in events:
         hours[event.at // MS_PER_HOUR].append(event)
     return [
         _segment(hour, part)
         for hour in sorted(hours)
-        for part in _cut(sorted(hours[hour], key=lambda event: (event.at, event.id)))
+        for part in _cut(sorted(hours[hour], key=lambda event: (event.at, event.id)), lines)
     ]
 
 
-def _cut(events: Sequence[Event]) -> Iterator[list[tuple[Event, bytes]]]:
+def _cut(events: Sequence[Event], lines: Mapping[str, bytes]) -> Iterator[list[tuple[Event, bytes]]]:
     part: list[tuple[Event, bytes]] = []
     size = 0
     for event in events:
-        line = encode_line(event)
+        line = lines.get(event.id) or encode_line(event)
         if part and size + len(line) > SEGMENT_BYTES:
             yield part
             part, size = [], 0

@@ -145,6 +145,26 @@ async def test_what_is_redacted_reaches_neither_git_nor_rows_nor_readers(tmp_pat
         assert (await instance.log.get(BOB, trace(2, "bob").id)).trace.messages[0].content == "<word:1> 2"
 
 
+class HideSecond(Hide):
+    """Hides the goal of the second chat alone."""
+
+    def redact(self, event: Event) -> Event:
+        return super().redact(event) if event.trace is not None and event.trace.goal == "Goal 2" else event
+
+
+async def test_a_line_in_which_nothing_is_redacted_goes_into_git_as_it_is_in_the_journal(tmp_path: Path) -> None:
+    async with Instance.opened(tmp_path, HideSecond()) as instance:
+        for number in (1, 2, 3):
+            await instance.log.record(trace(number))
+        before = [entry.line for entry in instance.journal.pending()]
+        await instance.log.fold()
+        store = instance.volumes.open(PLATFORM, ALICE.volume).traces
+        ((_, blob),) = [found for head in store.branches().values() for found in list_segments(store, head)]
+        after = store.blob(blob).splitlines()
+    assert [before[0], before[2]] == [after[0], after[2]]
+    assert (b"Goal 2" in before[1], b"Goal 2" in after[1], b"<word:1> 2" in after[1]) == (True, False, True)
+
+
 async def test_a_broken_volume_is_told_and_stops_no_other(tmp_path: Path) -> None:
     async with Instance.opened(tmp_path) as instance:
         await instance.log.record(trace(1))

@@ -32,7 +32,7 @@ _ENTITIES = {
 }
 _CLOSED = re.compile(rf"[{_UNSEEN}]+|\\/|\\u00[2-7][0-9a-fA-F]|" + "|".join(_ENTITIES))
 _MARKS = ("\\/", "\\u00", "&quot;", "&#", "&amp;", "&lt;", "&gt;", "&apos;")
-"""Nothing is opened in a text without these."""
+"""Nothing is opened in a text without these, and none of them is in one without a backslash or an ampersand."""
 _ALIKE = (
     ("'", "\u2018\u2019\u201a"),
     ('"', "\u201c\u201d\u201e\u00ab\u00bb\u300c\u300d"),
@@ -68,7 +68,7 @@ def plain(text: str) -> Plain:
     cuts: tuple[tuple[int, int], ...] = ()
     if not text.isascii() and _ANY.search(text):
         shown = text.translate(_WIDE)
-    if shown is not text or any(mark in text for mark in _MARKS):
+    if shown is not text or (("\\" in text or "&" in text) and any(mark in text for mark in _MARKS)):
         shown, cuts = _open(shown)
     if not shown.isascii():
         for mark, same in _SAME.items():

@@ -125,6 +125,8 @@ def long_words(look: Look) -> Iterator[Found]:
     """Find the forms that no word announces."""
     text, at = look.text, 0
     words = text.split()
+    if not words or len(max(words, key=len)) < LONG_WORD:
+        return
     for word in compress(words, map(LONG_WORD.__le__, map(len, words))):
         at = text.index(word, at)
         for match in LONG.finditer(text, at, at + len(word)):
