@@ -11,8 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from llmos_lite.core.chat.disclosure import Disclosure
 from llmos_lite.core.gateway.context import Contexts
 from llmos_lite.core.gateway.pieces import Piece, Request
 from llmos_lite.core.gateway.service import Gateway
+from llmos_lite.engines.http_client import Reply
 from llmos_lite.engines.upstream import Passing, Wire
 from llmos_lite.engines.upstreams import Route, Sent
 from llmos_lite.settings import Settings
@@ -51,13 +51,12 @@ class _Capture:
         self.bodies: list[dict[str, Any]] = []
         self.load = ""
 
-    @asynccontextmanager
-    async def send(self, model: str, wire: Wire, make: Callable[[Route], Passing]) -> AsyncGenerator[Sent, None]:
+    async def send(self, model: str, wire: Wire, make: Callable[[Route], Passing]) -> Sent:
         """Keep a request."""
         route = Route(self, model, wire)
         self.bodies.append(json.loads(make(route).body))
         load, self.load = self.load, ""
-        yield Sent(route, _Reply(_call(wire, load) if load else _answer(wire)))
+        return Sent(route, _Reply(_call(wire, load) if load else _answer(wire)))
 
     @property
     def wires(self) -> frozenset[Wire]:
@@ -77,7 +76,7 @@ class _Nobody:
         """Take a piece."""
 
 
-class _Reply:
+class _Reply(Reply):
     status = 200
 
     def __init__(self, body: bytes) -> None:
@@ -87,13 +86,16 @@ class _Reply:
         """Return the one header."""
         return "application/json" if name == "content-type" else ""
 
-    def headers(self) -> Iterable[tuple[str, str]]:
+    def headers(self) -> Iterable[tuple[bytes, bytes]]:
         """Return the one header."""
-        return [("content-type", "application/json")]
+        return [(b"content-type", b"application/json")]
 
     async def chunk(self) -> bytes:
         """Return the body, once."""
         return self._left.pop() if self._left else b""
+
+    async def end(self) -> None:
+        """Do nothing."""
 
 
 def _answer(wire: Wire) -> bytes:

@@ -135,7 +135,7 @@ class HttpEmbedder:
 
     async def _once(self, batch: list[str]) -> list[list[float]]:
         self._model = self._model or await self._first()
-        async with self._server.request("POST", "/embeddings", _encode(_Body(self._model, batch))) as answer:
+        async with await self._server.request("POST", "/embeddings", _encode(_Body(self._model, batch))) as answer:
             rows = decoded(_rows, await answer.read()).data
         if all(row.index >= 0 for row in rows):
             rows.sort(key=lambda row: row.index)
@@ -144,7 +144,7 @@ class HttpEmbedder:
         return [row.embedding for row in rows]
 
     async def _first(self) -> str:
-        async with self._server.request("GET", "/models") as answer:
+        async with await self._server.request("GET", "/models") as answer:
             names = [item.id for item in decoded(_list, await answer.read()).data or ()]
         named = [name for name in names if "embed" in name.lower()] or names
         if not named:

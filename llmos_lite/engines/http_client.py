@@ -9,9 +9,9 @@ it is used where it is needed, for TLS (`http_tls`).
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, suppress
-from typing import Protocol, TypeAlias, cast
+from typing import Protocol, Self, TypeAlias, cast
 from urllib.parse import SplitResult
 
 import httptools
@@ -22,20 +22,41 @@ MOST_BUFFERED = 1 << 18
 """Bytes of an answer that may wait for their reader before the socket is left unread."""
 LARGEST_HEAD = 1 << 16
 
+Into: TypeAlias = Callable[[bytes], bool]
+"""Takes a piece of a body; False when it wants no more for now. What it raises, ends the body."""
+Meaning: TypeAlias = Callable[[OSError], Exception]
+"""Says what an error of the connection means to whoever asks: that is what the client raises."""
 
-class Reply(Protocol):
-    """The head of an answer, and its body piece by piece."""
 
-    @property
-    def status(self) -> int:
-        """Status code."""
+def as_it_is(error: OSError) -> Exception:
+    """Return an error as it is."""
+    return error
 
+
+class Reply(ABC):
+    """The head of an answer, and its body piece by piece; as a context it ends with it.
+
+    What is said here to be raised, a client raises as what it means; see `HttpClient`.
+    """
+
+    __slots__ = ()
+    status: int
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.end()
+
+    @abstractmethod
     def header(self, name: str) -> str:
         """Return a header by its lower-case name; empty when it is not there."""
 
-    def headers(self) -> Iterable[tuple[str, str]]:
+    @abstractmethod
+    def headers(self) -> Iterable[tuple[bytes, bytes]]:
         """Return every header, its name in lower case."""
 
+    @abstractmethod
     async def chunk(self) -> bytes:
         """Return the next bytes of the body, of any size; empty at its end.
 
@@ -44,34 +65,37 @@ class Reply(Protocol):
             ConnectionError: the body was cut.
         """
 
+    @abstractmethod
+    async def end(self) -> None:
+        """End the request, on the server, too, when its body was not read to the end; to be called once."""
 
-Into: TypeAlias = Callable[[bytes], bool]
-"""Takes a piece of a body; False when it wants no more for now. What it raises, ends the body."""
+    async def read(self, most: int) -> bytes:
+        """Return the rest of the body, or more than `most` bytes of one that is longer; see `chunk`."""
+        parts: list[bytes] = []
+        size = 0
 
+        def take(data: bytes) -> bool:
+            nonlocal size
+            parts.append(data)
+            size += len(data)
+            return size <= most
 
-async def pour(reply: Reply, into: Into) -> bool:
-    """Hand the body of a reply on, piece by piece, until `into` wants no more (True) or the body ends (False).
+        await self.pour(take)
+        return b"".join(parts)
 
-    Raises:
-        TimeoutError: the server was silent for too long.
-        ConnectionError: the body was cut.
-    """
-    own: Callable[[Into], Awaitable[bool]] | None = getattr(reply, "pour", None)
-    if own is not None:  # it need not wake anybody for each piece
-        return await own(into)
-    while data := await reply.chunk():
-        if not into(data):
-            return True
-    return False
+    async def pour(self, into: Into) -> bool:
+        """Hand the body on, piece by piece, until `into` wants no more (True) or the body ends (False); see `chunk`."""
+        while data := await self.chunk():
+            if not into(data):
+                return True
+        return False
 
 
 class HttpClient(Protocol):
     """A pool of connections to one server."""
 
-    def send(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes
-    ) -> AbstractAsyncContextManager[Reply]:
-        """Send a request; leaving the context early ends it on the server.
+    def send(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Awaitable[Reply]:
+        """Send a request and return its answer, which is to be ended; whoever stops waiting ends it on the server.
 
         Raises:
             ConnectionRefusedError: the server cannot be reached.
@@ -89,149 +113,117 @@ class PlainClient:
     Args:
         url: where the server is; a path in it stands before every path.
         timeout: longest silence, in seconds; a connection may take `CONNECT_SECONDS`, however short that is.
+        meaning: of its errors.
     """
 
-    def __init__(self, url: SplitResult, *, timeout: float) -> None:
+    def __init__(self, url: SplitResult, *, timeout: float, meaning: Meaning = as_it_is) -> None:
         self._host, self._port = url.hostname or "", url.port or 80
-        self._prefix, self._netloc = url.path, url.netloc.rpartition("@")[2]
-        self._timeout = timeout
-        self._idle: list[_Connection] = []
+        self._prefix, netloc = url.path, url.netloc.rpartition("@")[2]
+        self._fixed = f" HTTP/1.1\r\nhost: {netloc}\r\ncontent-length: "
+        self.timeout, self.meaning = timeout, meaning
+        self.idle: list[_Connection] = []
 
-    def send(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> _Exchange:
-        """Send a request; see `HttpClient`."""
-        return _Exchange(self, self._written(method, path, headers, body))
+    async def send(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Reply:
+        """Send a request; see `HttpClient`. A connection that the server closed before it saw it is replaced."""
+        head = f"{method} {self._prefix}{path}{self._fixed}{len(body)}\r\n"
+        for name, value in headers.items():
+            head += f"{name}: {value}\r\n"
+        data = head.encode("latin-1") + b"\r\n" + body
+        while True:
+            kept = bool(self.idle)
+            connection = self.idle.pop() if kept else await self._connected()
+            try:
+                await connection.ask(data)
+            except BaseException:
+                connection.close()
+                raise
+            if connection.answered:
+                return connection
+            connection.close()
+            error = connection.error or ConnectionResetError("cut")
+            if not kept or connection.began or not isinstance(error, ConnectionError):
+                raise self.meaning(error) from None
 
     async def close(self) -> None:
         """Close the idle connections; those in use close when their request ends."""
-        while self._idle:
-            self._idle.pop().close()
-
-    def _written(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
-        lines = [f"{method} {self._prefix}{path} HTTP/1.1", f"host: {self._netloc}", f"content-length: {len(body)}"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
-        return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
-
-    async def ask(self, data: bytes) -> _Connection:
-        """Return a connection that holds the head of the answer to a request.
-
-        One that was idle, and that the server closed before it saw the request, is replaced.
-
-        Raises:
-            OSError: as `HttpClient.send` says.
-        """
-        while self._idle:
-            connection = self._idle.pop()
-            if connection.is_open:
-                try:
-                    return await connection.ask(data, self._timeout)
-                except ConnectionError:
-                    if connection.began:
-                        raise
-        return await (await self._connected()).ask(data, self._timeout)
+        while self.idle:
+            self.idle.pop().close()
 
     async def _connected(self) -> _Connection:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                return (await loop.create_connection(_Connection, self._host, self._port))[1]
+                return (await loop.create_connection(lambda: _Connection(self), self._host, self._port))[1]
         except OSError as error:  # TimeoutError is one, too
-            raise ConnectionRefusedError(str(error)) from None
-
-    def give_back(self, connection: _Connection) -> None:
-        """Keep a connection for the next request, or close it when its answer was not read to the end."""
-        if connection.is_reusable and len(self._idle) < MOST_IDLE:
-            self._idle.append(connection)
-        else:
-            connection.close()
+            raise self.meaning(ConnectionRefusedError(str(error))) from None
 
 
-class _Exchange:
-    """One request and its answer."""
+class _Connection(asyncio.Protocol, Reply):
+    """One connection: writes a request, then reads its answer with bounded memory, and is that answer."""
 
-    def __init__(self, client: PlainClient, data: bytes) -> None:
-        self._client, self._data = client, data
-        self._connection: _Connection | None = None
-
-    async def __aenter__(self) -> _Connection:
-        self._connection = await self._client.ask(self._data)
-        return self._connection
-
-    async def __aexit__(self, *error: object) -> None:
-        if self._connection is not None:
-            self._client.give_back(self._connection)
-
-
-class _Connection(asyncio.Protocol):
-    """One connection: writes a request, then reads its answer with bounded memory."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
+    def __init__(self, client: PlainClient) -> None:
+        self._client, self._loop = client, asyncio.get_running_loop()
         self._transport: asyncio.Transport
-        self._timer: asyncio.TimerHandle | None = None
-        self._reset()
-
-    def _reset(self) -> None:
         self._chunks: list[bytes] = []
         self.on_body: Callable[[bytes], None] = self._chunks.append
         self._parser = httptools.HttpResponseParser(self)
-        self._headers: dict[str, str] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._reset()
+        self._complete = True
+
+    def _reset(self) -> None:
+        self._headers: dict[bytes, bytes] = {}
         self._head_size = 0
+        self._chunks.clear()
         self._buffered = 0
         self._waiter: asyncio.Future[None] | None = None
         self._into: Into | None = None
         self._full, self._spilled = False, cast("Exception | None", None)
-        self._error: Exception | None = None
-        self._answered = self._complete = self._keep = self.began = False
+        self.error: OSError | None = None
+        self.answered = self.began = self._complete = self._keep = self._paused = False
         self.status = 0
 
-    @property
-    def is_open(self) -> bool:
-        """Tell whether the server still holds its end."""
-        return not self._transport.is_closing() and self._error is None
-
-    @property
-    def is_reusable(self) -> bool:
-        """Tell whether the answer was read to its end and the server keeps the connection."""
-        return self.is_open and self._complete and self._keep and not self._chunks
+    def ask(self, data: bytes) -> Awaitable[None]:
+        """Send a request; what it returns comes with the head of the answer, or with an `error`."""
+        self._reset()
+        self._heard = self._loop.time()
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._client.timeout, self._check_silence)
+        if self._transport.is_closing():
+            self.error = ConnectionResetError("closed")
+        else:
+            self._transport.write(data)
+        return self._news()
 
     def header(self, name: str) -> str:
         """Return a header by its lower-case name."""
-        return self._headers.get(name, "")
+        return self._headers.get(name.encode("latin-1"), b"").decode("latin-1")
 
-    def headers(self) -> Iterable[tuple[str, str]]:
+    def headers(self) -> Iterable[tuple[bytes, bytes]]:
         """Return every header, its name in lower case."""
         return self._headers.items()
-
-    async def ask(self, data: bytes, timeout: float) -> _Connection:  # noqa: ASYNC109 - it bounds silence, not the call
-        """Send a request, wait for the head of its answer, and return this connection; closed when that fails."""
-        self._reset()
-        self._silence = timeout
-        self._heard = self._loop.time()
-        self._timer = self._loop.call_later(timeout, self._check_silence)
-        self._transport.write(data)
-        try:
-            while not self._answered:
-                await self._news()
-        except BaseException:
-            self.close()
-            raise
-        return self
 
     async def chunk(self) -> bytes:
         """Return the next bytes of the body, empty at its end."""
         while not self._chunks:
             if self._complete:
                 return b""
+            self._check()
             await self._news()
         return self._gathered()
 
+    async def read(self, most: int) -> bytes:
+        """Return the rest of the body; see `Reply`. Most of them are there with their head."""
+        return self._emptied() if self._complete else await super().read(most)
+
     async def pour(self, into: Into) -> bool:
-        """Hand the body on as it comes; see `pour`. What came together over the network goes on together."""
+        """Hand the body on as it comes; see `Reply`. What came together over the network goes on together."""
         while True:
             if self._chunks and not into(self._gathered()):
                 return True
             if self._complete:
                 return False
+            self._check()
             self._into, self._full, self._spilled = into, False, None
             try:
                 await self._news()
@@ -242,13 +234,45 @@ class _Connection(asyncio.Protocol):
             if self._full:
                 return True
 
+    async def end(self) -> None:
+        """Keep the connection for the next request, or close it when its answer was not read to the end."""
+        idle, reusable = self._client.idle, self._keep and self.error is None and not self._chunks
+        if reusable and len(idle) < MOST_IDLE and not self._transport.is_closing():
+            idle.append(self)
+        else:
+            self.close()
+
+    def close(self) -> None:
+        """End the connection, whatever is under way on it."""
+        self._stop_timer()
+        self._transport.abort()
+
+    # -- whoever waits ----------------------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        if self.error is not None:
+            raise self._client.meaning(self.error)
+
+    def _news(self) -> asyncio.Future[None]:
+        """Return what comes with the head, with more of the body, with its end, or with an error."""
+        self._waiter = waiter = self._loop.create_future()
+        if self.error is not None:
+            waiter.set_result(None)
+        return waiter
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
     def _gathered(self) -> bytes:
         """Return what waits for its reader, and let more come."""
         data = self._emptied()
-        if not self._complete and self.is_open:
+        if not self._complete and self.error is None:
             # Time that the reader took is no silence of the server.
             self._heard = self._loop.time()
-            self._transport.resume_reading()
+            if self._paused and not self._transport.is_closing():
+                self._transport.resume_reading()
+            self._paused = False
         return data
 
     def _emptied(self) -> bytes:
@@ -257,27 +281,9 @@ class _Connection(asyncio.Protocol):
         self._buffered = 0
         return data
 
-    def close(self) -> None:
-        """End the connection, whatever is under way on it."""
+    def _fail(self, error: OSError) -> None:
         self._stop_timer()
-        self._transport.abort()
-
-    async def _news(self) -> None:
-        if self._error is not None:
-            raise self._error
-        self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    def _fail(self, error: Exception) -> None:
-        self._stop_timer()
-        self._error = self._error or error
+        self.error = self.error or error
         self._wake()
 
     def _stop_timer(self) -> None:
@@ -286,9 +292,12 @@ class _Connection(asyncio.Protocol):
             self._timer = None
 
     def _check_silence(self) -> None:
-        silent = self._loop.time() - self._heard
-        if self._chunks or silent < self._silence:
-            left = self._silence if self._chunks else self._silence - silent
+        """Look whether the server was silent for too long; the timer goes on from one request to the next."""
+        self._timer = None
+        if self._complete:
+            return
+        left = self._client.timeout - (0.0 if self._chunks else self._loop.time() - self._heard)
+        if left > 0:
             self._timer = self._loop.call_later(left, self._check_silence)
         else:
             self._fail(TimeoutError())
@@ -300,39 +309,46 @@ class _Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came; hold the server back when nobody reads."""
-        self._heard = self._loop.time()
-        if self._complete or self._timer is None:  # nothing was asked
+        """Parse what came; wake whoever waits for it, and hold the server back when nobody does."""
+        if self._complete:  # nothing was asked
             self.close()
             return
+        self._heard = self._loop.time()
         self.began = True
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
             self._fail(ConnectionResetError("not HTTP"))
             self.close()
-        if not self._chunks:
-            return
         if self._into is None:
-            self._buffered += len(data)
-            self._wake()
-            if self._buffered > MOST_BUFFERED and not self._complete and self.is_open:
-                self._transport.pause_reading()
+            if self.answered:
+                self._wake()
+                if not self._complete:
+                    self._hold_back(len(data))
             return
         # Whoever waits in `pour` hears of nothing but the end of it.
         try:
-            self._full = not self._into(self._chunks.pop() if len(self._chunks) == 1 else self._emptied())
+            if self._chunks:
+                self._full = not self._into(self._chunks.pop() if len(self._chunks) == 1 else self._emptied())
         except Exception as error:  # noqa: BLE001 - it is raised where `pour` is waited for
             self._spilled = error
-        if self._full or self._spilled is not None:
+        if self._complete or self._full or self._spilled is not None:
             self._into = None
             self._wake()
 
+    def _hold_back(self, size: int) -> None:
+        self._buffered += size
+        if self._buffered > MOST_BUFFERED and not self._transport.is_closing():
+            self._transport.pause_reading()
+            self._paused = True
+
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - what asyncio says adds nothing
         """End a body that ends with the connection; cut any other."""
-        bounded = self.header("content-length") or "chunked" in self.header("transfer-encoding")
-        if self._answered and not self._complete and not bounded and self._error is None:
-            self.on_message_complete()
+        self._stop_timer()
+        bounded = b"content-length" in self._headers or "chunked" in self.header("transfer-encoding")
+        if self.answered and not self._complete and not bounded and self.error is None:
+            self._complete = True
+            self._wake()
         elif not self._complete:
             self._fail(ConnectionResetError("cut"))
 
@@ -345,25 +361,20 @@ class _Connection(asyncio.Protocol):
             self._fail(ConnectionResetError("head too large"))
             self.close()
             return
-        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        self._headers[name.lower()] = value
 
     def on_headers_complete(self) -> None:
-        """Let `ask` return, unless the head is an interim one (100 Continue, 103 Early Hints)."""
+        """Let the answer begin, unless the head is an interim one (100 Continue, 103 Early Hints)."""
         if self._complete:  # a second answer to one request: the server is confused
             raise ConnectionResetError("not asked for")
         self.status = self._parser.get_status_code()
         if self.status >= 200:  # noqa: PLR2004 - below are the interim answers of HTTP
-            self._answered = True
-            self._wake()
+            self.answered = True
         else:
             self._headers.clear()
 
     def on_message_complete(self) -> None:
         """Note the end, and whether the connection can be used again."""
-        if not self._answered or self._complete:
-            return
-        self._complete = True
-        with suppress(httptools.HttpParserError):
+        if self.answered and not self._complete:
+            self._complete = True
             self._keep = self._parser.should_keep_alive()
-        self._stop_timer()
-        self._wake()

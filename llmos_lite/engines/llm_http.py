@@ -6,18 +6,17 @@ import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import AbstractAsyncContextManager, suppress
-from types import TracebackType
-from typing import NoReturn, Protocol, TypeVar
+from contextlib import suppress
+from typing import Protocol, Self, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 
-from llmos_lite.engines.http_client import HttpClient, PlainClient, Reply
+from llmos_lite.engines.http_client import HttpClient, Meaning, PlainClient, Reply, as_it_is
 from llmos_lite.engines.http_tls import TlsClient
 from llmos_lite.engines.llm import ChatRequest, Completion, Delta, Piece, gathered
 from llmos_lite.engines.sse import SseReader
-from llmos_lite.errors import Invalid, UpstreamFailed, UpstreamTimeout
+from llmos_lite.errors import Invalid, LlmosError, UpstreamFailed, UpstreamTimeout
 
 LARGEST_ANSWER = 8 << 20
 """Most bytes that are read of one answer; a model that writes a book fits in one."""
@@ -33,7 +32,7 @@ T = TypeVar("T")
 
 
 class Answer:
-    """An answer whose status was fine and whose body is still to be read."""
+    """An answer whose status was fine and whose body is still to be read; as a context it ends with it."""
 
     def __init__(self, reply: Reply) -> None:
         self._reply = reply
@@ -41,6 +40,12 @@ class Answer:
         length = reply.header("content-length")
         if length.isdecimal() and int(length) > LARGEST_ANSWER:
             raise _too_large()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._reply.end()
 
     @property
     def is_stream(self) -> bool:
@@ -65,16 +70,16 @@ class Answer:
         Raises:
             UpstreamFailed: `model.garbage`, past `LARGEST_ANSWER`.
         """
-        parts = []
-        while data := await self.chunk():
-            parts.append(data)
-        return b"".join(parts)
+        data = await self._reply.read(LARGEST_ANSWER)
+        if len(data) > LARGEST_ANSWER:
+            raise _too_large()
+        return data
 
     async def end(self) -> None:
         """Read to the end of a body that said all it had to say."""
-        with suppress(OSError):
+        with suppress(OSError, LlmosError):
             async with asyncio.timeout(END_SECONDS):
-                await self.read()
+                await self._reply.read(LARGEST_ANSWER)
 
 
 def _too_large() -> UpstreamFailed:
@@ -86,10 +91,11 @@ class Silence:
 
     Args:
         longest: seconds without an event.
+        meaning: of the error.
     """
 
-    def __init__(self, longest: float) -> None:
-        self._longest, self._events, self._since = longest, 0, time.monotonic()
+    def __init__(self, longest: float, meaning: Meaning = as_it_is) -> None:
+        self._longest, self._meaning, self._events, self._since = longest, meaning, 0, time.monotonic()
 
     def heard(self, events: int) -> None:
         """Take note of how many events came so far.
@@ -101,7 +107,7 @@ class Silence:
         if events != self._events:
             self._events, self._since = events, now
         elif now - self._since > self._longest:
-            raise TimeoutError
+            raise self._meaning(TimeoutError())
 
 
 class ModelServer:
@@ -130,78 +136,58 @@ class ModelServer:
         self.base_url, self._named = checked_url(base_url, named[0]), named
         self._headers = {"user-agent": "llmos-lite", "content-type": "application/json", **headers}
         self._secret, self._timeout = secret, timeout
+        self.credential = {name: value for name, value in self._headers.items() if name not in _GENERAL}
         url = urlsplit(self.base_url)
         self.host = url.netloc.rpartition("@")[2]
-        self._client: HttpClient = (
-            PlainClient(url, timeout=timeout) if url.scheme == "http" else TlsClient(self.base_url, timeout=timeout)
+        self.client: HttpClient = (
+            PlainClient(url, timeout=timeout, meaning=self.failure)
+            if url.scheme == "http"
+            else TlsClient(self.base_url, timeout=timeout, meaning=self.failure)
         )
 
-    def request(self, method: str, path: str, body: bytes = b"", *, tools: bool = False) -> Request:
-        """Return a request; it is sent when its context is entered, and ended when that is left.
+    async def request(self, method: str, path: str, body: bytes = b"", *, tools: bool = False) -> Answer:
+        """Send a request and return its answer, which is a context, unless its status is a refusal.
 
         Args:
             method: of HTTP.
             path: below the base URL.
             body: JSON.
             tools: whether it offers tools, which is what a refusal may be about.
-        """
-        return Request(self, self._client.send(method, path, self._headers, body), tools=tools)
-
-    def passed(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Passed:
-        """Return a request that is sent as it is, and whose answer is handed out whatever its status; see `request`.
-
-        Args:
-            method: of HTTP.
-            path: below the base URL.
-            body: its bytes.
-            headers: all but those of the connection; the credential of this server is not added.
 
         Raises:
-            UpstreamFailed: `model.unreachable`, `model.cut`.
+            UpstreamFailed: what happened, or what the server said, without our key in it; as `LanguageModel` lists it.
             UpstreamTimeout: `model.timeout`.
         """
-        return Passed(self, self._client.send(method, path, headers, body))
-
-    @property
-    def credential(self) -> Mapping[str, str]:
-        """Return the headers that carry the key of this server; never to be logged."""
-        return {name: value for name, value in self._headers.items() if name not in _GENERAL}
+        reply = await self.client.send(method, path, self._headers, body)
+        try:
+            return await self._checked(reply, tools=tools)
+        except BaseException:
+            await reply.end()
+            raise
 
     def silence(self) -> Silence:
         """Return a watch over one stream."""
-        return Silence(self._timeout)
+        return Silence(self._timeout, self.failure)
 
     async def close(self) -> None:
         """Close the pool."""
-        await self._client.close()
+        await self.client.close()
 
-    def fail(self, error: OSError) -> NoReturn:
-        """Raise what an error of the connection means.
-
-        Raises:
-            UpstreamFailed: `model.unreachable` or `model.cut`.
-            UpstreamTimeout: `model.timeout`.
-        """
+    def failure(self, error: OSError) -> LlmosError:
+        """Return what an error of the connection means: `model.unreachable`, `model.timeout` or `model.cut`."""
         if isinstance(error, ConnectionRefusedError):
-            raise UpstreamFailed(
+            return UpstreamFailed(
                 "model.unreachable",
                 f"The model at {self.host} cannot be reached.",
                 hint=f"Start it, or set {self._named[0]}.",
-            ) from None
+            )
         if isinstance(error, TimeoutError):
-            raise UpstreamTimeout(
+            return UpstreamTimeout(
                 "model.timeout", f"The model at {self.host} was silent for {self._timeout:g} s.", hint="Try again."
-            ) from None
-        raise UpstreamFailed(
-            "model.cut", f"The model at {self.host} broke the connection.", hint="Try again."
-        ) from None
+            )
+        return UpstreamFailed("model.cut", f"The model at {self.host} broke the connection.", hint="Try again.")
 
-    async def checked(self, reply: Reply, *, tools: bool = False) -> Answer:
-        """Return the answer, unless its status is a refusal.
-
-        Raises:
-            UpstreamFailed: what the server said, without our key in it.
-        """
+    async def _checked(self, reply: Reply, *, tools: bool) -> Answer:
         if reply.status != 200:  # noqa: PLR2004 - the one status that carries an answer
             raise await self._refusal(reply, tools=tools)
         return Answer(reply)
@@ -246,63 +232,6 @@ def refuses_tools(status: int, said: bytes) -> bool:
 def _about_tools(said: str) -> bool:
     """Tell whether a refusal says that there are no tools: "does not support tools", "--enable-auto-tool-choice"."""
     return "tool" in said and any(word in said for word in ("support", "requires", "enable", "not allowed"))
-
-
-class Passed:
-    """A request that is passed on, as a context that hands out its answer as it is.
-
-    Raises:
-        UpstreamFailed: `model.unreachable`, `model.cut`.
-        UpstreamTimeout: `model.timeout`.
-    """
-
-    __slots__ = ("_exchange", "_server")
-
-    def __init__(self, server: ModelServer, exchange: AbstractAsyncContextManager[Reply]) -> None:
-        self._server, self._exchange = server, exchange
-
-    async def __aenter__(self) -> Reply:
-        try:
-            return await self._exchange.__aenter__()
-        except OSError as error:
-            self._server.fail(error)
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._exchange.__aexit__(kind, error, trace)
-        if isinstance(error, OSError):
-            self._server.fail(error)
-
-
-class Request:
-    """A request to a model's server, as a context that hands out its answer.
-
-    Raises:
-        UpstreamFailed: what happened, as `LanguageModel` lists it.
-        UpstreamTimeout: `model.timeout`.
-    """
-
-    def __init__(
-        self, server: ModelServer, exchange: AbstractAsyncContextManager[Reply], *, tools: bool = False
-    ) -> None:
-        self._server, self._exchange, self._tools = server, exchange, tools
-
-    async def __aenter__(self) -> Answer:
-        try:
-            reply = await self._exchange.__aenter__()
-            try:
-                return await self._server.checked(reply, tools=self._tools)
-            except BaseException:
-                await self._exchange.__aexit__(None, None, None)
-                raise
-        except OSError as error:
-            self._server.fail(error)
-
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        await self._exchange.__aexit__(None, None, None)
-        if isinstance(error, OSError):
-            self._server.fail(error)
 
 
 class Dialect(Protocol):
@@ -350,7 +279,7 @@ class HttpModel(ABC):
 
     async def models(self) -> list[str]:
         """Return the names that the API lists."""
-        async with self.server.request("GET", "/models") as answer:
+        async with await self.server.request("GET", "/models") as answer:
             listed = decoded(_list, await answer.read())
         return [item.id for item in listed.data or ()]
 
@@ -375,7 +304,7 @@ class HttpModel(ABC):
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
         """Yield the answer as it comes (texts that came together leave together); see `LanguageModel`."""
         model = request.model or self._model or await self.first()
-        async with self.server.request(
+        async with await self.server.request(
             "POST", self.path, self.written(request, model), tools=bool(request.tools)
         ) as answer:
             if not answer.is_stream:  # a server that knows no streams

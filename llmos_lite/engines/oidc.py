@@ -10,7 +10,7 @@ import asyncio
 import base64
 import hashlib
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -268,19 +268,14 @@ class OpenIdProvider:
             )
         path = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
         try:
-            async with asyncio.timeout(2 * TIMEOUT), self._clients[origin].send(method, path, headers, body) as reply:
-                return reply.status, await _whole(reply.chunk)
+            async with asyncio.timeout(2 * TIMEOUT):
+                async with await self._clients[origin].send(method, path, headers, body) as reply:
+                    said = await reply.read(LARGEST)
         except OSError as error:  # TimeoutError and ConnectionError are ones
             raise _unreachable(str(error)[:200] or type(error).__name__) from error
-
-
-async def _whole(chunk: Callable[[], Awaitable[bytes]]) -> bytes:
-    body = bytearray()
-    while piece := await chunk():
-        body += piece
-        if len(body) > LARGEST:
+        if len(said) > LARGEST:
             raise _invalid("its answer is too large")
-    return bytes(body)
+        return reply.status, said
 
 
 def challenge(verifier: str) -> str:

@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from collections.abc import Awaitable, Mapping
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, Self
+
+import msgspec
 
 from llmos_lite.engines.http_client import Reply
 from llmos_lite.engines.llm_http import ModelServer
 
 
 class Wire(StrEnum):
-    """An API that clients and servers speak."""
+    """An API that clients and servers speak; `path` is where it lies below a server's base URL."""
 
-    CHAT = "chat"
-    RESPONSES = "responses"
-    MESSAGES = "messages"
+    CHAT = "chat", "/chat/completions"
+    RESPONSES = "responses", "/responses"
+    MESSAGES = "messages", "/messages"
 
-    @property
-    def path(self) -> str:
-        """Return where it lies below a server's base URL."""
-        return _PATHS[self]
+    path: str
+
+    def __new__(cls, value: str, path: str) -> Self:
+        """Make one of them."""
+        wire = str.__new__(cls, value)
+        wire._value_, wire.path = value, path
+        return wire
 
 
-_PATHS = {Wire.CHAT: "/chat/completions", Wire.RESPONSES: "/responses", Wire.MESSAGES: "/messages"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Passing:
+class Passing(msgspec.Struct, frozen=True, kw_only=True):
     """A request on its way through.
 
     Args:
@@ -41,8 +40,8 @@ class Passing:
     """
 
     path: str
-    body: bytes = b""
     headers: Mapping[str, str]
+    body: bytes = b""
     method: str = "POST"
     own_key: bool = False
 
@@ -58,8 +57,8 @@ class Upstream(Protocol):
     def wires(self) -> frozenset[Wire]:
         """Return what it speaks."""
 
-    def send(self, passing: Passing) -> AbstractAsyncContextManager[Reply]:
-        """Pass a request on and hand out the answer as it is; leaving the context early ends it on the server.
+    def send(self, passing: Passing) -> Awaitable[Reply]:
+        """Pass a request on and return the answer as it is, which is to be ended; see `HttpClient.send`.
 
         Raises:
             UpstreamFailed: `model.unreachable`, `model.cut`.
@@ -87,10 +86,10 @@ class HttpUpstream:
     def __init__(self, name: str, server: ModelServer, wires: frozenset[Wire]) -> None:
         self.name, self.wires, self._server = name, wires, server
 
-    def send(self, passing: Passing) -> AbstractAsyncContextManager[Reply]:
+    def send(self, passing: Passing) -> Awaitable[Reply]:
         """Pass a request on; see `Upstream`."""
         headers = passing.headers if passing.own_key else {**passing.headers, **self._server.credential}
-        return self._server.passed(passing.method, passing.path, passing.body, headers)
+        return self._server.client.send(passing.method, passing.path, headers, passing.body)
 
     async def close(self) -> None:
         """Close all connections."""

@@ -12,13 +12,12 @@ import hmac
 import struct
 import time
 import zlib
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
 import msgspec
+from msgspec import structs
 
 from llmos_lite.engines.http_client import Reply
 from llmos_lite.engines.llm_http import ModelServer, decoded
@@ -113,8 +112,7 @@ class Bedrock(HttpUpstream):
         self._host = urlsplit(server.base_url).netloc
         self._signature, self._clock = signature, clock
 
-    @asynccontextmanager
-    async def send(self, passing: Passing) -> AsyncGenerator[Reply, None]:
+    async def send(self, passing: Passing) -> Reply:
         """Pass a request on; see `Upstream`."""
         model, stream, body = cloud_body(passing.body, VERSION)
         path = f"/model/{quote(model, safe='')}/{'invoke-with-response-stream' if stream else 'invoke'}"
@@ -122,15 +120,15 @@ class Bedrock(HttpUpstream):
         headers["content-type"] = "application/json"
         if self._signature is not None and not passing.own_key:
             headers |= self._signature.headers(self._host, path, body, self._clock())
-        async with super().send(replace(passing, path=path, body=body, headers=headers)) as reply:
-            yield _Events(reply) if _is_stream(reply) else reply
+        reply = await super().send(structs.replace(passing, path=path, body=body, headers=headers))
+        return _Events(reply) if _is_stream(reply) else reply
 
 
 def _is_stream(reply: Reply) -> bool:
     return reply.header("content-type").startswith("application/vnd.amazon.eventstream")
 
 
-class _Events:
+class _Events(Reply):
     """An answer of frames as server-sent events."""
 
     def __init__(self, reply: Reply) -> None:
@@ -140,15 +138,18 @@ class _Events:
     def header(self, name: str) -> str:
         return "text/event-stream" if name == "content-type" else self._reply.header(name)
 
-    def headers(self) -> Iterable[tuple[str, str]]:
-        rest = [(name, value) for name, value in self._reply.headers() if name != "content-type"]
-        return [*rest, ("content-type", "text/event-stream")]
+    def headers(self) -> Iterable[tuple[bytes, bytes]]:
+        rest = [(name, value) for name, value in self._reply.headers() if name != b"content-type"]
+        return [*rest, (b"content-type", b"text/event-stream")]
 
     async def chunk(self) -> bytes:
         while data := await self._reply.chunk():
             if events := b"".join(map(_event, self._frames.feed(data))):
                 return events
         return b""
+
+    async def end(self) -> None:
+        await self._reply.end()
 
 
 class Frame(NamedTuple):

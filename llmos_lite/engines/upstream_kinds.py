@@ -9,13 +9,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 from urllib.parse import quote
 
 import msgspec
+from msgspec import structs
 
 from llmos_lite.engines.http_client import Reply
 from llmos_lite.engines.llm_anthropic import VERSION
@@ -154,11 +154,11 @@ class Deployments(HttpUpstream):
         super().__init__(name, server, wires)
         self._version = version
 
-    def send(self, passing: Passing) -> AbstractAsyncContextManager[Reply]:
+    def send(self, passing: Passing) -> Awaitable[Reply]:
         """Pass a request on; see `Upstream`."""
         model = model_in(passing.body)
         path = f"/openai/deployments/{quote(model, safe='')}{passing.path.partition('?')[0]}"
-        return super().send(replace(passing, path=f"{path}?api-version={quote(self._version)}"))
+        return super().send(structs.replace(passing, path=f"{path}?api-version={quote(self._version)}"))
 
 
 def model_in(body: bytes) -> str:

@@ -7,14 +7,13 @@ before they end.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import replace
+from collections.abc import Awaitable, Callable
 from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 from joserfc import jwt
 from joserfc.jwk import RSAKey
+from msgspec import structs
 
 from llmos_lite.engines.http_client import HttpClient, PlainClient, Reply
 from llmos_lite.engines.http_tls import TlsClient
@@ -103,10 +102,8 @@ class ServiceAccount:
         client: HttpClient = PlainClient(urlsplit(base), timeout=10) if plain else TlsClient(base, timeout=10)
         headers = {"content-type": "application/x-www-form-urlencoded"}
         try:
-            async with client.send("POST", url.path or "/", headers, form) as reply:
-                body = b""
-                while (piece := await reply.chunk()) and len(body) < 1 << 16:
-                    body += piece
+            async with await client.send("POST", url.path or "/", headers, form) as reply:
+                body = await reply.read(1 << 16)
                 if reply.status != 200:  # noqa: PLR2004 - the one status that carries a token
                     said = f"Google gives {self._file.client_email} no token ({reply.status})."
                     raise UpstreamFailed("model.rejected", said, hint="Check the service account.")
@@ -137,13 +134,11 @@ class Vertex(HttpUpstream):
         super().__init__(name, server, frozenset({Wire.MESSAGES}))
         self._access = token
 
-    @asynccontextmanager
-    async def send(self, passing: Passing) -> AsyncGenerator[Reply, None]:
+    async def send(self, passing: Passing) -> Reply:
         """Pass a request on; see `Upstream`."""
         model, stream, body = cloud_body(passing.body, VERSION)
         path = f"/{quote(model, safe='@')}:{'streamRawPredict' if stream else 'rawPredict'}"
         headers = dict(passing.headers)
         if not passing.own_key:
             headers["authorization"] = f"Bearer {await self._access()}"
-        async with super().send(replace(passing, path=path, body=body, headers=headers)) as reply:
-            yield reply
+        return await super().send(structs.replace(passing, path=path, body=body, headers=headers))

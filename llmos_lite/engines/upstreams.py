@@ -6,11 +6,12 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from types import TracebackType
+from itertools import count
 from typing import NamedTuple, Protocol
+
+import msgspec
 
 from llmos_lite.engines.http_client import Reply
 from llmos_lite.engines.upstream import Passing, Upstream, Wire
@@ -20,6 +21,9 @@ RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
 """Statuses after which another try may do better; 529 is Anthropic's word for too much to do."""
 DOWN = frozenset({500, 502, 503, 504, 529})
 """Statuses that speak of the server and not of the request."""
+MOST_KNOWN = 1000
+LONGEST_KNOWN = 200
+"""How many names of models are known by heart, and how long they may be; clients make them up."""
 
 
 class Route(NamedTuple):
@@ -30,8 +34,8 @@ class Route(NamedTuple):
     wire: Wire
 
 
-class Sent(NamedTuple):
-    """A request that was taken: where it went, and the answer, whose status may be a refusal."""
+class Sent(msgspec.Struct, frozen=True):
+    """A request that was taken: where it went, and the answer, whose status may be a refusal; it is to be ended."""
 
     route: Route
     reply: Reply
@@ -40,8 +44,8 @@ class Sent(NamedTuple):
 class Upstreams(Protocol):
     """The model servers of an instance."""
 
-    def send(self, model: str, wire: Wire, make: Callable[[Route], Passing]) -> AbstractAsyncContextManager[Sent]:
-        """Send a request to whoever has the model; leaving the context early ends it there.
+    def send(self, model: str, wire: Wire, make: Callable[[Route], Passing]) -> Awaitable[Sent]:
+        """Send a request to whoever has the model; whoever stops waiting ends it there.
 
         Args:
             model: as the client calls it; empty takes the usual one.
@@ -130,11 +134,14 @@ class Breaker:
     Args:
         policy: how often it may fail.
         clock: seconds.
+
+    Attributes:
+        failures: in a row; as long as there are none, nobody has to be asked about anything.
     """
 
     def __init__(self, policy: Policy, clock: Callable[[], float] = time.monotonic) -> None:
         self._policy, self._clock = policy, clock
-        self._failures, self._until = 0, 0.0
+        self.failures, self._until = 0, 0.0
 
     @property
     def left(self) -> float:
@@ -143,63 +150,52 @@ class Breaker:
 
     def ask(self) -> None:
         """Note that the server is asked: until it has answered, others wait when it was left alone before."""
-        if self._failures >= self._policy.failures:
+        if self.failures >= self._policy.failures:
             self._until = self._clock() + self._policy.rest
 
     def note(self, *, good: bool) -> None:
         """Note how it went."""
         if good:
-            self._failures, self._until = 0, 0.0
+            self.failures, self._until = 0, 0.0
             return
-        self._failures += 1
-        if self._failures >= self._policy.failures:
-            rest = self._policy.rest * 2 ** min(self._failures - self._policy.failures, 10)
+        self.failures += 1
+        if self.failures >= self._policy.failures:
+            rest = self._policy.rest * 2 ** min(self.failures - self._policy.failures, 10)
             self._until = self._clock() + min(rest, self._policy.longest_rest)
 
 
-class _Asked:
-    """One server that is asked, and a breaker that hears how it went."""
+class _Way(NamedTuple):
+    """A route, what knows how its server does, that server's name, and the one that the model is meant to go to."""
 
-    __slots__ = ("_breaker", "_exchange", "reply")
-
-    reply: Reply
-
-    def __init__(self, breaker: Breaker, upstream: Upstream, passing: Passing) -> None:
-        self._breaker, self._exchange = breaker, upstream.send(passing)
-
-    async def __aenter__(self) -> Reply:
-        self._breaker.ask()
-        try:
-            reply = await self._exchange.__aenter__()
-        except UpstreamFailed:
-            self._breaker.note(good=False)
-            raise
-        self._breaker.note(good=reply.status not in DOWN)
-        self.reply = reply
-        return reply
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._exchange.__aexit__(kind, error, trace)
+    route: Route
+    breaker: Breaker
+    server: str
+    meant: str
 
 
-class _Sending:
-    """A request that is sent when its context is entered, and ended when that is left."""
+def _awake(ways: Sequence[_Way]) -> Sequence[_Way]:
+    """Return ways without those whose servers are left alone.
 
-    __slots__ = ("_asked", "_given", "_router")
+    Raises:
+        Unavailable: `model.resting`, when that are all.
+    """
+    awake = [way for way in ways if not way.breaker.left]
+    if awake:
+        return awake
+    left = min(way.breaker.left for way in ways)
+    said = f"The model's server {ways[0].server} keeps failing, and is left alone for a moment."
+    raise Unavailable("model.resting", said, hint="Try again then.", retry_after=max(1, round(left)))
 
-    def __init__(self, router: Router, model: str, wire: Wire, make: Callable[[Route], Passing]) -> None:
-        self._router, self._given = router, (model, wire, make)
 
-    async def __aenter__(self) -> Sent:
-        sent, self._asked = await self._router.ask(*self._given)
-        return sent
+def _check_meant(way: _Way) -> None:
+    """Raise unless this is the server that a model is meant to go to: a client's own key is for no other.
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._asked.__aexit__(kind, error, trace)
+    Raises:
+        Unavailable: `model.resting`.
+    """
+    if way.server != way.meant:
+        said = f"The model's server {way.meant} keeps failing, and your own key is for no other."
+        raise Unavailable("model.resting", said, hint="Try again in a moment.", retry_after=5)
 
 
 class Router:
@@ -222,81 +218,73 @@ class Router:
     ) -> None:
         self.servers, self.rules, self._policy, self._pause = servers, rules, policy or Policy(), pause
         self._breakers = {name: Breaker(self._policy) for name in servers}
-        self._names = {id(server): name for name, server in servers.items()}
-
-    def routes(self, model: str, wire: Wire) -> list[Route]:
-        """Return where a model may be, those that are left alone last.
-
-        Raises:
-            NotFound: `model.unknown`.
-            Unavailable: `model.resting`, when all of them are left alone.
-        """
-        targets = [one for one in self.rules.targets(model, self.servers) if one.server in self.servers]
-        if not targets:
-            raise NotFound(
-                "model.unknown", f"No provider has a model {model[:100]!r}.", hint="GET /v1/models lists all."
-            )
-        awake = [one for one in targets if not self._breakers[one.server].left]
-        if not awake:
-            left = min(self._breakers[one.server].left for one in targets)
-            said = f"The model's server {targets[0].server} keeps failing, and is left alone for a moment."
-            raise Unavailable("model.resting", said, hint="Try again then.", retry_after=max(1, round(left)))
-        servers = [(self.servers[one.server], one.model or model) for one in awake]
-        return [Route(server, name, spoken(server, wire)) for server, name in servers]
+        self._known: dict[tuple[str, Wire], Sequence[_Way]] = {}
 
     def resting(self, name: str) -> float:
         """Return for how many seconds a server is left alone; 0 for one that may be asked, or that there is not."""
         return self._breakers[name].left if name in self._breakers else 0.0
 
-    def send(self, model: str, wire: Wire, make: Callable[[Route], Passing]) -> _Sending:
-        """Send a request; see `Upstreams`."""
-        return _Sending(self, model, wire, make)
+    def send(self, model: str, wire: Wire, make: Callable[[Route], Passing]) -> Awaitable[Sent]:
+        """Send a request; see `Upstreams`.
 
-    async def ask(self, model: str, wire: Wire, make: Callable[[Route], Passing]) -> tuple[Sent, _Asked]:
-        """Return the answer of the first server that has one to hand on, and what ends it."""
-        routes = self.routes(model, wire)
-        for route in routes:
-            passing = make(route)
-            if passing.own_key:
-                self._check_meant(model, route)
-            asked = await self._tried(route, passing, only=route is routes[-1] or passing.own_key)
-            if asked is not None:
-                return Sent(route, asked.reply), asked
-        raise AssertionError("the last server hands its answer on, or raises")
+        Raises:
+            NotFound: `model.unknown`.
+            Unavailable: `model.resting`, when all servers that have the model are left alone.
+        """
+        ways = self._known.get((model, wire)) or self._found(model, wire)
+        for way in ways:
+            if way.breaker.failures:
+                ways = _awake(ways)
+                break
+        return self._asked(ways, make)
 
-    async def _tried(self, route: Route, passing: Passing, *, only: bool) -> _Asked | None:
-        """Ask one server, again as often as the policy says; None when another one may be better."""
-        breaker = self._breakers[self._names[id(route.upstream)]]
-        for number in range(1 + self._policy.retries):
-            asked = _Asked(breaker, route.upstream, passing)
+    async def _asked(self, ways: Sequence[_Way], make: Callable[[Route], Passing]) -> Sent:
+        """Return the answer of the first server that has one to hand on; each is asked as often as the policy says."""
+        way, others = ways[0], ways[1:]
+        passing = make(way.route)
+        if passing.own_key:
+            _check_meant(way)
+            others = ()
+        breaker = way.breaker
+        for number in count():
+            if breaker.failures:
+                breaker.ask()
             try:
-                reply = await asked.__aenter__()
+                reply = await way.route.upstream.send(passing)
             except UpstreamFailed:
+                breaker.note(good=False)
                 wait = self._backoff(number)
-                if wait is None and only:
+                if wait is None and not others:
                     raise
             else:
-                if reply.status not in RETRIED:
-                    return asked
-                wait = self._wait(reply, number)
-                if wait is None and only:
-                    return asked
-                await asked.__aexit__(None, None, None)
+                if breaker.failures or reply.status in DOWN:
+                    breaker.note(good=reply.status not in DOWN)
+                wait = self._wait(reply, number) if reply.status in RETRIED else None
+                if reply.status not in RETRIED or (wait is None and not others):
+                    return Sent(way.route, reply)
+                await reply.end()
             if wait is None:
                 break
             await self._pause(wait)
-        return None
+        return await self._asked(others, make)
 
-    def _check_meant(self, model: str, route: Route) -> None:
-        """Raise unless this is the server that a model is meant to go to: a client's own key is for no other.
-
-        Raises:
-            Unavailable: `model.resting`.
-        """
-        meant = self.rules.targets(model, self.servers)[0].server
-        if self.servers.get(meant) is not route.upstream:
-            said = f"The model's server {meant} keeps failing, and your own key is for no other."
-            raise Unavailable("model.resting", said, hint="Try again in a moment.", retry_after=5)
+    def _found(self, model: str, wire: Wire) -> Sequence[_Way]:
+        """Find out where a model may be, and remember it: neither servers nor rules of a router change."""
+        targets = self.rules.targets(model, self.servers)
+        ways = []
+        for name, own in targets:
+            if (server := self.servers.get(name)) is not None:
+                route = Route(server, own or model, spoken(server, wire))
+                ways.append(_Way(route, self._breakers[name], name, targets[0].server))
+        if not ways:
+            raise NotFound(
+                "model.unknown", f"No provider has a model {model[:100]!r}.", hint="GET /v1/models lists all."
+            )
+        if len(self._known) >= MOST_KNOWN:
+            self._known.clear()
+        if len(model) <= LONGEST_KNOWN:
+            self._known[model, wire] = ways
+        return ways
 
     def _wait(self, reply: Reply, number: int) -> float | None:
         """Return how long to wait before the server is asked again; None for never."""

@@ -10,19 +10,27 @@ from urllib.parse import urlsplit
 import pytest
 import uvloop
 
-from llmos_lite.engines.http_client import LARGEST_HEAD, MOST_BUFFERED, HttpClient, PlainClient, Reply, pour
+from llmos_lite.engines.http_client import (
+    LARGEST_HEAD,
+    MOST_BUFFERED,
+    HttpClient,
+    Meaning,
+    PlainClient,
+    Reply,
+    as_it_is,
+)
 from llmos_lite.engines.http_tls import TlsClient
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], object]
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx-kind: Test\r\n\r\nok"
 
 
-def plain(url: str, timeout: float = 5.0) -> HttpClient:
-    return PlainClient(urlsplit(url), timeout=timeout)
+def plain(url: str, timeout: float = 5.0, meaning: Meaning = as_it_is) -> HttpClient:
+    return PlainClient(urlsplit(url), timeout=timeout, meaning=meaning)
 
 
-def tls(url: str, timeout: float = 5.0) -> HttpClient:
-    return TlsClient(url, timeout=timeout)
+def tls(url: str, timeout: float = 5.0, meaning: Meaning = as_it_is) -> HttpClient:
+    return TlsClient(url, timeout=timeout, meaning=meaning)
 
 
 MakeClient = Callable[..., HttpClient]
@@ -82,7 +90,7 @@ async def serving(server: Server) -> AsyncIterator[Server]:
 
 
 async def body(client: HttpClient, path: str = "/x") -> bytes:
-    async with client.send("POST", path, {"x-one": "1"}, b"{}") as reply:
+    async with await client.send("POST", path, {"x-one": "1"}, b"{}") as reply:
         parts = []
         while chunk := await reply.chunk():
             parts.append(chunk)
@@ -93,7 +101,7 @@ async def body(client: HttpClient, path: str = "/x") -> bytes:
 async def test_a_request_is_sent_and_its_answer_read(make: MakeClient) -> None:
     async with serving(Server(OK)) as server:
         client = make(server.url + "/v1")
-        async with client.send("POST", "/chat", {"x-one": "1"}, b"{}") as reply:
+        async with await client.send("POST", "/chat", {"x-one": "1"}, b"{}") as reply:
             assert (reply.status, reply.header("x-kind"), reply.header("missing")) == (200, "Test", "")
             assert await reply.chunk() == b"ok"
             assert await reply.chunk() == b""
@@ -168,7 +176,7 @@ async def test_nobody_listening_is_a_refused_connection(make: MakeClient, unused
 @clients
 async def test_leaving_early_ends_the_request_on_the_server(make: MakeClient) -> None:
     async with serving(Server(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n")) as server:
-        async with asyncio.timeout(5), make(server.url).send("POST", "/", {}, b"") as reply:
+        async with asyncio.timeout(5), await make(server.url).send("POST", "/", {}, b"") as reply:
             assert await reply.chunk() == b"abc"
         async with asyncio.timeout(5):
             await server.closed.wait()
@@ -201,14 +209,14 @@ async def test_a_request_that_began_to_be_answered_is_not_repeated() -> None:
 
 async def test_an_interim_answer_is_passed_over() -> None:
     hints = b"HTTP/1.1 103 Early Hints\r\nx-kind: hint\r\n\r\n"
-    async with serving(Server(hints + OK)) as server, plain(server.url).send("GET", "/", {}, b"") as reply:
+    async with serving(Server(hints + OK)) as server, await plain(server.url).send("GET", "/", {}, b"") as reply:
         assert (reply.status, reply.header("x-kind")) == (200, "Test")
 
 
 async def test_a_second_answer_to_one_request_is_no_answer() -> None:
     async with serving(Server(OK + b"HTTP/1.1 500 No\r\ncontent-length: 2\r\n\r\nno")) as server:
         client = plain(server.url)
-        async with client.send("GET", "/", {}, b"") as reply:
+        async with await client.send("GET", "/", {}, b"") as reply:
             assert reply.status == 200
             assert await reply.chunk() == b"ok"
         await body(client)
@@ -237,7 +245,7 @@ async def test_a_slow_reader_holds_the_server_back() -> None:
     size = 64 << 20
     async with serving(Server(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size + bytes(size))) as server:
         total = 0
-        async with plain(server.url).send("GET", "/", {}, b"") as reply:
+        async with await plain(server.url).send("GET", "/", {}, b"") as reply:
             while chunk := await reply.chunk():
                 assert len(chunk) < MOST_BUFFERED + (1 << 20)
                 total += len(chunk)
@@ -262,6 +270,66 @@ async def test_closing_drops_the_idle_connections() -> None:
             await server.closed.wait()
 
 
+@clients
+async def test_a_body_is_read_whole_however_it_comes(make: MakeClient) -> None:
+    async with serving(Server(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n")) as server:
+        client = make(server.url)
+        for _ in range(2):
+            async with await client.send("POST", "/", {}, b"") as reply:
+                reading = asyncio.ensure_future(reply.read(6))
+                for piece in (b"ab", b"cd", b"ef"):
+                    await asyncio.sleep(0.01)
+                    server.writers[0].write(piece)
+                assert await reading == b"abcdef"
+                assert await reply.read(6) == b""
+        assert server.connections == 1
+        await client.close()
+
+
+@clients
+async def test_of_a_body_that_is_too_long_little_more_is_read(make: MakeClient) -> None:
+    size = 64 << 20
+    async with serving(Server(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size + bytes(size))) as server:
+        async with await make(server.url).send("POST", "/", {}, b"") as reply:
+            assert 1 << 20 < len(await reply.read(1 << 20)) < size // 4
+        async with asyncio.timeout(5):
+            await server.closed.wait()
+
+
+@clients
+async def test_silence_is_a_timeout_in_a_body_that_is_read(make: MakeClient) -> None:
+    async with (
+        serving(Server(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhal")) as server,
+        await make(server.url, timeout=0.2).send("POST", "/", {}, b"") as reply,
+    ):
+        with pytest.raises(TimeoutError):
+            await reply.read(9)
+
+
+async def test_silence_is_measured_anew_for_each_request() -> None:
+    async with serving(Server(OK, b"")) as server:
+        client, loop = plain(server.url, timeout=0.4), asyncio.get_running_loop()
+        await body(client)
+        await asyncio.sleep(0.3)
+        began = loop.time()
+        with pytest.raises(TimeoutError):
+            await body(client)
+        assert loop.time() - began >= 0.4
+        assert server.connections == 1
+
+
+@clients
+async def test_an_error_is_raised_as_what_it_means(make: MakeClient, unused_tcp_port: int) -> None:
+    def meaning(error: OSError) -> Exception:
+        return ValueError(type(error).__name__)
+
+    with pytest.raises(ValueError, match="ConnectionRefusedError"):
+        await body(make(f"http://127.0.0.1:{unused_tcp_port}", meaning=meaning))
+    async with serving(Server(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhal", then_close=True)) as server:
+        with pytest.raises(ValueError, match="ConnectionResetError"):
+            await body(make(server.url, meaning=meaning))
+
+
 # -- a body that is poured ------------------------------------------------------------------------------------------
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
@@ -269,7 +337,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2\r
 
 async def poured(reply: Reply) -> tuple[bytes, bool]:
     parts: list[bytes] = []
-    more = await pour(reply, lambda data: parts.append(data) is None)
+    more = await reply.pour(lambda data: parts.append(data) is None)
     return b"".join(parts), more
 
 
@@ -287,7 +355,7 @@ async def test_a_body_is_poured_to_its_end(make: MakeClient, answer: bytes, whol
     async with serving(Server(answer, then_close=then_close)) as server:
         client = make(server.url)
         for _ in range(2):
-            async with client.send("POST", "/", {}, b"") as reply:
+            async with await client.send("POST", "/", {}, b"") as reply:
                 assert await poured(reply) == (whole, False)
                 assert await reply.chunk() == b""
         assert server.connections == (2 if then_close else 1)
@@ -304,15 +372,15 @@ async def test_who_wants_no_more_gets_the_rest_later(make: MakeClient) -> None:
 
     async with (
         serving(Server(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n")) as server,
-        make(server.url).send("POST", "/", {}, b"") as reply,
+        await make(server.url).send("POST", "/", {}, b"") as reply,
     ):
         for number in range(1, 5):
-            waiting = asyncio.ensure_future(pour(reply, one))
+            waiting = asyncio.ensure_future(reply.pour(one))
             await asyncio.sleep(0)
             server.writers[0].write(b"x")
             assert await waiting
             assert parts == [b"x"] * number
-        assert not await pour(reply, one)
+        assert not await reply.pour(one)
 
 
 @clients
@@ -321,8 +389,8 @@ async def test_what_the_taker_raises_is_raised_where_the_body_is_waited_for(make
         raise ValueError(data.decode())
 
     async def ask(server: Server) -> None:
-        async with make(server.url).send("POST", "/", {}, b"") as reply:
-            waiting = asyncio.ensure_future(pour(reply, broken))
+        async with await make(server.url).send("POST", "/", {}, b"") as reply:
+            waiting = asyncio.ensure_future(reply.pour(broken))
             await asyncio.sleep(0)
             server.writers[0].write(b"half")
             await waiting
@@ -338,8 +406,8 @@ async def test_a_body_that_is_cut_says_so_after_what_came(make: MakeClient) -> N
     parts: list[bytes] = []
     async with serving(Server(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf", then_close=True)) as server:
         with pytest.raises(ConnectionError):
-            async with make(server.url).send("POST", "/", {}, b"") as reply:
-                await pour(reply, lambda data: parts.append(data) is None)
+            async with await make(server.url).send("POST", "/", {}, b"") as reply:
+                await reply.pour(lambda data: parts.append(data) is None)
     assert b"".join(parts) == b"half"
 
 
@@ -347,7 +415,7 @@ async def test_a_body_that_is_cut_says_so_after_what_came(make: MakeClient) -> N
 async def test_silence_in_a_body_that_is_poured_is_a_timeout(make: MakeClient) -> None:
     async with serving(Server(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhal")) as server:
         with pytest.raises(TimeoutError):
-            async with make(server.url, timeout=0.2).send("POST", "/", {}, b"") as reply:
+            async with await make(server.url, timeout=0.2).send("POST", "/", {}, b"") as reply:
                 await poured(reply)
 
 
@@ -356,8 +424,8 @@ async def test_who_waits_for_a_body_can_be_cancelled(make: MakeClient) -> None:
     begun = asyncio.Event()
 
     async def ask(url: str) -> None:
-        async with make(url).send("POST", "/", {}, b"") as reply:
-            await pour(reply, lambda _: begun.set() is None)
+        async with await make(url).send("POST", "/", {}, b"") as reply:
+            await reply.pour(lambda _: begun.set() is None)
 
     async with serving(Server(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhal")) as server, asyncio.timeout(5):
         task = asyncio.ensure_future(ask(server.url))
@@ -377,8 +445,8 @@ async def test_a_taker_that_waits_holds_the_server_back() -> None:
 
     async with (
         serving(Server(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size + bytes(size))) as server,
-        plain(server.url).send("GET", "/", {}, b"") as reply,
+        await plain(server.url).send("GET", "/", {}, b"") as reply,
     ):
-        while await pour(reply, take):
+        while await reply.pour(take):
             assert total <= size
     assert total == size

@@ -35,7 +35,8 @@ STREAM = BODY.replace(b"false", b"true")
 async def send(server: Upstream, body: bytes = BODY, wire: Wire = Wire.MESSAGES) -> bytes:
     """Ask, and return the whole answer."""
     said = b""
-    async with server.send(Passing(path=wire.path, body=body, headers={"content-type": "application/json"})) as answer:
+    passing = Passing(path=wire.path, body=body, headers={"content-type": "application/json"})
+    async with await server.send(passing) as answer:
         while piece := await answer.chunk():
             said += piece
     await server.close()

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmos_lite.engines import upstreams
 from llmos_lite.engines.upstream import Passing, Wire
 from llmos_lite.engines.upstream_kinds import ServerSpec, open_server
 from llmos_lite.engines.upstreams import Breaker, Policy, Route, Router, Rules, Target
@@ -42,7 +43,8 @@ def passing(route: Route) -> Passing:
 
 async def ask(asked: Router, model: str = "m") -> tuple[str, str, int]:
     """Ask, and return who answered, for which model, and how."""
-    async with asked.send(model, Wire.CHAT, passing) as sent:
+    sent = await asked.send(model, Wire.CHAT, passing)
+    async with sent.reply:
         return sent.route.upstream.name, sent.route.model, sent.reply.status
 
 
@@ -72,6 +74,15 @@ async def test_a_server_can_be_named(one: Answering, two: Answering) -> None:
 async def test_a_model_that_nobody_has_is_said(one: Answering) -> None:
     with pytest.raises(NotFound, match="No provider has"):
         await ask(router(Rules(patterns=[("x", "a")]), a=one), "y")
+
+
+async def test_any_number_of_names_leads_where_the_rules_say(
+    one: Answering, two: Answering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upstreams, "MOST_KNOWN", 3)
+    asked = router(Rules(patterns=[("b-*", "b")], default=Target("a")), a=one, b=two)
+    for name in [*(f"{server}-{number}" for number in range(4) for server in "ab"), "b-" + "x" * 1000] * 2:
+        assert await ask(asked, name) == (name[0], name, 200)
 
 
 async def test_a_server_that_fails_is_asked_again(one: Answering) -> None:
@@ -121,8 +132,9 @@ async def test_what_fails_after_the_head_is_not_asked_again(one: Answering) -> N
     one.answers[:] = [b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf"]
 
     async def read() -> None:
-        async with router(Rules(default=Target("a")), a=one).send("m", Wire.CHAT, passing) as sent:
-            while await sent.reply.chunk():
+        sent = await router(Rules(default=Target("a")), a=one).send("m", Wire.CHAT, passing)
+        async with sent.reply as reply:
+            while await reply.chunk():
                 raise UpstreamFailed("model.cut", "cut")
 
     with pytest.raises(UpstreamFailed):

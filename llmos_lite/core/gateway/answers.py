@@ -25,8 +25,16 @@ from llmos_lite.errors import LlmosError, UpstreamFailed
 OK = 200
 REFUSAL = 1 << 20
 """Bytes of a refusal that are handed on."""
-_ANSWERED = ("content-type", "x-request-id", "request-id", "retry-after", "x-should-retry", "openai-", "anthropic-")
-_LIMITS = "x-ratelimit-"
+_PASSED = (
+    b"content-type",
+    b"x-request-id",
+    b"request-id",
+    b"retry-after",
+    b"x-should-retry",
+    b"openai-",
+    b"anthropic-",
+    b"x-ratelimit-",
+)
 _REFUSALS = {401: "model.rejected", 403: "model.rejected", 404: "model.rejected", 429: "model.rate_limited"}
 
 
@@ -175,11 +183,7 @@ def _headers(turn: Turn, reply: Reply) -> list[tuple[bytes, bytes]]:
 
 def passed_headers(reply: Reply) -> list[tuple[bytes, bytes]]:
     """Return the headers of an answer that are for the client."""
-    return [
-        (name.encode("latin-1"), value.encode("latin-1"))
-        for name, value in reply.headers()
-        if name.startswith(_ANSWERED) or name.startswith(_LIMITS)
-    ]
+    return [header for header in reply.headers() if header[0].startswith(_PASSED)]
 
 
 async def read_reply(reply: Reply, most: int) -> bytes:
@@ -188,13 +192,10 @@ async def read_reply(reply: Reply, most: int) -> bytes:
     Raises:
         UpstreamFailed: `model.garbage`, past `most` bytes.
     """
-    parts, size = [], 0
-    while data := await reply.chunk():
-        size += len(data)
-        if size > most:
-            raise too_large()
-        parts.append(data)
-    return b"".join(parts)
+    body = await reply.read(most)
+    if len(body) > most:
+        raise too_large()
+    return body
 
 
 def _cut() -> UpstreamFailed:

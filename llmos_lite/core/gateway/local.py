@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from contextlib import aclosing, asynccontextmanager
-from typing import Self
 
 import msgspec
 
@@ -27,6 +25,7 @@ from llmos_lite.core.gateway.translation.neutral import (
     Words,
 )
 from llmos_lite.core.gateway.translation.tools import AsAsked, arguments_of, described
+from llmos_lite.engines.http_client import Reply
 from llmos_lite.engines.llm import ChatMessage, ChatRequest, Completion, Delta, LanguageModel, Piece, Tool, ToolCall
 from llmos_lite.engines.llm import knows_tools as may_call
 from llmos_lite.engines.upstream import Passing, Wire
@@ -58,40 +57,45 @@ class LocalUpstream:
         """Name of the model."""
         return self._model.name
 
-    @asynccontextmanager
-    async def send(self, passing: Passing) -> AsyncGenerator[_Reply, None]:
+    async def send(self, passing: Passing) -> Reply:
         """Ask the model; see `Upstream`."""
         if passing.method == "GET":
-            yield _Reply.of(msgspec.json.encode({"object": "list", "data": [{"id": self.name, "object": "model"}]}))
-            return
+            listed = msgspec.json.encode({"object": "list", "data": [{"id": self.name, "object": "model"}]})
+            return _Reply(_once(listed), stream=False)
         ask = read_request(passing.body)
-        async with aclosing(self._model.stream(_request(ask, tools=may_call(self._model)))) as pieces:
+        pieces = self._model.stream(_request(ask, tools=may_call(self._model)))
+        try:
             first = await anext(pieces, None)
-            said = _known(_answer(self.name, first, pieces), AsAsked(ask.tools))
-            yield _Reply(_events(said) if ask.stream else _whole(said), stream=ask.stream)
+        except BaseException:
+            await pieces.aclose()
+            raise
+        said = _known(_answer(self.name, first, pieces), AsAsked(ask.tools))
+        return _Reply(_events(said) if ask.stream else _whole(said), pieces, stream=ask.stream)
 
     async def close(self) -> None:
         """Do nothing: whoever made the model closes it."""
 
 
-class _Reply:
+class _Reply(Reply):
     status = 200
 
-    def __init__(self, pieces: AsyncGenerator[bytes, None], *, stream: bool) -> None:
-        self._kind, self._pieces = "text/event-stream" if stream else "application/json", pieces
-
-    @classmethod
-    def of(cls, body: bytes) -> Self:
-        return cls(_once(body), stream=False)
+    def __init__(
+        self, body: AsyncGenerator[bytes, None], pieces: AsyncGenerator[Piece, None] | None = None, *, stream: bool
+    ) -> None:
+        self._kind, self._body, self._pieces = "text/event-stream" if stream else "application/json", body, pieces
 
     def header(self, name: str) -> str:
         return self._kind if name == "content-type" else ""
 
-    def headers(self) -> Iterable[tuple[str, str]]:
-        return [("content-type", self._kind)]
+    def headers(self) -> Iterable[tuple[bytes, bytes]]:
+        return [(b"content-type", self._kind.encode())]
 
     async def chunk(self) -> bytes:
-        return await anext(self._pieces, b"")
+        return await anext(self._body, b"")
+
+    async def end(self) -> None:
+        if self._pieces is not None:
+            await self._pieces.aclose()
 
 
 async def _once(body: bytes) -> AsyncGenerator[bytes, None]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from llmos_lite.core.gateway.pieces import Straight
 from llmos_lite.core.gateway.reading import LARGEST_ANSWER, Reading, too_large
-from llmos_lite.engines.http_client import Reply, pour
+from llmos_lite.engines.http_client import Reply
 from llmos_lite.engines.sse import EVENT_ENDS, whole_events
 
 
@@ -36,10 +36,10 @@ class Passage:
         It waits for a client that reads slowly, or ends the answer, which the trace comes before.
 
         Raises:
-            UpstreamFailed: `model.garbage`.
-            OSError: see `pour`.
+            UpstreamFailed: `model.garbage`; `model.cut`, see `Reply.pour`.
+            UpstreamTimeout: `model.timeout`.
         """
-        return self._held if await pour(self._reply, self._take) else None
+        return self._held if await self._reply.pour(self._take) else None
 
     def close(self) -> bytes:
         """Take the end of the stream, and return what the client gets of a last event that nothing ends but this."""

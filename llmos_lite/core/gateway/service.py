@@ -104,9 +104,12 @@ class Gateway:
                 made = partial(_passing, turn, request)
                 while True:
                     try:
-                        async with self._upstreams.send(asked.model, wire, made) as sent:
+                        sent = await self._upstreams.send(asked.model, wire, made)
+                        try:
                             note_answer(turn)
                             await self._answers.answered(turn, sent, out)
+                        finally:
+                            await sent.reply.end()
                     except NoTools:
                         await self._without_tools(turn)
                         continue
@@ -145,10 +148,10 @@ class Gateway:
             reservation = await self._limits.reserve(actor, steering.team or None, tokens, tokens_out=1, model=model)
             spent = 0
             try:
-                async with self._upstreams.send(model, Wire.CHAT, made) as sent:
-                    body = await read_reply(sent.reply, LARGEST_ANSWER)
-                    spent = len(request.body) // 4 if sent.reply.status == OK else 0
-                    await out(Whole(sent.reply.status, passed_headers(sent.reply), body))
+                async with (await self._upstreams.send(model, Wire.CHAT, made)).reply as reply:
+                    body = await read_reply(reply, LARGEST_ANSWER)
+                    spent = len(request.body) // 4 if reply.status == OK else 0
+                    await out(Whole(reply.status, passed_headers(reply), body))
             finally:
                 reservation.settle(spent, 0)
 

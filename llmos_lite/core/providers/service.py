@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -83,14 +82,12 @@ class Providers:
 
     # -- what the gateway asks --------------------------------------------------------------------------------------
 
-    def send(self, model: str, wire: Wire, make: Callable[[Route], Passing]) -> AbstractAsyncContextManager[Sent]:
+    def send(self, model: str, wire: Wire, make: Callable[[Route], Passing]) -> Awaitable[Sent]:
         """Send a request to whoever has the model; see `Upstreams`."""
         return (self._router.send if self._router is not None else self._loaded)(model, wire, make)
 
-    @asynccontextmanager
-    async def _loaded(self, model: str, wire: Wire, make: Callable[[Route], Passing]) -> AsyncGenerator[Sent, None]:
-        async with (await self._load()).send(model, wire, make) as sent:
-            yield sent
+    async def _loaded(self, model: str, wire: Wire, make: Callable[[Route], Passing]) -> Sent:
+        return await (await self._load()).send(model, wire, make)
 
     async def models(self) -> list[ModelEntry]:
         """Return the models that there are: names and aliases that are set, and what the servers list themselves."""
@@ -275,10 +272,9 @@ _list = msgspec.json.Decoder(_List)
 async def _names(server: Upstream) -> list[str]:
     """Return the models that a server lists; nothing for one that cannot be asked, or lists none."""
     try:
-        async with asyncio.timeout(PATIENCE), server.send(Passing(path="/models", headers={}, method="GET")) as reply:
-            body = b""
-            while (piece := await reply.chunk()) and len(body) < LARGEST_LIST:
-                body += piece
-            return [one.id for one in _list.decode(body).data] if reply.status == 200 else []  # noqa: PLR2004 - success
+        async with asyncio.timeout(PATIENCE):
+            async with await server.send(Passing(path="/models", headers={}, method="GET")) as reply:
+                body = await reply.read(LARGEST_LIST)
+        return [one.id for one in _list.decode(body).data] if reply.status == 200 else []  # noqa: PLR2004 - success
     except (LlmosError, TimeoutError, msgspec.DecodeError):
         return []

@@ -122,7 +122,7 @@ class SpanExporter:
         """Return the status of the answer; 0 when there is none."""
         try:
             async with asyncio.timeout(PATIENCE):
-                async with self._client.send("POST", "/v1/traces", self._headers, body) as reply:
+                async with await self._client.send("POST", "/v1/traces", self._headers, body) as reply:
                     while await reply.chunk():
                         pass
                     return reply.status
