@@ -13,13 +13,14 @@ from llmos_lite.engines.llm_http import ModelServer
 
 
 class Wire(StrEnum):
-    """An API that clients and servers speak; `path` is where it lies below a server's base URL."""
+    """An API that clients and servers speak."""
 
     CHAT = "chat", "/chat/completions"
     RESPONSES = "responses", "/responses"
     MESSAGES = "messages", "/messages"
 
     path: str
+    """Where it lies below a server's base URL."""
 
     def __new__(cls, value: str, path: str) -> Self:
         """Make one of them."""
