@@ -161,7 +161,7 @@ class Answers:
         turn.completion = self._dialects[sent.route.wire].whole(body, sent.route.model)
         if sent.route.wire is not turn.dialect.wire:
             body = _translation(turn, sent).whole(body)
-        rounds.screen.take(body)
+        rounds.screen.take(body, calls=bool(turn.completion.tool_calls))
 
 
 def _translation(turn: Turn, sent: Sent) -> AnswerTranslation:

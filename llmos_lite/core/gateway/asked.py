@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
@@ -53,8 +52,7 @@ class Placed(NamedTuple):
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """One request.
 
     Args:
@@ -140,12 +138,12 @@ def joined(items: Iterable[bytes | Raw]) -> Raw:
     return Raw(b"[" + b",".join(map(bytes, items)) + b"]")
 
 
-def longer(items: Raw | None, more: Sequence[bytes]) -> Raw:
-    """Return a list with more items, which are JSON already; what is no list counts as an empty one."""
+def longer(items: Raw | None, more: bytes) -> Raw:
+    """Return a list with more items, which are JSON already, with commas between them; what is no list is empty."""
     known = b"" if items is None else bytes(items)
     if not (known.startswith(b"[") and known[1:-1].strip()):
-        return joined(more)
-    return Raw(b",".join((known[:-1], *more)) + b"]") if more else Raw(known)
+        return Raw(b"[%b]" % more)
+    return Raw(b"%b,%b]" % (known[:-1], more))
 
 
 def body_of(fields: dict[str, Raw]) -> bytes:

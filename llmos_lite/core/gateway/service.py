@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from functools import partial
 
 from msgspec import structs
@@ -312,7 +311,7 @@ def _owing(asked: Asked, found: Found) -> Asked:
     fields = asked.fields | ({"previous_response_id": Raw(encode(before.after))} if before.after else {})
     if before.owed:
         fields["input"] = joined([*before.owed, *input_of(asked.fields)])
-    return replace(asked, fields=fields)
+    return structs.replace(asked, fields=fields)
 
 
 def _passing(turn: Turn, request: Request, route: Route) -> Passing:

@@ -4,22 +4,34 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
+from llmos_lite.core.chat.skill_tools import STEADY
 from llmos_lite.core.chat.tools import ToolResult
 from llmos_lite.core.gateway.asked import Asked, Raw, encode, items_of, joined, longer, number_of
-from llmos_lite.core.gateway.tools.dialect import Ours, Wishes
+from llmos_lite.core.gateway.tools.dialect import NO_WISHES, Ours, Wishes
 from llmos_lite.core.gateway.tools.events import Event, event_of, events_of, list_of, object_of, rewritten, summed
-from llmos_lite.engines.llm import Completion, Tool, ToolCall
+from llmos_lite.engines.llm import Completion, ToolCall
 from llmos_lite.engines.llm_calls import arguments_object
 from llmos_lite.engines.llm_http import decoded
 
 _look = re.compile(rb'"tool_calls"|"finish_reason"\s*:\s*"|"usage"\s*:\s*\{').search
 _PAUSE = "\n\n"
 _CALLED = frozenset({"tool_calls", "function_call"})
+_WISHES = frozenset({"tools", "tool_choice", "response_format", "functions", "n"})
+_OURS = b",".join(
+    encode(
+        {
+            "type": "function",
+            "function": {"name": tool.name, "description": tool.description, "parameters": tool.parameters},
+        }
+    )
+    for tool in STEADY
+)
 
 
 class _Named(msgspec.Struct):
@@ -72,12 +84,14 @@ class ChatTools:
     def wishes(self, asked: Asked) -> Wishes:
         """Return what a request says about tools."""
         fields = asked.fields
+        if _WISHES.isdisjoint(fields):
+            return NO_WISHES
         several = number_of(fields.get("n")) > 1 or "functions" in fields
         return Wishes(names_of(fields), is_free(fields), several or has_form(fields.get("response_format")))
 
-    def offered(self, asked: Asked, tools: Sequence[Tool]) -> Asked:
-        """Return a request with tools behind the client's own."""
-        return with_tools(asked, [encode({"type": "function", "function": _written(tool)}) for tool in tools])
+    def offered(self, asked: Asked) -> Asked:
+        """Return a request with our tools behind the client's own."""
+        return with_tools(asked, _OURS)
 
     def silenced(self, asked: Asked) -> Asked:
         """Return a request in which nothing may be called."""
@@ -127,13 +141,9 @@ def has_form(raw: Raw | None) -> bool:
     return form is not None and form.type != "text"
 
 
-def with_tools(asked: Asked, tools: Sequence[bytes]) -> Asked:
-    """Return a request with tools, which are JSON already, behind its own."""
+def with_tools(asked: Asked, tools: bytes) -> Asked:
+    """Return a request with tools behind its own; see `longer`."""
     return replace(asked, fields=asked.fields | {"tools": longer(asked.fields.get("tools"), tools)})
-
-
-def _written(tool: Tool) -> Mapping[str, object]:
-    return {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
 
 
 @dataclass(slots=True)
@@ -165,7 +175,7 @@ class ChatScreen:
         self._first, self._id, self._pause = True, "", False
         self._usage: object = None
         self._texts: list[str] = []
-        self._body: bytes = b""
+        self._body, self._passes = b"", False
         self._begin()
 
     def _begin(self) -> None:
@@ -267,9 +277,11 @@ class ChatScreen:
 
     # -- answers at once --------------------------------------------------------------------------------------------
 
-    def take(self, body: bytes) -> None:
+    def take(self, body: bytes, *, calls: bool = True) -> None:
         """Take an answer that came at once."""
-        self._body = body
+        self._body, self._passes = body, self._first and not calls
+        if self._passes:
+            return
         chunk = decoded(_chunk, body)
         if chunk.usage and bytes(chunk.usage) != b"null":
             self._now = _any.decode(chunk.usage)
@@ -330,7 +342,7 @@ class ChatScreen:
     def end(self) -> bytes:
         """Return what was held back."""
         if self._body:
-            return self._whole()
+            return self._body if self._passes else self._whole()
         dropped = any(call.hidden for call in self._calls) and all(call.hidden for call in self._calls)
         return b"".join(self._last(held, dropped=dropped) for held in self._held)
 

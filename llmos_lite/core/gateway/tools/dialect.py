@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
+
+import msgspec
 
 from llmos_lite.core.chat.tools import ToolResult
 from llmos_lite.core.gateway.asked import Asked, Raw
-from llmos_lite.engines.llm import Completion, Tool, ToolCall
+from llmos_lite.engines.llm import Completion, ToolCall
 
 Ours = Callable[[str], bool]
 """Tells whether a name is one of our tools."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wishes:
+class Wishes(msgspec.Struct, frozen=True):
     """What a request says about tools.
 
     Args:
@@ -25,9 +25,12 @@ class Wishes:
             is prescribed, or the provider keeps the conversation in a place of its own.
     """
 
-    names: Sequence[str] = field(default_factory=tuple)
+    names: Sequence[str] = ()
     free: bool = True
     closed: bool = False
+
+
+NO_WISHES = Wishes()
 
 
 class Screen(Protocol):
@@ -49,8 +52,8 @@ class Screen(Protocol):
             UpstreamFailed: `model.garbage`.
         """
 
-    def take(self, body: bytes) -> None:
-        """Take an answer that came at once.
+    def take(self, body: bytes, *, calls: bool = True) -> None:
+        """Take an answer that came at once; `calls` tells whether it calls any tool.
 
         Raises:
             UpstreamFailed: `model.garbage`.
@@ -72,8 +75,8 @@ class ToolDialect(Protocol):
     def wishes(self, asked: Asked) -> Wishes:
         """Return what a request says about tools."""
 
-    def offered(self, asked: Asked, tools: Sequence[Tool]) -> Asked:
-        """Return a request with tools behind the client's own, so that these can come from a cache."""
+    def offered(self, asked: Asked) -> Asked:
+        """Return a request with our tools behind the client's own, so that these can come from a cache."""
 
     def silenced(self, asked: Asked) -> Asked:
         """Return a request in which nothing may be called."""

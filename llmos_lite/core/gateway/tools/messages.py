@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 
 import msgspec
+from msgspec.structs import replace
 
+from llmos_lite.core.chat.skill_tools import STEADY
 from llmos_lite.core.chat.tools import ToolResult
 from llmos_lite.core.gateway.asked import Asked, Raw, encode, joined
 from llmos_lite.core.gateway.tools.chat import names_of, with_tools
-from llmos_lite.core.gateway.tools.dialect import Ours, Wishes
+from llmos_lite.core.gateway.tools.dialect import NO_WISHES, Ours, Wishes
 from llmos_lite.core.gateway.tools.events import Event, events_of, list_of, object_of, rewritten, summed
 from llmos_lite.core.gateway.tools.messages_answer import content_of
-from llmos_lite.engines.llm import Completion, Tool, ToolCall
+from llmos_lite.engines.llm import Completion, ToolCall
 from llmos_lite.engines.llm_http import decoded
 
 _FORMS = ("output_format", "output_config")
+_WISHES = frozenset({"tools", "tool_choice", *_FORMS})
+_OURS = b",".join(
+    encode({"name": tool.name, "description": tool.description, "input_schema": tool.parameters}) for tool in STEADY
+)
 _THOUGHTS = frozenset({"thinking", "redacted_thinking"})
 _look = re.compile(rb'"(?:content_block_start|message_(?:start|delta|stop))"').search
 
@@ -68,6 +73,8 @@ class MessagesTools:
     def wishes(self, asked: Asked) -> Wishes:
         """Return what a request says about tools."""
         fields = asked.fields
+        if _WISHES.isdisjoint(fields):
+            return NO_WISHES
         try:
             choice = _choice.decode(fields.get("tool_choice", Raw(b"null")))
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -75,12 +82,9 @@ class MessagesTools:
         form = any(b'"format"' in bytes(fields.get(name, Raw(b""))) for name in _FORMS)
         return Wishes(names_of(fields), choice is None or choice.type == "auto", form or _FORMS[0] in fields)
 
-    def offered(self, asked: Asked, tools: Sequence[Tool]) -> Asked:
-        """Return a request with tools behind the client's own."""
-        written = [
-            {"name": tool.name, "description": tool.description, "input_schema": tool.parameters} for tool in tools
-        ]
-        return with_tools(asked, list(map(encode, written)))
+    def offered(self, asked: Asked) -> Asked:
+        """Return a request with our tools behind the client's own."""
+        return with_tools(asked, _OURS)
 
     def silenced(self, asked: Asked) -> Asked:
         """Return a request in which nothing may be called."""
@@ -131,7 +135,7 @@ class MessagesScreen:
         self._ours = ours
         self._first, self._shown, self._usage = True, 0, None
         self._content: list[Raw] = []
-        self._body = b""
+        self._body, self._passes = b"", False
         self._begin()
 
     def _begin(self) -> None:
@@ -207,9 +211,11 @@ class MessagesScreen:
 
     # -- answers at once --------------------------------------------------------------------------------------------
 
-    def take(self, body: bytes) -> None:
+    def take(self, body: bytes, *, calls: bool = True) -> None:
         """Take an answer that came at once."""
-        self._body = body
+        self._body, self._passes = body, self._first and not calls
+        if self._passes:
+            return
         usage = object_of(body).get("usage")
         self._now = None if usage is None else _any.decode(usage)
 
@@ -259,7 +265,7 @@ class MessagesScreen:
     def end(self) -> bytes:
         """Return what was held back."""
         if self._body:
-            return self._whole()
+            return self._body if self._passes else self._whole()
         return self._flushed() + b"".join(self._last(event, one) for event, one in self._held)
 
     def _last(self, event: Event, one: _Event) -> bytes:

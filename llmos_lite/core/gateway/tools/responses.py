@@ -4,20 +4,34 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import msgspec
+from msgspec.structs import replace
 
+from llmos_lite.core.chat.skill_tools import STEADY
 from llmos_lite.core.chat.tools import ToolResult
 from llmos_lite.core.gateway.asked import Asked, Raw, encode, is_true, joined, text_of
 from llmos_lite.core.gateway.responses_dialect import input_of
 from llmos_lite.core.gateway.tools.chat import has_form, is_free, names_of, with_tools
-from llmos_lite.core.gateway.tools.dialect import Ours, Wishes
+from llmos_lite.core.gateway.tools.dialect import NO_WISHES, Ours, Wishes
 from llmos_lite.core.gateway.tools.events import Event, events_of, list_of, object_of, rewritten, summed
-from llmos_lite.engines.llm import Completion, Tool, ToolCall
+from llmos_lite.engines.llm import Completion, ToolCall
 from llmos_lite.engines.llm_http import decoded
 
 _BEGINS = frozenset({"response.created", "response.in_progress", "response.queued"})
+_WISHES = frozenset({"tools", "tool_choice", "text", "conversation", "background"})
+_OURS = b",".join(
+    encode(
+        {
+            "type": "function",
+            "name": tool.name,
+            "description": tool.description,
+            "parameters": tool.parameters,
+            "strict": False,
+        }
+    )
+    for tool in STEADY
+)
 _ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"})
 _look = re.compile(rb'"(?:item|response|error)"').search
 
@@ -51,12 +65,14 @@ class ResponsesTools:
     def wishes(self, asked: Asked) -> Wishes:
         """Return what a request says about tools."""
         fields = asked.fields
+        if _WISHES.isdisjoint(fields):
+            return NO_WISHES
         elsewhere = bytes(fields.get("conversation", Raw(b"null"))) != b"null" or is_true(fields.get("background"))
         return Wishes(names_of(fields), is_free(fields), elsewhere or _has_form(fields))
 
-    def offered(self, asked: Asked, tools: Sequence[Tool]) -> Asked:
-        """Return a request with tools behind the client's own."""
-        return with_tools(asked, [_written(tool) for tool in tools])
+    def offered(self, asked: Asked) -> Asked:
+        """Return a request with our tools behind the client's own."""
+        return with_tools(asked, _OURS)
 
     def silenced(self, asked: Asked) -> Asked:
         """Return a request in which nothing may be called."""
@@ -91,11 +107,6 @@ def _has_form(fields: Mapping[str, Raw]) -> bool:
     except (msgspec.DecodeError, UnicodeDecodeError):
         return True
     return text is not None and has_form(text.format)
-
-
-def _written(tool: Tool) -> bytes:
-    known = {"type": "function", "name": tool.name, "description": tool.description, "parameters": tool.parameters}
-    return encode(known | {"strict": False})
 
 
 def _by_value(item: Raw) -> Raw | None:
@@ -238,8 +249,9 @@ class ResponsesScreen:
 
     # -- answers at once --------------------------------------------------------------------------------------------
 
-    def take(self, body: bytes) -> None:
-        """Take an answer that came at once."""
+    def take(self, body: bytes, *, calls: bool = True) -> None:
+        """Take an answer that came at once; it may say which tools it had, in any case."""
+        del calls
         self._body = body
 
     def _whole(self) -> bytes:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from llmos_lite.core.chat.disclosure import Disclosure
-from llmos_lite.core.chat.skill_tools import LOAD, SEARCH, STEADY, SkillTools
+from llmos_lite.core.chat.skill_tools import LOAD, SEARCH, SkillTools
 from llmos_lite.core.chat.tools import ToolBounds, ToolResult, answered
 from llmos_lite.core.gateway.asked import Asked, Raw
 from llmos_lite.core.gateway.tools.chat import ChatTools
@@ -32,6 +32,8 @@ KEPT = 2000
 _OURS = frozenset({LOAD, SEARCH})
 _RIVALS = frozenset({"skill", "skills"})
 """Tools by which clients read skills of their own (Claude Code, opencode): a model would mix them up with ours."""
+_IN_ALL = "skill"
+"""What all of these names have in them."""
 
 
 def is_ours(name: str) -> bool:
@@ -43,7 +45,6 @@ class NoTools(Exception):
     """The model takes no tools."""
 
 
-@dataclass(slots=True)
 class Rounds:
     """The requests behind one answer.
 
@@ -55,7 +56,8 @@ class Rounds:
 
     Attributes:
         asked: the request that is sent next.
-        follows: whether there is one.
+        screen: what the client sees.
+        follows: whether there is a further request.
         begun: whether the client has got the beginning of its answer.
         calls: of ours, answered, for the trace.
         read: what they gave, as far as later requests need it.
@@ -63,33 +65,23 @@ class Rounds:
         box: answers them; None until one is called.
     """
 
-    dialect: ToolDialect
-    original: Asked
-    bounds: ToolBounds
-    deadline: float
-    asked: Asked = field(init=False)
-    screen: Screen = field(init=False)
-    follows: bool = False
-    begun: bool = False
-    calls: list[Kept] = field(default_factory=list)
-    read: list[str] = field(default_factory=list)
-    owed: list[Raw] = field(default_factory=list)
-    texts: list[str] = field(default_factory=list)
-    tokens_in: int = 0
-    tokens_out: int = 0
-    box: SkillTools | None = None
-    _items: list[Raw] = field(default_factory=list)
-    _count: int = 0
-    _last: bool = False
-
-    def __post_init__(self) -> None:
-        self.asked = self.dialect.offered(self.original, STEADY)
-        self.screen = self.dialect.screen(is_ours)
+    def __init__(self, dialect: ToolDialect, original: Asked, bounds: ToolBounds, deadline: float) -> None:
+        self._dialect, self._original, self._bounds, self._deadline = dialect, original, bounds, deadline
+        self.asked: Asked = dialect.offered(original)
+        self.screen: Screen = dialect.screen(is_ours)
+        self.follows = self.begun = self._last = False
+        self.calls: list[Kept] = []
+        self.read: list[str] = []
+        self.owed: list[Raw] = []
+        self.texts: list[str] = []
+        self.tokens_in = self.tokens_out = self._count = 0
+        self.box: SkillTools | None = None
+        self._items: list[Raw] = []
 
     @property
     def removable(self) -> bool:
         """Tell whether a refusal of tools can only mean ours: the client has none, and has got nothing yet."""
-        return not (self._count or self.dialect.wishes(self.original).names)
+        return not (self._count or self._dialect.wishes(self._original).names)
 
     async def take(self, done: Completion, open_box: Callable[[], Awaitable[SkillTools]]) -> bool:
         """Take an answer; tell whether a further request follows.
@@ -98,7 +90,7 @@ class Rounds:
             UpstreamFailed: `model.no_answer`, when the model only calls tools to the end.
         """
         self.follows = False
-        own = [call for call in done.tool_calls if is_ours(call.name)]
+        own = [call for call in done.tool_calls if is_ours(call.name)] if done.tool_calls else []
         if not own or replace(done, tool_calls=()).stop_reason in {"length", "filtered"}:
             return False
         alone = len(own) == len(done.tool_calls)
@@ -109,7 +101,7 @@ class Rounds:
                 )
             return False
         self.box = self.box or await open_box()
-        results = await answered(self.box, own, self.bounds, self.deadline)
+        results = await answered(self.box, own, self._bounds, self._deadline)
         self._keep(own, results, alone=alone)
         if alone:
             self._go_on(done, own, results)
@@ -126,7 +118,7 @@ class Rounds:
             if is_text or not alone:
                 self.read.append(result.content)
         if not alone:
-            self.owed += self.dialect.results(calls, results)
+            self.owed += self._dialect.results(calls, results)
 
     def _go_on(self, done: Completion, calls: Sequence[ToolCall], results: Sequence[ToolResult]) -> None:
         self.follows = True
@@ -135,18 +127,18 @@ class Rounds:
         self.tokens_out += done.tokens_out
         if done.text:
             self.texts.append(done.text)
-        self._items += [*self.screen.items(done), *self.dialect.results(calls, results)]
-        late = asyncio.get_running_loop().time() >= self.deadline
-        self._last = late or self._count >= self.bounds.rounds
-        self.asked = self.dialect.extended(self._base(), self._items)
+        self._items += [*self.screen.items(done), *self._dialect.results(calls, results)]
+        late = asyncio.get_running_loop().time() >= self._deadline
+        self._last = late or self._count >= self._bounds.rounds
+        self.asked = self._dialect.extended(self._base(), self._items)
 
     def _base(self) -> Asked:
         """Return the request that the next one goes on from; in the last one nothing of ours can be called."""
         if not self._last:
-            return self.dialect.offered(self.original, STEADY)
-        if self.dialect.wishes(self.original).names:
-            return self.original
-        return self.dialect.silenced(self.dialect.offered(self.original, STEADY))
+            return self._dialect.offered(self._original)
+        if self._dialect.wishes(self._original).names:
+            return self._original
+        return self._dialect.silenced(self._dialect.offered(self._original))
 
 
 class OwnTools:
@@ -193,6 +185,8 @@ class OwnTools:
     def _may(self, model: str, names: Sequence[str], *, closed: bool, wanted: Disclosure) -> bool:
         if closed or self._bounds.rounds < 1 or time.monotonic() < self._refused.get(model, 0.0):
             return False
+        if not names or _IN_ALL not in "\n".join(names).lower():
+            return True
         return not any(_collides(name.lower(), wanted) for name in names)
 
 
