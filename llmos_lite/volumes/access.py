@@ -123,6 +123,8 @@ class PrincipalKind(StrEnum):
     PLATFORM = "platform"
     """llmos itself, after a policy or an approval allowed it; the person stays the author of the commit."""
 
+    __hash__ = str.__hash__  # as above
+
 
 class Access(StrEnum):
     """What a handle can do."""
@@ -181,9 +183,7 @@ _EVERYWHERE = frozenset({PrincipalKind.SYSTEM_ADMIN, PrincipalKind.SYSTEM_CRON, 
 
 
 def _concerns(principal: Principal, ref: VolumeRef) -> bool:
-    """Tell whether a volume is one that this principal has anything to do with."""
-    if ref.kind is VolumeKind.SYSTEM or principal.kind in _EVERYWHERE:
-        return True
+    """Tell whether the volume of a person or a team is one that this principal has anything to do with."""
     if principal.kind in {PrincipalKind.USER, PrincipalKind.TEAM_ADMIN}:
         return ref.id == principal.id if ref.kind is VolumeKind.USER else ref.id in principal.teams
     if ref.kind is VolumeKind.USER:
@@ -193,7 +193,9 @@ def _concerns(principal: Principal, ref: VolumeRef) -> bool:
 
 def access(principal: Principal, ref: VolumeRef) -> Access:
     """Return what `principal` may do to `ref`: the table, narrowed to one's own user and teams."""
-    return TABLE[ref.kind, principal.kind] if _concerns(principal, ref) else Access.NONE
+    if ref.kind is VolumeKind.SYSTEM or principal.kind in _EVERYWHERE or _concerns(principal, ref):
+        return TABLE[ref.kind, principal.kind]
+    return Access.NONE
 
 
 def require(principal: Principal, ref: VolumeRef, *, write: bool) -> None:

@@ -6,7 +6,7 @@ import os
 import shutil
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from llmos_lite.engines.git_refs import broken
 from llmos_lite.engines.git_upkeep import Upkeep, is_due
 from llmos_lite.engines.signing import Signer
 from llmos_lite.errors import LlmosError, storage_error
-from llmos_lite.volumes.access import ID, ID_LENGTH, SYSTEM, Principal, VolumeKind, VolumeRef, require
+from llmos_lite.volumes.access import ID, ID_LENGTH, SYSTEM, Access, Principal, VolumeKind, VolumeRef, access, require
 from llmos_lite.volumes.git_volume import GitVolume, author_of, default_metadata, dump_metadata
 from llmos_lite.volumes.readonly import ReadOnlyStore
 from llmos_lite.volumes.scrubbing import resume
@@ -119,6 +119,26 @@ class VolumeManager:
         require(principal, ref, write=write)
         opened = self._open(ref)
         return opened.writer if write else opened.reader
+
+    def heads(self, principal: Principal, refs: Sequence[VolumeRef]) -> list[str]:
+        """Return the commit of each of these volumes, empty for one that was never created: reading creates nothing.
+
+        Raises:
+            NotFound: `volume.unknown`, for a volume that does not concern the principal.
+            Unavailable: `volume.broken`.
+        """
+        found: list[str] = []
+        for ref in refs:
+            if access(principal, ref) is Access.NONE:
+                require(principal, ref, write=False)
+            with self._mutex:
+                opened = self._opened.get(ref)
+                if opened is not None:
+                    self._opened.move_to_end(ref)
+            if opened is None and self.exists(ref):
+                opened = self._open(ref)
+            found.append((opened.store.head() or "") if opened is not None else "")
+        return found
 
     def exists(self, ref: VolumeRef) -> bool:
         """Tell whether a volume was created."""

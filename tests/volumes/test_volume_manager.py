@@ -68,6 +68,20 @@ def test_the_table_is_enforced_at_every_open(
     assert not volumes.exists(ref), "refused before anything is made"
 
 
+def test_heads_are_for_whom_the_table_lets_in_and_make_nothing(volumes: VolumeManager) -> None:
+    assert volumes.heads(ALICE, [USER, TEAM, SYSTEM]) == ["", "", ""]
+    assert volumes.refs() == []
+    written = volumes.open(PLATFORM, TEAM, write=True)
+    assert volumes.heads(ALICE, [USER, TEAM]) == ["", written.store.head()]
+    before = written.store.head()
+    written.write_skill("tea", "x")
+    assert volumes.heads(ALICE, [TEAM]) == [written.store.head()] != [before]
+    for who, refs in ((ALICE, [USER, OTHER]), (SRE_CRON, [OTHER])):
+        with pytest.raises(NotFound) as caught:
+            volumes.heads(who, refs)
+        assert caught.value.code == "volume.unknown"
+
+
 def test_a_volume_is_made_at_first_use_with_its_first_commit(tmp_path: Path, volumes: VolumeManager) -> None:
     assert volumes.refs() == []
     assert not volumes.exists(USER)

@@ -58,6 +58,11 @@ class Actor:
         delegated: whether a front end named this person; then little is allowed.
         owner: whose credential it is, when that is somebody else.
         reads: for a capability token in a URL: the volumes that it reads beside the system's; None for all else.
+
+    Attributes:
+        volume: the person's own volume; a service account has none, and works in the one that it serves. For a token
+            that reads a team and not the person's own volume, that is the team's.
+        principal: this actor as the volumes see it, with the rights that the seed's table gives.
     """
 
     user_id: str
@@ -71,24 +76,23 @@ class Actor:
     delegated: bool = False
     owner: str = ""
     reads: frozenset[VolumeRef] | None = None
+    volume: VolumeRef = field(init=False, repr=False, compare=False)
+    principal: Principal = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "volume", self._own())
+        object.__setattr__(self, "principal", self._plain())
 
     @property
     def is_admin(self) -> bool:
         """Tell whether this is a system admin with a credential for it."""
         return self.role is Role.SYSTEM_ADMIN and Scope.ADMIN in self.scopes
 
-    @property
-    def volume(self) -> VolumeRef:
-        """Return the person's own volume; a service account has none, and works in the one that it serves.
-
-        For a token that reads a team and not the person's own volume, that is the team's.
-        """
+    def _own(self) -> VolumeRef:
         own = self.service or VolumeRef.user(self.user_id)
         return own if self.reads is None or own in self.reads else min(self.reads, default=SYSTEM)
 
-    @property
-    def principal(self) -> Principal:
-        """Return this actor as the volumes see it, with the rights that the seed's table gives."""
+    def _plain(self) -> Principal:
         if self.reads is not None:
             return _reader(self.user_id, self.reads)
         if self.service is None:

@@ -96,9 +96,9 @@ class Examples:
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    def of(self, refs: Sequence[VolumeRef]) -> list[AskedIndex]:
+    def of(self, refs: Sequence[VolumeRef]) -> Sequence[AskedIndex]:
         """Return what is known of the skills of some volumes, as the search takes it."""
-        return [self._views[ref] for ref in refs if ref in self._views]
+        return [self._views[ref] for ref in refs if ref in self._views] if self._views else ()
 
     # In the background
 

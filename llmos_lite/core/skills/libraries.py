@@ -13,12 +13,13 @@ from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.library import Library
 from llmos_lite.core.skills.lru import Lru
+from llmos_lite.core.skills.sight import Sight
 from llmos_lite.core.skills.text import Analyzer
-from llmos_lite.volumes.access import SYSTEM, VolumeRef, require
+from llmos_lite.volumes.access import VolumeRef
 from llmos_lite.volumes.git_volume import GitVolume
 from llmos_lite.volumes.manager import VolumeManager
 
-CACHED_LIBRARIES = 1000
+CACHED_LIBRARIES = CACHED_SIGHTS = 1000
 
 
 class Watch(Protocol):
@@ -50,18 +51,51 @@ class Libraries:
         self._analyzer = Analyzer()
         self._libraries: Lru[VolumeRef, Library] = Lru(CACHED_LIBRARIES)
         self._sieved: Lru[VolumeRef, tuple[Library, frozenset[str], Library]] = Lru(CACHED_LIBRARIES)
+        self._sights: dict[tuple[str | None, ...], Sight] = {}
         self._guard = threading.Lock()
         self._loading: dict[VolumeRef, threading.Lock] = {}
 
     def libraries(self, actor: Actor, team_id: str | None = None) -> list[Library]:
         """Return the libraries that the actor sees, the one that wins first."""
-        return self._sifted([self._current(actor, ref) for ref in self._refs(actor, team_id)])
+        refs = self.sight(actor, team_id).refs
+        found: list[Library] = []
+        for ref, head in zip(refs, self._volumes.heads(actor.principal, refs), strict=True):
+            known = self._libraries.get(ref)
+            found.append(known if known is not None and known.commit == head else self._load(actor, ref))
+        return self._sifted(found)
+
+    def in_memory(self, actor: Actor, team_id: str | None = None) -> list[Library] | None:
+        """Return the libraries that the actor sees, or None when one has to be read; asks each volume for its head."""
+        refs = self.sight(actor, team_id).refs
+        found: list[Library] = []
+        unsafe = False
+        for ref, head in zip(refs, self._volumes.heads(actor.principal, refs), strict=True):
+            known = self._libraries.get(ref)
+            if known is None or known.commit != head:
+                return None
+            found.append(known)
+            unsafe = unsafe or bool(known.unsafe)
+        return self._sifted(found) if unsafe else found
+
+    def sight(self, actor: Actor, team_id: str | None = None) -> Sight:
+        """Return what the actor sees; it is found out once for each actor, whose rights never change.
+
+        Raises:
+            NotFound: `volume.unknown`, for a team that the actor is not in.
+        """
+        key = actor.user_id, actor.credential, actor.client, team_id
+        known = self._sights.get(key)
+        if known is None or known.actor is not actor:
+            if len(self._sights) >= CACHED_SIGHTS:
+                self._sights.clear()
+            known = self._sights[key] = Sight(actor, team_id)
+        return known
 
     def _sifted(self, libraries: list[Library]) -> list[Library]:
         """Return libraries with what nobody stands for; a sign-off in one counts for the same folder in another."""
         if self._watch is None or not any(library.unsafe for library in libraries):
             return libraries
-        signed = self._watch.signed([str(library.ref) for library in libraries if library.commit])
+        signed = self._watch.signed([library.name for library in libraries if library.commit])
         return [self._sifted_by(signed, library) if library.unsafe else library for library in libraries]
 
     def _sifted_by(self, signed: frozenset[str], library: Library) -> Library:
@@ -72,43 +106,6 @@ class Libraries:
         sieved = library.sifted(signed)
         self._sieved.put(library.ref, (library, signed, sieved))
         return sieved
-
-    def _current(self, actor: Actor, ref: VolumeRef) -> Library:
-        """Return one volume's library as it is now, nothing of it held back yet.
-
-        Raises:
-            NotFound: `volume.unknown`, for a volume that does not concern the actor.
-        """
-        require(actor.principal, ref, write=False)
-        known = self._libraries.get(ref)
-        if known is None or known.commit != self._head(actor, ref):
-            return self._load(actor, ref)
-        return known
-
-    def in_memory(self, actor: Actor, team_id: str | None = None) -> list[Library] | None:
-        """Return the libraries that the actor sees, or None when one has to be read; asks each volume for its head."""
-        found: list[Library] = []
-        for ref in self._refs(actor, team_id):
-            known = self._libraries.get(ref)
-            if known is None or known.commit != self._head(actor, ref):
-                return None
-            found.append(known)
-        return self._sifted(found)
-
-    def _refs(self, actor: Actor, team_id: str | None) -> list[VolumeRef]:
-        if team_id:
-            team = VolumeRef.team(team_id)
-            require(actor.principal, team, write=False)
-            return [actor.volume, team, SYSTEM] if actor.volume != team else [team, SYSTEM]
-        refs = [actor.volume, *(VolumeRef.team(team) for team in sorted(actor.teams)), SYSTEM]
-        return refs if actor.reads is None else list(dict.fromkeys(refs))
-
-    def _head(self, actor: Actor, ref: VolumeRef) -> str:
-        """Return the commit of a volume, empty for one that was never created: reading creates nothing."""
-        known = self._libraries.get(ref)
-        if (known is None or not known.commit) and not self._volumes.exists(ref):
-            return ""
-        return self._volumes.open(actor.principal, ref).store.head() or ""
 
     def library_of(self, volume: GitVolume) -> Library:
         """Return the library of a volume that somebody has opened, as it is now; its own sign-offs count."""

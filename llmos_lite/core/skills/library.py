@@ -33,6 +33,10 @@ class Library:
         index: finds them.
         unsafe: what scanners hold against skills: codes by id.
         held: those of them that nobody stands for, for whoever reads this.
+
+    Attributes:
+        name: of the volume, as it is written.
+        count: how many of the skills can be found.
         state: what tells it apart: volume, commit, and ids of what is held.
     """
 
@@ -42,9 +46,13 @@ class Library:
     index: SkillIndex
     unsafe: Held = field(default_factory=dict)
     held: Held = field(default_factory=dict)
+    name: str = field(init=False, compare=False)
+    count: int = field(init=False, compare=False)
     state: tuple[VolumeRef, str, frozenset[str]] = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "name", str(self.ref))
+        object.__setattr__(self, "count", self.index.count)
         object.__setattr__(self, "state", (self.ref, self.commit, frozenset(self.held)))
 
     @classmethod

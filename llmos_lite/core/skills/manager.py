@@ -109,7 +109,7 @@ class SkillsManager(Libraries):
 
     def listed(self, libraries: Sequence[Library]) -> SkillSet:
         """Return the skills of these libraries, of which the first wins, by id and then in their order."""
-        key = state_of(libraries)
+        key = tuple(map(state_of, libraries))
         found = self._lists.get(key)
         if found is None:
             found = SkillSet(resolved(libraries), libraries)
@@ -167,7 +167,7 @@ class SkillsManager(Libraries):
         meaning: Meaning | None = None,
     ) -> SkillContext:
         """Return the skills of these libraries that go into the context of a query; see `ranked`."""
-        commits = {str(library.ref): library.commit for library in libraries if library.commit}
+        commits = {library.name: library.commit for library in libraries if library.commit}
         used = self.ranking.ranked(libraries, query, limit, asked=asked, meaning=meaning)
         return SkillContext(used, commits, self._budget)
 
@@ -186,8 +186,9 @@ class SkillsManager(Libraries):
 
         Requests that a model wrote for the skills that the actor sees are among them.
         """
-        goals = await self._uses.of(actor, team_id) if self._uses is not None else ()
-        return [*goals, *self.examples.of(self._refs(actor, team_id))] if self.examples is not None else goals
+        sight = self.sight(actor, team_id)
+        goals = await self._uses.of(sight.asked) if self._uses is not None else ()
+        return [*goals, *self.examples.of(sight.refs)] if self.examples is not None else goals
 
     def version_of(self, actor: Actor, skill: Skill) -> Version:
         """Return the files of a skill that a library of the actor's holds, as of that version; reads from Git.
@@ -202,7 +203,9 @@ class SkillsManager(Libraries):
         """Return for what any version of a skill is held back from the actor; nothing for one that may be used."""
         if self._watch is None or not (codes := self._watch.codes(skill)):
             return ()
-        names = [str(ref) for ref in self._refs(actor, team_id) if self._head(actor, ref)]
+        refs = self.sight(actor, team_id).refs
+        heads = self._volumes.heads(actor.principal, refs)
+        names = [str(ref) for ref, head in zip(refs, heads, strict=True) if head]
         return codes if self._watch.withholds(skill, names) else ()
 
     def named(self, actor: Actor, skill_id: str, volume: str = "") -> Skill | None:
@@ -218,8 +221,9 @@ class SkillsManager(Libraries):
         if len(skill_id) > ID_LENGTH or not ID.fullmatch(skill_id):
             return None
         held = None
-        for ref in self._refs(actor, None):
-            if volume in {"", str(ref)} and self._head(actor, ref):
+        refs = [ref for ref in self.sight(actor).refs if volume in {"", str(ref)}]
+        for ref, head in zip(refs, self._volumes.heads(actor.principal, refs), strict=True):
+            if head:
                 handle = self._volumes.open(actor.principal, ref)
                 entry = handle.skill_entry(skill_id)
                 skill = read_skill(handle.store, entry, str(ref)) if entry else None

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from hashlib import blake2b
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from llmos_lite.core.skills.abstain import CLOSE, LOOKED_AT, is_enough, is_side_request
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     Once: TypeAlias = Callable[[], Searched | None]
     """Searches when it is called first."""
 
+state_of = attrgetter("state")
+"""What tells a library apart: where it was read, and what of it is held back."""
 LIMIT = 3
 HELD = 50
 """Hits among which those are looked for that are held back."""
@@ -95,16 +98,19 @@ class Ranking:
             searched: the search itself, where it is ranked more than once; see `searched`.
         """
         found = searched or partial(self.searched, libraries, query, asked=asked, meaning=meaning)
-        ranked = partial(self._ranked, libraries, query, limit, found, only_fitting=only_fitting, shadowed=shadowed)
         if meaning is not None or len(query) > LONGEST_CACHED:
-            return ranked()
-        views = [view.serial for view in asked if view.goals]
-        age = (now_ms() // MINUTE, *views) if views else ()
+            return self._ranked(libraries, query, limit, found, only_fitting=only_fitting, shadowed=shadowed)
+        age: tuple[int, ...] = ()
+        for view in asked:
+            if view.goals:
+                age = (*age, view.serial)
+        if age:
+            age = (now_ms() // MINUTE, *age)
         asks = blake2b(query.encode("utf-8", "surrogatepass"), digest_size=16).digest()  # nobody's words are kept
-        key = (asks, limit, only_fitting, shadowed, state_of(libraries), age)
+        key = (asks, limit, only_fitting, shadowed, tuple(map(state_of, libraries)), age)
         known = self._known.get(key)
         if known is None:
-            known = ranked()
+            known = self._ranked(libraries, query, limit, found, only_fitting=only_fitting, shadowed=shadowed)
             self._known.put(key, known)
         return known.copy()
 
@@ -215,11 +221,6 @@ class Ranking:
         ranked = self.ranked(every, query, limit, asked=asked, meaning=meaning, searched=searched)
         best = [one.skill for one in ranked]
         return [replace(skill, held=held) for skill in best if (held := codes[skill.volume].get(skill.skill_id))]
-
-
-def state_of(libraries: Sequence[Library]) -> tuple[object, ...]:
-    """Return what tells libraries apart: where they were read, and what of them is held back."""
-    return tuple([library.state for library in libraries])
 
 
 def _asked_by(libraries: Sequence[Library], asked: Sequence[AskedIndex]) -> Extra | None:

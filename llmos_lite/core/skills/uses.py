@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from llmos_lite.core.accounts.permissions import Actor, Verb, allowed
 from llmos_lite.core.skills.text import Analyzer
 from llmos_lite.core.traces.trace import SkillUse
 from llmos_lite.records.catalog_uses import UseRecord, UseRows
-from llmos_lite.volumes.access import VolumeRef
 
 if TYPE_CHECKING:
     from llmos_lite.core.skills.asked import AskedIndex, Goal
@@ -55,22 +53,17 @@ class Uses:
         self._turns: dict[str, asyncio.Lock] = {}
         self._reloads = 0
 
-    async def of(self, actor: Actor, team_id: str | None = None) -> Sequence[AskedIndex]:
-        """Return the goals that the actor's choice of skills profits from: the actor's own, and those of the teams.
-
-        A credential that may neither chat nor read traces gets none: the order of its hits would tell of them.
-
-        Args:
-            actor: the person.
-            team_id: the chosen team; without it all teams of the person count.
-        """
-        return [await self._loaded(volume) for volume in _volumes(actor, team_id)]
+    async def of(self, volumes: Iterable[str]) -> list[AskedIndex]:
+        """Return the goals of these volumes; see `Sight`."""
+        found: list[AskedIndex] = []
+        for volume in volumes:
+            known = self._known.get(volume)
+            if known is not None:
+                self._known.move_to_end(volume)
+            found.append(known or await self._loaded(volume))
+        return found
 
     async def _loaded(self, volume: str) -> AskedIndex:
-        found = self._known.get(volume)
-        if found is not None:
-            self._known.move_to_end(volume)
-            return found
         async with self._turn(volume):
             return self._known.get(volume) or await self._load(volume)
 
@@ -119,13 +112,6 @@ class Uses:
         """Hear that rows were changed elsewhere, or a skill renamed; indexes are built anew when next needed."""
         self._reloads += 1
         self._known.clear()
-
-
-def _volumes(actor: Actor, team_id: str | None) -> Iterator[str]:
-    teams = [team_id] if team_id else sorted(actor.teams)
-    for ref in (actor.volume, *map(VolumeRef.team, teams)):
-        if allowed(actor, Verb.CHAT, ref) or allowed(actor, Verb.READ_TRACES, ref):
-            yield str(ref)
 
 
 def _goals(records: Iterable[UseRecord], moved: Moved) -> Iterator[Goal]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import ALICE, BOB, DATA, skill_text
 
-from llmos_lite.core.accounts.permissions import Actor
+from llmos_lite.core.accounts.permissions import Actor, Role, Scope
 from llmos_lite.core.skills import libraries as libraries_module
 from llmos_lite.core.skills import manager as manager_module
 from llmos_lite.core.skills import ranking as ranking_module
@@ -318,3 +318,24 @@ def test_a_name_means_what_is_used_and_else_what_is_held_back(
         assert watched.named(ALICE, name) is None
     own.write_skill("bad", "---\nname: [\n---\n")
     assert watched.named(ALICE, "bad") is None
+
+
+def test_another_actor_of_the_same_name_sees_what_that_one_may(manager: SkillsManager) -> None:
+    member, left = Actor("alice", teams={"sre": Role.USER}), Actor("alice")
+    assert manager.sight(member) is manager.sight(member)
+    assert [str(ref) for ref in manager.sight(member).refs] == ["user:alice", "team:sre", "system"]
+    assert manager.sight(member, "sre").asked == ("user:alice", "team:sre")
+    assert [str(ref) for ref in manager.sight(left).refs] == ["user:alice", "system"]
+    assert manager.sight(left).asked == ("user:alice",)
+    with pytest.raises(NotFound):
+        manager.sight(left, "sre")
+    mute = Actor("alice", teams={"sre": Role.USER}, scopes=frozenset({Scope.SKILLS_READ}))
+    assert manager.sight(mute).asked == ()
+    assert len(manager.sight(mute).refs) == 3
+
+
+def test_what_people_see_is_remembered_of_some(manager: SkillsManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(libraries_module, "CACHED_SIGHTS", 2)
+    for name in ("a", "b", "c", "a"):
+        assert manager.sight(Actor(name)).refs[0] == VolumeRef.user(name)
+    assert len(manager._sights) <= 2
