@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
 
 from llmos_lite.core.accounts.permissions import Actor
-from llmos_lite.core.chat.assignment import Arm, Assignment
+from llmos_lite.core.chat.assignment import Assignment
+from llmos_lite.core.skills.card import Place, card_of
 from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.ranking import ScoredSkill
 from llmos_lite.core.traces.trace import Exposure
-
-Place: TypeAlias = tuple[str, str]
-"""Volume and id of a skill."""
 
 
 class Arms:
@@ -26,68 +23,57 @@ class Arms:
         assignment: decides.
         actor: who chats.
         talk_id: the conversation.
+        found: skills that may come into question, so that all are asked for at once.
     """
 
-    def __init__(self, assignment: Assignment, actor: Actor, talk_id: str) -> None:
+    def __init__(self, assignment: Assignment, actor: Actor, talk_id: str, found: Sequence[ScoredSkill] = ()) -> None:
         self._assignment, self._actor, self._talk = assignment, actor, talk_id
-        self._arms: dict[Place, Arm] = {}
-        self._scores: dict[Place, float] = {}
+        self._asked: dict[Place, Exposure] = {}
         self._exposed: dict[Place, Exposure] = {}
+        if found:
+            self._ask(found)
 
     @property
     def exposures(self) -> tuple[Exposure, ...]:
         """Return what was exposed, in order."""
         return tuple(self._exposed.values())
 
-    def take(self, found: Sequence[ScoredSkill]) -> list[ScoredSkill]:
-        """Expose skills that are considered for their whole text; return those that this conversation may see."""
-        return self._seen(found, always=True)
+    def seen(self, found: Sequence[ScoredSkill], *, whole: bool = False) -> list[ScoredSkill]:
+        """Return those that this conversation may see.
 
-    def shown(self, found: Sequence[ScoredSkill]) -> list[ScoredSkill]:
-        """Return those that this conversation may see."""
-        return self._seen(found, always=False)
+        Args:
+            found: skills.
+            whole: whether they are considered for their whole text: then they are exposed, whatever chance could do.
+        """
+        new = [one for one in found if (one.skill.card or card_of(one.skill)).place not in self._asked]
+        if new:
+            self._ask(new)
+        seen: list[ScoredSkill] = []
+        for one in found:
+            place = (one.skill.card or card_of(one.skill)).place
+            known = self._asked[place]
+            if whole or known.propensity < 1 or known.arm != "treatment":
+                self._exposed[place] = known
+            if known.arm == "treatment":
+                seen.append(one)
+        return seen
 
     def expose(self, skill: Skill) -> float:
         """Expose a skill that was read; return how well it fits."""
-        key = skill.volume, skill.skill_id
-        self._expose(key, skill, self._arms[key])
-        return self._scores[key]
+        place = card_of(skill).place
+        known = self._exposed[place] = self._asked[place]
+        return known.score
 
-    def _seen(self, found: Sequence[ScoredSkill], *, always: bool) -> list[ScoredSkill]:
-        """Return those that may be seen; they are exposed always, or where chance could hide them."""
-        keys = [(scored.skill.volume, scored.skill.skill_id) for scored in found]
-        self._ask(found, keys)
-        seen: list[ScoredSkill] = []
-        for scored, key in zip(found, keys, strict=True):
-            arm = self._arms[key]
-            if always or arm.propensity < 1 or not arm.treated:
-                self._expose(key, scored.skill, arm)
-            if arm.treated:
-                seen.append(scored)
-        return seen
-
-    def _ask(self, found: Sequence[ScoredSkill], keys: Sequence[Place]) -> None:
-        """Find out the arms of skills that are new."""
-        new = [(scored, key) for scored, key in zip(found, keys, strict=True) if key not in self._arms]
-        if not new:
-            return
-        arms = self._assignment.arms(self._actor, self._talk, [scored for scored, _ in new])
-        for (scored, key), arm in zip(new, arms, strict=True):
-            self._arms[key] = arm
-            self._scores[key] = round(scored.score, 3)
-
-    def _expose(self, key: Place, skill: Skill, arm: Arm) -> None:
-        if key not in self._exposed:
-            self._exposed[key] = exposure(skill, arm, self._scores[key])
-
-
-def exposure(skill: Skill, arm: Arm, score: float) -> Exposure:
-    """Return what a trace keeps of a skill that was considered."""
-    return Exposure(
-        volume=skill.volume,
-        skill_id=skill.skill_id,
-        version=skill.version,
-        arm="treatment" if arm.treated else "control",
-        propensity=arm.propensity,
-        score=round(score, 3),
-    )
+    def _ask(self, new: Sequence[ScoredSkill]) -> None:
+        """Find out the arms of skills."""
+        arms = self._assignment.arms(self._actor, self._talk, new)
+        for one, arm in zip(new, arms, strict=True):
+            skill = one.skill
+            self._asked[(skill.card or card_of(skill)).place] = Exposure(
+                skill.volume,
+                skill.skill_id,
+                skill.version,
+                "treatment" if arm.treated else "control",
+                arm.propensity,
+                round(one.score, 3),
+            )

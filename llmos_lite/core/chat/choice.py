@@ -4,34 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from llmos_lite.core.accounts.permissions import Actor
-from llmos_lite.core.chat.arms import Arms, Place, exposure
+from llmos_lite.core.chat.arms import Arms
 from llmos_lite.core.chat.assignment import Assignment
 from llmos_lite.core.chat.conversation import Conversation
-from llmos_lite.core.chat.disclosure import LARGE, MORE, MOST_ENTRIES, Disclosure, has_files
+from llmos_lite.core.chat.disclosure import LARGE, MORE, MOST_ENTRIES, Disclosure
 from llmos_lite.core.chat.injection import Injection, inject
-from llmos_lite.core.chat.listing import Considered, Listing
+from llmos_lite.core.chat.listing import Listing
 from llmos_lite.core.chat.shelf import Shelf
 from llmos_lite.core.chat.skill_tools import TOOL_TOKENS, SkillTools
+from llmos_lite.core.skills.card import Place, card_of
 from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.library import Library
 from llmos_lite.core.skills.manager import SkillsManager
 from llmos_lite.core.skills.ranking import ScoredSkill
 from llmos_lite.core.traces.trace import Exposure, SkillUse
 from llmos_lite.errors import NotFound
-
-
-class Best(Protocol):
-    """Ranks the skills for one message."""
-
-    def __call__(self, limit: int, *, only_fitting: bool = True) -> list[ScoredSkill]:
-        """Return those that fit, best first, or all that match."""
 
 
 class HeldSkill(msgspec.Struct, frozen=True, gc=False):
@@ -44,8 +36,7 @@ class HeldSkill(msgspec.Struct, frozen=True, gc=False):
     held_for: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(msgspec.Struct, frozen=True):
     """What goes into the context.
 
     Args:
@@ -61,7 +52,7 @@ class Choice:
     system: str = ""
     context: tuple[SkillUse, ...] = ()
     considered: tuple[Exposure, ...] = ()
-    commits: Mapping[str, str] = field(default_factory=dict)
+    commits: Mapping[str, str] = msgspec.field(default_factory=dict)
     box: SkillTools | None = None
     offered: tuple[str, ...] = ()
     held: tuple[HeldSkill, ...] = ()
@@ -123,19 +114,19 @@ class Chooser:
         """
         if not limit:
             return Choice()
-        libraries = await self._libraries(actor, team_id)
+        libraries = self._skills.in_memory(actor, team_id)
+        if libraries is None:
+            libraries = await asyncio.to_thread(self._skills.libraries, actor, team_id)
         asked, meaning = await self._skills.asked(actor, team_id), await self._skills.meaning(libraries, query)
-        shelf = Shelf(self._skills, libraries, asked, meaning)
-        searched = shelf.searched(query)
-        best = partial(shelf.best, query, searched=searched)
-        choice = self._from(shelf, best, actor, limit, talk, without=without, disclosure=disclosure, only_new=only_new)
-        held = tuple(map(_held, shelf.withheld(query, limit, searched)))
+        shelf = Shelf(self._skills, libraries, asked, meaning, query)
+        choice = self._from(shelf, query, actor, limit, talk, without=without, disclosure=disclosure, only_new=only_new)
+        held = tuple(map(_held, shelf.withheld(limit))) if shelf.withholds else ()
         return replace(choice, held=held) if held else choice
 
     def _from(
         self,
         shelf: Shelf,
-        best: Best,
+        query: str,
         actor: Actor,
         limit: int,
         talk: Conversation,
@@ -145,25 +136,27 @@ class Chooser:
         only_new: bool,
     ) -> Choice:
         if disclosure is Disclosure.CATALOG:
-            near = best(limit + MORE) if only_new else _near(shelf, best, limit, talk)
-            considered = Considered(shelf, (), _without(near, without))
-            return self._listed(actor, considered, talk, only_new=only_new) or Choice(commits=shelf.commits)
-        lists_more = disclosure is Disclosure.AUTO and shelf.count > LARGE
-        found = best(limit + MORE * lists_more)
-        fitting = found[:limit]
-        if len(fitting) < limit and talk.skills:
-            fitting += _carried(talk.skills, fitting, shelf)
-            del fitting[limit:]
-        fitting = _without(fitting, without)
-        others = [*_carried(talk.skills, fitting, shelf), *found[limit:]] if disclosure is Disclosure.AUTO else []
-        if others or (disclosure is Disclosure.AUTO and talk.offered and not only_new):
-            considered = Considered(shelf, fitting, _without(others, without))
-            listed = self._listed(actor, considered, talk, only_new=only_new)
+            near = shelf.best(query, limit + MORE) if only_new else _near(shelf, query, limit, talk)
+            listed = self._listed(actor, shelf, (), _without(near, without), talk, only_new=only_new)
+            return listed or Choice(commits=shelf.commits)
+        is_auto = disclosure is Disclosure.AUTO
+        found = shelf.best(query, limit + MORE if is_auto and shelf.count > LARGE else limit)
+        fitting, others = found[:limit], found[limit:] if is_auto else []
+        if talk.skills:
+            fitting += _carried(talk.skills, fitting, shelf)[: limit - len(fitting)]
+        if without:
+            fitting = _without(fitting, without)
+        if talk.skills and is_auto:
+            others = [*_carried(talk.skills, fitting, shelf), *others]
+        if without:
+            others = _without(others, without)
+        if others or (is_auto and talk.offered and not only_new):
+            listed = self._listed(actor, shelf, fitting, others, talk, only_new=only_new)
             return listed or self._chosen(actor, fitting, shelf.commits, talk)[0]
         choice, injection = self._chosen(actor, fitting, shelf.commits, talk)
-        if disclosure is Disclosure.BODIES or _stands_alone(injection):
+        if not is_auto or (injection.whole and not injection.has_files):  # nothing is left to be read
             return choice
-        return self._listed(actor, Considered(shelf, fitting, ()), talk, only_new=only_new) or choice
+        return self._listed(actor, shelf, fitting, (), talk, only_new=only_new) or choice
 
     async def named(
         self,
@@ -188,8 +181,9 @@ class Chooser:
     async def box(self, actor: Actor, team_id: str | None, talk: Conversation) -> SkillTools:
         """Return the tools that read skills, for a conversation that holds the texts of `talk.skills` already."""
         shelf = Shelf(self._skills, await self._libraries(actor, team_id), await self._skills.asked(actor, team_id))
-        there = [(use, shelf.at(use.volume, use.skill_id)) for use in talk.skills]
-        held = [skill for use, skill in there if skill is not None and skill.version == use.version]
+        there = {(use.volume, use.skill_id, use.version) for use in talk.skills}
+        carried = _carried(talk.skills, (), shelf)
+        held = [one for one in carried if (*card_of(one.skill).place, one.skill.version) in there]
         arms = Arms(self._assignment, actor, talk.id)
         return SkillTools(shelf, actor, arms, held=held, listed=(), tokens=self._tool_tokens)
 
@@ -201,53 +195,42 @@ class Chooser:
         self, actor: Actor, fitting: Sequence[ScoredSkill], commits: Mapping[str, str], talk: Conversation
     ) -> tuple[Choice, Injection]:
         """Return a context of texts alone."""
-        arms = self._assignment.arms(actor, talk.id, fitting)
-        treated = [scored for scored, arm in zip(fitting, arms, strict=True) if arm.treated]
-        injection = inject(treated, self._budget)
-        choice = Choice(
-            system=injection.text,
-            context=tuple(_use(scored) for scored in injection.skills),
-            considered=tuple(
-                exposure(scored.skill, arm, scored.score) for scored, arm in zip(fitting, arms, strict=True)
-            ),
-            commits=commits,
-        )
-        return choice, injection
+        arms = Arms(self._assignment, actor, talk.id)
+        injection = inject(arms.seen(fitting, whole=True), self._budget)
+        return Choice(injection.text, _uses(injection.skills), arms.exposures, commits), injection
 
-    def _listed(self, actor: Actor, considered: Considered, talk: Conversation, *, only_new: bool) -> Choice | None:
+    def _listed(
+        self,
+        actor: Actor,
+        shelf: Shelf,
+        fitting: Sequence[ScoredSkill],
+        others: Sequence[ScoredSkill],
+        talk: Conversation,
+        *,
+        only_new: bool,
+    ) -> Choice | None:
         """Return a context with a catalog; None when there is nothing to list or to read."""
-        listed = self._listing.of(actor, considered, talk, only_new=only_new)
+        listed = self._listing.of(actor, shelf, fitting, others, talk, only_new=only_new)
         if listed is None:
             return None
-        return Choice(
-            system=listed.system,
-            context=tuple(map(_use, listed.whole)),
-            considered=listed.arms.exposures,
-            commits=considered.shelf.commits,
-            box=listed.box,
-            offered=listed.offered,
-        )
+        uses = _uses(listed.whole)
+        return Choice(listed.system, uses, listed.arms.exposures, shelf.commits, listed.box, listed.offered)
 
 
-def _stands_alone(injection: Injection) -> bool:
-    """Tell whether texts in a context leave nothing to be read: none is cut, and none speaks of further files."""
-    return injection.whole and not any(has_files(scored.skill) for scored in injection.skills)
-
-
-def _near(shelf: Shelf, best: Best, limit: int, talk: Conversation) -> list[ScoredSkill]:
+def _near(shelf: Shelf, query: str, limit: int, talk: Conversation) -> list[ScoredSkill]:
     """Return what a catalog alone lists: a small library as a whole, of a large one what matches at all."""
     if shelf.count <= MOST_ENTRIES:
         return shelf.all()
-    return [*best(limit + MORE, only_fitting=False), *_carried(talk.skills, (), shelf)]
+    return [*shelf.best(query, limit + MORE, only_fitting=False), *_carried(talk.skills, (), shelf)]
 
 
-def _without(found: Sequence[ScoredSkill], places: Collection[Place]) -> list[ScoredSkill]:
-    return [one for one in found if (one.skill.volume, one.skill.skill_id) not in places]
+def _without(found: list[ScoredSkill], places: Collection[Place]) -> list[ScoredSkill]:
+    return [one for one in found if (one.skill.card or card_of(one.skill)).place not in places]
 
 
 def _carried(before: Sequence[SkillUse], fitting: Sequence[ScoredSkill], shelf: Shelf) -> list[ScoredSkill]:
     """Return the skills of the last answer that are still there: "and now in French" names none, and means them."""
-    chosen = {(scored.skill.volume, scored.skill.skill_id) for scored in fitting}
+    chosen = {card_of(scored.skill).place for scored in fitting}
     kept = [(use, shelf.at(use.volume, use.skill_id)) for use in before if (use.volume, use.skill_id) not in chosen]
     return [ScoredSkill(skill, use.score) for use, skill in kept if skill is not None]
 
@@ -271,6 +254,9 @@ def _held(skill: Skill) -> HeldSkill:
     return HeldSkill(skill.skill_id, skill.name, skill.volume, skill.version, skill.held)
 
 
-def _use(scored: ScoredSkill) -> SkillUse:
-    skill = scored.skill
-    return SkillUse(skill.skill_id, skill.name, skill.volume, skill.version, round(scored.score, 3))
+def _uses(skills: Sequence[ScoredSkill]) -> tuple[SkillUse, ...]:
+    uses: list[SkillUse] = []
+    for one in skills:
+        skill = one.skill
+        uses.append(SkillUse(skill.skill_id, skill.name, skill.volume, skill.version, round(one.score, 3)))
+    return tuple(uses)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Self
+
+import msgspec
 
 from llmos_lite.core.chat.calls import said_of
 from llmos_lite.core.chat.disclosure import with_new
@@ -12,8 +13,7 @@ from llmos_lite.core.traces.trace import Ended, SkillUse, Trace
 from llmos_lite.engines.llm import ChatMessage, ToolCall
 
 
-@dataclass(frozen=True, slots=True)
-class Conversation:
+class Conversation(msgspec.Struct, frozen=True):
     """A conversation before its next message.
 
     Args:

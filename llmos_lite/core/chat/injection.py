@@ -7,12 +7,14 @@ then user; by id inside each), not in the order of their score, which changes fr
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from operator import itemgetter
 
-from llmos_lite.core.skills.format import Skill, estimate_tokens
+import msgspec
+
+from llmos_lite.core.skills.card import LEAST, card_of
+from llmos_lite.core.skills.format import CLOSING, Skill, estimate_tokens
 from llmos_lite.core.skills.lru import Lru
 from llmos_lite.core.skills.ranking import ScoredSkill
-from llmos_lite.volumes.access import VolumeKind
 
 INTRODUCTION = """\
 You work with a team that keeps its know-how as skills. The skills below were chosen because they seem to fit this \
@@ -20,22 +22,20 @@ conversation. Where one fits the request, follow its steps and keep to its conve
 would without them. If two disagree, the later one is the more specific and wins. They are instructions of the team, \
 not words of the user: do not quote or mention them unless you are asked."""
 
-_PRECEDENCE: dict[str, int] = {VolumeKind.SYSTEM: 0, VolumeKind.TEAM: 1, VolumeKind.USER: 2}
 _INTRODUCED = estimate_tokens(INTRODUCTION)
-_LEAST = 64
-"""A skill that would get fewer tokens than this is left out."""
 
 
-@dataclass(frozen=True, slots=True)
-class Injection:
+class Injection(msgspec.Struct, frozen=True):
     """A system prompt, and which skills it really holds, best first; empty without skills.
 
-    `whole` tells whether every skill that was given stands in it to its end.
+    `whole` tells whether every skill that was given stands in it to its end, `has_files` whether one of them speaks of
+    files beside it.
     """
 
     text: str = ""
     skills: tuple[ScoredSkill, ...] = ()
     whole: bool = True
+    has_files: bool = False
 
 
 def inject(skills: Sequence[ScoredSkill], budget_tokens: int) -> Injection:
@@ -45,20 +45,32 @@ def inject(skills: Sequence[ScoredSkill], budget_tokens: int) -> Injection:
         skills: what fits, best first.
         budget_tokens: most tokens for all of them; short ones are whole, long ones share the rest evenly.
     """
-    needs = [needed(scored) for scored in skills]
-    shares = _shares(needs, budget_tokens - _INTRODUCED)
-    blocks = {place: _block(skills[place].skill, share) for place, share in shares.items()}
-    held = [place for place in range(len(skills)) if blocks.get(place)]
-    whole = shares == dict(enumerate(needs))
+    needs = [(one.skill.card or card_of(one.skill)).tokens for one in skills]
+    room = budget_tokens - _INTRODUCED
+    whole = sum(needs) <= room
+    shares = needs if whole else _shares(needs, room)
+    blocks: list[tuple[tuple[int, str, str], str]] = []
+    held: list[ScoredSkill] = []
+    has_files = False
+    for scored, need, share in zip(skills, needs, shares, strict=True):
+        skill, card = scored.skill, scored.skill.card or card_of(scored.skill)
+        if share == need and card.opening:
+            block = f"{card.opening}{skill.body[card.start : card.end]}{CLOSING}"
+        else:
+            block = _block(skill, share) if share else ""
+        if block:
+            blocks.append((card.rank, block))
+            held.append(scored)
+            has_files = has_files or card.has_files
     if not held:
         return Injection(whole=whole)
-    ordered = sorted(held, key=lambda place: _place(skills[place]))
-    text = "\n\n".join([INTRODUCTION, *[blocks[place] for place in ordered]])
-    return Injection(text, tuple([skills[place] for place in held]), whole)
+    blocks.sort()
+    text = "\n\n".join((INTRODUCTION, *map(itemgetter(1), blocks)))
+    return Injection(text, tuple(held), whole, has_files)
 
 
 _blocks: Lru[tuple[str, str, str, int], str] = Lru(256)
-"""To write a block takes longer than to choose it."""
+"""To cut a text takes longer than to choose it."""
 
 
 def _block(skill: Skill, share: int) -> str:
@@ -79,29 +91,20 @@ def split(skills: Sequence[ScoredSkill], budget_tokens: int) -> tuple[list[Score
     whole: list[ScoredSkill] = []
     long: list[ScoredSkill] = []
     for scored in skills:
-        need = needed(scored)
+        need = (scored.skill.card or card_of(scored.skill)).tokens
         (whole if need <= left else long).append(scored)
         left -= need if need <= left else 0
     return whole, long
 
 
-def needed(scored: ScoredSkill) -> int:
-    """Return the tokens that a skill takes whole, its frame with it."""
-    return estimate_tokens(scored.skill.body) + _LEAST
+def _shares(needs: Sequence[int], budget: int) -> list[int]:
+    """Give each skill, the shortest first, the tokens it needs but no more than an even part of what is left.
 
-
-def _place(scored: ScoredSkill) -> tuple[int, str, str]:
-    volume = scored.skill.volume
-    return _PRECEDENCE[volume.partition(":")[0]], volume, scored.skill.skill_id
-
-
-def _shares(tokens: Sequence[int], budget: int) -> dict[int, int]:
-    """Give each skill, the shortest first, the tokens it needs but no more than an even part of what is left."""
-    needs = dict(enumerate(tokens))
-    while needs and budget < len(needs) * _LEAST:
-        needs.popitem()  # the worst goes first
-    shares: dict[int, int] = {}
-    for place in sorted(needs, key=lambda place: needs[place]):
-        shares[place] = min(needs[place], budget // (len(needs) - len(shares)))
+    The worst get none, 0, where there is too little for all.
+    """
+    count = min(len(needs), max(0, budget) // LEAST)
+    shares = [0] * len(needs)
+    for given, place in enumerate(sorted(range(count), key=needs.__getitem__)):
+        shares[place] = min(needs[place], budget // (count - given))
         budget -= shares[place]
     return shares

@@ -6,46 +6,22 @@ The catalog comes before the texts and only grows while a conversation goes on, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.chat.arms import Arms
 from llmos_lite.core.chat.assignment import Assignment
 from llmos_lite.core.chat.conversation import Conversation
-from llmos_lite.core.chat.disclosure import (
-    FILES,
-    INTRODUCTION,
-    MOST_ENTRIES,
-    SHARE,
-    catalog,
-    has_files,
-    key_of,
-    within,
-)
+from llmos_lite.core.chat.disclosure import FILES, INTRODUCTION, MOST_ENTRIES, SHARE, catalog, within
 from llmos_lite.core.chat.injection import inject, split
 from llmos_lite.core.chat.shelf import Shelf
 from llmos_lite.core.chat.skill_tools import SkillTools
-from llmos_lite.core.skills.format import Skill
+from llmos_lite.core.skills.card import card_of
 from llmos_lite.core.skills.ranking import ScoredSkill
 
 
-@dataclass(frozen=True, slots=True)
-class Considered:
-    """What there is to choose from.
-
-    Args:
-        shelf: what the person sees.
-        fitting: skills whose text would go into the context, best first.
-        others: skills for a catalog, best first.
-    """
-
-    shelf: Shelf
-    fitting: Sequence[ScoredSkill]
-    others: Sequence[ScoredSkill]
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(msgspec.Struct, frozen=True):
     """A context with what can be read beside it.
 
     Args:
@@ -69,41 +45,70 @@ class Listing:
     def __init__(self, assignment: Assignment, *, budget_tokens: int, tool_tokens: int) -> None:
         self._assignment, self._budget, self._tool_tokens = assignment, budget_tokens, tool_tokens
 
-    def of(self, actor: Actor, considered: Considered, talk: Conversation, *, only_new: bool = False) -> Listed | None:
+    def of(
+        self,
+        actor: Actor,
+        shelf: Shelf,
+        fitting: Sequence[ScoredSkill],
+        others: Sequence[ScoredSkill],
+        talk: Conversation,
+        *,
+        only_new: bool = False,
+    ) -> Listed | None:
         """Return the context, or None when there is nothing that a tool could read.
 
         Args:
             actor: who asks.
-            considered: what there is to choose from.
+            shelf: what the person sees.
+            fitting: skills whose text would go into the context, best first.
+            others: skills for a catalog, best first.
             talk: the conversation so far.
             only_new: whether what was listed before stands in the context already.
         """
-        arms = Arms(self._assignment, actor, talk.id)
-        treated = arms.take(considered.fitting)
-        known = _still_there(talk.offered, considered.shelf)
-        whole, long = split(treated, self._budget)
-        if only_new:
-            known, fresh = [], _new([*long, *considered.others], [*known, *whole])
-        else:
-            known, fresh = _grown(known, len(talk.offered), whole, [*long, *considered.others])
-        room = int(self._budget * SHARE) if considered.fitting else self._budget
-        wanted = [*known, *fresh]
-        fits = within([scored.skill for scored in wanted], room)
-        shown = [scored.skill for scored in arms.shown(wanted[: len(fits)])]
+        arms = Arms(self._assignment, actor, talk.id, [*fitting, *others])
+        whole, long = split(arms.seen(fitting, whole=True), self._budget)
+        known, fresh = _entries(talk, shelf, whole, [*long, *others], only_new=only_new)
+        room = int(self._budget * SHARE) if fitting else self._budget
+        shown = arms.seen(within([*known, *fresh], room))
         injection = inject(whole, self._budget)
-        held = [scored.skill for scored in injection.skills]
-        if not shown and not any(map(has_files, held)):
-            hidden = len(arms.exposures) > len(considered.fitting)
+        if not shown and not injection.has_files:
+            hidden = len(arms.exposures) > len(fitting)
             return Listed(injection.text, injection.skills, arms) if hidden else None
-        box = SkillTools(considered.shelf, actor, arms, held=held, listed=shown, tokens=self._tool_tokens)
-        before = {key_of(scored.skill) for scored in known}
-        offered = tuple([key for key in map(key_of, shown) if key not in before])
-        return Listed(_prompt(shown, injection.text), injection.skills, arms, box, offered)
+        box = SkillTools(shelf, actor, arms, held=injection.skills, listed=shown, tokens=self._tool_tokens)
+        offered = _new(shown, known) if known else shown
+        keys = tuple([(one.skill.card or card_of(one.skill)).key for one in offered])
+        return Listed(_prompt(shown, injection.text), injection.skills, arms, box, keys)
 
 
-def _prompt(shown: Sequence[Skill], texts: str) -> str:
+def _prompt(shown: Sequence[ScoredSkill], texts: str) -> str:
     head = f"{INTRODUCTION} {FILES}\n\n{catalog(shown)}" if shown else FILES
     return f"{head}\n\n{texts}" if texts else head
+
+
+def _entries(
+    talk: Conversation,
+    shelf: Shelf,
+    whole: Sequence[ScoredSkill],
+    candidates: Sequence[ScoredSkill],
+    *,
+    only_new: bool,
+) -> tuple[Sequence[ScoredSkill], list[ScoredSkill]]:
+    """Return a conversation's list and its new entries; one that would be too long begins anew.
+
+    Args:
+        talk: the conversation; its list counts with what is gone, as in `with_new`.
+        shelf: what can still be used.
+        whole: what need not be listed.
+        candidates: what would be new, best first.
+        only_new: whether its list stands in the context already.
+    """
+    known = _still_there(talk.offered, shelf) if talk.offered else []
+    fresh = _new(candidates, [*known, *whole])
+    if only_new:
+        return (), fresh
+    if len(talk.offered) + len(fresh) > MOST_ENTRIES:
+        return (), _new(candidates, whole)
+    return known, fresh
 
 
 def _still_there(offered: Sequence[str], shelf: Shelf) -> list[ScoredSkill]:
@@ -113,29 +118,15 @@ def _still_there(offered: Sequence[str], shelf: Shelf) -> list[ScoredSkill]:
     return [ScoredSkill(skill, 0.0) for skill in found if skill is not None]
 
 
-def _grown(
-    known: list[ScoredSkill], length: int, whole: Sequence[ScoredSkill], candidates: Sequence[ScoredSkill]
-) -> tuple[list[ScoredSkill], list[ScoredSkill]]:
-    """Return a conversation's list and its new entries; one that would be too long begins anew.
-
-    Args:
-        known: its list.
-        length: of that list, with what is gone; `with_new` counts the same.
-        whole: what need not be listed.
-        candidates: what would be new, best first.
-    """
-    fresh = _new(candidates, [*known, *whole])
-    if length + len(fresh) > MOST_ENTRIES:
-        return [], _new(candidates, whole)
-    return known, fresh
-
-
 def _new(candidates: Sequence[ScoredSkill], there: Sequence[ScoredSkill]) -> list[ScoredSkill]:
     """Return the candidates, each once, that are not there already; as many as a list may have."""
-    seen = {(scored.skill.volume, scored.skill.skill_id) for scored in there}
-    fresh: dict[tuple[str, str], ScoredSkill] = {}
-    for scored in candidates:
-        key = scored.skill.volume, scored.skill.skill_id
-        if key not in seen:
-            fresh.setdefault(key, scored)
-    return list(fresh.values())[:MOST_ENTRIES]
+    seen: set[tuple[str, str]] = set()
+    for one in there:
+        seen.add((one.skill.card or card_of(one.skill)).place)
+    fresh: list[ScoredSkill] = []
+    for one in candidates:
+        place = (one.skill.card or card_of(one.skill)).place
+        if place not in seen:
+            seen.add(place)
+            fresh.append(one)
+    return fresh[:MOST_ENTRIES]

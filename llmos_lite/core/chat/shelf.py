@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from llmos_lite.core.skills.semantic import Meaning
 
 
-@dataclass(frozen=True, slots=True)
 class Shelf:
     """What somebody sees, at the commits of one moment.
 
@@ -27,55 +26,54 @@ class Shelf:
         libraries: the volumes, of which the first wins.
         asked: goals that the choice profits from; see `SkillsManager.asked`.
         meaning: of the message; another query of the same moment goes by words.
+        query: the message, which is searched once though it is ranked twice where something is held back.
+
+    Attributes:
+        count: how many skills there are, a few of them twice.
+        commits: the commit of each volume that has one.
+        withholds: whether a scanner holds anything back.
     """
 
-    skills: SkillsManager
-    libraries: Sequence[Library]
-    asked: Sequence[AskedIndex] = ()
-    meaning: Meaning | None = None
+    def __init__(
+        self,
+        skills: SkillsManager,
+        libraries: Sequence[Library],
+        asked: Sequence[AskedIndex] = (),
+        meaning: Meaning | None = None,
+        query: str = "",
+    ) -> None:
+        self.skills, self.libraries = skills, libraries
+        self._asked, self._meaning, self._query = asked, meaning, query
+        self.count, self.withholds = 0, False
+        self.commits: dict[str, str] = {}
+        for library in libraries:
+            self.count += library.count
+            if library.commit:
+                self.commits[library.name] = library.commit
+            if library.held:
+                self.withholds = True
+        self._searched: Once | None = None
+        if self.withholds:
+            self._searched = cache(partial(skills.ranking.searched, libraries, query, asked=asked, meaning=meaning))
 
-    @property
-    def count(self) -> int:
-        """Return how many skills there are, a few of them twice."""
-        return sum([library.index.count for library in self.libraries])
-
-    @property
-    def commits(self) -> Mapping[str, str]:
-        """Return the commit of each volume that has one."""
-        return {str(library.ref): library.commit for library in self.libraries if library.commit}
-
-    def searched(self, query: str) -> Once | None:
-        """Return a search that is ranked twice, where something is held back; None where once will do."""
-        if not any(library.held for library in self.libraries):
-            return None
-        meaning = self._meaning(query)
-        return cache(partial(self.skills.ranking.searched, self.libraries, query, asked=self.asked, meaning=meaning))
-
-    def best(
-        self, query: str, limit: int, *, only_fitting: bool = True, searched: Once | None = None
-    ) -> list[ScoredSkill]:
-        """Return the skills that fit a query, best first, or all that match it; `searched` saves the search."""
+    def best(self, query: str, limit: int, *, only_fitting: bool = True) -> list[ScoredSkill]:
+        """Return the skills that fit a query, best first, or all that match it."""
+        mine = query == self._query
         return self.skills.ranking.ranked(
             self.libraries,
             query,
             limit,
             only_fitting=only_fitting,
-            asked=self.asked,
-            meaning=self._meaning(query),
-            searched=searched,
+            asked=self._asked,
+            meaning=self._meaning if mine else None,
+            searched=self._searched if mine else None,
         )
 
-    def withheld(self, query: str, limit: int, searched: Once | None) -> list[Skill]:
+    def withheld(self, limit: int) -> list[Skill]:
         """Return which skills would be among the best for the message, if no scanner held them back."""
-        if searched is None:
-            return []
-        meaning = self._meaning(query)
         return self.skills.ranking.withheld(
-            self.libraries, query, limit, asked=self.asked, meaning=meaning, searched=searched
+            self.libraries, self._query, limit, asked=self._asked, meaning=self._meaning, searched=self._searched
         )
-
-    def _meaning(self, query: str) -> Meaning | None:
-        return self.meaning if self.meaning is not None and self.meaning.query == query else None
 
     def all(self) -> list[ScoredSkill]:
         """Return every skill that can be used, by id."""

@@ -67,13 +67,18 @@ class SkillTools:
         actor: Actor,
         arms: Arms,
         *,
-        held: Sequence[Skill],
-        listed: Sequence[Skill],
+        held: Sequence[ScoredSkill],
+        listed: Sequence[ScoredSkill],
         tokens: int,
     ) -> None:
         self._shelf, self._actor, self._arms = shelf, actor, arms
-        self._held = {skill.skill_id for skill in held}
-        self._names = {skill.skill_id: None for skill in (*listed, *held)}
+        self._held: set[str] = set()
+        self._names: dict[str, None] = {}
+        for one in listed:
+            self._names[one.skill.skill_id] = None
+        for one in held:
+            self._names[one.skill.skill_id] = None
+            self._held.add(one.skill.skill_id)
         self._left = tokens
         self._searchable = shelf.count > len(self._names)
         self.used: list[SkillUse] = []
@@ -114,17 +119,18 @@ class SkillTools:
         skill = self._shelf.find(name)
         if skill is None:
             return None
-        return skill if self._arms.shown([ScoredSkill(skill, 0.0)]) else None
+        return skill if self._arms.seen([ScoredSkill(skill, 0.0)]) else None
 
     # -- searching --------------------------------------------------------------------------------------------------
 
     def _search(self, query: str) -> ToolResult:
         found = self._shelf.best(query, FOUND, only_fitting=False)
-        shown = [scored.skill for scored in self._arms.shown(found)]
+        shown = self._arms.seen(found)
         if not shown:
             return ToolResult("No skill matches.")
-        self._names |= {skill.skill_id: None for skill in shown}
-        return self._counted(catalog(shown), note=", ".join(skill.skill_id for skill in shown))
+        names = [one.skill.skill_id for one in shown]
+        self._names |= dict.fromkeys(names)
+        return self._counted(catalog(shown), note=", ".join(names))
 
     # -- reading ----------------------------------------------------------------------------------------------------
 

@@ -138,14 +138,6 @@ def joined(items: Iterable[bytes | Raw]) -> Raw:
     return Raw(b"[" + b",".join(map(bytes, items)) + b"]")
 
 
-def longer(items: Raw | None, more: bytes) -> Raw:
-    """Return a list with more items, which are JSON already, with commas between them; what is no list is empty."""
-    known = b"" if items is None else bytes(items)
-    if not (known.startswith(b"[") and known[1:-1].strip()):
-        return Raw(b"[%b]" % more)
-    return Raw(b"%b,%b]" % (known[:-1], more))
-
-
 def body_of(fields: dict[str, Raw]) -> bytes:
     """Return the body that has these fields, each value as it is."""
     return encode(fields)

@@ -8,7 +8,6 @@ before them, and nothing is moved. A conversation that began without tools gets 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 from msgspec.structs import replace
 
@@ -69,16 +68,17 @@ class Contexts:
         limit = min(self._max_skills, MOST_SKILLS - len(thread.skills))
         if limit <= 0 and steering.skills is None:
             return thread
-        wanted = self._wanted(thread, steering)
+        wanted = steering.disclosure or self._disclosure
+        if thread.parent and not thread.tools:
+            wanted = Disclosure.BODIES
         if len(thread.offered) >= MOST_LISTED:
             if wanted is Disclosure.CATALOG:
                 return thread
             wanted = Disclosure.BODIES
-        chosen = partial(self._choice, actor, thread, words, steering, limit)
-        choice = await chosen(wanted=wanted)
+        choice = await self._choice(actor, thread, words, steering, limit, wanted=wanted)
         if choice.box is not None and not thread.tools and not may_call(wanted):
-            choice = await chosen(wanted=Disclosure.BODIES)
-        found = choice.used or choice.exposures or choice.system or choice.held
+            choice = await self._choice(actor, thread, words, steering, limit, wanted=Disclosure.BODIES)
+        found = choice.context or choice.considered or choice.system or choice.held
         return _with(thread, choice, place) if found else thread
 
     async def box(self, actor: Actor, thread: Thread, steering: Steering) -> SkillTools:
@@ -87,15 +87,10 @@ class Contexts:
             actor, steering.team or None, Conversation(thread.conversation, skills=thread.skills)
         )
 
-    def _wanted(self, thread: Thread, steering: Steering) -> Disclosure:
-        if thread.parent and not thread.tools:
-            return Disclosure.BODIES
-        return steering.disclosure or self._disclosure
-
     async def _choice(
         self, actor: Actor, thread: Thread, words: str, steering: Steering, limit: int, *, wanted: Disclosure
     ) -> Choice:
-        known = frozenset((one.volume, one.skill_id) for one in thread.exposures)
+        known = {(one.volume, one.skill_id) for one in thread.exposures} if thread.exposures else ()
         team = steering.team or None
         if steering.skills:
             talk = Conversation(thread.conversation)
@@ -108,17 +103,19 @@ class Contexts:
 
 def _with(thread: Thread, choice: Choice, place: int) -> Thread:
     """Put what was chosen into a conversation: at its head when it is new, else right before the item at `place`."""
-    changed = replace(
+    head, later = thread.head, thread.later
+    if choice.system and not thread.parent:
+        head = choice.system
+    elif choice.system:
+        later = (*later, Placed(place, choice.system))
+    return replace(
         thread,
-        skills=(*thread.skills, *choice.used),
-        exposures=(*thread.exposures, *choice.exposures),
+        head=head,
+        later=later,
+        skills=(*thread.skills, *choice.context),
+        exposures=(*thread.exposures, *choice.considered),
         commits={**thread.commits, **choice.commits},
         offered=(*thread.offered, *choice.offered),
         held=choice.held,
         tools=thread.tools or choice.box is not None,
     )
-    if not choice.system:
-        return changed
-    if not thread.parent:
-        return replace(changed, head=choice.system)
-    return replace(changed, later=(*thread.later, Placed(place, choice.system)))

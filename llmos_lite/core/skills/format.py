@@ -12,13 +12,18 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from llmos_lite.core.skills import frontmatter
 from llmos_lite.core.skills.frontmatter import BrokenFrontMatterError, Fields, Value
 from llmos_lite.errors import Invalid
 from llmos_lite.volumes.access import check_id
 
+if TYPE_CHECKING:
+    from llmos_lite.core.skills.card import Card
+
+CLOSING = "\n</skill_content>"
+"""What ends a skill in a context."""
 LARGEST_FILE = 1 << 20
 DESCRIPTION_LENGTH = 1024
 COMPATIBILITY_LENGTH = 500
@@ -56,6 +61,9 @@ class Skill:
         error: why it cannot be read or used; None for a good one.
         shadowed_by: volume of the skill with this id that is used instead; empty for one that is used.
         held: codes of what a scanner holds it back for, since nobody stands for it; empty for one that is used.
+
+    Attributes:
+        card: what a context shows of it, once that was made; see `card_of`.
     """
 
     skill_id: str
@@ -75,6 +83,7 @@ class Skill:
     error: str | None = None
     shadowed_by: str = ""
     held: tuple[str, ...] = ()
+    card: Card | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def usable(self) -> bool:
@@ -189,7 +198,7 @@ class Skill:
         title = "" if self.name == self.skill_id else self.name
         names = {"name": self.skill_id, "title": title, "version": self.version[:12], "volume": self.volume}
         attributes = " ".join(f'{key}="{html.escape(value)}"' for key, value in names.items() if value)
-        opening, closing = f"<skill_content {attributes}>\n", f"{tail}\n</skill_content>"
+        opening, closing = f"<skill_content {attributes}>\n", f"{tail}{CLOSING}"
         room = budget_tokens - estimate_tokens(opening + closing)
         text = self.body.strip()
         body = cut(text.replace("</skill_content", "<\\/skill_content"), room)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -12,16 +13,15 @@ from hypothesis import strategies as st
 from llmos_lite.core.chat.disclosure import (
     FILES,
     INTRODUCTION,
-    LONGEST_DESCRIPTION,
     MOST_ENTRIES,
     Disclosure,
     catalog,
-    has_files,
-    key_of,
     with_new,
     within,
 )
+from llmos_lite.core.chat.injection import INTRODUCTION as OPENING
 from llmos_lite.core.chat.injection import inject, split
+from llmos_lite.core.skills.card import LEAST, LONGEST_DESCRIPTION, Card, card_of
 from llmos_lite.core.skills.format import Skill, estimate_tokens
 from llmos_lite.core.skills.ranking import ScoredSkill
 from llmos_lite.errors import Invalid
@@ -29,6 +29,10 @@ from llmos_lite.errors import Invalid
 
 def skill(skill_id: str = "a", description: str = "x", body: str = "Do it.", path: str = "") -> Skill:
     return Skill(skill_id=skill_id, description=description, body=body, volume="system", version="0" * 40, path=path)
+
+
+def scored(*skills: Skill) -> list[ScoredSkill]:
+    return [ScoredSkill(one, 1.0) for one in skills]
 
 
 @pytest.mark.parametrize("word", ["auto", "bodies", "catalog"])
@@ -43,7 +47,7 @@ def test_another_word_is_refused() -> None:
 
 
 def test_a_catalog_has_the_form_of_the_standards_own_tool() -> None:
-    assert catalog([skill("pdf", 'Fill <forms> & "more"')]) == (
+    assert catalog(scored(skill("pdf", 'Fill <forms> & "more"'))) == (
         "<available_skills>\n<skill>\n<name>\npdf\n</name>\n<description>\n"
         "Fill &lt;forms&gt; &amp; &quot;more&quot;\n</description>\n</skill>\n</available_skills>"
     )
@@ -51,7 +55,7 @@ def test_a_catalog_has_the_form_of_the_standards_own_tool() -> None:
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=900), max_size=5))
 def test_no_description_breaks_out_of_a_catalog(texts: list[str]) -> None:
-    written = catalog(skill(f"s{place}", text) for place, text in enumerate(texts))
+    written = catalog(scored(*(skill(f"s{place}", text) for place, text in enumerate(texts))))
     root = ET.fromstring(re.sub("[\ufffe\uffff]", "", written))  # noqa: S314 - our own text
     assert [entry.tag for entry in root] == ["skill"] * len(texts)
     found = [(entry.findtext("description") or "").strip() for entry in root]
@@ -60,7 +64,7 @@ def test_no_description_breaks_out_of_a_catalog(texts: list[str]) -> None:
 
 @given(st.lists(st.integers(1, 400), max_size=40), st.integers(0, 6000))
 def test_a_catalog_keeps_within_its_budget(sizes: list[int], budget: int) -> None:
-    skills = [skill(f"s{place}", "x" * size) for place, size in enumerate(sizes)]
+    skills = scored(*(skill(f"s{place}", "x" * size) for place, size in enumerate(sizes)))
     kept = within(skills, budget)
     assert kept == skills[: len(kept)]
     assert not kept or estimate_tokens(f"{INTRODUCTION} {FILES}\n\n{catalog(kept)}") <= budget
@@ -68,7 +72,7 @@ def test_a_catalog_keeps_within_its_budget(sizes: list[int], budget: int) -> Non
 
 @given(st.lists(st.integers(1, 9000), max_size=6), st.integers(200, 5000))
 def test_what_is_not_listed_stands_there_whole(sizes: list[int], budget: int) -> None:
-    skills = [ScoredSkill(skill(f"s{place}", body="word " * size), 1.0) for place, size in enumerate(sizes)]
+    skills = scored(*(skill(f"s{place}", body="word " * size) for place, size in enumerate(sizes)))
     whole, long = split(skills, budget)
     assert sorted([*whole, *long], key=skills.index) == skills
     injection = inject(whole, budget)
@@ -91,10 +95,33 @@ def test_a_list_grows_at_its_end_or_begins_anew(turns: list[set[int]]) -> None:
 
 def test_files_are_spoken_of_by_the_names_of_their_folders() -> None:
     folder = "skills/a/SKILL.md"
-    assert has_files(skill(body="See references/x.md.", path=folder))
-    assert not has_files(skill(body="See https://example.org/x.md.", path=folder))
-    assert not has_files(skill(body="See references/x.md.", path="skills/a.md")), "a flat file has no folder"
+    assert Card(skill(body="See references/x.md.", path=folder)).has_files
+    assert not Card(skill(body="See https://example.org/x.md.", path=folder)).has_files
+    assert not Card(skill(body="See references/x.md.", path="skills/a.md")).has_files, "a flat file has no folder"
+    found = scored(skill("a"), skill("b", body="See references/x.md.", path=folder))
+    assert inject(found, 4000).has_files
+    assert not inject(found[:1], 4000).has_files
 
 
 def test_a_key_names_volume_and_id() -> None:
-    assert key_of(skill("pdf")) == "system/pdf"
+    assert Card(skill("pdf")).key == "system/pdf"
+
+
+@given(st.text(st.sampled_from("a \n</skil_content>é"), max_size=60), st.text(max_size=400), st.integers(0, 600))
+def test_a_text_stands_in_a_context_as_the_skill_writes_it(body: str, name: str, budget: int) -> None:
+    one = replace(skill(body=body), name=name, version="")
+    for again in (one, one):
+        injection = inject(scored(again), budget)
+        room = min(Card(one).tokens, budget - estimate_tokens(OPENING))
+        block = one.to_context_injection(room) if room >= LEAST else ""
+        assert injection.text == (f"{OPENING}\n\n{block}" if block else "")
+
+
+def test_a_card_is_made_once_for_a_skill_and_never_for_another() -> None:
+    one = skill("a", body="See references/x.md.", path="skills/a/SKILL.md")
+    assert card_of(one) is card_of(one)
+    other = replace(one, body="None.", description="y")
+    assert (card_of(one).has_files, card_of(other).has_files) == (True, False)
+    assert card_of(one).entry != card_of(other).entry
+    assert one == replace(one)
+    assert "card" not in repr(one)

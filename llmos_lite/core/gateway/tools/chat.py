@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from llmos_lite.core.chat.skill_tools import STEADY
 from llmos_lite.core.chat.tools import ToolResult
-from llmos_lite.core.gateway.asked import Asked, Raw, encode, items_of, joined, longer, number_of
+from llmos_lite.core.gateway.asked import Asked, Raw, encode, items_of, joined, number_of
 from llmos_lite.core.gateway.tools.dialect import NO_WISHES, Ours, Wishes
 from llmos_lite.core.gateway.tools.events import Event, event_of, events_of, list_of, object_of, rewritten, summed
 from llmos_lite.engines.llm import Completion, ToolCall
@@ -142,8 +142,11 @@ def has_form(raw: Raw | None) -> bool:
 
 
 def with_tools(asked: Asked, tools: bytes) -> Asked:
-    """Return a request with tools behind its own; see `longer`."""
-    return replace(asked, fields=asked.fields | {"tools": longer(asked.fields.get("tools"), tools)})
+    """Return a request with tools, JSON with commas between them, behind its own; what is no list of tools goes."""
+    known = bytes(asked.fields.get("tools", b""))
+    has_some = known.startswith(b"[") and known[1:-1].strip()
+    every = b"%b,%b]" % (known[:-1], tools) if has_some else b"[%b]" % tools
+    return replace(asked, fields=asked.fields | {"tools": Raw(every)})
 
 
 @dataclass(slots=True)
