@@ -45,12 +45,11 @@ class Arms:
             found: skills.
             whole: whether they are considered for their whole text: then they are exposed, whatever chance could do.
         """
-        new = [one for one in found if (one.skill.card or card_of(one.skill)).place not in self._asked]
-        if new:
-            self._ask(new)
         seen: list[ScoredSkill] = []
         for one in found:
             place = (one.skill.card or card_of(one.skill)).place
+            if place not in self._asked:
+                self._ask([other for other in found if card_of(other.skill).place not in self._asked])
             known = self._asked[place]
             if whole or known.propensity < 1 or known.arm != "treatment":
                 self._exposed[place] = known

@@ -173,7 +173,7 @@ def _headers(turn: Turn, reply: Reply) -> list[tuple[bytes, bytes]]:
     if turn.recorded:
         kept.append((b"x-llmos-trace", turn.trace_id.encode()))
     if (used := turn.skills) and not turn.side:
-        kept.append((b"x-llmos-skills-used", ",".join(use.skill_id for use in used).encode()))
+        kept.append((b"x-llmos-skills-used", ",".join([use.skill_id for use in used]).encode()))
     if held := turn.thread.held:
         kept.append((b"x-llmos-skills-held", ",".join(one.skill_id for one in held).encode()))
     if turn.translated is not None and turn.translated.left_out:

@@ -138,11 +138,6 @@ def joined(items: Iterable[bytes | Raw]) -> Raw:
     return Raw(b"[" + b",".join(map(bytes, items)) + b"]")
 
 
-def body_of(fields: dict[str, Raw]) -> bytes:
-    """Return the body that has these fields, each value as it is."""
-    return encode(fields)
-
-
 def settled(item: Raw) -> bytes:
     """Return a message without what clients change in it when the conversation goes on.
 

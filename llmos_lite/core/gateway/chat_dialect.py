@@ -11,7 +11,6 @@ from llmos_lite.core.gateway.asked import (
     Placed,
     Raw,
     Said,
-    body_of,
     encode,
     fields_of,
     is_true,
@@ -102,7 +101,7 @@ class ChatDialect:
                 messages[asked.lead - 1] = appended(messages[asked.lead - 1], head)
             else:
                 messages.insert(0, encode({"role": "system", "content": head}))
-        return body_of({**fields, "messages": joined(messages)})
+        return encode({**fields, "messages": joined(messages)})
 
     def reader(self, model: str) -> ChatReader:
         """Return a reader for a stream."""

@@ -12,7 +12,6 @@ from llmos_lite.core.gateway.asked import (
     Placed,
     Raw,
     Said,
-    body_of,
     encode,
     fields_of,
     is_true,
@@ -97,7 +96,7 @@ class MessagesDialect:
             changed["messages"] = joined(messages)
         if head:
             changed["system"] = _with_block(fields.get("system", Raw(b"null")), head, marked=_may_mark(asked))
-        return body_of(changed)
+        return encode(changed)
 
     def reader(self, model: str) -> MessagesReader:
         """Return a reader for a stream."""

@@ -11,7 +11,6 @@ from llmos_lite.core.gateway.asked import (
     Placed,
     Raw,
     Said,
-    body_of,
     encode,
     fields_of,
     is_true,
@@ -89,7 +88,7 @@ class ResponsesDialect:
         elif head:
             own = text_of(asked.fields.get("instructions"))
             changed["instructions"] = Raw(encode(f"{own}\n\n{head}" if own else head))
-        return body_of(changed | {"input": joined(items)})
+        return encode(changed | {"input": joined(items)})
 
     def reader(self, model: str) -> ResponsesReader:
         """Return a reader for a stream."""

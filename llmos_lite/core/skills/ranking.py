@@ -132,14 +132,19 @@ class Ranking:
         found = searched() if limit > 0 else None
         if found is None:
             return []
+        filled = [library for library in libraries if library.skills]
+        alone = len(filled) == 1 and not filled[0].held  # nothing is hidden, nor marked
         hits = found.best(
             limit,
-            hidden=None if shadowed or (len(libraries) == 1 and not libraries[0].held) else hidden,
+            hidden=None if shadowed or alone else hidden,
             collapse=not shadowed,
             share=CLOSE if only_fitting else 0.0,
             sure=LOOKED_AT,
         )
-        pairs = [(_marked(libraries[: hit.source], libraries[hit.source], hit.key), hit) for hit in hits]
+        if alone:
+            pairs = [(filled[0].skills[hit.key], hit) for hit in hits]
+        else:
+            pairs = [(_marked(libraries[: hit.source], libraries[hit.source], hit.key), hit) for hit in hits]
         return self.scored(pairs, query, only_fitting=only_fitting)
 
     def searched(
@@ -166,7 +171,7 @@ class Ranking:
                 hit.score,
                 hit.coverage,
                 hit.header,
-                hit.score >= bar and skill.usable,
+                hit.score >= bar and (only_fitting or skill.usable),
                 hit.asked,
                 hit.meaning,
                 hit,
