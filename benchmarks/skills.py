@@ -40,7 +40,8 @@ from llmos_lite.engines.signing import Signer
 from llmos_lite.volumes.access import SYSTEM
 from llmos_lite.volumes.manager import VolumeManager
 
-QUERIES = 200
+QUERIES = 300
+"""More than a server remembers the choice of."""
 TARGETS = {1_000: "value <= 0.2", 10_000: "value <= 0.4"}
 LARGE = 100_000
 

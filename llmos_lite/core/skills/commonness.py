@@ -122,21 +122,24 @@ _STEMS = """
 """
 
 
-def _table() -> npt.NDArray[np.float16]:
-    """Return the share by the upper bits of a term's hash; one in a hundred rare words gets that of a listed one."""
-    table, share = np.full(1 << _BITS, RARE, dtype=np.float16), RARE
+def _table() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]:
+    """Return the level by the upper bits of a term's hash, and the share by level.
+
+    One in a hundred rare words gets the level of a listed one.
+    """
+    levels, shares = np.zeros(1 << _BITS, dtype=np.uint8), [RARE]
     for word in _STEMS.split():
         if word[:2] == "0.":
-            share = float(word)
+            shares.append(float(word))
         else:
-            table[crc32(word.encode()) >> (32 - _BITS)] = share
-    return table
+            levels[crc32(word.encode()) >> (32 - _BITS)] = len(shares) - 1
+    return levels, (np.array(shares, dtype=np.float16) * np.float16(BACKGROUND)).astype(np.float64)
 
 
-_SHARES = _table() * np.float16(BACKGROUND)
+LEVELS, SHARES = _table()
 
 
-def in_background(terms: npt.NDArray[np.uint32]) -> npt.NDArray[np.float16]:
+def in_background(terms: npt.NDArray[np.uint32]) -> npt.NDArray[np.float64]:
     """Return in how many of `BACKGROUND` skills each term (hashes, shape (t,)) stands."""
-    found: npt.NDArray[np.float16] = _SHARES.take(terms >> _SHIFT)
+    found: npt.NDArray[np.float64] = SHARES.take(LEVELS.take(terms >> _SHIFT))
     return found

@@ -17,7 +17,6 @@ SAME = 0.85
 FEW = 16
 """Up to so many documents, finding the terms of each costs less than counting all terms anew."""
 MANY_PIECES = 6
-_WORDS = int(PRINT_WIDTH * (1 - SAME)) + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +39,13 @@ class Piece:
     def whole(cls, segment: Segment) -> Piece:
         """Return a piece of which everything counts."""
         return cls(segment, np.ones(len(segment), dtype=bool), len(segment))
+
+    @property
+    def arrays(self) -> tuple[npt.NDArray[np.generic] | None, ...]:
+        """Return what the compiled search reads, in its order."""
+        one = self.segment
+        postings = (one.terms, one.starts, one.docs, one.weights, one.buckets, one.pair_low, one.pair_docs)
+        return (*postings, self.alive, one.prints, self.frequency)
 
     def postings(self, terms: Hashes) -> tuple[Places, Numbers, Numbers, Numbers]:
         """Return the terms that stand here, where their postings begin and end, and in how many documents they stand.
@@ -80,7 +86,7 @@ class Piece:
         """Return in how many documents each term stands when some more are gone; a few are looked for one by one."""
         segment = self.segment
         if len(gone) > FEW:
-            return np.add.reduceat(alive[segment.docs].astype(np.int32), segment.starts[:-1])
+            return np.add.reduceat(alive[segment.docs], segment.starts[:-1], dtype=np.int32)
         frequency = np.diff(segment.starts) if self.frequency is None else self.frequency.copy()
         for place in gone:
             at = (segment.docs == place).nonzero()[0]
@@ -160,15 +166,3 @@ def repeats_any(mine: Bytes, others: Bytes) -> bool:
     """Tell the same of at least one fingerprint, shape (n, 32)."""
     most = int(np.count_nonzero(others == mine, axis=1).max(initial=0))
     return most >= SAME * PRINT_WIDTH and bool(mine.any())
-
-
-def twins(prints: Bytes) -> frozenset[tuple[int, int]]:
-    """Return the pairs (later, earlier) of fingerprints, shape (n, 32), of which one `repeats` the other.
-
-    Two that differ in `PRINT_WIDTH * (1 - SAME)` columns at most, four, have one of any five words of four columns in
-    common; so only words are compared, and columns where that is so.
-    """
-    words = prints.view(np.uint32)[:, :_WORDS]
-    later, earlier = (words[:, None] == words).any(axis=2).nonzero()
-    pairs = zip(later.tolist(), earlier.tolist(), strict=True)
-    return frozenset((one, other) for one, other in pairs if other < one and repeats(prints[one], prints[other]))

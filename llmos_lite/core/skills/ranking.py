@@ -127,13 +127,13 @@ class Ranking:
         """Return the best skills; see `ranked`."""
 
         def hidden(source: int, key: str) -> bool:
-            return key in libraries[source].held or any(library.offers(key) for library in libraries[:source])
+            return key in libraries[source].held or _is_shadowed(libraries, source, key)
 
         found = searched() if limit > 0 else None
         if found is None:
             return []
         filled = [library for library in libraries if library.skills]
-        alone = len(filled) == 1 and not filled[0].held  # nothing is hidden, nor marked
+        alone = len(filled) == 1 and not filled[0].held  # nothing is hidden
         hits = found.best(
             limit,
             hidden=None if shadowed or alone else hidden,
@@ -141,10 +141,10 @@ class Ranking:
             share=CLOSE if only_fitting else 0.0,
             sure=LOOKED_AT,
         )
-        if alone:
-            pairs = [(filled[0].skills[hit.key], hit) for hit in hits]
-        else:
+        if shadowed:
             pairs = [(_marked(libraries[: hit.source], libraries[hit.source], hit.key), hit) for hit in hits]
+        else:  # nothing is hidden that would have to be marked
+            pairs = [(libraries[hit.source].skills[hit.key], hit) for hit in hits]
         return self.scored(pairs, query, only_fitting=only_fitting)
 
     def searched(
@@ -251,6 +251,14 @@ def resolved(libraries: Sequence[Library]) -> list[Skill]:
         found += [(skill_id, place, _marked(libraries[:place], library, skill_id)) for skill_id in library.skills]
     found.sort(key=lambda item: item[:2])
     return [skill for _, _, skill in found]
+
+
+def _is_shadowed(libraries: Sequence[Library], source: int, key: str) -> bool:
+    """Tell whether a better library offers a skill of the same id."""
+    for place in range(source):  # noqa: SIM110 - a third of the time of `any`, on the path of every chat
+        if libraries[place].offers(key):
+            return True
+    return False
 
 
 def _marked(better: Sequence[Library], library: Library, skill_id: str) -> Skill:

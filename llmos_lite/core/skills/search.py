@@ -7,28 +7,26 @@ both. No substring ever matches: only whole, stemmed words do.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from llmos_lite.core.skills.fusion import Close, Near, fused, unit_of
-from llmos_lite.core.skills.index import Piece, SkillIndex, repeats_any, twins
-from llmos_lite.core.skills.matches import Floats, Held, Matches
-from llmos_lite.core.skills.segment import PRINT_WIDTH, Bytes, Hashes, Places
+from llmos_lite.core.skills.index import Piece, SkillIndex
+from llmos_lite.core.skills.kernel import IS_COMPILED
+from llmos_lite.core.skills.matches import Floats, Found, Held, Matches
+from llmos_lite.core.skills.segment import Hashes
 from llmos_lite.core.skills.text import QUERY_CHARACTERS
 
-_NOTHING = 1e-3
+MATCHES: type[Matches] = Matches
+if IS_COMPILED:
+    from llmos_lite.core.skills.compiled import CompiledMatches
+
+    MATCHES = CompiledMatches
+
 _SPARE = 8
 """Candidates that are looked at beside those that are wanted: some are hidden or repeat others."""
-_MANY = 8
-"""Times as many candidates as are wanted are sorted; of more, the best are picked first."""
-
-
-_PAIRS = 64
-"""Up to so many candidates are compared with each other at once. Their pairs grow with the square, so that of more each
-is compared with those that are kept."""
 
 
 class Bonus(NamedTuple):
@@ -155,32 +153,32 @@ class Searched:
         hashes: the terms of the query.
     """
 
-    def __init__(self, sources: Sequence[int], pieces: Sequence[Piece], hashes: Sequence[int]) -> None:
+    def __init__(self, sources: Sequence[int], pieces: Sequence[Piece], hashes: list[int]) -> None:
         self._sources, self._pieces = sources, pieces
-        self._matches = Matches(pieces, hashes)
-        self._scores, self._starts = self._matches.scores, self._matches.starts
-        self._bonuses: dict[int, Bonus] = {}
+        self._matches = MATCHES(pieces, hashes)
+        self._bonuses: dict[tuple[int, int], Bonus] = {}
         self._nears: dict[int, tuple[Near, Floats]] = {}
 
     def add_extra(self, extra: Extra) -> None:
         """Give documents points for what else is known of them."""
-        for (wanted, key), bonus in extra(self._matches.terms, self._matches.idf).items():
+        for (wanted, key), bonus in extra(*self._matches.rarity).items():
             for number, (source, piece) in enumerate(zip(self._sources, self._pieces, strict=True)):
                 place = piece.place(key) if source == wanted else None
                 if place is not None:
-                    at = self._starts[number] + place
-                    own = float(self._scores[at])
+                    at = self._matches.starts[number] + place
+                    own = float(self._matches.scores[at])
                     points = max(bonus.score, -own / 2)
-                    self._scores[at] = own + points
-                    self._bonuses[at] = bonus._replace(score=points)
+                    self._matches.scores[at] = own + points
+                    self._bonuses[number, place] = bonus._replace(score=points)
 
     def add_close(self, close: Close) -> None:
         """Give documents points for what they mean."""
-        unit = unit_of(float(self._scores.max(initial=0)), self._matches.known)
+        scores, starts = self._matches.scores, self._matches.starts
+        unit = unit_of(float(scores.max(initial=0)), self._matches.known)
         for number, (source, piece) in enumerate(zip(self._sources, self._pieces, strict=True)):
             near = close(source, piece.segment.keys)
             if near is not None:
-                here = self._scores[self._starts[number] : self._starts[number + 1]]
+                here = scores[starts[number] : starts[number + 1]]
                 self._nears[number] = near, here.copy()
                 here[:] = fused(here, near, unit) * piece.alive
 
@@ -197,106 +195,51 @@ class Searched:
         wanted = _Wanted(limit, hidden, collapse, share, sure)
         width = wanted.width
         while True:
-            candidates = self._candidates(width)
+            candidates = self._matches.best(width)
             kept, is_enough = self._kept(candidates, wanted)
             if is_enough or len(candidates) < width:
-                return self._hits(kept)
+                return list(map(self._hit, kept, self._matches.held(kept)))
             width *= 8
 
-    def _candidates(self, width: int) -> list[tuple[float, int]]:
-        """Return the `width` best as (score, place), best first; ties in the order of the documents."""
-        places = _top(self._scores, width)
-        found = zip(self._scores.take(places).tolist(), places.tolist(), strict=True)
-        return [(score, place) for score, place in found if score > 0]
-
-    def _kept(self, candidates: list[tuple[float, int]], wanted: _Wanted) -> tuple[list[int], bool]:
-        """Return the places that are wanted, and whether further candidates could add none."""
+    def _kept(self, candidates: list[Found], wanted: _Wanted) -> tuple[list[Found], bool]:
+        """Return those that are wanted, and whether further candidates could add none."""
         kept: list[int] = []
-        repeated = _repeated(self._prints(candidates)) if wanted.collapse else None
-        numbers: list[int] = []
+        is_enough = False
         least = 0.0
-        for at, (score, place) in enumerate(candidates):
-            if len(kept) >= wanted.limit or (len(kept) >= wanted.sure and score < least):
-                return kept, True
-            if wanted.hidden is not None and wanted.hidden(*self._key_of(place)):
+        repeated = self._matches.repeated(candidates) if wanted.collapse else None
+        for at, (score, number, document) in enumerate(candidates):
+            is_enough = len(kept) >= wanted.limit or (len(kept) >= wanted.sure and score < least)
+            if is_enough:
+                break
+            if wanted.hidden is not None and wanted.hidden(*self._key_of(number, document)):
                 continue
-            if repeated is not None and repeated(at, numbers):
-                continue
-            numbers.append(at)
-            kept.append(place)
-            least = least or score * wanted.share
-        return kept, len(kept) >= wanted.limit
+            if repeated is None or not kept or not repeated(at, kept):
+                kept.append(at)
+                least = least or score * wanted.share
+        return [candidates[at] for at in kept], is_enough or len(kept) >= wanted.limit
 
-    def _prints(self, candidates: list[tuple[float, int]]) -> Bytes:
-        """Return the fingerprints of candidates, shape (n, 32)."""
-        if len(self._pieces) == 1:
-            return self._pieces[0].segment.prints.take([place for _, place in candidates], axis=0)
-        prints = np.empty((len(candidates), PRINT_WIDTH), dtype=np.uint8)
-        for at, (_, place) in enumerate(candidates):
-            number = self._piece_of(place)
-            prints[at] = self._pieces[number].segment.prints[place - self._starts[number]]
-        return prints
-
-    def _key_of(self, place: int) -> tuple[int, str]:
+    def _key_of(self, number: int, document: int) -> tuple[int, str]:
         """Return the source and the key of a document."""
-        number = self._piece_of(place)
-        return self._sources[number], self._pieces[number].segment.keys[place - self._starts[number]]
+        return self._sources[number], self._pieces[number].segment.keys[document]
 
-    def _piece_of(self, place: int) -> int:
-        return bisect_right(self._starts, place) - 1 if len(self._pieces) > 1 else 0
-
-    def _hits(self, kept: list[int]) -> list[Hit]:
-        return [self._hit(place, held) for place, held in zip(kept, self._matches.held(kept), strict=True)]
-
-    def _hit(self, place: int, held: Held) -> Hit:
-        number, score = self._piece_of(place), float(self._scores[place])
-        here, mass = place - self._starts[number], self._matches.mass
-        bonus = self._bonuses.get(place, _NO_BONUS)
-        meaning, surprise = 0.0, None
+    def _hit(self, found: Found, held: Held) -> Hit:
+        score, number, document = found
+        hit = Hit(*self._key_of(number, document), score, held.coverage, held.header, held.terms, self._matches.total)
+        bonus = self._bonuses.get((number, document))
+        if bonus is not None:
+            hit = _with_bonus(hit, bonus)
         if number in self._nears:
             near, words = self._nears[number]
-            meaning = score - float(words[here])
-            surprise = float(near.surprise[here]) if near.tells else None
-        return Hit(
-            source=self._sources[number],
-            key=self._pieces[number].segment.keys[here],
-            score=score,
-            coverage=max(bonus.coverage, held.idf / mass),
-            header=max(bonus.coverage, held.header / mass),
-            terms=max(bonus.terms, held.terms),
-            searched=self._matches.total,
-            asked=bonus.score,
-            meaning=meaning,
-            surprise=None if surprise == -np.inf else surprise,
-        )
+            surprise = float(near.surprise[document])
+            is_told = near.tells and surprise != -np.inf
+            hit = hit._replace(meaning=score - float(words[document]), surprise=surprise if is_told else None)
+        return hit
 
 
-_NO_BONUS = Bonus(0.0, 0.0, 0)
-
-
-def _repeated(prints: Bytes) -> Callable[[int, list[int]], bool]:
-    """Return what tells whether a candidate nearly repeats one of those that are kept already.
-
-    Args:
-        prints: of all candidates, shape (n, 32).
-    """
-    if len(prints) > _PAIRS:
-        return lambda at, kept: bool(kept) and repeats_any(prints[at], prints[kept])
-    same = twins(prints)
-    return lambda at, kept: bool(same) and any((at, before) in same for before in kept)
-
-
-def _top(scores: Floats, width: int) -> Places:
-    """Return the places of the `width` best in order, of equal ones the first; only those near the best are sorted."""
-    least = float(scores.max(initial=0)) / 2
-    places = (scores >= least).nonzero()[0]
-    while len(places) < width and least > _NOTHING:
-        least /= 2
-        places = (scores >= least).nonzero()[0]
-    near = scores.take(places)
-    if len(places) > _MANY * width:
-        last = np.partition(near, len(near) - width)[len(near) - width]
-        sure, equal = (near > last).nonzero()[0], (near == last).nonzero()[0]
-        chosen = np.sort(np.concatenate((sure, equal[: width - len(sure)])))
-        places, near = places.take(chosen), near.take(chosen)
-    return places.take((-near).argsort(kind="stable")[:width])
+def _with_bonus(hit: Hit, bonus: Bonus) -> Hit:
+    return hit._replace(
+        coverage=max(bonus.coverage, hit.coverage),
+        header=max(bonus.coverage, hit.header),
+        terms=max(bonus.terms, hit.terms),
+        asked=bonus.score,
+    )

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llmos_lite.core.skills.fields import K1, TYPICAL, WEIGHTS, B, Document
+from llmos_lite.core.skills.kernel import IS_COMPILED
 from llmos_lite.core.skills.text import Analyzer
 
 Hashes: TypeAlias = npt.NDArray[np.uint32]
@@ -34,9 +35,9 @@ STEP = sum(WEIGHTS) * (K1 + 1) / 127
 HEADER_BIT = 0x80
 PRINT_WIDTH = 32
 
-ROWS_FROM, ROW_SHARE = 256, 0.125
-"""Of all but small segments, terms that stand in this share of the documents are kept by document, too: a product with
-all of them costs less than picking so many. About 430 terms, 0.4 KB a skill."""
+ROWS_FROM, ROW_SHARE = LARGEST + 1 if IS_COMPILED else 256, 0.125
+"""Without `_kernel.c`, of all but small segments, terms that stand in this share of the documents are kept by document,
+too: a product with all of them costs less than picking so many. About 430 terms, 0.4 KB a skill."""
 
 _NOWHERE = np.zeros(0, dtype=np.intp)
 _BUCKET = 16

@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -18,13 +19,26 @@ from llmos_lite.core.skills import index as index_module
 from llmos_lite.core.skills import search as search_module
 from llmos_lite.core.skills import segment as segment_module
 from llmos_lite.core.skills.fields import Document
-from llmos_lite.core.skills.index import SkillIndex, repeats, repeats_any, twins
-from llmos_lite.core.skills.matches import Floats
+from llmos_lite.core.skills.index import SkillIndex, repeats, repeats_any
+from llmos_lite.core.skills.kernel import IS_COMPILED
+from llmos_lite.core.skills.matches import Floats, Matches
 from llmos_lite.core.skills.search import Bonus, Hit, search
 from llmos_lite.core.skills.segment import PRINT_WIDTH, Hashes
 from llmos_lite.core.skills.text import Analyzer
 
 ANALYZER = Analyzer()
+
+
+@pytest.fixture(scope="module", autouse=True, params=["numpy", "compiled"])
+def _either(request: pytest.FixtureRequest) -> Iterator[None]:
+    if request.param == "compiled" and not IS_COMPILED:
+        pytest.skip("there is no C compiler")
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "numpy":
+            patch.setattr(search_module, "MATCHES", Matches)
+        yield
+
+
 LIBRARY = [
     Document("sql", "sql queries", "Write joins and window functions", "Use an index when the query is slow."),
     Document("mail", "email drafts", "Write a polite reply", "Subject first, then the ask."),
@@ -111,25 +125,27 @@ def test_near_repeats_are_found_among_few_and_among_many(others: int) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9), st.integers(0, 2)), max_size=12))
-def test_twins_are_found_as_one_by_one(drawn: list[tuple[int, int, int]]) -> None:
+def test_repeats_are_found_as_one_by_one(drawn: list[tuple[int, int, int]]) -> None:
     prints = np.zeros((len(drawn), PRINT_WIDTH), dtype=np.uint8)
     for row, (kind, changed, seed) in zip(prints, drawn, strict=True):
         row[:] = np.random.default_rng(kind).integers(0, 255, PRINT_WIDTH) if kind else 0
         places = np.random.default_rng(seed).permutation(PRINT_WIDTH)[:changed]
         row[places] = 255 - row[places]
-    pairs = ((one, other) for one in range(len(drawn)) for other in range(one))
     for at, mine in enumerate(prints):
         assert repeats_any(mine, prints[:at]) is any(repeats(mine, other) for other in prints[:at])
-    assert twins(prints) == {(one, other) for one, other in pairs if repeats(prints[one], prints[other])}
 
 
-def test_the_pairs_of_many_repeats_are_never_all_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_repeats_are_compared_with_what_is_kept_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     compared: list[int] = []
-    monkeypatch.setattr(search_module, "twins", lambda prints: (compared.append(len(prints)), twins(prints))[1])
-    body = " ".join(f"word{number}" for number in range(300))
-    copies = [Document(f"copy{number:04}", "copy", "", f"{body} edition{number}") for number in range(700)]
+
+    def repeated(_at: int, others: list[int]) -> bool:
+        compared.append(len(others))
+        return True
+
+    monkeypatch.setattr(search_module.MATCHES, "repeated", lambda _matches, _found: repeated)
+    copies = [Document(f"copy{number:04}", "copy", "", f"word1 word2 edition{number}") for number in range(700)]
     assert keys(search([index(copies)], "word1 word2", 5)) == ["copy0000"]
-    assert max(compared) <= search_module._PAIRS
+    assert set(compared) == {1}
 
 
 def test_several_libraries_are_one() -> None:
@@ -158,11 +174,12 @@ def test_what_is_far_below_the_best_is_left_out_but_for_the_first_ones() -> None
     assert keys(few) == ["near0", "far0", "far1"]
 
 
-@given(st.lists(st.integers(0, 5), max_size=300), st.integers(1, 20))
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=300), st.integers(1, 20))
 def test_the_best_are_in_order_and_of_equal_ones_the_first(scores: list[int], width: int) -> None:
-    found = search_module._top(np.array(scores, dtype=np.float64), width)
+    matches = search_module.MATCHES(index([Document("d", "x", "", "")] * len(scores)).pieces, [1])
+    matches.scores = np.array(scores, dtype=np.float64)
     expected = sorted((place for place, score in enumerate(scores) if score), key=lambda place: -scores[place])
-    assert [place for place in found.tolist() if scores[place]] == expected[:width]
+    assert matches.best(width) == [(scores[place], 0, place) for place in expected[:width]]
 
 
 def test_a_change_replaces_one_document() -> None:

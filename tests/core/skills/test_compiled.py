@@ -1,0 +1,186 @@
+"""The compiled search gives what numpy gives, and no array, however wrong, makes it read outside."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from dataclasses import fields, replace
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmos_lite.core.skills import search as search_module
+from llmos_lite.core.skills import segment as segment_module
+from llmos_lite.core.skills.fields import Document
+from llmos_lite.core.skills.index import Piece, SkillIndex, repeats
+from llmos_lite.core.skills.kernel import IS_COMPILED
+from llmos_lite.core.skills.matches import Matches
+from llmos_lite.core.skills.segment import PRINT_WIDTH, Segment
+from llmos_lite.core.skills.text import Analyzer
+
+ROOT = Path(__file__).parents[3]
+ANALYZER = Analyzer()
+WORDS = [f"w{number}" for number in range(25)] + ["skill", "use", "deploy"]
+TEXTS = st.lists(st.sampled_from(WORDS), max_size=20).map(" ".join)
+LIBRARIES = st.lists(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=12), min_size=1, max_size=4)
+
+needs_it = pytest.mark.skipif(not IS_COMPILED, reason="there is no C compiler")
+
+
+def index(texts: list[tuple[str, str]], gone: int = 0) -> SkillIndex:
+    documents = [Document(f"d{at:03}", header[:5], header, body) for at, (header, body) in enumerate(texts)]
+    return SkillIndex(ANALYZER).updated(documents).updated([], {f"d{at:03}" for at in range(gone)})
+
+
+def both(pieces: list[Piece], query: str) -> tuple[Matches, Matches]:
+    hashes = ANALYZER.hashes(query)
+    return Matches(pieces, hashes), search_module.MATCHES(pieces, hashes)
+
+
+def assert_alike(pieces: list[Piece], query: str) -> None:
+    slow, fast = both(pieces, query)
+    assert fast.scores == pytest.approx(slow.scores, rel=1e-6)
+    assert fast.known == pytest.approx(slow.known)
+    assert fast.total == slow.total
+    slow.scores = fast.scores  # of two that differ in the last digit, either may be first
+    for width in (1, 3, 100):
+        assert fast.best(width) == slow.best(width)
+    found = slow.best(100)
+    for mine, other in zip(fast.held(found), slow.held(found), strict=True):
+        assert mine == pytest.approx(other)
+    for mine, other in zip(fast.rarity, slow.rarity, strict=True):
+        assert mine == pytest.approx(other)
+
+
+@needs_it
+@settings(deadline=None)
+@given(LIBRARIES, TEXTS, st.integers(0, 3), st.booleans())
+def test_both_give_the_same(texts: list[list[tuple[str, str]]], query: str, gone: int, rows: bool) -> None:  # noqa: FBT001
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(segment_module, "ROWS_FROM", 4 if rows else 1 << 17)
+        pieces = [piece for part in texts for piece in index(part, gone).pieces]
+    if pieces and ANALYZER.hashes(query):
+        assert_alike(pieces, query)
+
+
+@needs_it
+def test_both_take_the_rarest_words_of_a_long_query() -> None:
+    texts = [(f"w{at}", " ".join(f"w{at * word % 700}" for word in range(1, 60))) for at in range(200)]
+    query = " ".join(f"w{word * 7 % 900}" for word in range(900))
+    assert_alike(list(index(texts).pieces), query)
+    assert len(both(list(index(texts).pieces), query)[1].rarity[0]) == 128
+
+
+@needs_it
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9), st.integers(0, 2)), min_size=1, max_size=12))
+def test_both_find_the_same_repeats(drawn: list[tuple[int, int, int]]) -> None:
+    prints = np.zeros((len(drawn), PRINT_WIDTH), dtype=np.uint8)
+    for row, (kind, changed, seed) in zip(prints, drawn, strict=True):
+        row[:] = np.random.default_rng(kind).integers(0, 255, PRINT_WIDTH) if kind else 0
+        places = np.random.default_rng(seed).permutation(PRINT_WIDTH)[:changed]
+        row[places] = 255 - row[places]
+    (piece,) = index([("w1", "w2")] * len(drawn)).pieces
+    found = [(1.0, 0, at) for at in range(len(drawn))]
+    slow, fast = both([replace(piece, segment=replace(piece.segment, prints=prints))], "w1")
+    for at, mine in enumerate(prints):
+        before = list(range(at))
+        assert slow.repeated(found)(at, before) is any(repeats(mine, other) for other in prints[:at])
+        assert slow.repeated(found)(at, before) is fast.repeated(found)(at, before)
+    for wrong in (1.0, 0, len(prints)), (1.0, 1, 0), (1.0, -1, 0), (1.0, 0, -1):
+        with pytest.raises(ValueError, match="do not belong"):
+            fast.repeated([wrong, *found])(1, [0])
+        with pytest.raises(ValueError, match="do not belong"):
+            fast.held([wrong])
+
+
+ARRAYS = [one.name for one in fields(Segment) if one.name not in {"keys", "rows", "row_starts", "by_key"}]
+
+
+@needs_it
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(ARRAYS), st.integers(0, 1 << 31), st.integers(-3, 3), st.binary(min_size=1, max_size=9))
+def test_wrong_arrays_are_refused_or_searched_but_nothing_is_read_outside(
+    name: str, seed: int, longer: int, noise: bytes
+) -> None:
+    (piece,) = index([(f"w{at} deploy", f"w{at % 5} w{at % 3} skill") for at in range(20)]).pieces
+    array = getattr(piece.segment, name).copy()
+    raw = array.reshape(-1).view(np.uint8)
+    chance = np.random.default_rng(seed)
+    raw[chance.integers(0, len(raw), len(noise))] = np.frombuffer(noise, np.uint8)
+    array = np.resize(array, max(0, len(array) + longer))
+    broken = Piece(replace(piece.segment, **{name: array}), piece.alive, piece.count, piece.frequency)
+    try:
+        matches = search_module.MATCHES([broken], ANALYZER.hashes("w1 w2 skill deploy w3 w4 w1"))
+        matches.held([(1.0, 0, at) for at in range(20)])
+        matches.repeated(matches.best(9))(0, [0])
+    except ValueError:
+        pass
+
+
+@needs_it
+def test_what_does_not_belong_together_is_refused() -> None:
+    (piece,) = index([("w1 deploy", "w2")]).pieces
+    for changed in (
+        replace(piece, alive=piece.alive[:0]),
+        replace(piece, frequency=np.zeros(1, dtype=np.int32)),
+        replace(piece, segment=replace(piece.segment, docs=piece.segment.docs[:1])),
+        replace(piece, segment=replace(piece.segment, starts=piece.segment.starts + 100)),
+    ):
+        with pytest.raises(ValueError, match="do not belong"):
+            search_module.MATCHES([changed], ANALYZER.hashes("w1 w2 deploy"))
+
+
+# How it is built
+
+
+def building() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    source = tmp_path / building().SOURCE
+    source.parent.mkdir(parents=True)
+    shutil.copy(ROOT / building().SOURCE, source)
+    return tmp_path
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
+def test_it_is_compiled_once_and_again_when_its_source_changes(clone: Path) -> None:
+    compiled = building().compiled
+    product = compiled(clone)
+    assert product is not None, "Python's headers are missing"
+    first = product.stat().st_mtime_ns
+    assert compiled(clone).stat().st_mtime_ns == first
+    os.utime(product, (1, 1))
+    assert compiled(clone).stat().st_mtime_ns > first
+    assert {path.name for path in product.parent.iterdir()} == {"_kernel.c", product.name}
+
+
+def test_without_a_compiler_nothing_fails(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(clone))
+    monkeypatch.setenv("CC", "no-compiler")
+    assert building().compiled(clone) is None
+    assert [path.name for path in (clone / building().SOURCE).parent.iterdir()] == ["_kernel.c"]
+
+
+@needs_it
+def test_a_wheel_holds_it(tmp_path: Path) -> None:
+    script = f"import hatchling.build as build; print(build.build_wheel({str(tmp_path)!r}))"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "-cp311-abi3-" in done.stdout
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        assert "llmos_lite/core/skills/_kernel.abi3.so" in wheel.namelist()
