@@ -95,9 +95,18 @@ class ChatEndpoint:
             tool_choice=body.tool_choice,
             tool_results=body.tool_results,
         )
-        answer = _as_events if (wants_events if body.stream is None else body.stream) else _as_json
-        async with UntilGone(receive), aclosing(self._chat.stream(actor, given)) as events:
-            await answer(events, send, scope.get("state", {}).get("request_id", ""))
+        request_id = scope.get("state", {}).get("request_id", "")
+        if not (wants_events if body.stream is None else body.stream):
+            async with UntilGone(receive), aclosing(self._chat.stream(actor, given)) as events:
+                await _as_json(events, send, request_id)
+            return
+        stream = EventStream(send)
+
+        def straight(text: str) -> bool:
+            return stream.at_once("delta", _encode(ChatDelta(text)))
+
+        async with UntilGone(receive), aclosing(self._chat.stream(actor, given, straight)) as events:
+            await _as_events(events, stream, request_id)
 
 
 async def _as_json(events: AsyncGenerator[ChatEvent, None], send: Send, request_id: str) -> None:
@@ -115,8 +124,7 @@ async def _as_json(events: AsyncGenerator[ChatEvent, None], send: Send, request_
             await send({"type": "http.response.body", "body": body})
 
 
-async def _as_events(events: AsyncGenerator[ChatEvent, None], send: Send, request_id: str) -> None:
-    stream = EventStream(send)
+async def _as_events(events: AsyncGenerator[ChatEvent, None], stream: EventStream, request_id: str) -> None:
     try:
         async for event in events:
             if isinstance(event, ChatDelta):

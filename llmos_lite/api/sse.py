@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from llmos_lite.api.errors import Send
+from llmos_lite.api.straight import straight_to
 
 HEARTBEAT = b": keep-alive\n\n"
 HEARTBEAT_SECONDS = 15.0
@@ -36,7 +37,7 @@ class EventStream:
     """
 
     def __init__(self, send: Send, *, seconds: float = HEARTBEAT_SECONDS) -> None:
-        self._send, self._seconds = send, seconds
+        self._send, self._straight, self._seconds = send, straight_to(send), seconds
         self._timer: asyncio.TimerHandle | None = None
         self._beat: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
@@ -54,6 +55,13 @@ class EventStream:
         """Send one event; waits while the client reads too slowly."""
         self._last = self._loop.time()
         await self._send({"type": "http.response.body", "body": sse_event(name, data), "more_body": True})
+
+    def at_once(self, name: str, data: bytes) -> bool:
+        """Send one event unless that has to wait, and tell which."""
+        if not self._straight(sse_event(name, data)):
+            return False
+        self._last = self._loop.time()
+        return True
 
     async def end(self) -> None:
         """End the answer."""

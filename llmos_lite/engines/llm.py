@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Literal, NamedTuple, NotRequired, Protocol, TypeAlias, TypedDict
 
@@ -85,6 +85,8 @@ class ChatRequest:
         temperature: None leaves it to the provider.
         tools: what the model may call; only for a model that `knows_tools`.
         tool_choice: `auto`, `none` (call nothing more), `required` (call some), or the name of the tool to call.
+        straight: takes a text of a stream at once, which is then no `Delta` of it; False when it must wait as one. A
+            model need not ask it.
     """
 
     messages: Sequence[ChatMessage]
@@ -94,6 +96,7 @@ class ChatRequest:
     temperature: float | None = None
     tools: Sequence[Tool] = ()
     tool_choice: str = "auto"
+    straight: Callable[[str], bool] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

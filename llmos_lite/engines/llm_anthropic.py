@@ -10,7 +10,7 @@ import msgspec
 
 from llmos_lite.engines.llm import ChatMessage, ChatRequest, Completion, Tool, has_tool_messages, token_count
 from llmos_lite.engines.llm_calls import Calls, arguments_object
-from llmos_lite.engines.llm_http import HttpModel, ModelServer, decoded
+from llmos_lite.engines.llm_http import HttpModel, ModelServer, all_decoded, decoded
 from llmos_lite.engines.llm_texts import MOST_TEXT, Texts
 from llmos_lite.engines.sse import SseReader
 from llmos_lite.errors import UpstreamFailed
@@ -98,6 +98,7 @@ class _Event(msgspec.Struct):
 _encode = msgspec.json.Encoder().encode
 _message = msgspec.json.Decoder(_Message)
 _event = msgspec.json.Decoder(_Event)
+_events = msgspec.json.Decoder(list[_Event])
 
 
 class AnthropicModel(HttpModel):
@@ -201,8 +202,13 @@ class MessageStream:
         )
 
     def _taken(self, events: list[bytes]) -> str:
-        text = "".join(self._text(decoded(_event, data)) for data in events)
-        self._texts.add(text)
+        texts: list[str] = []
+        try:
+            for event in all_decoded(_events, _event, events):
+                texts.append(self._text(event))  # noqa: PERF401 - what was said before a failure stands
+        finally:
+            text = "".join(texts)
+            self._texts.add(text)
         return text
 
     def _text(self, event: _Event) -> str:

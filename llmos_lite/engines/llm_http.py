@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol, Self, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 
-from llmos_lite.engines.http_client import HttpClient, Meaning, PlainClient, Reply, as_it_is
+from llmos_lite.engines.http_client import HttpClient, Into, Meaning, PlainClient, Reply, as_it_is
 from llmos_lite.engines.http_tls import TlsClient
 from llmos_lite.engines.llm import ChatRequest, Completion, Delta, Piece, gathered
 from llmos_lite.engines.sse import SseReader
@@ -63,6 +63,21 @@ class Answer:
         if self._size > LARGEST_ANSWER:
             raise _too_large()
         return data
+
+    async def pour(self, into: Into) -> bool:
+        """Hand the body on as it comes; see `http_client.pour`.
+
+        Raises:
+            UpstreamFailed: `model.garbage`, past `LARGEST_ANSWER`.
+        """
+
+        def counted(data: bytes) -> bool:
+            self._size += len(data)
+            if self._size > LARGEST_ANSWER:
+                raise _too_large()
+            return into(data)
+
+        return await self._reply.pour(counted)
 
     async def read(self) -> bytes:
         """Return the whole body.
@@ -256,6 +271,32 @@ class Dialect(Protocol):
         """Return the whole answer."""
 
 
+class _Taker:
+    """Takes a stream as it comes.
+
+    Args:
+        dialect: reads it.
+        silence: watches it.
+        straight: takes texts at once; None for nobody.
+
+    Attributes:
+        text: what came last, and nobody took.
+    """
+
+    def __init__(self, dialect: Dialect, silence: Silence, straight: Callable[[str], bool] | None) -> None:
+        self._dialect, self._silence, self._straight = dialect, silence, straight
+        self.text = ""
+
+    def take(self, data: bytes) -> bool:
+        """Take a piece; False when it ends the answer, or says what nobody took."""
+        text = self._dialect.feed(data)
+        self._silence.heard(self._dialect.reader.events)
+        if text and self._straight is not None and self._straight(text):
+            text = ""
+        self.text = text
+        return not (text or self._dialect.ended)
+
+
 class HttpModel(ABC):
     """A `LanguageModel` behind HTTP; a subclass speaks the dialect.
 
@@ -316,11 +357,10 @@ class HttpModel(ABC):
                 yield whole
                 return
             dialect = self.dialect(model)
-            silence = self.server.silence()
-            while not dialect.ended and (data := await answer.chunk()):
-                if text := dialect.feed(data):
-                    yield Delta(text)
-                silence.heard(dialect.reader.events)
+            taker = _Taker(dialect, self.server.silence(), request.straight)
+            while not dialect.ended and await answer.pour(taker.take):
+                if taker.text:
+                    yield Delta(taker.text)
             if dialect.ended:
                 await answer.end()
             elif text := dialect.close():
@@ -374,6 +414,21 @@ def decoded(decoder: msgspec.json.Decoder[T], data: bytes) -> T:
         return decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UpstreamFailed("model.garbage", f"The model answered what is not its protocol: {error}") from None
+
+
+def all_decoded(
+    many: msgspec.json.Decoder[list[T]], decoder: msgspec.json.Decoder[T], events: Sequence[bytes]
+) -> Iterable[T]:
+    """Return what events say: all in one go, unless one of them is garbage, which is an error where it stands.
+
+    Raises:
+        UpstreamFailed: `model.garbage`, perhaps not before the event is taken.
+    """
+    try:
+        found = many.decode(b"[%b]" % b",".join(events))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        found = []
+    return found if len(found) == len(events) else (decoded(decoder, data) for data in events)
 
 
 def checked_url(url: str, setting: str = "LLMOS_LLM_URL") -> str:

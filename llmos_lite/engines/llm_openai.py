@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 from urllib.parse import urlsplit
 
@@ -11,7 +10,7 @@ import msgspec
 
 from llmos_lite.engines.llm import ChatMessage, ChatRequest, Completion, Tool, has_tool_messages, token_count
 from llmos_lite.engines.llm_calls import Calls, arguments_object
-from llmos_lite.engines.llm_http import HttpModel, ModelServer, decoded
+from llmos_lite.engines.llm_http import HttpModel, ModelServer, all_decoded, decoded
 from llmos_lite.engines.llm_texts import MOST_TEXT, Texts
 from llmos_lite.engines.sse import SseReader
 from llmos_lite.errors import UpstreamFailed
@@ -194,7 +193,7 @@ class ChatStream:
             del events[events.index(b"[DONE]") :]
         texts: list[str] = []
         try:
-            for chunk in _chunks(events):
+            for chunk in all_decoded(_chats, _chat, events):
                 if chunk.error:
                     _checked(chunk)
                 self._usage, self._model = chunk.usage or self._usage, chunk.model or self._model
@@ -211,15 +210,6 @@ class ChatStream:
             text = "".join(texts)
             self._texts.add(text)
         return text
-
-
-def _chunks(events: Sequence[bytes]) -> Iterable[_Chat]:
-    """Return what events say: all in one go, unless one of them is garbage, which is an error where it stands."""
-    with suppress(msgspec.DecodeError, UnicodeDecodeError):
-        found = _chats.decode(b"[%b]" % b",".join(events))
-        if len(found) == len(events):
-            return found
-    return (decoded(_chat, data) for data in events)
 
 
 def _message(message: ChatMessage) -> Mapping[str, object]:

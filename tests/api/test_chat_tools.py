@@ -599,7 +599,7 @@ async def test_every_round_is_counted(opened: Room, upstream: Upstream, tmp_path
         body = (await client(opened, service).post({"message": ASK})).json()
         used, _ = await limits.usage(alice)
         assert (used.requests, used.tokens_in, used.tokens_out) == (2, 20, 6)
-        account = await limits._ledger.account("user:alice")
+        [account] = await limits._ledger.accounts(["user:alice"])
         assert account.tokens == 0
     assert body["usage"] == {"input_tokens": 20, "output_tokens": 6}
     assert [seen.body["max_tokens"] for seen in upstream.chats] == [99, 99]

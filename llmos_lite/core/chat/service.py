@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager, nullcontext
 
 from llmos_lite.core.accounts.accounts import Accounts, unknown_team
@@ -112,11 +112,18 @@ class ChatService:
                     return event
         raise AssertionError("a stream ends with a result or an error")
 
-    async def stream(self, actor: Actor, given: ChatInput) -> AsyncGenerator[ChatEvent, None]:
+    async def stream(
+        self, actor: Actor, given: ChatInput, straight: Callable[[str], bool] | None = None
+    ) -> AsyncGenerator[ChatEvent, None]:
         """Yield the start, the answer piece by piece, and the result once its trace is durable (or the failure).
 
         Closing the iterator, or cancelling the task that waits for it, ends the request to the model; the trace then
         says `aborted` and keeps the text that came.
+
+        Args:
+            actor: who asks.
+            given: what.
+            straight: takes a piece of the answer at once, which is then no event; False when it must wait as one.
 
         Raises:
             LlmosError: before the first event, as `chat`.
@@ -127,6 +134,7 @@ class ChatService:
         counted = self._limits.request(actor) if self._limits else nullcontext()
         async with counted, self._held(actor, conversation_id):
             turn = await self._begun(actor, given, await self._conversation(actor, conversation_id, given))
+            turn.straight = straight
             try:
                 yield ChatStarted(
                     conversation_id=turn.shown_conversation, trace_id=turn.shown_trace, skills_used=turn.choice.used

@@ -220,8 +220,13 @@ async def _asked(
     model: LanguageModel, request: ChatRequest, *, pause: bool
 ) -> AsyncGenerator[Delta | Completion, None]:
     """Yield the answer to one request, with a pause before its text when something was said before."""
-    silent = True
-    async with aclosing(model.stream(request)) as pieces:
+    silent, straight = True, request.straight
+
+    def later(text: str) -> bool:
+        """Let only the first text come as a piece."""
+        return not silent and straight is not None and straight(text)
+
+    async with aclosing(model.stream(replace(request, straight=later))) as pieces:
         async for piece in pieces:
             if isinstance(piece, ToolCall):
                 continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -71,6 +71,7 @@ class Turn:
     outside: ServerTools | None = None
     ran: dict[str, ToolResult] = field(default_factory=dict)
     tool_problems: Sequence[ToolProblem] = ()
+    straight: Callable[[str], bool] | None = None
     tokens_in: int = 0
     tokens_out: int = 0
     _rounds: int = 0
@@ -97,7 +98,15 @@ class Turn:
             tools=tools,
             tool_choice=self.given.tool_choice if tools else "auto",
             max_tokens=self.reservation.answer if self.reservation and self.reservation.bounded else None,
+            straight=self.took,
         )
+
+    def took(self, text: str) -> bool:
+        """Let a piece of the answer go to the client at once, when it can."""
+        if self.straight is None or not self.straight(text):
+            return False
+        self.texts.append(text)
+        return True
 
     def take(self, said: Said) -> ChatDelta | ChatTool | None:
         """Keep what came; return what the client gets of it."""

@@ -6,7 +6,7 @@ import msgspec
 
 from llmos_lite.core.gateway.dialect import MOST_KEPT
 from llmos_lite.engines.llm import Completion, ToolCall, token_count
-from llmos_lite.engines.llm_http import decoded
+from llmos_lite.engines.llm_http import all_decoded, decoded
 from llmos_lite.engines.llm_texts import Texts
 from llmos_lite.engines.sse import SseReader
 from llmos_lite.errors import UpstreamFailed
@@ -57,6 +57,7 @@ class _Event(msgspec.Struct):
 
 _response = msgspec.json.Decoder(_Response)
 _event = msgspec.json.Decoder(_Event)
+_events = msgspec.json.Decoder(list[_Event])
 _text = msgspec.json.Decoder(str)
 _encode = msgspec.json.Encoder().encode
 
@@ -95,13 +96,19 @@ class ResponsesReader:
         )
 
     def _taken(self, events: list[bytes]) -> str:
-        return "".join(self._one(data) for data in events)
-
-    def _one(self, data: bytes) -> str:
-        if data == b"[DONE]":
+        if b"[DONE]" in events:
             self.ended = True
-            return ""
-        event = decoded(_event, data)
+            events = [event for event in events if event != b"[DONE]"]
+        texts: list[str] = []
+        try:
+            for event in all_decoded(_events, _event, events):
+                texts.append(self._one(event))  # noqa: PERF401 - what was said before a failure stands
+        finally:
+            text = "".join(texts)
+            self._texts.add(text)
+        return text
+
+    def _one(self, event: _Event) -> str:
         if event.type in _FAILS:
             raise UpstreamFailed("model.failed", "The model failed in the middle of its answer.", hint="Try again.")
         if event.response is not None:
@@ -109,9 +116,7 @@ class ResponsesReader:
         elif event.type == "response.output_item.done" and event.item is not None and event.item.call_id:
             self._calls.append(_call(event.item))
         elif event.type == "response.output_text.delta":
-            text = decoded(_text, bytes(event.delta))
-            self._texts.add(text)
-            return text
+            return decoded(_text, bytes(event.delta))
         return ""
 
     def _note(self, response: _Response, *, ended: bool) -> None:

@@ -68,9 +68,26 @@ def test_a_server_that_says_that_it_failed_is_heard() -> None:
     assert reading.failed is not None
 
 
-def test_what_was_said_before_a_failure_is_kept() -> None:
-    reading = Reading(ChatDialect(), "m")
-    assert reading.take(chunk("half of it") + b'data: {"error":{"message":"no"}}\n\n')
+FAILURES = {
+    "chat": (ChatDialect(), {"choices": [{"delta": {"content": "half of it"}}]}, {"error": {"message": "no"}}),
+    "messages": (
+        MessagesDialect(),
+        {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "half of it"}},
+        {"type": "error"},
+    ),
+    "responses": (
+        ResponsesDialect(),
+        {"type": "response.output_text.delta", "delta": "half of it"},
+        {"type": "error"},
+    ),
+}
+
+
+@pytest.mark.parametrize("wire", FAILURES)
+def test_what_was_said_before_a_failure_is_kept(wire: str) -> None:
+    dialect, *events = FAILURES[wire]
+    reading = Reading(dialect, "m")
+    assert reading.take(b"".join(b"data: %b\n\n" % json.dumps(event).encode() for event in events))
     assert reading.failed is not None
     done = reading.completion()
     assert done is not None
