@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
@@ -31,7 +31,7 @@ _BLOCK_END = re.compile(
 _NEAR = 200
 
 
-class Said(NamedTuple):
+class Said(msgspec.Struct, frozen=True):
     """What one item of a conversation says, in no dialect.
 
     Args:
@@ -114,7 +114,7 @@ def items_of(raw: Raw | bytes) -> list[Raw]:
 
 def text_of(raw: Raw | None) -> str:
     """Return a text of the body; empty for anything else."""
-    if raw is None or bytes(raw[:1] if isinstance(raw, bytes) else bytes(raw)[:1]) != b'"':
+    if raw is None:
         return ""
     try:
         return _text.decode(raw)
@@ -155,17 +155,16 @@ def settled(item: Raw) -> bytes:
     return data[: head.end(1)] + data[head.end() : tail.start()] + data[tail.end() :]
 
 
-def links(items: Iterable[bytes | Raw], start: bytes = b"") -> list[bytes]:
+def links(items: Iterable[Raw], start: bytes = b"", stable: Callable[[Raw], bytes] = bytes) -> list[bytes]:
     """Return one hash for each beginning of a conversation, the shortest first: 16 bytes, chained.
 
     Args:
-        items: as the client wrote them, without what moves from turn to turn.
+        items: as the client wrote them.
         start: what tells apart conversations that read the same.
+        stable: returns an item without what moves from turn to turn.
     """
     found, last = [], start
     for item in items:
-        link = hashlib.blake2b(last, digest_size=16)
-        link.update(item)
-        last = link.digest()
+        last = hashlib.blake2b(last + stable(item), digest_size=16).digest()
         found.append(last)
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 import msgspec
 
@@ -23,22 +24,16 @@ from llmos_lite.core.gateway.asked import (
 from llmos_lite.core.gateway.dialect import MOST_KEPT
 from llmos_lite.core.gateway.problems import openai_event, openai_problem, openai_refusal
 from llmos_lite.core.gateway.scaffolding import words_of
-from llmos_lite.engines.llm import Completion
 from llmos_lite.engines.llm_openai import ChatStream, whole_chat
 from llmos_lite.engines.upstream import Wire
 from llmos_lite.errors import Invalid
 
 SYSTEM_ROLES = frozenset({"system", "developer"})
+_LIMITS = {"max_completion_tokens", "max_tokens"}
 
 
 class _Role(msgspec.Struct):
     role: str = ""
-
-
-class _Message(msgspec.Struct):
-    role: str = ""
-    content: Raw = Raw(b"null")
-    tool_call_id: str | None = None
 
 
 class Part(msgspec.Struct):
@@ -48,10 +43,20 @@ class Part(msgspec.Struct):
     text: str | None = None
 
 
+Content: TypeAlias = str | list[str | Part] | None
+
+
+class _Message(msgspec.Struct):
+    role: str = ""
+    content: Content = None
+    tool_call_id: str | None = None
+
+
 _role = msgspec.json.Decoder(_Role)
 _message = msgspec.json.Decoder(_Message)
-_content = msgspec.json.Decoder(str | list[str | Part] | None)
+_content: msgspec.json.Decoder[Content] = msgspec.json.Decoder(Content)
 _object = msgspec.json.Decoder(dict[str, Raw])
+_ODD = Said("system", "")
 
 
 class ChatDialect:
@@ -62,6 +67,8 @@ class ChatDialect:
     refusal = staticmethod(openai_refusal)
     problem = staticmethod(openai_problem)
     problem_event = staticmethod(openai_event)
+    stable = staticmethod(settled)
+    whole = staticmethod(whole_chat)
 
     def read(self, body: bytes) -> Asked:
         """Read a request; see `Dialect`."""
@@ -69,26 +76,29 @@ class ChatDialect:
         messages = items_of(fields.get("messages", Raw(b"null")))
         if not messages:
             raise Invalid("request.invalid", "The request has no messages.", hint="Send at least one.")
-        own = _own(messages)
-        most = number_of(fields.get("max_completion_tokens")) or number_of(fields.get("max_tokens"))
+        lead = leading(messages)
         return Asked(
             fields=fields,
             model=text_of(fields.get("model")),
-            stream=is_true(fields.get("stream")),
-            system="\n\n".join(own),
-            items=messages[len(own) :],
-            leading=messages[: len(own)],
-            most_tokens=most,
-            session=text_of(fields.get("prompt_cache_key")),
+            stream="stream" in fields and is_true(fields["stream"]),
+            system="\n\n".join([said.text for said in self.said(messages[:lead])]) if lead else "",
+            items=messages[lead:],
+            leading=messages[:lead],
+            most_tokens=_most_tokens(fields) if _LIMITS & fields.keys() else 0,
+            session=text_of(fields["prompt_cache_key"]) if "prompt_cache_key" in fields else "",
         )
-
-    def stable(self, item: Raw) -> bytes:
-        """Return a message without cache marks, which some servers take here too; see `settled`."""
-        return settled(item)
 
     def said(self, items: Sequence[Raw]) -> list[Said]:
         """Return what messages say; see `Dialect`."""
-        return [_said(item) for item in items]
+        found = []
+        for item in items:
+            try:
+                message = _message.decode(item)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                found.append(_ODD)
+            else:
+                found.append(_said(message))
+        return found
 
     def with_skills(self, asked: Asked, fields: Mapping[str, Raw], head: str, later: Sequence[Placed]) -> bytes:
         """Return the body with skills at the end of its system prompt, and what came later before its message."""
@@ -107,10 +117,6 @@ class ChatDialect:
         """Return a reader for a stream."""
         return ChatReader(model)
 
-    def whole(self, body: bytes, model: str) -> Completion:
-        """Read an answer that came at once."""
-        return whole_chat(body, model)
-
 
 class ChatReader(ChatStream):
     """Reads a stream; the provider keeps no conversation."""
@@ -120,18 +126,8 @@ class ChatReader(ChatStream):
     signs = (b"[DONE]", b'"error"')
 
 
-def _own(messages: Sequence[Raw]) -> list[str]:
-    """Return what the system messages say that a conversation begins with."""
-    found: list[str] = []
-    for item in messages:
-        try:
-            message = _message.decode(item)
-        except (msgspec.DecodeError, UnicodeDecodeError):  # some part of it is odd, and its role need not be
-            return [said.text for said in map(_said, messages[: leading(messages)])]
-        if message.role not in SYSTEM_ROLES:
-            break
-        found.append(_said_by(message).text)
-    return found
+def _most_tokens(fields: Mapping[str, Raw]) -> int:
+    return number_of(fields.get("max_completion_tokens")) or number_of(fields.get("max_tokens"))
 
 
 def leading(items: Sequence[Raw]) -> int:
@@ -165,28 +161,22 @@ def appended(message: bytes | Raw, text: str) -> bytes:
     return encode(fields | {"content": Raw(content)})
 
 
-def _said(item: Raw) -> Said:
-    try:
-        return _said_by(_message.decode(item))
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return Said("system", "")
-
-
-def _said_by(message: _Message) -> Said:
-    try:
-        text = content_text(message.content)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return Said("system", "")
-    if message.role == "tool":
-        return Said("tool", text, message.tool_call_id or "")
+def _said(message: _Message) -> Said:
+    content = message.content
+    text = content if isinstance(content, str) else _text(content)
     if message.role == "user":
         return Said("user", words_of(text))
+    if message.role == "tool":
+        return Said("tool", text, message.tool_call_id or "")
     return Said("assistant" if message.role == "assistant" else "system", text)
 
 
 def content_text(raw: Raw) -> str:
     """Return the text of a message's content; a part that is none shows as its type, as `[image_url]`."""
-    content = _content.decode(raw)
+    return _text(_content.decode(raw))
+
+
+def _text(content: Content) -> str:
     if content is None or isinstance(content, str):
         return content or ""
     return "\n".join(filter(None, map(_part, content)))

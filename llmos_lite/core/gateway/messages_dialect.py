@@ -24,7 +24,6 @@ from llmos_lite.core.gateway.asked import (
 from llmos_lite.core.gateway.dialect import MOST_KEPT
 from llmos_lite.core.gateway.problems import anthropic_event, anthropic_problem, anthropic_refusal
 from llmos_lite.core.gateway.scaffolding import words_of
-from llmos_lite.engines.llm import Completion
 from llmos_lite.engines.llm_anthropic import MessageStream, whole_message
 from llmos_lite.engines.upstream import Wire
 from llmos_lite.errors import Invalid
@@ -62,6 +61,8 @@ class MessagesDialect:
     refusal = staticmethod(anthropic_refusal)
     problem = staticmethod(anthropic_problem)
     problem_event = staticmethod(anthropic_event)
+    stable = staticmethod(settled)
+    whole = staticmethod(whole_message)
 
     def read(self, body: bytes) -> Asked:
         """Read a request; see `Dialect`."""
@@ -77,10 +78,6 @@ class MessagesDialect:
             items=items,
             most_tokens=number_of(fields.get("max_tokens")),
         )
-
-    def stable(self, item: Raw) -> bytes:
-        """Return a message without cache marks, and a text that is alone as such; see `settled`."""
-        return settled(item)
 
     def said(self, items: Sequence[Raw]) -> list[Said]:
         """Return what messages say; one that brings results of tools and words says several things."""
@@ -101,10 +98,6 @@ class MessagesDialect:
     def reader(self, model: str) -> MessagesReader:
         """Return a reader for a stream."""
         return MessagesReader(model)
-
-    def whole(self, body: bytes, model: str) -> Completion:
-        """Read an answer that came at once."""
-        return whole_message(body, model)
 
 
 class MessagesReader(MessageStream):

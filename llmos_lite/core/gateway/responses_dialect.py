@@ -23,7 +23,6 @@ from llmos_lite.core.gateway.chat_dialect import after_results, content_text, le
 from llmos_lite.core.gateway.problems import openai_problem, openai_refusal, responses_event
 from llmos_lite.core.gateway.responses_reader import ResponsesReader, whole_response
 from llmos_lite.core.gateway.scaffolding import words_of
-from llmos_lite.engines.llm import Completion
 from llmos_lite.engines.upstream import Wire
 from llmos_lite.errors import Invalid
 
@@ -47,6 +46,7 @@ class ResponsesDialect:
     refusal = staticmethod(openai_refusal)
     problem = staticmethod(openai_problem)
     problem_event = staticmethod(responses_event)
+    whole = staticmethod(whole_response)
 
     def read(self, body: bytes) -> Asked:
         """Read a request; see `Dialect`."""
@@ -68,7 +68,8 @@ class ResponsesDialect:
             session=text_of(fields.get("prompt_cache_key")),
         )
 
-    def stable(self, item: Raw) -> bytes:
+    @staticmethod
+    def stable(item: Raw) -> bytes:
         """Return an item as it is."""
         return bytes(item)
 
@@ -93,10 +94,6 @@ class ResponsesDialect:
     def reader(self, model: str) -> ResponsesReader:
         """Return a reader for a stream."""
         return ResponsesReader(model)
-
-    def whole(self, body: bytes, model: str) -> Completion:
-        """Read an answer that came at once."""
-        return whole_response(body, model)
 
 
 def input_of(fields: Mapping[str, Raw]) -> list[Raw]:

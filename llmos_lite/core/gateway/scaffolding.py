@@ -18,11 +18,13 @@ _WHOLE = (
 )
 _COMMAND = re.compile(r"<command-name>\s{0,8}(/?[^<\s]{1,200})\s{0,8}</command-name>")
 _ARGUMENTS = re.compile(r"<command-args>([^<]{0,4000})</command-args>")
-_REMINDER = re.compile(
-    r"(?:\A|\n\n)(?:To suggest changes to a file you MUST return"
-    r"|# \*SEARCH/REPLACE block\* Rules:|# File editing rules:)"
+_REMINDERS = (
+    "To suggest changes to a file you MUST return",
+    "# *SEARCH/REPLACE block* Rules:",
+    "# File editing rules:",
 )
-"""What aider says again after the person's words."""
+"""What aider says again after the person's words, at the beginning of a paragraph."""
+_REMINDER = re.compile(rf"(?:\A|\n\n)(?:{'|'.join(map(re.escape, _REMINDERS))})")
 _PROMPT = 4000
 _SIDE_PROMPT = re.compile(
     r"^\W{0,3}(?:you\sare\s(?:a|an)\s(?:\w{1,20}\s){0,3}?titles?\s(?:generator|writer)"
@@ -45,8 +47,10 @@ def is_side_prompt(system: str) -> bool:
 def words_of(text: str) -> str:
     """Return what the person wrote; empty when all of it is the client's."""
     text = text[:_LONGEST]
-    if (reminder := _REMINDER.search(text)) is not None:
-        text = text[: reminder.start()]
+    for said in _REMINDERS:
+        if said in text and (reminder := _REMINDER.search(text)) is not None:
+            text = text[: reminder.start()]
+            break
     if text.startswith(_WHOLE):
         return ""
     if "<" not in text:

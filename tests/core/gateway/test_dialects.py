@@ -66,7 +66,7 @@ def test_whatever_comes_is_read_or_refused(dialect: Dialect, raw: object) -> Non
     except Invalid:
         return
     dialect.said(asked.items)
-    assert len(links(map(dialect.stable, asked.items))) == len(asked.items)
+    assert len(links(asked.items, stable=dialect.stable)) == len(asked.items)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS, ids=NAMES)
@@ -82,6 +82,37 @@ def test_everything_but_the_place_of_skills_stays_as_it_was(
     conversation = len(asked.items)
     assert after[key][len(after[key]) - conversation :] == before[key][asked.lead :]
     assert any(TEXT in text for text in texts(after))
+
+
+@pytest.mark.parametrize(
+    ("first", "system"),
+    [
+        ({"role": "system", "content": "Own."}, "Own."),
+        ({"role": "developer", "content": [{"type": "text", "text": "Own."}, "more"]}, "Own.\nmore"),
+        ({"role": "system", "content": 7}, ""),
+        ({"role": "system", "content": "Own.", "tool_call_id": 7}, ""),
+    ],
+)
+def test_chat_knows_what_leads_however_odd_it_is(first: object, system: str) -> None:
+    user = {"role": "user", "content": [{"type": "image_url"}, {"type": "text", "text": "hi"}, "there"]}
+    asked = CHAT.read(body(CHAT, [first, user]))
+    assert (asked.system, asked.lead, len(asked.items)) == (system, 1, 1)
+    assert [said.text for said in CHAT.said(asked.items)] == ["[image_url]\nhi\nthere"]
+    assert [(said.role, said.text) for said in CHAT.said([*asked.leading])] == [("system", system)]
+
+
+@pytest.mark.parametrize(
+    ("more", "most"),
+    [
+        ({}, 0),
+        ({"max_tokens": 5}, 5),
+        ({"max_completion_tokens": 7, "max_tokens": 5}, 7),
+        ({"max_completion_tokens": None, "max_tokens": 5}, 5),
+        ({"max_completion_tokens": "7"}, 0),
+    ],
+)
+def test_chat_bounds_its_answer_by_either_name(more: dict[str, object], most: int) -> None:
+    assert CHAT.read(body(CHAT, [{"role": "user", "content": "hi"}], **more)).most_tokens == most
 
 
 @pytest.mark.parametrize(
