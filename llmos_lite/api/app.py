@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 from llmos_lite.api.audited import Auditing, record_refusal
@@ -35,10 +36,14 @@ Hot: TypeAlias = dict[tuple[str, str], Asgi]
 
 
 class App:
-    """The whole HTTP face of one instance; `loaded` is set when everything is loaded that a server needs.
+    """The whole HTTP face of one instance.
 
     Args:
         services: what it speaks for.
+
+    Attributes:
+        http: answers requests alone, for a server that knows of it.
+        loaded: is set when everything is loaded that a server needs.
 
     Raises:
         Invalid: `settings.middleware`, when LLMOS_MIDDLEWARE names something that is not there.
@@ -64,22 +69,23 @@ class App:
         self._answered = asyncio.Event()
         self._late: asyncio.Task[None] | None = None
         self.loaded = asyncio.Event()
+        self._wires = {key: one for key, one in wires.items() if isinstance(one, WireEndpoint)}
         settings = services.settings
-        self.edge = Edge(
+        self.http = Edge(
             open_to(wrap(self._answer, settings.middleware), settings.cors),
             max_body=settings.max_body,
             max_import=settings.max_import,
             proxies=Proxies(settings.trusted_proxies),
             hosts=Hosts(settings.hosts, settings.public_url),
             larger=dict.fromkeys((path for method, path in wires if method == "POST"), LARGE_REQUEST),
-            words={path: one.words for (_, path), one in wires.items() if isinstance(one, WireEndpoint)},
+            words={path: one.words for (_, path), one in self._wires.items()},
+            first=self._answered,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection."""
         if scope["type"] == "http":
-            await self.edge(scope, receive, send)
-            self._answered.set()
+            await self.http(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         else:
@@ -93,7 +99,11 @@ class App:
                     self._routes = await asyncio.to_thread(_load, self.services)
         return self._routes
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def _answer(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        wire = self._wires.get((scope["method"], scope["path"]))  # most of what comes, and it records by itself
+        return (wire or self._other)(scope, receive, send)
+
+    async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"].startswith(PREFIX):
             await self._git(scope, receive, send)
             return
@@ -124,7 +134,7 @@ class App:
 
     async def stop(self) -> None:
         """Stop what runs by itself; everything recorded is folded into Git."""
-        self.edge.stopping = True
+        self.http.stopping = True
         await self.end_streams()
         if self._late is not None:
             self._late.cancel()

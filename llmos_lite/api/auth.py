@@ -43,7 +43,7 @@ class Needs:
         """
         if actor.delegated and not self.delegates:
             raise refused_delegate()
-        if self.scope is not None:
+        if self.scope is not None and self.scope not in actor.scopes:
             require(actor, self.scope)
         if self.admin:
             require_admin(actor)
@@ -74,7 +74,8 @@ async def actor_of(accounts: Accounts, scope: Scope) -> Actor:
     key, user, session, front = given_by(scope)
     if session and not key:
         check_same_site(scope)
-    actor = await accounts.authenticate(key, user, session=session, front=front, client=client_of(scope))
+    client = scope["client"][0] if scope.get("client") else ""
+    actor = await accounts.authenticate(key, user, session=session, front=front, client=client)
     scope.setdefault("state", {})["actor"] = actor
     return actor
 

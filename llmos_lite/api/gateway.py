@@ -7,18 +7,21 @@ from typing import Protocol, TypeAlias
 
 import msgspec
 
+from llmos_lite.api.audited import Services as Recording
+from llmos_lite.api.audited import record_refusal
 from llmos_lite.api.auth import Needs, actor_of
 from llmos_lite.api.errors import Receive, Scope, Send
-from llmos_lite.api.straight import straight_to
-from llmos_lite.api.waiting import UntilGone, read_body, unpacked
+from llmos_lite.api.straight import edge_of, straight_to
+from llmos_lite.api.waiting import UntilGone, packing_of, read_body, unpacked
 from llmos_lite.core.accounts.accounts import Accounts
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.accounts.permissions import Scope as Right
-from llmos_lite.core.gateway.pieces import Out, Piece, Request, Whole
+from llmos_lite.core.gateway.pieces import Out, Piece, Request, Straight, Whole
 from llmos_lite.core.gateway.problems import anthropic_problem, openai_problem
 from llmos_lite.core.gateway.service import Gateway
 from llmos_lite.core.providers.service import ModelEntry, Providers
 from llmos_lite.engines.upstream import Wire
+from llmos_lite.errors import Forbidden, Unauthenticated
 
 PREFIX = "/v1"
 LARGE_REQUEST = 64 << 20
@@ -26,7 +29,7 @@ LARGE_REQUEST = 64 << 20
 _encode = msgspec.json.Encoder().encode
 
 
-class Services(Protocol):
+class Services(Recording, Protocol):
     """What the routes need of an instance."""
 
     @property
@@ -53,21 +56,34 @@ class WireEndpoint:
     needs = Needs(scope=Right.CHAT, delegates=True)
 
     def __init__(self, services: Services, wire: Wire) -> None:
-        self._accounts, self._gateway, self._wire = services.accounts, services.gateway, wire
+        self._accounts, self._gateway, self._wire, self._services = services.accounts, services.gateway, wire, services
         self.words = services.gateway.dialects[wire].problem
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; what is refused before the first byte is raised, and said in the client's words."""
-        state = scope.setdefault("state", {})
+        edge = edge_of(send)
+        try:
+            actor, request = await self._asked(scope, receive, straight_to(edge))
+            async with UntilGone(receive):
+                out = _Out(send)
+                await self.answer(actor, request, out)
+                whole = out.whole
+                if whole is None:
+                    await send({"type": "http.response.body"})
+                elif edge is None or not edge.answer(*whole):
+                    await _send_whole(send, whole)
+        except (Unauthenticated, Forbidden) as error:
+            await record_refusal(self._services, scope, error)
+            raise
+
+    async def _asked(self, scope: Scope, receive: Receive, straight: Straight) -> tuple[Actor, Request]:
+        state, headers = scope["state"], scope["headers"]
         state["words"] = self.words
         actor = self.needs.check(await actor_of(self._accounts, scope))
-        body = await unpacked(await read_body(receive), scope["headers"], LARGE_REQUEST)
-        query = scope["query_string"].decode("latin-1")
-        request = Request(body, scope["headers"], query, state.get("request_id", ""), straight_to(send))
-        async with UntilGone(receive):
-            out = _Out(send)
-            await self.answer(actor, request, out)
-            await send({"type": "http.response.body", "body": out.last})
+        body = await read_body(receive)
+        if packing := packing_of(headers):
+            body = await unpacked(body, packing, LARGE_REQUEST)
+        return actor, Request(body, headers, scope["query_string"].decode("latin-1"), state["request_id"], straight)
 
     def answer(self, actor: Actor, request: Request, out: Out) -> Awaitable[None]:
         """Hand the answer out: whole, or its head and then its bytes."""
@@ -75,12 +91,13 @@ class WireEndpoint:
 
 
 class _Out:
-    """Writes one answer, but for its end."""
+    """Writes one answer, but for its end, and keeps one that comes whole."""
 
-    __slots__ = ("_send", "begun", "last")
+    __slots__ = ("_send", "begun", "whole")
 
     def __init__(self, send: Send) -> None:
-        self._send, self.begun, self.last = send, False, b""
+        self._send, self.begun = send, False
+        self.whole: Whole | None = None
 
     async def __call__(self, piece: Piece) -> None:
         if isinstance(piece, bytes):
@@ -88,9 +105,15 @@ class _Out:
             return
         self.begun = True
         if isinstance(piece, Whole):
-            self.last = piece.body
-            piece.headers.append((b"content-length", b"%d" % len(self.last)))
-        await self._send({"type": "http.response.start", "status": piece.status, "headers": piece.headers})
+            self.whole = piece
+        else:
+            await self._send({"type": "http.response.start", "status": piece.status, "headers": piece.headers})
+
+
+async def _send_whole(send: Send, whole: Whole) -> None:
+    headers = [*whole.headers, (b"content-length", b"%d" % len(whole.body))]
+    await send({"type": "http.response.start", "status": whole.status, "headers": headers})
+    await send({"type": "http.response.body", "body": whole.body})
 
 
 class PlainEndpoint(WireEndpoint):

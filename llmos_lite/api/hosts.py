@@ -58,10 +58,13 @@ class Hosts:
             Invalid: `request.host`, without one `Host` header that is a name.
             Forbidden: `request.host_unknown`.
         """
-        found = [value for name, value in scope["headers"] if name == b"host"]
-        if len(found) == 1 and found[0] in self._known:
+        found: bytes | None = None
+        for name, value in scope["headers"]:
+            if name == b"host":
+                found = value if found is None else b""
+        if found in self._known:
             return
-        match = _FORM.fullmatch(found[0]) if len(found) == 1 else None
+        match = _FORM.fullmatch(found) if found else None
         if match is None:
             raise Invalid("request.host", "A request needs one Host header that names a server.")
         host = match[1].decode().lower().rstrip(".")
@@ -72,7 +75,7 @@ class Hosts:
                 hint="Set LLMOS_PUBLIC_URL, or name it in LLMOS_HOSTS.",
             )
         if len(self._known) < MOST_KNOWN:
-            self._known.add(found[0])
+            self._known.add(match[0])
 
 
 def _is_address(host: str) -> bool:

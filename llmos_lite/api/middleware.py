@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
+import os
 import re
-import secrets
-from collections.abc import Mapping
-from typing import cast
+from collections.abc import Iterable, Mapping
+
+from uvicorn.protocols.http.httptools_impl import HEADER_RE, HEADER_VALUE_RE
 
 from llmos_lite.api.errors import Asgi, Message, Receive, Scope, Send, Words, explain, log_unexpected, send_problem
+from llmos_lite.api.exchange import exchange_behind
 from llmos_lite.api.hosts import Hosts
 from llmos_lite.api.links import kept_private, lift
 from llmos_lite.api.proxies import Proxies
@@ -41,13 +43,17 @@ PROBED = "/health"
 OWN_BOUNDS = "/git/"
 """Where a body is bounded by who reads it: git has to hear of a push that is too large in its own words."""
 
-CSP_API = b"default-src 'none'; frame-ancestors 'none'"
 SECURITY = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"same-origin"),  # with no-referrer a form would send Origin: null
     (b"cross-origin-resource-policy", b"same-origin"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cache-control", b"no-store"),
 )
+_OURS = b"".join(b"%b: %b\r\n" % header for header in SECURITY)
+_SPECIAL = frozenset({b"connection", b"content-length", b"transfer-encoding", *(name for name, _ in SECURITY)})
+"""Headers of an answer that change what we say ourselves."""
 
 
 class Edge:
@@ -61,6 +67,7 @@ class Edge:
         hosts: names under which it answers; None for any.
         larger: bounds of other bodies, by path.
         words: how errors are told where no problem document is expected, by path.
+        first: is set when the first request was answered.
     """
 
     def __init__(
@@ -73,8 +80,10 @@ class Edge:
         hosts: Hosts | None = None,
         larger: Mapping[str, int] | None = None,
         words: Mapping[str, Words] | None = None,
+        first: asyncio.Event | None = None,
     ) -> None:
-        self._app, self._max_body, self._proxies, self._hosts = app, max_body, proxies, hosts
+        self._app, self._max_body, self._hosts, self._first = app, max_body, hosts, first
+        self._proxies = proxies or None
         self._larger = {"/traces/import": max_import, "/skills/install": LARGE_SKILLS}
         self._larger |= dict.fromkeys(("/v1/traces", "/v1/logs"), max(max_body, LARGE_TELEMETRY))
         self._larger |= {path: max(bound, max_body) for path, bound in (larger or {}).items()}
@@ -83,78 +92,94 @@ class Edge:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; whatever goes wrong becomes a problem document."""
-        if self._proxies:
+        if self._proxies is not None:
             self._proxies.place_client(scope)
-        request = _Request(scope, receive, send)
-        request.limit = self._larger.get(scope["path"], self._max_body)
-        if scope["path"].startswith(OWN_BOUNDS):
-            request.limit = 1 << 60
+        request = Request(scope, receive, send)
         try:
-            request.check_path()
-            if self._hosts is not None and scope["path"] != PROBED:
-                self._hosts.check(scope)
-            request.check_length()
-            self.check_running()
-            await self._app(scope, request.receive, request.send)
+            request.check(self._limit(scope["path"]), self._hosts)
+            await (_refuse if self.stopping else self._app)(scope, request.receive, request.send)
         except Exception as error:  # noqa: BLE001 - this is where exceptions end
             if words := self._words.get(scope["path"]):
                 scope["state"].setdefault("words", words)
             await request.fail(error)
+        finally:
+            if self._first is not None:
+                self._first.set()
+                self._first = None
 
-    def check_running(self) -> None:
-        """Refuse what comes after the end was asked for."""
-        if self.stopping:
-            raise Unavailable("server.stopping", "The server is stopping.", hint="Try again in a moment.")
+    def _limit(self, path: str) -> int:
+        return 1 << 60 if path.startswith(OWN_BOUNDS) else self._larger.get(path, self._max_body)
 
 
-class _Request:
-    """One request on its way through the edge."""
+class Request:
+    """One request on its way through the edge.
+
+    Attributes:
+        exchange: what lies beneath, when that is a connection of our own server.
+        id: of the request.
+    """
 
     __slots__ = (
         "_finished",
+        "_limit",
         "_more",
+        "_read",
         "_receive",
         "_secret",
         "_send",
         "_started",
         "_waited",
+        "exchange",
         "id",
-        "limit",
-        "read",
         "scope",
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope, self._receive, self._send = scope, receive, send
+        self.exchange = exchange_behind(receive, send)
         self._started = self._finished = False
         self._more = True
-        self.read = self.limit = 0
+        self._read = self._limit = 0
         self._waited = 0.0
-        self._secret = lift(scope)
-        self.id = _request_id(scope)
-        scope.setdefault("state", {})["request_id"] = self.id
+        self._secret = "_" in scope["path"] and lift(scope)
+        self.id = _request_id(scope["headers"])
+        if "state" not in scope:
+            scope["state"] = {}
+        scope["state"]["request_id"] = self.id
 
-    def check_path(self) -> None:
-        """Refuse what no path of ours has: a router lets a line feed at the end pass, and the audit log does not."""
-        path = self.scope["path"]
+    def check(self, limit: int, hosts: Hosts | None) -> None:
+        """Refuse what no path of ours has, what means another server, and a body that says itself that it is too large.
+
+        A router lets a line feed at the end of a path pass, and the audit log does not.
+        """
+        self._limit, path = limit, self.scope["path"]
         if not path.isprintable():
             raise NotFound("route.unknown", f"There is nothing at {path[:200]!r}.")
-
-    def check_length(self) -> None:
-        """Refuse a body that says itself that it is too large."""
+        if hosts is not None and path != PROBED:
+            hosts.check(self.scope)
         for name, value in self.scope["headers"]:
             if name == b"content-length":
                 if not value.isdigit():
                     raise Invalid("request.invalid", "The header Content-Length is not a number.")
-                if len(value) > 18 or int(value) > self.limit:  # noqa: PLR2004 - more digits than any disk has bytes
-                    raise _too_large(self.limit)
+                if len(value) > 18 or int(value) > limit:  # noqa: PLR2004 - more digits than any disk has bytes
+                    raise _too_large(limit)
 
     async def receive(self) -> Message:
         """Hand the next piece of the body on, and count it."""
         message = await self._next()
-        if self.read > self.limit:
-            raise _too_large(self.limit)
+        if self._read > self._limit:
+            raise _too_large(self._limit)
         return message
+
+    def body(self) -> bytes | None:
+        """Return the whole body, when it is there and nothing of it was taken yet; None otherwise."""
+        body = None if self.exchange is None else self.exchange.body()
+        if body is None:
+            return None
+        self._read, self._more = len(body), False
+        if self._read > self._limit:
+            raise _too_large(self._limit)
+        return body
 
     async def _next(self) -> Message:
         clock = asyncio.get_running_loop().time
@@ -165,18 +190,13 @@ class _Request:
         except TimeoutError:
             raise Invalid("request.slow", "The body came too slowly.", hint="Send it again, in one go.") from None
         self._waited += clock() - since
-        self.read += len(message.get("body", b""))
+        self._read += len(message.get("body", b""))
         self._more = bool(message.get("more_body"))
         return message
 
     def _patience(self) -> float:
         """Return how many seconds the next piece may take; those that we take ourselves do not count."""
-        return SILENCE + min(0.0, self.read / SLOWEST - self._waited)
-
-    @property
-    def beneath(self) -> Send:
-        """Return what takes the pieces of the answer from here."""
-        return self._send
+        return SILENCE + min(0.0, self._read / SLOWEST - self._waited)
 
     async def send(self, message: Message) -> None:
         """Hand a piece of the answer on, with our headers before the first."""
@@ -187,6 +207,29 @@ class _Request:
         elif not message.get("more_body"):
             self._finished = True
         await self._send(message)
+
+    def answer(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bool:
+        """Write a whole answer at once; False, with nothing written, when it has to go the long way.
+
+        Args:
+            status: of the answer.
+            headers: without its length, their names in lower case.
+            body: all of it.
+        """
+        if self.exchange is None or self._secret:
+            return False
+        lines = names = values = b""
+        for name, value in headers:
+            if name in _SPECIAL:
+                return False
+            lines += b"%b: %b\r\n" % (name, value)
+            names += name
+            values += value
+        if HEADER_RE.search(names) or HEADER_VALUE_RE.search(values):
+            return False  # the long way says what is wrong
+        lines += b"content-length: %d\r\n%bx-request-id: %b\r\n" % (len(body), _OURS, self.id.encode())
+        self._started = self._finished = self.exchange.whole(status, lines, body)
+        return self._started
 
     async def fail(self, error: Exception) -> None:
         """Answer with the problem that an exception stands for, if an answer can still be given."""
@@ -205,27 +248,29 @@ class _Request:
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
-                while self._more and self.read < DRAINED:
+                while self._more and self._read < DRAINED:
                     await self._next()
 
 
-def _request_id(scope: Scope) -> str:
-    for name, value in scope["headers"]:
+def _request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    for name, value in headers:
         if name == b"x-request-id" and REQUEST_ID.fullmatch(value):
-            return cast("bytes", value).decode()
-    return secrets.token_hex(8)
+            return value.decode()
+    return os.urandom(8).hex()
 
 
-def _with_security(headers: object, request_id: str) -> list[tuple[bytes, bytes]]:
-    given = list(cast("list[tuple[bytes, bytes]]", headers))
+def _with_security(headers: Iterable[tuple[bytes, bytes]], request_id: str) -> list[tuple[bytes, bytes]]:
+    given = list(headers)
     names = {name.lower() for name, _ in given}
-    given += [(name, value) for name, value in SECURITY if name not in names]
-    if b"content-security-policy" not in names:
-        given.append((b"content-security-policy", CSP_API))
-    if b"cache-control" not in names:
-        given.append((b"cache-control", b"no-store"))
+    given += [header for header in SECURITY if header[0] not in names]
     given.append((b"x-request-id", request_id.encode()))
     return given
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    """Refuse what comes after the end was asked for."""
+    del scope, receive, send
+    raise Unavailable("server.stopping", "The server is stopping.", hint="Try again in a moment.")
 
 
 def _too_large(limit: int) -> TooLarge:

@@ -1,20 +1,26 @@
 """The HTTP server, without endless patience: a client that never finishes the head of a request is let go.
 
-uvicorn waits for a head for ever, so that a few thousand idle connections (Slowloris) would take every socket; and it
-takes a head of any size.
+uvicorn listens and stops; its own connections wait for a head for ever, so that a few thousand idle ones (Slowloris)
+would take every socket, and take a head of any size.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import cast
+from urllib.parse import unquote
 
+import httptools
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
+from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
+from uvicorn.server import ServerState
 
-from llmos_lite.api.joined import Joined
+from llmos_lite.api.errors import Asgi
+from llmos_lite.api.exchange import Exchange
 
 HEAD_SECONDS = 20.0
 """Seconds in which the head of a request has to be there, from the connection or from its first byte on."""
@@ -22,6 +28,7 @@ LARGEST_HEAD = 64 << 10
 """Bytes of the head of a request, its address among them."""
 LARGEST_PIECE = 256 << 10
 """Bytes that the event loop reads at once: the first piece of a head may end the body before."""
+_REFUSAL = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n"
 
 
 class Ending(uvicorn.Server):
@@ -42,53 +49,211 @@ class Ending(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-class PatientProtocol(HttpToolsProtocol):
-    """Closes a connection whose next request takes too long to begin, or too much."""
+class PatientProtocol(asyncio.Protocol):
+    """A connection: from bytes to exchanges, one after the other; closed when the next takes too long, or too much.
 
-    _timer: asyncio.TimerHandle | None = None
-    _before = _piece = 0
+    It has what `uvicorn.Server` asks of one, and no WebSockets.
+
+    Attributes:
+        transport: the socket.
+        flow: whether it takes and gives bytes now.
+        loop: in which all of this happens.
+        server_state: what the server knows of all connections.
+        tasks: that answer.
+    """
+
+    transport: asyncio.Transport
+    flow: FlowControl
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, object],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self.loop = _loop or asyncio.get_running_loop()
+        self.server_state, self.tasks, self._state = server_state, server_state.tasks, app_state
+        self._app: Asgi = getattr(config.loaded_app, "http", config.loaded_app)  # an app of ours saves a layer
+        self._idle_seconds = config.timeout_keep_alive
+        self._parser = httptools.HttpRequestParser(self)
+        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)  # the request before it has its answer
+        self._url, self._expects = b"", False
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._in_head, self._before, self._piece = True, 0, 0
+        self._now: Exchange | None = None
+        self._last: Exchange | None = None
+        self._later: deque[Exchange] = deque()
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._idle_since: float | None = None
+
+    # -- the transport ----------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Wait for the first head."""
+        self.transport = cast("asyncio.Transport", transport)
+        self.flow = FlowControl(self.transport)
+        self._ends = get_local_addr(self.transport), get_remote_addr(self.transport)
+        self._scheme = "https" if is_ssl(self.transport) else "http"
+        self.server_state.connections.add(self)  # type: ignore[arg-type]  # it has what is asked of one
+        self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
 
     def data_received(self, data: bytes) -> None:
         """Read on, and count what comes before the end of a head."""
+        self._idle_since = None
         self._piece = len(data)
-        super().data_received(data)
-        self._before = 0 if self._timer is None else self._before + len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # it gets an ordinary answer
+        except httptools.HttpParserError:
+            self._refuse(b"Invalid HTTP request received.")
+            return
+        if not self._in_head:
+            self._before = 0
+            return
+        self._before += self._piece
         if self._before > LARGEST_HEAD + LARGEST_PIECE:
-            self.send_400_response("The head of the request is too large.")
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """Wait for the first head."""
-        self._joined = Joined(transport, self.loop)
-        super().connection_made(cast("asyncio.Transport", self._joined))
-        self._wait()
-
-    def on_message_begin(self) -> None:
-        """Wait for the rest of a head."""
-        super().on_message_begin()
-        if self._timer is None:
-            self._wait()
-
-    def on_headers_complete(self) -> None:
-        """Stop waiting."""
-        self._stop()
-        if self._before + self._piece > LARGEST_HEAD:
-            self._check_head()
-        super().on_headers_complete()
+            self._refuse(b"The head of the request is too large.")
+        elif self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting, and let nobody answer on."""
-        self._stop()
-        super().connection_lost(exc)
-        self._joined.ended()
+        del exc
+        self.server_state.connections.discard(self)
+        for timer in (self._head_timer, self._idle_timer):
+            if timer is not None:
+                timer.cancel()
+        for exchange in dict.fromkeys((self._now, self._last)):
+            if exchange is not None:
+                exchange.lose()
+        self.flow.resume_writing()
+
+    def pause_writing(self) -> None:
+        """Hear that the client reads too slowly."""
+        self.flow.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Hear that it has caught up."""
+        self.flow.resume_writing()
+
+    def shutdown(self) -> None:
+        """End, after the answer that is under way."""
+        if self._last is None or self._last.response_complete:
+            self.transport.close()
+        else:
+            self._last.keep_alive = False
+
+    # -- the parser -------------------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """Wait for the rest of a head."""
+        self._url, self._headers, self._expects, self._in_head = b"", [], False, True
+
+    def on_url(self, url: bytes) -> None:
+        """Take a piece of the address."""
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header."""
+        name = name.lower()
+        self._headers.append((name, value))
+        if name == b"expect":
+            self._expects = value.lower() == b"100-continue"
+
+    def on_headers_complete(self) -> None:
+        """Begin an exchange; of several that a client sends at once, each waits for the one before."""
+        self._in_head = False
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+        if self._before + self._piece > LARGEST_HEAD:
+            self._check_head()
+        before, self._last = self._last, self._exchange()
+        if before is None or before.response_complete:
+            self._start(self._last)
+        else:
+            self.flow.pause_reading()
+            self._later.append(self._last)
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of a body; too much of what nobody reads waits at the client."""
+        exchange = self._last
+        if exchange is None or exchange.response_complete:
+            return
+        if exchange.take(body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+
+    def on_message_complete(self) -> None:
+        """Note that a request is there."""
+        if self._last is not None:
+            self._last.end_body()
 
     def _check_head(self) -> None:
-        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > LARGEST_HEAD:
-            raise ValueError("too large")  # uvicorn answers 400, and closes
+        if len(self._url) + sum(len(name) + len(value) for name, value in self._headers) > LARGEST_HEAD:
+            raise ValueError("too large")  # the parser says so, and the client gets 400
 
-    def _wait(self) -> None:
-        self._timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+    def _exchange(self) -> Exchange:
+        parser, url, query = self._parser, self._url, b""
+        version = parser.get_http_version()
+        if not url.startswith(b"/") or b"?" in url or b"#" in url:
+            parsed = httptools.parse_url(url)
+            url, query = parsed.path, parsed.query or b""
+        path = url.decode("ascii")
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": version,
+            "server": self._ends[0],
+            "client": self._ends[1],
+            "scheme": self._scheme,
+            "method": parser.get_method().decode("ascii"),
+            "root_path": "",
+            "path": unquote(path) if "%" in path else path,
+            "raw_path": url,
+            "query_string": query,
+            "headers": self._headers,
+            "state": self._state.copy(),
+        }
+        stays = version != "1.0" and parser.should_keep_alive()
+        return Exchange(self, scope, keep_alive=stays, expects=self._expects)
 
-    def _stop(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    # -- the exchanges ----------------------------------------------------------------------------------------------
+
+    def _start(self, exchange: Exchange) -> None:
+        self._now = exchange
+        task: asyncio.Task[None]
+        task = self.loop.create_task(self._app(exchange.scope, exchange.receive, exchange.send))  # type: ignore[arg-type]
+        self.tasks.add(task)
+        task.add_done_callback(exchange.end)
+
+    def answered(self) -> None:
+        """Go on with the next request, or wait for one."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        if self.flow.read_paused:
+            self.flow.resume_reading()
+        if self._later:
+            self._start(self._later.popleft())
+            return
+        self._idle_since = self.loop.time()
+        if self._idle_timer is None:
+            self._idle_timer = self.loop.call_later(self._idle_seconds, self._look)
+
+    def _look(self) -> None:
+        """Close the connection when it has been idle for long enough; a timer for each request would cost more."""
+        self._idle_timer = None
+        if self._idle_since is None:
+            return
+        left = self._idle_since + self._idle_seconds - self.loop.time()
+        if left > 0:
+            self._idle_timer = self.loop.call_later(left, self._look)
+        else:
+            self.transport.close()
+
+    def _refuse(self, why: bytes) -> None:
+        self.transport.write(_REFUSAL % len(why) + b"connection: close\r\n\r\n" + why)
+        self.transport.close()

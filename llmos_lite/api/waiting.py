@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self, cast
 
 from llmos_lite.api.errors import Receive
-from llmos_lite.api.straight import line_of
+from llmos_lite.api.straight import edge_of
 from llmos_lite.errors import Invalid, TooLarge
 
 _PACKED = frozenset({b"gzip", b"x-gzip", b"deflate"})
@@ -27,14 +27,16 @@ class UntilGone:
 
     def __init__(self, receive: Receive) -> None:
         self._receive, self._gone = receive, False
-        self._line = line_of(receive)
+        edge = edge_of(receive)
+        exchange = None if edge is None else edge.exchange
+        self._exchange = None if exchange is None or exchange.disconnected else exchange
         self._later: asyncio.TimerHandle | None = None
         self._watch: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        task = cast("asyncio.Task[None]", asyncio.current_task())
-        if self._line is not None:
-            self._line.on_end = partial(self._leave, task)
+        task: asyncio.Task[None] = asyncio.current_task()  # type: ignore[assignment]  # this runs in one
+        if self._exchange is not None:
+            self._exchange.on_end = partial(self._leave, task)
         else:
             self._later = asyncio.get_running_loop().call_later(SOON, self._look, task)
         return self
@@ -42,9 +44,9 @@ class UntilGone:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        if self._line is not None:
-            self._line.on_end = None
-        if self._later is not None:
+        if self._exchange is not None:
+            self._exchange.on_end = None
+        elif self._later is not None:
             self._later.cancel()
         if self._watch is not None:
             self._watch.cancel()
@@ -68,32 +70,39 @@ class UntilGone:
 
 async def read_body(receive: Receive) -> bytes:
     """Return the body; its limit is the edge's business."""
-    message = await receive()
-    body = cast("bytes", message.get("body", b""))
-    if not message.get("more_body"):
+    edge = edge_of(receive)
+    body = None if edge is None else edge.body()
+    if body is not None:
         return body
-    parts = [body]
+    message = await receive()
+    parts: list[bytes] = [message.get("body", b"")]
     while message.get("more_body"):
         message = await receive()
         parts.append(message.get("body", b""))
     return b"".join(parts)
 
 
-async def unpacked(body: bytes, headers: Iterable[tuple[bytes, bytes]], limit: int) -> bytes:
-    """Return a body that a client may have packed.
+def packing_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Return how a client says that the body of a request is packed; empty when it is not."""
+    for name, value in headers:
+        if name == b"content-encoding":
+            how = value.strip().lower()
+            return b"" if how == b"identity" else how
+    return b""
+
+
+async def unpacked(body: bytes, how: bytes, limit: int) -> bytes:
+    """Return a body that a client has packed.
 
     Args:
         body: as it came.
-        headers: of the request.
+        how: it is packed, as the client says.
         limit: most bytes that it may have unpacked.
 
     Raises:
         Invalid: `request.encoding`, for one that is packed in a way that is not known here, or that is broken.
         TooLarge: `request.too_large`.
     """
-    how = next((value.strip().lower() for name, value in headers if name == b"content-encoding"), b"identity")
-    if how in {b"identity", b""}:
-        return body
     if how not in _PACKED:
         said = f"A request that is packed with {how.decode('latin-1')[:50]!r} cannot be read here."
         raise Invalid("request.encoding", said, hint="Send it unpacked, or with gzip.")

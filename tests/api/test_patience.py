@@ -34,8 +34,9 @@ async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
 
 
 @asynccontextmanager
-async def _listening(app: Asgi) -> AsyncIterator[int]:
+async def _listening(app: Asgi, idle: float = 5) -> AsyncIterator[int]:
     config = uvicorn.Config(app, http=patience.PatientProtocol, lifespan="off", log_config=None, ws="none")
+    config.timeout_keep_alive = idle  # type: ignore[assignment]  # shorter than a second
     config.load()
     state = uvicorn.Server(config).server_state
     loop = asyncio.get_running_loop()
@@ -73,6 +74,64 @@ async def test_requests_one_after_another_are_answered(port: int) -> None:
         async with asyncio.timeout(30):
             assert b"204" in await reader.readuntil(b"\r\n\r\n")
     writer.close()
+
+
+async def test_an_idle_connection_ends_and_one_that_is_used_does_not() -> None:
+    async with _listening(_app, idle=0.4) as port, asyncio.timeout(30):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(4):
+            writer.write(HEAD + b"\r\n")
+            assert b"204" in await reader.readuntil(b"\r\n\r\n")
+            await asyncio.sleep(0.2)
+        assert await reader.read() == b""
+        writer.close()
+
+
+async def test_an_answer_may_take_longer_than_a_connection_may_be_idle() -> None:
+    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.sleep(0.3)
+        await _app(scope, receive, send)
+
+    async with _listening(slow, idle=0.1) as port, asyncio.timeout(30):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(2):
+            writer.write(HEAD + b"\r\n")
+            assert b"204" in await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+
+async def test_who_asks_for_another_protocol_gets_an_ordinary_answer(port: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for _ in range(2):
+        writer.write(HEAD + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        async with asyncio.timeout(30):
+            assert b"204" in await reader.readuntil(b"\r\n\r\n")
+    writer.close()
+
+
+async def test_the_address_of_a_request_is_read_as_it_was_sent() -> None:
+    seen: list[tuple[str, bytes, bytes]] = []
+
+    async def notes(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append((scope["path"], scope["raw_path"], scope["query_string"]))
+        await _app(scope, receive, send)
+
+    asked = [b"/a/b", b"/a%2Fb?c=%20d", b"//a;b@c:1", b"/?a?b", b"http://x:1/y?z", b"/a%00", b"*"]
+    async with _listening(notes) as port, asyncio.timeout(30):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for url in asked:
+            writer.write(HEAD.replace(b"GET /", b"OPTIONS " + url) + b"\r\n")
+            assert b"204" in await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+    assert seen == [
+        ("/a/b", b"/a/b", b""),
+        ("/a/b", b"/a%2Fb", b"c=%20d"),
+        ("//a;b@c:1", b"//a;b@c:1", b""),
+        ("/", b"/", b"a?b"),
+        ("/y", b"/y", b"z"),
+        ("/a\0", b"/a%00", b""),
+        ("*", b"*", b""),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from llmos_lite.api.errors import Asgi, Receive, Scope, Send
-from llmos_lite.api.straight import straight_to
+from llmos_lite.api.straight import edge_of, straight_to
 from llmos_lite.core.chat.turn import Turn
 from llmos_lite.core.gateway import passage
 from llmos_lite.core.gateway.pieces import Straight, never
@@ -112,6 +112,6 @@ async def test_no_other_server_has_a_short_way() -> None:
     async def send(message: object) -> None:
         del message
 
-    way: Straight = straight_to(send)
+    way: Straight = straight_to(edge_of(send))
     assert way is never
     assert not way(b"x")

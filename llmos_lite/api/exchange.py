@@ -1,0 +1,270 @@
+"""One request on a connection of ours, and its answer: what lies between the parser of HTTP and the app.
+
+It speaks ASGI, and has a short way for whoever has the whole answer at once. The head of an answer leaves together with
+its first bytes: one packet and one call of the system instead of two. What has no bytes in the same round of the event
+loop leaves at its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from types import MethodType
+from typing import Protocol
+
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import HEADER_RE, HEADER_VALUE_RE, STATUS_LINE
+from uvicorn.server import ServerState
+
+from llmos_lite.api.errors import Message, Receive, Scope, Send
+
+log = logging.getLogger("uvicorn.error")
+
+BODILESS = frozenset({204, 304})
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+LAST_CHUNK = b"0\r\n\r\n"
+_CLOSE = b"connection: close\r\n"
+_CHUNKED = b"transfer-encoding: chunked\r\n"
+_BROKEN = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"21"), (b"connection", b"close")]
+
+
+class Line(Protocol):
+    """The connection of an exchange."""
+
+    transport: asyncio.Transport
+    flow: FlowControl
+    loop: asyncio.AbstractEventLoop
+    tasks: set[asyncio.Task[None]]
+    server_state: ServerState
+
+    def answered(self) -> None:
+        """Go on with the next request."""
+
+
+class Exchange:
+    """One request and its answer.
+
+    Args:
+        line: the connection.
+        scope: what ASGI says of the request.
+        keep_alive: whether the connection stays open afterwards.
+        expects: whether the client waits for a sign before it sends the body.
+
+    Attributes:
+        on_end: called when the connection ends before the answer.
+        disconnected: whether the connection has ended.
+        response_complete: whether everything is said.
+        chunked_encoding: whether the answer goes in pieces of any number; None before its head.
+    """
+
+    __slots__ = (
+        "_expects",
+        "_fresh",
+        "_head",
+        "_left",
+        "_line",
+        "_more",
+        "_news",
+        "_parts",
+        "_size",
+        "_started",
+        "chunked_encoding",
+        "disconnected",
+        "flow",
+        "keep_alive",
+        "on_end",
+        "response_complete",
+        "scope",
+        "transport",
+    )
+
+    def __init__(self, line: Line, scope: Scope, *, keep_alive: bool, expects: bool) -> None:
+        self._line, self.transport, self.flow = line, line.transport, line.flow
+        self.scope, self.keep_alive, self._expects = scope, keep_alive, expects
+        self.on_end: Callable[[], None] | None = None
+        self.disconnected = self._started = self.response_complete = self._fresh = False
+        self._news: asyncio.Event | None = None
+        self._parts: list[bytes] = []
+        self._size = self._left = 0
+        self._more = True
+        self.chunked_encoding: bool | None = None
+        self._head = b""
+
+    # -- what the connection tells ----------------------------------------------------------------------------------
+
+    def take(self, data: bytes) -> int:
+        """Take a piece of the body; return how much waits to be read."""
+        self._parts.append(data)
+        self._size += len(data)
+        self._wake()
+        return self._size
+
+    def end_body(self) -> None:
+        """Note that the body is there."""
+        self._more = False
+        self._wake()
+
+    def lose(self) -> None:
+        """Note that the connection has ended."""
+        self.disconnected = not self.response_complete
+        self._wake()
+        if self.on_end is not None:
+            self.on_end()
+
+    def end(self, task: asyncio.Task[None]) -> None:
+        """Look after what an app leaves that has ended, well or not."""
+        self._line.tasks.discard(task)
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if error is None and (self.response_complete or self.disconnected):
+            return
+        log.error("An answer was not finished.", exc_info=error)
+        if self._started:
+            self._close()
+        elif not self.disconnected:
+            self.start(500, _BROKEN)
+            self.piece(b"Internal Server Error", more=False)
+
+    def _wake(self) -> None:
+        self._fresh = True
+        if self._news is not None:
+            self._news.set()
+
+    # -- ASGI -------------------------------------------------------------------------------------------------------
+
+    async def receive(self) -> Message:
+        """Return the next piece of the body, or that the client is gone."""
+        if self._expects and not self.transport.is_closing():
+            self._expects = False
+            self.transport.write(CONTINUE)
+        self.flow.resume_reading()
+        while not (self._fresh or self.disconnected or self.response_complete):
+            if self._news is None:
+                self._news = asyncio.Event()
+            self._news.clear()
+            await self._news.wait()
+        if self.disconnected or self.response_complete:
+            return {"type": "http.disconnect"}
+        return {"type": "http.request", "body": self._taken(), "more_body": self._more}
+
+    async def send(self, message: Message) -> None:
+        """Write the head of the answer, or a piece of its body."""
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
+        if self.disconnected:
+            return
+        kind = "http.response.body" if self._started else "http.response.start"
+        if message["type"] != kind or self.response_complete:
+            raise RuntimeError(f"{message['type']!r} does not come here in an answer.")
+        if self._started:
+            self.piece(message.get("body", b""), more=message.get("more_body", False))
+        else:
+            self.start(message["status"], message.get("headers", ()))
+
+    # -- the short way ----------------------------------------------------------------------------------------------
+
+    def body(self) -> bytes | None:
+        """Return the whole body, when it is there and nothing of it was taken yet; None with nothing done otherwise."""
+        if self._more or not self._fresh or self._expects or self.disconnected or self.response_complete:
+            return None
+        return self._taken()
+
+    def whole(self, status: int, lines: bytes, body: bytes) -> bool:
+        """Write a whole answer at once; False, with nothing written, when it has to go the long way.
+
+        Args:
+            status: of the answer.
+            lines: its headers as they are written, the length of the body among them.
+            body: all of it.
+        """
+        if self._started or self.disconnected or self.flow.write_paused or self._line.server_state.default_headers:
+            return False
+        if self.scope["method"] == "HEAD":
+            return False
+        self._started, self._expects = True, False
+        close = b"" if self.keep_alive else _CLOSE
+        self.transport.write(b"%b%b%b\r\n%b" % (STATUS_LINE[status], lines, close, body))
+        self._complete()
+        return True
+
+    def start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Begin an answer; its head waits for what comes next."""
+        self._started, self._expects = True, False
+        lines, closes = [STATUS_LINE[status]], False
+        for given, value in (*self._line.server_state.default_headers, *headers):
+            name = _checked(given, value)
+            if name == b"content-length" and self.chunked_encoding is None:
+                self._left, self.chunked_encoding = int(value), False
+            elif name == b"transfer-encoding" and value.lower() == b"chunked":
+                self._left, self.chunked_encoding = 0, True
+            elif name == b"connection":
+                closes = closes or b"close" in [token.strip() for token in value.lower().split(b",")]
+            lines.append(b"%b: %b\r\n" % (name, value))
+        self.keep_alive = self.keep_alive and not closes
+        if not self.keep_alive and not closes:
+            lines.append(_CLOSE)
+        if self.chunked_encoding is None and self.scope["method"] != "HEAD" and status not in BODILESS:
+            self.chunked_encoding = True
+            lines.append(_CHUNKED)
+        self._head = b"".join((*lines, b"\r\n"))
+        self._line.loop.call_soon(self._flush)
+
+    def piece(self, data: bytes, *, more: bool) -> None:
+        """Write a piece of the body of an answer that has begun."""
+        if self.scope["method"] == "HEAD":
+            self._left = 0
+        elif self.chunked_encoding:
+            chunk = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+            self.write(chunk if more else chunk + LAST_CHUNK)
+        else:
+            self._left -= len(data)
+            if self._left < 0:
+                raise RuntimeError("Response content longer than Content-Length")
+            self.write(data)
+        if not more and self._left:
+            raise RuntimeError("Response content shorter than Content-Length")
+        if not more:
+            self._complete()
+
+    def write(self, data: bytes) -> None:
+        """Write bytes as they are, after the head where that still waits."""
+        if self._head:
+            data, self._head = self._head + data, b""
+        self.transport.write(data)
+
+    def _taken(self) -> bytes:
+        if self.flow.read_paused and not self._more:
+            self.flow.resume_reading()  # or nobody would hear that the client goes
+        body = b"".join(self._parts)
+        self._parts, self._size, self._fresh = [], 0, False
+        return body
+
+    def _complete(self) -> None:
+        self.response_complete = True
+        self._wake()
+        if not self.keep_alive:
+            self._close()
+        self._line.answered()
+
+    def _close(self) -> None:
+        self._flush()
+        self.transport.close()
+
+    def _flush(self) -> None:
+        if self._head:
+            self.write(b"")
+
+
+def exchange_behind(receive: Receive, send: Send) -> Exchange | None:
+    """Return the exchange whose ends these two are, or None."""
+    found = receive.__self__ if type(receive) is MethodType else None
+    return found if type(found) is Exchange and send == found.send else None
+
+
+def _checked(name: bytes, value: bytes) -> bytes:
+    """Return the name of a header in lower case; what would break the head is a mistake of whoever answers."""
+    if HEADER_RE.search(name):
+        raise RuntimeError("Invalid HTTP header name.")
+    if HEADER_VALUE_RE.search(value):
+        raise RuntimeError("Invalid HTTP header value.")
+    return name.lower()
