@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar, cast
+from typing import TypeVar
 from urllib.parse import urlsplit
+
+import msgspec
 
 from llmos_lite.api.errors import Scope
 from llmos_lite.core.accounts.accounts import Accounts
@@ -71,19 +73,21 @@ async def actor_of(accounts: Accounts, scope: Scope) -> Actor:
         Unauthenticated: without a credential that holds.
         Forbidden: `request.cross_site`, for a browser's session used from another site.
     """
-    key, user, session, front = given_by(scope)
-    if session and not key:
+    given = given_by(scope)
+    if given.session and not given.key:
         check_same_site(scope)
-    client = scope["client"][0] if scope.get("client") else ""
-    actor = await accounts.authenticate(key, user, session=session, front=front, client=client)
-    scope.setdefault("state", {})["actor"] = actor
+    client = client_of(scope)
+    actor = await accounts.authenticate(given.key, given.user, session=given.session, front=given.front, client=client)
+    if "state" not in scope:
+        scope["state"] = {}
+    scope["state"]["actor"] = actor
     return actor
 
 
 def client_of(scope: Scope) -> str:
     """Return the address that a request came from."""
     client = scope.get("client")
-    return cast("str", client[0]) if client else ""
+    return str(client[0]) if client else ""
 
 
 def session_of(scope: Scope) -> str:
@@ -123,18 +127,12 @@ def check_same_site(scope: Scope) -> None:
         raise Forbidden("request.cross_site", "A browser's session works only from the pages of this server.")
 
 
-_AUTHORIZATION, _KEY, _USER, _COOKIE, _OURS = range(5)
-_KINDS = {
-    b"authorization": _AUTHORIZATION,
-    b"x-api-key": _KEY,
-    b"x-llmos-user": _USER,
-    b"cookie": _COOKIE,
-    b"x-llmos-key": _OURS,
-}
+_READ = frozenset({b"authorization", b"x-api-key", b"x-llmos-user", b"cookie", b"x-llmos-key"})
 _FRONT = b"x-openwebui-user-"
+_LENGTH = len(_FRONT)
 
 
-class Given(NamedTuple):
+class Given(msgspec.Struct, frozen=True):
     """What the headers of a request say about who makes it; nothing of it was checked."""
 
     key: str = ""
@@ -152,18 +150,17 @@ def given_by(scope: Scope) -> Given:
     key = user = session = ours = ""
     front: dict[bytes, bytes] = {}
     for name, value in scope["headers"]:
-        kind = _KINDS.get(name)
-        if kind is None:
-            if name.startswith(_FRONT):
-                front[name[len(_FRONT) :]] = value
-        elif kind == _AUTHORIZATION:
+        if name not in _READ:
+            if name[:_LENGTH] == _FRONT:
+                front[name[_LENGTH:]] = value
+        elif name == b"authorization":
             word, _, rest = value.decode("latin-1").partition(" ")
-            key = rest.strip() if word.lower() == "bearer" else key
-        elif kind == _KEY:
+            key = rest.strip() if word == "Bearer" or word.lower() == "bearer" else key
+        elif name == b"x-api-key":
             key = key or value.decode("latin-1").strip()
-        elif kind == _USER:
+        elif name == b"x-llmos-user":
             user = _user(value, user)
-        elif kind == _OURS:
+        elif name == b"x-llmos-key":
             ours = value.decode("latin-1").strip().removeprefix("Bearer ").strip()
         else:
             session = session or _cookie(value, COOKIE)

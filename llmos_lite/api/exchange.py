@@ -97,18 +97,23 @@ class Exchange:
         """Take a piece of the body; return how much waits to be read."""
         self._parts.append(data)
         self._size += len(data)
-        self._wake()
+        self._fresh = True
+        if self._news is not None:
+            self._news.set()
         return self._size
 
     def end_body(self) -> None:
         """Note that the body is there."""
         self._more = False
-        self._wake()
+        self._fresh = True
+        if self._news is not None:
+            self._news.set()
 
     def lose(self) -> None:
         """Note that the connection has ended."""
         self.disconnected = not self.response_complete
-        self._wake()
+        if self._news is not None:
+            self._news.set()
         if self.on_end is not None:
             self.on_end()
 
@@ -124,11 +129,6 @@ class Exchange:
         elif not self.disconnected:
             self.start(500, _BROKEN)
             self.piece(b"Internal Server Error", more=False)
-
-    def _wake(self) -> None:
-        self._fresh = True
-        if self._news is not None:
-            self._news.set()
 
     # -- ASGI -------------------------------------------------------------------------------------------------------
 
@@ -241,7 +241,8 @@ class Exchange:
 
     def _complete(self) -> None:
         self.response_complete = True
-        self._wake()
+        if self._news is not None:
+            self._news.set()
         if not self.keep_alive:
             self._close()
         self._line.answered()

@@ -96,7 +96,8 @@ class Edge:
             self._proxies.place_client(scope)
         request = Request(scope, receive, send)
         try:
-            request.check(self._limit(scope["path"]), self._hosts)
+            limit = 1 << 60 if scope["path"].startswith(OWN_BOUNDS) else self._larger.get(scope["path"], self._max_body)
+            request.check(limit, self._hosts)
             await (_refuse if self.stopping else self._app)(scope, request.receive, request.send)
         except Exception as error:  # noqa: BLE001 - this is where exceptions end
             if words := self._words.get(scope["path"]):
@@ -106,9 +107,6 @@ class Edge:
             if self._first is not None:
                 self._first.set()
                 self._first = None
-
-    def _limit(self, path: str) -> int:
-        return 1 << 60 if path.startswith(OWN_BOUNDS) else self._larger.get(path, self._max_body)
 
 
 class Request:

@@ -6,9 +6,8 @@ asks no database.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import ParamSpec
+from typing import TypeAlias
 
 from llmos_lite.core.accounts.actors import actor_of_account, actor_of_key, check_active, delegate_of_key
 from llmos_lite.core.accounts.delegates import MOST_NAMED, Delegates
@@ -39,25 +38,8 @@ from llmos_lite.volumes.access import check_id
 __all__ = ["ADMIN", "Accounts", "require_member", "unknown_team"]
 
 
-P = ParamSpec("P")
-
-
-class _Actors:
-    """Actors that were made before, for as long as what they are made of is the same."""
-
-    def __init__(self) -> None:
-        self._kept: dict[tuple[str, ...], tuple[tuple[object, ...], Actor]] = {}
-
-    def made(self, key: tuple[str, ...], make: Callable[P, Actor], *parts: P.args, **named: P.kwargs) -> Actor:
-        """Return the actor that `make` makes of some parts; one is kept for each key."""
-        kept = self._kept.get(key)
-        if kept is not None and kept[0] == parts:
-            return kept[1]
-        if len(self._kept) >= MOST_NAMED:
-            self._kept.clear()
-        actor = make(*parts, **named)
-        self._kept[key] = parts, actor
-        return actor
+_Who: TypeAlias = tuple[str, str, FrontEndUser | None, str]
+"""By whose key, for whom and from where a request comes."""
 
 
 class Accounts(Teams):
@@ -85,7 +67,7 @@ class Accounts(Teams):
         super().__init__(store, settings, sign_in, keys=keys, tokens=tokens)
         self._key = KeyDigest(admin_key)
         self._delegates = Delegates(self, store, settings)
-        self._actors = _Actors()
+        self._actors: dict[_Who, tuple[int, ApiKey | None, Actor]] = {}
 
     def forget(self, user_id: str) -> None:
         """Let go of what is in memory of somebody who has changed."""
@@ -118,24 +100,39 @@ class Accounts(Teams):
             Invalid: `user.invalid_id`.
             NotFound: `user.unknown`, when users are not created on first use.
         """
-        actor = await self._actor(credential, user_header, session, front)
-        return self._actors.made((actor.credential, actor.user_id, client), _placed, actor, client)
-
-    async def _actor(self, credential: str, user_header: str, session: str, front: FrontEndUser | None) -> Actor:
         if not credential:
-            return await self._of_session(session)
+            return _placed(await self._of_session(session), client)
         if self._key.matches(credential):
-            return await self._act_as(user_header) if user_header else await self._admin(self._key.name)
-        if self.tokens is not None and credential.count(".") == 2:  # noqa: PLR2004 - header, claims, signature
-            return _only_oneself(await self._of_token(self.tokens, credential), user_header)
-        if self.keys is None:
+            key = None
+        elif self.tokens is not None and credential.count(".") == 2:  # noqa: PLR2004 - header, claims, signature
+            return _placed(_only_oneself(await self._of_token(self.tokens, credential), user_header), client)
+        elif self.keys is None:
             raise unknown_credential()
-        key = await self.keys.check(credential)
-        owner = await self._of_key(key)
+        else:
+            key = await self.keys.check(credential)
+        who = ("" if key is None else key.key_id, user_header, front, client)
+        kept = self._actors.get(who)
+        if kept is not None and kept[0] == self._changes and kept[1] is key:
+            return kept[2]
+        changes = self._changes
+        actor = await (self._of_admin(user_header) if key is None else self._of_key(key, user_header, front))
+        return self._kept(who, changes, key, _placed(actor, client))
+
+    def _kept(self, who: _Who, changes: int, key: ApiKey | None, actor: Actor) -> Actor:
+        """Keep an actor for as long as nobody changes, nor the key."""
+        if len(self._actors) >= MOST_NAMED:
+            self._actors.clear()
+        self._actors[who] = changes, key, actor
+        return actor
+
+    async def _of_key(self, key: ApiKey, user_header: str, front: FrontEndUser | None) -> Actor:
+        owner = actor_of_key(check_active(self._known.get(key.user_id) or await self._owner(key)), key)
         if Scope.ACT_AS in owner.scopes and (user_header or front):
-            account = await self._delegates.find(user_header, front)
-            return self._actors.made((key.key_id, account.user_id), delegate_of_key, check_active(account), key)
-        return _only_oneself(owner, user_header) if user_header else owner
+            return delegate_of_key(check_active(await self._delegates.find(user_header, front)), key)
+        return _only_oneself(owner, user_header)
+
+    async def _of_admin(self, user_header: str) -> Actor:
+        return await self._act_as(user_header) if user_header else await self._admin(self._key.name)
 
     def is_admin_key(self, credential: str) -> bool:
         """Tell whether this is the key of `<data>/admin.key`."""
@@ -155,10 +152,6 @@ class Accounts(Teams):
             raise unknown_credential()
         actor = await self._person(subject.user_id, f"token:{subject.jti}")
         return replace(actor, scopes=actor.scopes & subject.scopes)
-
-    async def _of_key(self, key: ApiKey) -> Actor:
-        account = self._known.get(key.user_id) or await self._owner(key)
-        return self._actors.made((key.key_id,), actor_of_key, check_active(account), key)
 
     async def _owner(self, key: ApiKey) -> Account:
         try:
@@ -199,7 +192,7 @@ class Accounts(Teams):
             if self._settings.create_users:
                 await self.ensure(user_id)
         account = check_active(await self.account(user_id))
-        return self._actors.made(("", user_id), _named_by_admin, account)
+        return replace(actor_of_account(account), owner=ADMIN)
 
     # -- keys -------------------------------------------------------------------------------------------------------
 
@@ -291,10 +284,6 @@ _WHERE = "Send a key as Authorization: Bearer KEY or X-API-Key: KEY; that of the
 
 def _placed(actor: Actor, client: str) -> Actor:
     return replace(actor, client=client) if client != actor.client else actor
-
-
-def _named_by_admin(account: Account) -> Actor:
-    return replace(actor_of_account(account), owner=ADMIN)
 
 
 def _only_oneself(actor: Actor, named: str) -> Actor:

@@ -63,6 +63,7 @@ class Actor:
         volume: the person's own volume; a service account has none, and works in the one that it serves. For a token
             that reads a team and not the person's own volume, that is the team's.
         principal: this actor as the volumes see it, with the rights that the seed's table gives.
+        is_admin: whether this is a system admin with a credential for it.
     """
 
     user_id: str
@@ -78,15 +79,12 @@ class Actor:
     reads: frozenset[VolumeRef] | None = None
     volume: VolumeRef = field(init=False, repr=False, compare=False)
     principal: Principal = field(init=False, repr=False, compare=False)
+    is_admin: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "volume", self._own())
         object.__setattr__(self, "principal", self._plain())
-
-    @property
-    def is_admin(self) -> bool:
-        """Tell whether this is a system admin with a credential for it."""
-        return self.role is Role.SYSTEM_ADMIN and Scope.ADMIN in self.scopes
+        object.__setattr__(self, "is_admin", self.role is Role.SYSTEM_ADMIN and Scope.ADMIN in self.scopes)
 
     def _own(self) -> VolumeRef:
         own = self.service or VolumeRef.user(self.user_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from typing import NamedTuple, Protocol, TypeAlias
 
 Straight: TypeAlias = Callable[[bytes], bool]
@@ -27,7 +27,7 @@ class Request(NamedTuple):
     """
 
     body: bytes
-    headers: Iterable[tuple[bytes, bytes]]
+    headers: Collection[tuple[bytes, bytes]]
     query: str = ""
     id: str = ""
     straight: Straight = never

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+
+import msgspec
 
 from llmos_lite.core.chat.disclosure import Disclosure
 from llmos_lite.core.traces.importers.base import conversation_id
@@ -12,6 +13,7 @@ from llmos_lite.volumes.access import check_id
 
 MOST_NAMED = 20
 _OWN = (b"x-llmos-", b"x-openwebui-", b"x-forwarded-", b"sec-", b"proxy-")
+_INITIALS = frozenset(name[:1] for name in _OWN)
 _CONNECTION = frozenset(
     {
         b"accept-encoding",  # the answer is read on its way
@@ -32,7 +34,8 @@ _CONNECTION = frozenset(
         b"x-real-ip",
     }
 )
-_CREDENTIALS = frozenset({b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key"})
+_STAYING = _CONNECTION | {b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key"}
+"""What does not pass unless the client has a key of ours beside its own."""
 _SESSIONS = (
     b"x-llmos-conversation",
     b"x-claude-code-session-id",
@@ -43,10 +46,17 @@ _SESSIONS = (
     b"x-session-id",
 )
 """Where clients name a conversation, the first that is there counts."""
+_NAMING = frozenset(_SESSIONS)
+_READ = _NAMING | {
+    b"x-llmos-disclosure",
+    b"x-llmos-key",
+    b"x-llmos-record",
+    b"x-llmos-skills",
+    b"x-llmos-team",
+}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Steering:
+class Steering(msgspec.Struct, frozen=True, kw_only=True):
     """What a request says to us.
 
     Args:
@@ -68,39 +78,50 @@ class Steering:
     passed: dict[str, str]
 
 
-def steering_of(headers: Iterable[tuple[bytes, bytes]]) -> Steering:
+def steering_of(headers: Collection[tuple[bytes, bytes]]) -> Steering:
     """Read the headers of a request, their names in lower case.
 
     Raises:
         Invalid: `request.invalid`, `skill.invalid_id`, `team.invalid_id`.
     """
     ours: dict[bytes, str] = {}
-    passed: dict[bytes, bytes] = {}
     for name, value in headers:
-        if name.startswith(b"x-llmos-") or name in _SESSIONS:
-            ours.setdefault(name, value.decode("latin-1").strip())
-        if name not in _CONNECTION and not name.startswith(_OWN):
-            passed[name] = value
+        if name in _READ and name not in ours:
+            ours[name] = value.decode("latin-1").strip()
     own_key = b"x-llmos-key" in ours
+    passed = _passed(headers, _CONNECTION if own_key else _STAYING)
+    if not ours:
+        return Steering(passed=passed)
     return Steering(
         skills=_skills(ours.get(b"x-llmos-skills")),
         team=check_id(ours[b"x-llmos-team"], "team") if ours.get(b"x-llmos-team") else "",
-        conversation=conversation_id(next((ours[name] for name in _SESSIONS if ours.get(name)), "")),
+        conversation=_conversation(ours),
         record=_recorded(ours.get(b"x-llmos-record")),
         disclosure=_disclosure(ours.get(b"x-llmos-disclosure")),
         own_key=own_key,
-        passed={
-            name.decode("latin-1"): value.decode("latin-1")
-            for name, value in passed.items()
-            if own_key or name not in _CREDENTIALS
-        },
+        passed=passed,
     )
 
 
+def _passed(headers: Iterable[tuple[bytes, bytes]], staying: frozenset[bytes]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in headers:
+        if name not in staying and not (name[:1] in _INITIALS and name.startswith(_OWN)):
+            found[name.decode("latin-1")] = value.decode("latin-1")
+    return found
+
+
+def _conversation(ours: Mapping[bytes, str]) -> str:
+    if _NAMING.isdisjoint(ours):
+        return ""
+    return conversation_id(next((ours[name] for name in _SESSIONS if ours.get(name)), ""))
+
+
 def _skills(text: str | None) -> tuple[str, ...] | None:
-    if text is None or text.lower() in {"", "on", "auto"}:
+    word = "" if text is None else text.lower()
+    if text is None or word in {"", "on", "auto"}:
         return None
-    if text.lower() in {"off", "none"}:
+    if word in {"off", "none"}:
         return ()
     named = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
     if len(named) > MOST_NAMED:
@@ -120,7 +141,9 @@ def _disclosure(text: str | None) -> Disclosure | None:
 
 
 def _recorded(text: str | None) -> bool:
-    word = "on" if text is None else text.lower()
+    if text is None:
+        return True
+    word = text.lower()
     if word in {"on", "true", "1", "yes"}:
         return True
     if word in {"off", "false", "0", "no"}:

@@ -113,6 +113,18 @@ async def test_a_known_actor_costs_no_query(accounts: Accounts, database: Databa
     assert asked
 
 
+async def test_an_actor_is_made_once_until_somebody_changes(accounts: Accounts) -> None:
+    first = await accounts.authenticate(KEY, "alice", client="10.0.0.1")
+    assert await accounts.authenticate(KEY, "alice", client="10.0.0.1") is first
+    elsewhere = await accounts.authenticate(KEY, "alice", client="10.0.0.2")
+    assert (elsewhere.client, elsewhere.user_id) == ("10.0.0.2", "alice")
+    await accounts.change_user(await admin(accounts), "alice", {"role": Role.SYSTEM_ADMIN})
+    changed = await accounts.authenticate(KEY, "alice", client="10.0.0.1")
+    assert (first.role, changed.role) == (Role.USER, Role.SYSTEM_ADMIN)
+    accounts.forget("bob")
+    assert await accounts.authenticate(KEY, "alice", client="10.0.0.1") == changed
+
+
 async def test_membership_works_with_the_next_request(accounts: Accounts) -> None:
     boss = await admin(accounts)
     await accounts.create_team(boss, "sre", "Site  reliability\n")
