@@ -52,6 +52,7 @@ class Exchange:
         expects: whether the client waits for a sign before it sends the body.
 
     Attributes:
+        task: answers.
         on_end: called when the connection ends before the answer.
         disconnected: whether the connection has ended.
         response_complete: whether everything is said.
@@ -76,13 +77,15 @@ class Exchange:
         "on_end",
         "response_complete",
         "scope",
+        "task",
         "transport",
     )
+    task: asyncio.Task[None]
 
     def __init__(self, line: Line, scope: Scope, *, keep_alive: bool, expects: bool) -> None:
         self._line, self.transport, self.flow = line, line.transport, line.flow
         self.scope, self.keep_alive, self._expects = scope, keep_alive, expects
-        self.on_end: Callable[[], None] | None = None
+        self.on_end: Callable[[], object] | None = None
         self.disconnected = self._started = self.response_complete = self._fresh = False
         self._news: asyncio.Event | None = None
         self._parts: list[bytes] = []
@@ -120,8 +123,9 @@ class Exchange:
     def end(self, task: asyncio.Task[None]) -> None:
         """Look after what an app leaves that has ended, well or not."""
         self._line.tasks.discard(task)
-        error = asyncio.CancelledError() if task.cancelled() else task.exception()
-        if error is None and (self.response_complete or self.disconnected):
+        cancelled = task.cancelled()
+        error = None if cancelled else task.exception()
+        if error is None and (self.disconnected or (self.response_complete and not cancelled)):
             return
         log.error("An answer was not finished.", exc_info=error)
         if self._started:
@@ -177,15 +181,27 @@ class Exchange:
             lines: its headers as they are written, the length of the body among them.
             body: all of it.
         """
-        if self._started or self.disconnected or self.flow.write_paused or self._line.server_state.default_headers:
-            return False
-        if self.scope["method"] == "HEAD":
+        if not self._is_plain() or self.flow.write_paused:
             return False
         self._started, self._expects = True, False
         close = b"" if self.keep_alive else _CLOSE
         self.transport.write(b"%b%b%b\r\n%b" % (STATUS_LINE[status], lines, close, body))
         self._complete()
         return True
+
+    def begin(self, status: int, lines: bytes) -> bool:
+        """Begin an answer in pieces, as `whole`; their number and size is nobody's business."""
+        if not self._is_plain() or status in BODILESS:
+            return False
+        self._started, self._expects, self.chunked_encoding = True, False, True
+        close = b"" if self.keep_alive else _CLOSE
+        self._hold(b"%b%b%b%b\r\n" % (STATUS_LINE[status], lines, close, _CHUNKED))
+        return True
+
+    def _is_plain(self) -> bool:
+        if self._started or self.disconnected or self.scope["method"] == "HEAD":
+            return False
+        return not self._line.server_state.default_headers
 
     def start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Begin an answer; its head waits for what comes next."""
@@ -206,8 +222,7 @@ class Exchange:
         if self.chunked_encoding is None and self.scope["method"] != "HEAD" and status not in BODILESS:
             self.chunked_encoding = True
             lines.append(_CHUNKED)
-        self._head = b"".join((*lines, b"\r\n"))
-        self._line.loop.call_soon(self._flush)
+        self._hold(b"".join((*lines, b"\r\n")))
 
     def piece(self, data: bytes, *, more: bool) -> None:
         """Write a piece of the body of an answer that has begun."""
@@ -238,6 +253,11 @@ class Exchange:
         body = b"".join(self._parts)
         self._parts, self._size, self._fresh = [], 0, False
         return body
+
+    def _hold(self, head: bytes) -> None:
+        """Let a head wait for what comes next."""
+        self._head = head
+        self._line.loop.call_soon(self._flush)
 
     def _complete(self) -> None:
         self.response_complete = True

@@ -200,7 +200,11 @@ class Request:
         """Hand a piece of the answer on, with our headers before the first."""
         if message["type"] == "http.response.start":
             self._started = True
-            headers = _with_security(message.get("headers", ()), self.id)
+            given = message.get("headers", ())
+            lines = None if self.exchange is None else self._lines(given)
+            if self.exchange is not None and lines is not None and self.exchange.begin(message["status"], lines):
+                return
+            headers = _with_security(given, self.id)
             message = {**message, "headers": kept_private(headers) if self._secret else headers}
         elif not message.get("more_body"):
             self._finished = True
@@ -214,20 +218,24 @@ class Request:
             headers: without its length, their names in lower case.
             body: all of it.
         """
-        if self.exchange is None or self._secret:
+        lines = None if self.exchange is None else self._lines(headers, b"content-length: %d\r\n" % len(body))
+        if self.exchange is None or lines is None:
             return False
+        self._started = self._finished = self.exchange.whole(status, lines, body)
+        return self._started
+
+    def _lines(self, headers: Iterable[tuple[bytes, bytes]], more: bytes = b"") -> bytes | None:
+        """Return the headers of an answer as they are written, with ours; None when that takes a closer look."""
         lines = names = values = b""
         for name, value in headers:
             if name in _SPECIAL:
-                return False
+                return None
             lines += b"%b: %b\r\n" % (name, value)
             names += name
             values += value
-        if HEADER_RE.search(names) or HEADER_VALUE_RE.search(values):
-            return False  # the long way says what is wrong
-        lines += b"content-length: %d\r\n%bx-request-id: %b\r\n" % (len(body), _OURS, self.id.encode())
-        self._started = self._finished = self.exchange.whole(status, lines, body)
-        return self._started
+        if self._secret or names != names.lower() or HEADER_RE.search(names) or HEADER_VALUE_RE.search(values):
+            return None
+        return b"%b%b%bx-request-id: %b\r\n" % (lines, more, _OURS, self.id.encode())
 
     async def fail(self, error: Exception) -> None:
         """Answer with the problem that an exception stands for, if an answer can still be given."""

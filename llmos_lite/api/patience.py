@@ -226,6 +226,7 @@ class PatientProtocol(asyncio.Protocol):
         self._now = exchange
         task: asyncio.Task[None]
         task = self.loop.create_task(self._app(exchange.scope, exchange.receive, exchange.send))  # type: ignore[arg-type]
+        exchange.task = task
         self.tasks.add(task)
         task.add_done_callback(exchange.end)
 

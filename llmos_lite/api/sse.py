@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from llmos_lite.api.errors import Send
-from llmos_lite.api.straight import straight_to
+from llmos_lite.api.straight import edge_of, straight_to
 
 HEARTBEAT = b": keep-alive\n\n"
 HEARTBEAT_SECONDS = 15.0
@@ -37,7 +37,7 @@ class EventStream:
     """
 
     def __init__(self, send: Send, *, seconds: float = HEARTBEAT_SECONDS) -> None:
-        self._send, self._straight, self._seconds = send, straight_to(send), seconds
+        self._send, self._straight, self._seconds = send, straight_to(edge_of(send)), seconds
         self._timer: asyncio.TimerHandle | None = None
         self._beat: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import Iterable
-from functools import partial
 from types import TracebackType
 from typing import Self, cast
 
@@ -34,10 +33,10 @@ class UntilGone:
         self._watch: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        task: asyncio.Task[None] = asyncio.current_task()  # type: ignore[assignment]  # this runs in one
         if self._exchange is not None:
-            self._exchange.on_end = partial(self._leave, task)
+            self._exchange.on_end = self._exchange.task.cancel  # it ends quietly
         else:
+            task = cast("asyncio.Task[None]", asyncio.current_task())
             self._later = asyncio.get_running_loop().call_later(SOON, self._look, task)
         return self
 
@@ -46,7 +45,8 @@ class UntilGone:
     ) -> bool:
         if self._exchange is not None:
             self._exchange.on_end = None
-        elif self._later is not None:
+            return False
+        if self._later is not None:
             self._later.cancel()
         if self._watch is not None:
             self._watch.cancel()
@@ -61,9 +61,6 @@ class UntilGone:
     async def _wait(self, task: asyncio.Task[None]) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        self._leave(task)
-
-    def _leave(self, task: asyncio.Task[None]) -> None:
         self._gone = True
         task.cancel()
 
@@ -72,8 +69,10 @@ async def read_body(receive: Receive) -> bytes:
     """Return the body; its limit is the edge's business."""
     edge = edge_of(receive)
     body = None if edge is None else edge.body()
-    if body is not None:
-        return body
+    return await _read(receive) if body is None else body
+
+
+async def _read(receive: Receive) -> bytes:
     message = await receive()
     parts: list[bytes] = [message.get("body", b"")]
     while message.get("more_body"):

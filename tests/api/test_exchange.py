@@ -10,9 +10,10 @@ import uvicorn
 
 from llmos_lite.api.errors import Asgi, Message, Receive, Scope, Send
 from llmos_lite.api.exchange import Exchange
-from llmos_lite.api.middleware import Edge
+from llmos_lite.api.middleware import SECURITY, Edge
 from llmos_lite.api.patience import PatientProtocol
 from llmos_lite.api.straight import edge_of
+from llmos_lite.api.waiting import UntilGone
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 ASKED = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n"
@@ -266,3 +267,26 @@ async def test_a_short_way_is_not_taken_twice() -> None:
         assert not edge.answer(200, (), b"two")
 
     assert (await packet_of(twice)).count(b"HTTP/1.1") == 1
+
+
+@pytest.mark.parametrize("name", [b"x-a", b"X-A"])
+@pytest.mark.parametrize("end", [b"\r\n", b"connection: close\r\n\r\n"])
+async def test_a_stream_begins_with_the_same_head_on_either_way(name: bytes, end: bytes) -> None:
+    """A name in capital letters takes a closer look."""
+    packet = await packet_of(says(start((name, b"b")), piece(b"one", more=True), piece()), ASKED[:-2] + end)
+    ours = b"".join(b"%b: %b\r\n" % header for header in SECURITY)
+    close, closed = (b"", b"") if end == b"\r\n" else (b"connection: close\r\n", b"closed")
+    head = HEAD + b"x-a: b\r\n" + ours + b"x-request-id: one\r\n" + close + b"transfer-encoding: chunked\r\n\r\n"
+    assert packet == head + b"3\r\none\r\n0\r\n\r\n" + closed
+
+
+async def test_who_leaves_ends_an_answer_quietly(caplog: pytest.LogCaptureFixture) -> None:
+    async def waits(receive: Receive, _: Send) -> None:
+        await receive()
+        async with UntilGone(receive):
+            await asyncio.Event().wait()
+
+    assert await said(waits, edge=True) == []
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert (len(asyncio.all_tasks()), caplog.text) == (1, "")
