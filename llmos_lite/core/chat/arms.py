@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from llmos_lite.core.accounts.permissions import Actor
-from llmos_lite.core.chat.assignment import Assignment
+from llmos_lite.core.chat.assignment import Arm, Assignment
 from llmos_lite.core.skills.card import Place, card_of
 from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.ranking import ScoredSkill
@@ -28,15 +28,27 @@ class Arms:
 
     def __init__(self, assignment: Assignment, actor: Actor, talk_id: str, found: Sequence[ScoredSkill] = ()) -> None:
         self._assignment, self._actor, self._talk = assignment, actor, talk_id
-        self._asked: dict[Place, Exposure] = {}
-        self._exposed: dict[Place, Exposure] = {}
+        self._asked: dict[Place, tuple[ScoredSkill, Arm]] = {}
+        self._exposed: dict[Place, tuple[ScoredSkill, Arm]] = {}
         if found:
             self._ask(found)
 
     @property
     def exposures(self) -> tuple[Exposure, ...]:
         """Return what was exposed, in order."""
-        return tuple(self._exposed.values())
+        return tuple(
+            [
+                Exposure(
+                    one.skill.volume,
+                    one.skill.skill_id,
+                    one.skill.version,
+                    "treatment" if arm.treated else "control",
+                    arm.propensity,
+                    round(one.score, 3),
+                )
+                for one, arm in self._exposed.values()
+            ]
+        )
 
     def seen(self, found: Sequence[ScoredSkill], *, whole: bool = False) -> list[ScoredSkill]:
         """Return those that this conversation may see.
@@ -51,9 +63,10 @@ class Arms:
             if place not in self._asked:
                 self._ask([other for other in found if card_of(other.skill).place not in self._asked])
             known = self._asked[place]
-            if whole or known.propensity < 1 or known.arm != "treatment":
+            arm = known[1]
+            if whole or arm.propensity < 1 or not arm.treated:
                 self._exposed[place] = known
-            if known.arm == "treatment":
+            if arm.treated:
                 seen.append(one)
         return seen
 
@@ -61,18 +74,10 @@ class Arms:
         """Expose a skill that was read; return how well it fits."""
         place = card_of(skill).place
         known = self._exposed[place] = self._asked[place]
-        return known.score
+        return round(known[0].score, 3)
 
     def _ask(self, new: Sequence[ScoredSkill]) -> None:
         """Find out the arms of skills."""
         arms = self._assignment.arms(self._actor, self._talk, new)
         for one, arm in zip(new, arms, strict=True):
-            skill = one.skill
-            self._asked[(skill.card or card_of(skill)).place] = Exposure(
-                skill.volume,
-                skill.skill_id,
-                skill.version,
-                "treatment" if arm.treated else "control",
-                arm.propensity,
-                round(one.score, 3),
-            )
+            self._asked[(one.skill.card or card_of(one.skill)).place] = one, arm
