@@ -161,31 +161,29 @@ class PlainClient:
 class _Connection(asyncio.Protocol, Reply):
     """One connection: writes a request, then reads its answer with bounded memory, and is that answer."""
 
+    _transport: asyncio.Transport
+    _waiter: asyncio.Future[None] | None
+    _into: Into | None
+    _spilled: Exception | None
+
     def __init__(self, client: PlainClient) -> None:
         self._client, self._loop = client, asyncio.get_running_loop()
-        self._transport: asyncio.Transport
         self._chunks: list[bytes] = []
         self.on_body: Callable[[bytes], None] = self._chunks.append
+        self._headers: dict[bytes, bytes] = {}
         self._parser = httptools.HttpResponseParser(self)
         self._timer: asyncio.TimerHandle | None = None
-        self._reset()
-        self._complete = True
-
-    def _reset(self) -> None:
-        self._headers: dict[bytes, bytes] = {}
-        self._head_size = 0
-        self._chunks.clear()
-        self._buffered = 0
-        self._waiter: asyncio.Future[None] | None = None
-        self._into: Into | None = None
-        self._full, self._spilled = False, cast("Exception | None", None)
         self.error: OSError | None = None
-        self.answered = self.began = self._complete = self._keep = self._paused = False
-        self.status = 0
+        self.answered = self.began = False
+        self._complete = True  # nothing is asked yet
 
     def ask(self, data: bytes) -> Awaitable[None]:
         """Send a request; what it returns comes with the head of the answer, or with an `error`."""
-        self._reset()
+        self._headers.clear()
+        self._chunks.clear()
+        self._head_size = self._buffered = self.status = 0
+        self._into = self._spilled = self.error = None
+        self.answered = self.began = self._complete = self._keep = self._paused = self._full = False
         self._heard = self._loop.time()
         if self._timer is None:
             self._timer = self._loop.call_later(self._client.timeout, self._check_silence)

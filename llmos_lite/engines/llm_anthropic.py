@@ -157,7 +157,7 @@ def whole_message(data: bytes, model: str) -> Completion:
         if block.type == "tool_use":
             calls.add(place, block.id, block.name, _input(block))
     return Completion(
-        text="".join(block.text for block in message.content if block.type == "text"),
+        text="".join([block.text for block in message.content if block.type == "text"]),
         model=message.model or model,
         tokens_in=message.usage.tokens_in,
         tokens_out=token_count(message.usage.output_tokens),

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from llmos_lite.engines.llm import ChatMessage, ChatRequest, Completion, Tool, has_tool_messages, token_count
+from llmos_lite.engines.llm import ChatMessage, ChatRequest, Completion, Tool, ToolCall, has_tool_messages, token_count
 from llmos_lite.engines.llm_calls import Calls, arguments_object
 from llmos_lite.engines.llm_http import HttpModel, ModelServer, all_decoded, decoded
 from llmos_lite.engines.llm_texts import MOST_TEXT, Texts
@@ -130,16 +130,16 @@ def whole_chat(data: bytes, model: str) -> Completion:
     Raises:
         UpstreamFailed: `model.garbage`, or `model.failed`.
     """
-    chat = _checked(decoded(_chat, data))
+    chat = decoded(_chat, data)
+    if chat.error:
+        _checked(chat)
     first, usage = chat.choices[0] if chat.choices else _Choice(), chat.usage or _Usage()
-    message, calls = first.message, Calls()
+    message = first.message
     if message is None or (message.content is None and not message.tool_calls):
         raise _no_message()
-    for place, part in enumerate(message.tool_calls or ()):
-        _take(calls, part, place)
     return Completion(
         text=message.content or "",
-        tool_calls=calls.whole(),
+        tool_calls=_calls(message.tool_calls) if message.tool_calls else (),
         model=chat.model or model,
         tokens_in=token_count(usage.prompt_tokens),
         tokens_out=token_count(usage.completion_tokens),
@@ -236,6 +236,13 @@ def _tool(tool: Tool) -> object:
 
 def _choice(choice: str) -> object:
     return choice if choice in {"auto", "none", "required"} else {"type": "function", "function": {"name": choice}}
+
+
+def _calls(parts: Sequence[_CallPart]) -> tuple[ToolCall, ...]:
+    calls = Calls()
+    for place, part in enumerate(parts):
+        _take(calls, part, place)
+    return calls.whole()
 
 
 def _take(calls: Calls, part: _CallPart, index: int | None) -> None:

@@ -270,12 +270,12 @@ class OpenIdProvider:
         try:
             async with asyncio.timeout(2 * TIMEOUT):
                 async with await self._clients[origin].send(method, path, headers, body) as reply:
-                    said = await reply.read(LARGEST)
+                    status, said = reply.status, await reply.read(LARGEST)
         except OSError as error:  # TimeoutError and ConnectionError are ones
             raise _unreachable(str(error)[:200] or type(error).__name__) from error
         if len(said) > LARGEST:
             raise _invalid("its answer is too large")
-        return reply.status, said
+        return status, said
 
 
 def challenge(verifier: str) -> str:

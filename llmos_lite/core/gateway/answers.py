@@ -172,7 +172,7 @@ def _headers(turn: Turn, reply: Reply) -> list[tuple[bytes, bytes]]:
     kept = passed_headers(reply)
     if turn.recorded:
         kept.append((b"x-llmos-trace", turn.trace_id.encode()))
-    if (used := turn.skills) and not turn.side:
+    if not turn.side and (used := turn.thread.skills if turn.rounds is None else turn.skills):
         kept.append((b"x-llmos-skills-used", ",".join([use.skill_id for use in used]).encode()))
     if held := turn.thread.held:
         kept.append((b"x-llmos-skills-held", ",".join(one.skill_id for one in held).encode()))
@@ -183,7 +183,11 @@ def _headers(turn: Turn, reply: Reply) -> list[tuple[bytes, bytes]]:
 
 def passed_headers(reply: Reply) -> list[tuple[bytes, bytes]]:
     """Return the headers of an answer that are for the client."""
-    return [header for header in reply.headers() if header[0].startswith(_PASSED)]
+    kept = []
+    for header in reply.headers():
+        if header[0].startswith(_PASSED):
+            kept.append(header)  # noqa: PERF401 - without the call that a comprehension is
+    return kept
 
 
 async def read_reply(reply: Reply, most: int) -> bytes:

@@ -329,7 +329,9 @@ def _passing(turn: Turn, request: Request, route: Route) -> Passing:
     if turn.rounds is not None and not takes_tools(route.upstream):
         raise NoTools
     note_try(turn, route)
-    asked = turn.rounds.asked if turn.rounds is not None else _owing(turn.asked, turn.found)
+    asked = turn.rounds.asked if turn.rounds is not None else turn.asked
+    if turn.rounds is None and asked.after:
+        asked = _owing(asked, turn.found)
     fields = asked.fields
     if route.model != asked.model:
         fields = fields | {"model": Raw(encode(route.model))}

@@ -275,6 +275,6 @@ async def _names(server: Upstream) -> list[str]:
         async with asyncio.timeout(PATIENCE):
             async with await server.send(Passing(path="/models", headers={}, method="GET")) as reply:
                 body = await reply.read(LARGEST_LIST)
-        return [one.id for one in _list.decode(body).data] if reply.status == 200 else []  # noqa: PLR2004 - success
+                return [one.id for one in _list.decode(body).data] if reply.status == 200 else []  # noqa: PLR2004 - OK
     except (LlmosError, TimeoutError, msgspec.DecodeError):
         return []
