@@ -9,9 +9,12 @@ import logging
 import sys
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING, NamedTuple, TextIO
+from operator import add
+from typing import TYPE_CHECKING, TextIO
+
+import msgspec
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -30,13 +33,13 @@ LONGEST_MODEL = 100
 OTHER = "other"
 
 
-class Served(NamedTuple):
+class Served(msgspec.Struct, frozen=True, gc=False):
     """One request to a model that came to its end.
 
     Args:
         dialect: that the client speaks: `chat`, `responses`, `messages`, or `llmos` for `POST /chat`.
         model: as the client calls it.
-        outcome: `complete`, `aborted`, or the code of an error.
+        ended: `complete`, `aborted` or `error`.
         seconds: from the request to the durable end.
         first: from the request to the head of the model's answer; 0 when there was none, or nobody looked.
         tokens_in: as the provider counts them, or 0.
@@ -44,11 +47,13 @@ class Served(NamedTuple):
         skills: how many were in the context.
         retries: further tries that it took.
         side: whether the client asked for itself: a title, tags, a count.
+        error: code of what went wrong; empty for nothing.
+        recorded: whether a trace was kept.
     """
 
     dialect: str
     model: str
-    outcome: str
+    ended: str
     seconds: float
     first: float = 0.0
     tokens_in: int = 0
@@ -56,34 +61,31 @@ class Served(NamedTuple):
     skills: int = 0
     retries: int = 0
     side: bool = False
+    error: str = ""
+    recorded: bool = True
 
 
-class _Buckets:
-    """A histogram for each value of one label."""
+class _Histogram:
+    """How many values lie up to each bound, and the sum of all."""
 
-    __slots__ = ("_bounds", "_counts", "_sums")
+    __slots__ = ("bounds", "counts", "sum")
 
     def __init__(self, bounds: Sequence[float]) -> None:
-        self._bounds = bounds
-        self._counts: dict[str, list[int]] = {}
-        self._sums: dict[str, float] = {}
+        self.bounds, self.counts, self.sum = bounds, [0] * (len(bounds) + 1), 0.0
 
-    def add(self, label: str, value: float) -> None:
-        counts = self._counts.get(label)
-        if counts is None:
-            counts = self._counts[label] = [0] * (len(self._bounds) + 1)
-            self._sums[label] = 0.0
-        counts[bisect_left(self._bounds, value)] += 1
-        self._sums[label] += value
+    def buckets(self) -> list[tuple[str, float]]:
+        return list(zip([*map(str, self.bounds), "+Inf"], accumulate(self.counts), strict=True))
 
-    def family(self, name: str, text: str) -> Metric:
-        from prometheus_client.core import HistogramMetricFamily  # noqa: PLC0415 - not before the first scrape
 
-        family = HistogramMetricFamily(name, text, labels=["dialect"])
-        bounds = [*map(str, self._bounds), "+Inf"]
-        for label, counts in self._counts.items():
-            family.add_metric([label], list(zip(bounds, accumulate(counts), strict=True)), sum_value=self._sums[label])
-        return family
+class _Dialect:
+    """What was asked in one dialect."""
+
+    __slots__ = ("first", "retries", "seconds", "side", "skills")
+
+    def __init__(self) -> None:
+        self.seconds, self.first = _Histogram(CHAT_SECONDS), _Histogram(FIRST_SECONDS)
+        self.skills = _Histogram(SKILLS)
+        self.retries = self.side = 0
 
 
 _COUNTERS = {
@@ -109,39 +111,40 @@ class Metrics:
 
     def __init__(self) -> None:
         self._chats = dict.fromkeys(("complete", "aborted", "error"), 0)
-        self._buckets = [0] * (len(CHAT_SECONDS) + 1)
-        self._seconds = 0.0
         self._counts = dict.fromkeys(_COUNTERS, 0)
         self._models: set[str] = set()
         self._requests: defaultdict[tuple[str, str, str], int] = defaultdict(int)
         self._tokens: defaultdict[tuple[str, str], int] = defaultdict(int)
-        self._retries: defaultdict[str, int] = defaultdict(int)
-        self._side: defaultdict[str, int] = defaultdict(int)
-        self._durations, self._firsts = _Buckets(CHAT_SECONDS), _Buckets(FIRST_SECONDS)
-        self._skills = _Buckets(SKILLS)
+        self._dialects: defaultdict[str, _Dialect] = defaultdict(_Dialect)
 
     def served(self, one: Served) -> None:
         """Count one request to a model."""
-        dialect, model = one.dialect, one.model
+        model, seconds, first = one.model, one.seconds, one.first
         if model not in self._models:
             model = self._model(one)
-        self._requests[dialect, model, one.outcome] += 1
+        self._chats[one.ended] += 1
+        self._counts["skills_injected"] += one.skills
+        self._counts["chats_unrecorded"] += not one.recorded
+        self._requests[one.dialect, model, one.error or one.ended] += 1
         if one.tokens_in or one.tokens_out:
             self._tokens[model, "in"] += one.tokens_in
             self._tokens[model, "out"] += one.tokens_out
-        if one.retries:
-            self._retries[dialect] += one.retries
+        dialect = self._dialects[one.dialect]
+        dialect.retries += one.retries
+        dialect.seconds.counts[bisect_left(CHAT_SECONDS, seconds)] += 1
+        dialect.seconds.sum += seconds
         if one.side:
-            self._side[dialect] += 1
+            dialect.side += 1
         else:
-            self._skills.add(dialect, one.skills)
-        self._durations.add(dialect, one.seconds)
-        if one.first:
-            self._firsts.add(dialect, one.first)
+            dialect.skills.counts[bisect_left(SKILLS, one.skills)] += 1
+            dialect.skills.sum += one.skills
+        if first:
+            dialect.first.counts[bisect_left(FIRST_SECONDS, first)] += 1
+            dialect.first.sum += first
 
     def _model(self, one: Served) -> str:
         """Return the label of a model that has none yet; a name that no server answered to gets none."""
-        known = one.outcome == "complete" and len(self._models) < MOST_MODELS
+        known = one.ended == "complete" and len(self._models) < MOST_MODELS
         if not known or not one.model.isprintable() or not 0 < len(one.model) <= LONGEST_MODEL:
             return OTHER
         self._models.add(one.model)
@@ -152,21 +155,6 @@ class Metrics:
         self._counts["spans_exported"] += exported
         self._counts["spans_dropped"] += dropped
         self._counts["spans_failed"] += failed
-
-    def chat(self, ended: str, seconds: float, *, skills: int, recorded: bool) -> None:
-        """Count one chat.
-
-        Args:
-            ended: `complete`, `aborted` or `error`.
-            seconds: from the request to the durable end.
-            skills: how many were put into the context.
-            recorded: whether a trace was kept.
-        """
-        self._chats[ended] += 1
-        self._buckets[bisect_left(CHAT_SECONDS, seconds)] += 1
-        self._seconds += seconds
-        self._counts["skills_injected"] += skills
-        self._counts["chats_unrecorded"] += not recorded
 
     def appended(self, events: int = 1) -> None:
         """Count events that became durable in the journal."""
@@ -203,10 +191,12 @@ class Metrics:
         for ended, count in self._chats.items():
             chats.add_metric([ended], count)
         yield chats
-        bounds = [*map(str, CHAT_SECONDS), "+Inf"]
         seconds = HistogramMetricFamily("llmos_chat_seconds", "Time from a chat's request to its durable end.")
-        buckets = list(zip(bounds, accumulate(self._buckets), strict=True))
-        seconds.add_metric([], buckets, sum_value=self._seconds)
+        all_of_them = _Histogram(CHAT_SECONDS)
+        for dialect in self._dialects.values():
+            all_of_them.counts = [*map(add, all_of_them.counts, dialect.seconds.counts)]
+            all_of_them.sum += dialect.seconds.sum
+        seconds.add_metric([], all_of_them.buckets(), sum_value=all_of_them.sum)
         yield seconds
         for name, text in _COUNTERS.items():
             yield CounterMetricFamily(f"llmos_{name}", text, value=self._counts[name])
@@ -224,15 +214,40 @@ class Metrics:
         for pair, count in self._tokens.items():
             tokens.add_metric(pair, count)
         retries = CounterMetricFamily("llmos_model_retries", "Further tries of requests.", labels=["dialect"])
-        for dialect, count in self._retries.items():
-            retries.add_metric([dialect], count)
         side = CounterMetricFamily("llmos_model_side_calls", "Requests of clients for themselves.", labels=["dialect"])
-        for dialect, count in self._side.items():
-            side.add_metric([dialect], count)
+        for name, dialect in self._dialects.items():
+            if dialect.retries:
+                retries.add_metric([name], dialect.retries)
+            if dialect.side:
+                side.add_metric([name], dialect.side)
         yield from (requests, tokens, retries, side)
-        yield self._durations.family("llmos_model_seconds", "Time from a request to its durable end.")
-        yield self._firsts.family("llmos_model_first_byte_seconds", "Time from a request to the model's first byte.")
-        yield self._skills.family("llmos_model_skills", "Skills in the context of a request.")
+        every = self._dialects.items()
+        yield _family(
+            "llmos_model_seconds",
+            "Time from a request to its durable end.",
+            {name: dialect.seconds for name, dialect in every},
+        )
+        yield _family(
+            "llmos_model_first_byte_seconds",
+            "Time from a request to the model's first byte.",
+            {name: dialect.first for name, dialect in every},
+        )
+        yield _family(
+            "llmos_model_skills",
+            "Skills in the context of a request.",
+            {name: dialect.skills for name, dialect in every},
+        )
+
+
+def _family(name: str, text: str, histograms: Mapping[str, _Histogram]) -> Metric:
+    """Return the histograms of dialects, but for those without a value."""
+    from prometheus_client.core import HistogramMetricFamily  # noqa: PLC0415 - not before the first scrape
+
+    family = HistogramMetricFamily(name, text, labels=["dialect"])
+    for label, histogram in histograms.items():
+        if any(histogram.counts):
+            family.add_metric([label], histogram.buckets(), sum_value=histogram.sum)
+    return family
 
 
 def configure_logging(level: str = "info", *, as_json: bool = False, stream: TextIO | None = None) -> None:

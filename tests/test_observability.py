@@ -37,8 +37,8 @@ def test_every_figure_stands_in_the_text_from_the_start() -> None:
 
 def test_chats_are_counted_by_end_and_time() -> None:
     metrics = Metrics()
-    metrics.chat("complete", 0.01, skills=2, recorded=True)
-    metrics.chat("aborted", 500.0, skills=0, recorded=False)
+    metrics.served(Served("chat", "gpt-9", "complete", 0.01, skills=2))
+    metrics.served(Served("llmos", "gpt-9", "aborted", 500.0, recorded=False))
     found = lines(metrics)
     assert found['llmos_chats_total{ended="complete"}'] == 1
     assert found['llmos_chats_total{ended="aborted"}'] == 1
@@ -54,7 +54,7 @@ def test_chats_are_counted_by_end_and_time() -> None:
 def test_requests_to_models_are_counted_by_dialect_model_and_outcome() -> None:
     metrics = Metrics()
     metrics.served(Served("messages", "claude-x", "complete", 0.3, 0.2, 900, 20, 2, 1))
-    metrics.served(Served("messages", "claude-x", "model.rate_limited", 0.01))
+    metrics.served(Served("messages", "claude-x", "error", 0.01, error="model.rate_limited"))
     metrics.served(Served("chat", "gpt-9", "complete", 40.0, 0.02, 5, 5, side=True))
     found = lines(metrics)
     assert found['llmos_model_requests_total{dialect="messages",model="claude-x",outcome="complete"}'] == 1
@@ -73,7 +73,7 @@ def test_names_that_clients_make_up_are_no_time_series() -> None:
     metrics = Metrics()
     for number in range(MOST_MODELS + 50):
         metrics.served(Served("chat", f"model-{number}", "complete", 0.1))
-        metrics.served(Served("chat", f"nobody-has-{number}", "model.unknown", 0.1))
+        metrics.served(Served("chat", f"nobody-has-{number}", "error", 0.1, error="model.unknown"))
     for name in ("", "x\n", "x" * (LONGEST_MODEL + 1), 'a"} 1\nb', "\ud800"):
         metrics.served(Served("chat", name, "complete", 0.1))
     found = [line for line in lines(metrics) if line.startswith("llmos_model_requests")]

@@ -328,7 +328,6 @@ class ChatService:
             if turn.ran and leads_on(trace) and self._allowed_calls is not None:
                 await self._allowed_calls.settled(turn.conversation.handed_by)
         seconds = time.perf_counter() - turn.clock
-        self._metrics.chat(ended, seconds, skills=len(turn.choice.used), recorded=turn.recorded)
         self._metrics.served(turn.served(self._model.name, ended, error, seconds))
         if self._spans is not None and turn.recorded:
             self._spans.add(turn.span(self._model.name, ended, error, seconds))

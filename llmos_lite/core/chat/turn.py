@@ -210,11 +210,13 @@ class Turn:
         return Served(
             DIALECT,
             model,
-            error or ended.value,
+            ended,
             seconds,
             tokens_in=self.tokens_in,
             tokens_out=self.tokens_out,
             skills=len(self.choice.used),
+            error=error,
+            recorded=self.recorded,
         )
 
     def span(self, model: str, ended: Ended, error: str, seconds: float) -> ModelSpan:

@@ -23,7 +23,9 @@ def note_try(turn: Turn, route: Route) -> None:
 def note_answer(turn: Turn) -> None:
     """Note that the head of an answer is there."""
     turn.first = turn.first or time.perf_counter() - turn.clock
-    turn.retries, turn.tries = _retries(turn), 0
+    if turn.tries > 1:
+        turn.retries += turn.tries - 1
+    turn.tries = 0
 
 
 def go_on_in_its_trace(turn: Turn) -> None:
@@ -33,54 +35,44 @@ def go_on_in_its_trace(turn: Turn) -> None:
         turn.steering.passed["traceparent"] = continued(turn.trace_id, turn.traceparent)
 
 
-def served_of(turn: Turn, ended: Ended, error: str, seconds: float) -> Served:
-    """Return the figures of a request that came to its end."""
-    tokens_in, tokens_out = _tokens(turn)
+def served_of(turn: Turn, ended: Ended, error: str) -> Served:
+    """Return the figures of a request that came to its end now."""
+    done, rounds = turn.completion, turn.rounds
     return Served(
-        turn.dialect.wire.value,
+        turn.dialect.wire,
         turn.asked.model,
-        error or ended.value,
-        seconds,
+        ended,
+        time.perf_counter() - turn.clock,
         turn.first,
-        tokens_in,
-        tokens_out,
-        len(turn.skills),
-        _retries(turn),
+        (done.tokens_in if done else 0) + (rounds.tokens_in if rounds else 0),
+        (done.tokens_out if done else 0) + (rounds.tokens_out if rounds else 0),
+        len(turn.skills if rounds else turn.thread.skills),
+        turn.retries + (turn.tries - 1 if turn.tries > 1 else 0),
         turn.side,
+        error,
+        turn.recorded,
     )
 
 
-def span_of(turn: Turn, ended: Ended, error: str, seconds: float) -> ModelSpan:
+def span_of(turn: Turn, served: Served) -> ModelSpan:
     """Return the span of a request that came to its end."""
     done, route = turn.completion, turn.route
-    tokens_in, tokens_out = _tokens(turn)
     return ModelSpan(
         turn.trace_id,
         turn.traceparent,
         turn.started,
-        seconds,
+        served.seconds,
         _PROVIDERS.get(route.wire, "") if route else "",
         route.upstream.name if route else "",
         turn.asked.model,
         done.model if done else "",
-        tokens_in,
-        tokens_out,
+        served.tokens_in,
+        served.tokens_out,
         done.finish if done else "",
         turn.thread.conversation,
         () if turn.side else turn.skills,
-        turn.dialect.wire.value,
-        ended.value,
-        error,
+        served.dialect,
+        served.ended,
+        served.error,
         turn.side,
     )
-
-
-def _retries(turn: Turn) -> int:
-    return turn.retries + max(0, turn.tries - 1)
-
-
-def _tokens(turn: Turn) -> tuple[int, int]:
-    """Return the tokens of all requests behind the answer."""
-    done, rounds = turn.completion, turn.rounds
-    here = (done.tokens_in, done.tokens_out) if done else (0, 0)
-    return (here[0] + rounds.tokens_in, here[1] + rounds.tokens_out) if rounds else here

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import time
 from collections.abc import Collection, Sequence
 
 from msgspec.structs import replace
@@ -51,7 +50,9 @@ class Keeper:
             who: whose it is.
             after: id of the answer that it goes on from, where the provider keeps it; empty for none.
         """
-        return still_open(self._threads.find(links, _answer_key(who, after)), actor, self._traces.erased)
+        return still_open(
+            self._threads.find(links, _answer_key(who, after) if after else b""), actor, self._traces.erased.ids
+        )
 
     @property
     def knows_all(self) -> bool:
@@ -98,16 +99,16 @@ class Keeper:
         turn.settle(ended)
         known = self._remember(turn, ended)
         if turn.recorded:
-            trace = trace_of(turn, ended, error, self._holder(turn))
+            trace = trace_of(turn, ended, error, self._holder(turn) if turn.asked.system else "")
             await self._traces.record(trace)
-            self._prompts.keep(trace)
+            if turn.asked.system:
+                self._prompts.keep(trace)
             if known and self._log is not None:
                 self._log.add(known)
-        seconds = time.perf_counter() - turn.clock
-        self._metrics.chat(ended, seconds, skills=len(turn.skills), recorded=turn.recorded)
-        self._metrics.served(served_of(turn, ended, error, seconds))
+        served = served_of(turn, ended, error)
+        self._metrics.served(served)
         if self._spans is not None and turn.recorded:
-            self._spans.add(span_of(turn, ended, error, seconds))
+            self._spans.add(span_of(turn, served))
 
     def _holder(self, turn: Turn) -> str:
         """Return the trace that holds the system prompt already; empty when this one has to, or need not say it."""
@@ -128,7 +129,7 @@ class Keeper:
         if turn.side or not turn.recorded:
             return []
         thread = turn.remembered(ended)
-        known: list[Kept] = [(turn.links[-1], thread)] if turn.links else []
+        known = [(turn.links[-1], thread)] if turn.links else []
         if turn.reading is not None and turn.reading.answer_id:
             who, name = f"{turn.actor.user_id}\0{turn.steering.team}".encode(), turn.reading.answer_id
             shown = (turn.rounds.screen.answer_id if turn.rounds else "") or name
@@ -139,6 +140,4 @@ class Keeper:
 
 
 def _answer_key(who: bytes, answer_id: str) -> bytes:
-    if not answer_id:
-        return b""
     return hashlib.blake2b(b"answer\0" + who + b"\0" + answer_id.encode(), digest_size=16).digest()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Container, Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 import msgspec
 
@@ -68,12 +67,17 @@ class Thread(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def weight(self) -> int:
         """Return how many characters it keeps beside its head."""
-        kept = sum(len(place.text) for place in self.later) + sum(map(len, self.read))
-        chosen = 200 * (len(self.skills) + len(self.exposures))
-        return 500 + chosen + kept + sum(len(bytes(item)) for item in self.owed)
+        weight = 500 + 200 * (len(self.skills) + len(self.exposures))
+        for place in self.later:
+            weight += len(place.text)
+        for text in self.read:
+            weight += len(text)
+        for item in self.owed:
+            weight += len(bytes(item))
+        return weight
 
 
-class Found(NamedTuple):
+class Found(msgspec.Struct, frozen=True, gc=False):
     """What is known of a request's conversation.
 
     Args:
@@ -85,6 +89,9 @@ class Found(NamedTuple):
     thread: Thread | None = None
     seen: int = 0
     again: bool = False
+
+
+_NEW = Found()
 
 
 class _Heads:
@@ -121,7 +128,8 @@ class Threads:
     def __init__(self, most: int = MOST, most_text: int = MOST_TEXT) -> None:
         self._most, self._most_text, self._size = most, most_text, 0
         self._heads = _Heads()
-        self._kept: OrderedDict[bytes, Thread] = OrderedDict()
+        self._kept: OrderedDict[bytes, tuple[Thread, int]] = OrderedDict()
+        """Conversations, and what each weighs."""
 
     def find(self, links: Sequence[bytes], after: bytes = b"") -> Found:
         """Look for the longest beginning that was seen.
@@ -130,35 +138,37 @@ class Threads:
             links: one for each beginning, the shortest first.
             after: key of the answer that the request goes on from; empty for none.
         """
-        if after and (thread := self._kept.get(after)):
-            return Found(thread)
+        if after and (kept := self._kept.get(after)):
+            return Found(kept[0])
         for place in range(len(links) - 1, -1, -1):
-            thread = self._kept.get(links[place])
-            if thread is not None:
+            kept = self._kept.get(links[place])
+            if kept is not None:
                 self._kept.move_to_end(links[place])
-                return Found(thread, place + 1, place + 1 == len(links))
-        return Found()
+                return Found(kept[0], place + 1, place + 1 == len(links))
+        return _NEW
 
     def keep(self, key: bytes, thread: Thread) -> None:
         """Remember a turn."""
-        self._drop(key)
-        if (head := self._heads.take(thread.head)) is not thread.head:
+        if key in self._kept:
+            self._drop(key)
+        if thread.head and (head := self._heads.take(thread.head)) is not thread.head:
             thread = msgspec.structs.replace(thread, head=head)
-        self._kept[key] = thread
-        self._size += thread.weight
+        weight = thread.weight
+        self._kept[key] = thread, weight
+        self._size += weight
         while len(self._kept) > self._most or self._size + self._heads.size > self._most_text:
             self._drop(next(iter(self._kept)))
 
     def restore(self, kept: Iterable[tuple[bytes, Thread]]) -> None:
         """Remember turns, oldest first, that are older than all that are remembered."""
         newer, self._kept, self._size, self._heads = self._kept, OrderedDict(), 0, _Heads()
-        for key, thread in (*kept, *newer.items()):
+        for key, thread in (*kept, *((key, thread) for key, (thread, _) in newer.items())):
             self.keep(key, thread)
 
     def _drop(self, key: bytes) -> None:
-        thread = self._kept.pop(key, None)
-        if thread is not None:
-            self._size -= thread.weight
+        thread, weight = self._kept.pop(key)
+        self._size -= weight
+        if thread.head:
             self._heads.drop(thread.head)
 
 
@@ -174,9 +184,11 @@ def still_open(found: Found, actor: Actor, erased: Container[str]) -> Found:
     if thread is None:
         return found
     if thread.trace_id in erased or thread.goal_of in erased:
-        return Found()
+        return _NEW
+    if not thread.skills:
+        return found
     seen = {str(actor.volume), "system", *(f"team:{team}" for team in actor.teams)}
     if all(use.volume in seen for use in thread.skills):
         return found
     bare = msgspec.structs.replace(thread, head="", later=(), read=(), offered=(), skills=(), exposures=())
-    return found._replace(thread=bare)
+    return msgspec.structs.replace(found, thread=bare)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import msgspec
 from msgspec.structs import replace
@@ -22,7 +21,7 @@ from llmos_lite.core.gateway.tools.rounds import Rounds, is_ours
 from llmos_lite.core.gateway.translation.translator import Translated
 from llmos_lite.core.limits import Reservation
 from llmos_lite.core.skills.abstain import is_side_request
-from llmos_lite.core.traces.importers.base import clean
+from llmos_lite.core.traces.importers.base import MAX_TEXT, clean
 from llmos_lite.core.traces.trace import GOAL_LENGTH, Ended, Exposure, Message, Share, SkillUse, ToolCall, Trace
 from llmos_lite.engines.llm import Completion
 from llmos_lite.engines.llm import ToolCall as Called
@@ -32,8 +31,7 @@ _NONE = Raw(b"null")
 _NO_TOOLS = {b"null", b"[]"}
 
 
-@dataclass(slots=True, kw_only=True)
-class Turn:
+class Turn(msgspec.Struct, kw_only=True):
     """One request.
 
     Args:
@@ -119,8 +117,10 @@ class Turn:
     @property
     def text(self) -> str:
         """Return what the model said, in all requests behind the answer."""
-        last = [self.completion.text] if self.completion and self.completion.text else []
-        return "\n\n".join([*self.rounds.texts, *last] if self.rounds else last)
+        last = self.completion.text if self.completion else ""
+        if self.rounds is None:
+            return last
+        return "\n\n".join([*self.rounds.texts, last] if last else self.rounds.texts)
 
     @property
     def skills(self) -> tuple[SkillUse, ...]:
@@ -146,12 +146,13 @@ class Turn:
             self.completion = self.reading.completion()
         if self.reservation is None:
             return
-        done = self.completion
-        used = (done.tokens_in, done.tokens_out) if done else (0, 0)
+        done, tokens_in, tokens_out = self.completion, 0, 0
+        if done is not None:
+            tokens_in, tokens_out = done.tokens_in, done.tokens_out
         text = done.text if done else ""
-        if not any(used) and (text or ended is Ended.ABORTED):
-            used = self.question // 4, len(text.encode()) // 4
-        self.reservation.settle(*used, model=done.model if done else "")
+        if not (tokens_in or tokens_out) and (text or ended is Ended.ABORTED):
+            tokens_in, tokens_out = self.question // 4, len(text.encode()) // 4
+        self.reservation.settle(tokens_in, tokens_out, done.model if done else "")
 
     def remembered(self, ended: Ended) -> Thread:
         """Return the conversation after this turn."""
@@ -166,16 +167,6 @@ class Turn:
             owed=tuple(self.rounds.owed),
         )
 
-    @property
-    def offered(self) -> int:
-        """Return how many skills were listed before this request."""
-        return len(self.found.thread.offered) if self.found.thread else 0
-
-    @property
-    def source(self) -> str:
-        """Return what the trace calls the way that it came."""
-        return f"gateway:{self.dialect.wire.value}{':side' if self.side else ''}"
-
 
 def _is_json(text: str) -> bool:
     try:
@@ -187,7 +178,10 @@ def _is_json(text: str) -> bool:
 
 def words_in(new: Sequence[Said]) -> str:
     """Return the last words of a person."""
-    return next((said.text for said in reversed(new) if said.role == "user" and said.text), "")
+    for said in reversed(new):
+        if said.role == "user" and said.text:
+            return said.text
+    return ""
 
 
 def asks_for_itself(asked: Asked, new: Sequence[Said]) -> bool:
@@ -220,8 +214,7 @@ def system_hash(text: str) -> str:
 def trace_of(turn: Turn, ended: Ended, error: str = "", system_in: str = "") -> Trace:
     """Return the trace of a turn; `system_in` holds the client's system prompt, if it is not empty."""
     done = turn.completion
-    thread, rounds = turn.thread, turn.rounds
-    called = [ToolCall(call.name, clean(call.arguments), id=call.id) for call in turn.calls]
+    thread, rounds, before = turn.thread, turn.rounds, turn.found.thread
     return Trace(
         id=turn.trace_id,
         actor=turn.actor.user_id,
@@ -230,36 +223,40 @@ def trace_of(turn: Turn, ended: Ended, error: str = "", system_in: str = "") -> 
         parent=thread.parent,
         time=turn.started,
         goal="" if turn.side else thread.goal[:GOAL_LENGTH],
-        messages=tuple(_messages(turn, with_prompt=not system_in)),
-        tool_calls=(*(rounds.calls if rounds else ()), *called),
+        messages=_messages(turn, with_prompt=not system_in),
+        tool_calls=_tool_calls(turn) if rounds or (done and done.tool_calls) else (),
         model=done.model if done and done.model else turn.asked.model,
         tokens_in=(rounds.tokens_in if rounds else 0) + (done.tokens_in if done else 0),
         tokens_out=(rounds.tokens_out if rounds else 0) + (done.tokens_out if done else 0),
         latency_ms=round((time.perf_counter() - turn.clock) * 1000),
         ended=ended,
         error=error,
-        skills_used=turn.skills,
-        exposures=turn.exposures,
-        offered=thread.offered[turn.offered :],
+        skills_used=turn.skills if rounds else thread.skills,
+        exposures=turn.exposures if rounds else thread.exposures,
+        offered=thread.offered[len(before.offered) :] if before else thread.offered,
         commits=dict(thread.commits),
-        source=turn.source,
+        source=f"gateway:{turn.dialect.wire}{':side' if turn.side else ''}",
         team=turn.steering.team,
         share=turn.share,
         system=thread.system,
         system_in=system_in,
-        retry_of=turn.found.thread.trace_id if turn.found.again and turn.found.thread else "",
+        retry_of=before.trace_id if turn.found.again and before else "",
     )
 
 
-def _messages(turn: Turn, *, with_prompt: bool) -> list[Message]:
+def _tool_calls(turn: Turn) -> tuple[ToolCall, ...]:
+    called = [ToolCall(call.name, clean(call.arguments), id=call.id) for call in turn.calls]
+    return (*turn.rounds.calls, *called) if turn.rounds else tuple(called)
+
+
+def _messages(turn: Turn, *, with_prompt: bool) -> tuple[Message, ...]:
     said: list[Message] = []
-    if with_prompt and turn.brings_prompt:
+    if with_prompt and turn.asked.system and turn.brings_prompt:
         said.append(Message("system", clean(turn.asked.system)))
-    said += [
-        Message(one.role, clean(one.text), tool_call_id=one.call_id)
-        for one in turn.new
-        if one.text and one.role != "system"
-    ]
+    for one in turn.new:
+        text = one.text if len(one.text) <= MAX_TEXT else clean(one.text)
+        if text and one.role != "system":
+            said.append(Message(one.role, text, tool_call_id=one.call_id))
     if text := turn.text:
         said.append(Message("assistant", clean(text)))
-    return said
+    return tuple(said)

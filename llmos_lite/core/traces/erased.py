@@ -9,18 +9,22 @@ from llmos_lite.core.traces.trace import Event
 
 
 class Erased:
-    """The ids of erased traces; what comes of them later, as feedback that was on its way, is dropped."""
+    """The ids of erased traces; what comes of them later, as feedback that was on its way, is dropped.
+
+    Attributes:
+        ids: of all of them.
+    """
 
     def __init__(self) -> None:
-        self._ids: set[str] = set()
+        self.ids: set[str] = set()
 
     def add(self, trace_ids: Iterable[str]) -> None:
         """Hide traces from now on."""
-        self._ids.update(trace_ids)
+        self.ids.update(trace_ids)
 
     def __contains__(self, trace_id: object) -> bool:
-        return trace_id in self._ids
+        return trace_id in self.ids
 
     def hides(self, event: Event) -> bool:
         """Tell whether an event is about an erased trace, and not its tombstone."""
-        return event.trace_id in self._ids and event.kind != TOMBSTONE
+        return event.trace_id in self.ids and event.kind != TOMBSTONE
