@@ -12,15 +12,17 @@ import threading
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from sqlalchemy import Connection, Insert, Table, event
+from sqlalchemy import Connection, Dialect, Insert, Table, event
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from llmos_lite.errors import StorageFailed, Unavailable, storage_error
 
@@ -51,6 +53,33 @@ class _DriverConnection(Protocol):
     driver_connection: _Threaded
 
     def cursor(self) -> _Cursor: ...
+
+
+class Bulk:
+    """An `INSERT` for many rows, compiled once: the driver takes them as they are.
+
+    SQLAlchemy would prepare each of them on the event loop.
+
+    Args:
+        statement: what to execute; its columns must need no conversion.
+        names: of the columns, in the order of the values of a row.
+        dialect: of the database.
+    """
+
+    def __init__(self, statement: Insert, names: Sequence[str], dialect: Dialect) -> None:
+        compiled = statement.compile(dialect=dialect, column_keys=list(names))
+        self._text, self._names = str(compiled), names
+        order = compiled.positiontup if isinstance(compiled, SQLCompiler) else None
+        self._places = [names.index(name) for name in order] if order is not None else None
+
+    async def execute(self, session: AsyncSession, rows: Sequence[tuple[object, ...]]) -> None:
+        """Execute it for every row."""
+        connection = await session.connection()
+        if self._places is None:
+            named = [dict(zip(self._names, row, strict=True)) for row in rows]
+            await connection.exec_driver_sql(self._text, named)
+        else:
+            await connection.exec_driver_sql(self._text, [*map(itemgetter(*self._places), rows)])
 
 
 class Database:
@@ -122,6 +151,10 @@ class Database:
             if column.name not in keys and column.name not in keep
         }
         return insert.on_conflict_do_update(index_elements=list(keys), set_=changed)
+
+    def bulk(self, statement: Insert, names: Sequence[str]) -> Bulk:
+        """Return an `INSERT` that is compiled once; see `Bulk`."""
+        return Bulk(statement, names, self.engine.dialect)
 
     def insert_new(self, table: Table, keys: Sequence[str]) -> Insert:
         """Return an `INSERT` that leaves a row alone whose keys exist; `keys` are columns of its primary key."""

@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, NamedTuple, Protocol, TypeAlias
+from typing import IO, Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -28,6 +28,8 @@ from llmos_lite.engines.durable import make_folder
 from llmos_lite.engines.journal_disk import Disk, FolderDisk
 from llmos_lite.engines.journal_log import SEGMENT, Frame, Kind, Place, SegmentLog, span
 from llmos_lite.errors import Conflict, LlmosError, Unavailable, storage_error
+
+T = TypeVar("T")
 
 GROUP = 512
 """Most appends in one durable write."""
@@ -76,6 +78,18 @@ Then = Callable[[Sequence[int]], None]
 """Hears the numbers of events that are durable now."""
 
 
+class Beside(msgspec.Struct, Generic[T], frozen=True):
+    """What is kept beside events once they are durable, and before anybody hears of it.
+
+    Args:
+        keep: keeps it, in the writer's thread: what came with several writes at once.
+        what: it keeps.
+    """
+
+    keep: Callable[[Sequence[T]], None]
+    what: Sequence[T]
+
+
 class Journal(Protocol):
     """A durable store of events between acknowledgement and Git.
 
@@ -90,7 +104,9 @@ class Journal(Protocol):
             Unavailable: `journal.closed`.
         """
 
-    def append_many(self, lines: Sequence[Line], then: Then | None = None) -> Awaitable[Sequence[int]]:
+    def append_many(
+        self, lines: Sequence[Line], then: Then | None = None, beside: Beside[Any] | None = None
+    ) -> Awaitable[Sequence[int]]:
         """Store several events, and let the caller wait for their numbers until all of them are durable.
 
         They are taken at once: whoever waits may go away, and they are stored nevertheless.
@@ -98,6 +114,7 @@ class Journal(Protocol):
         Args:
             lines: of the events.
             then: is called on the event loop when they are durable, before whoever waits goes on.
+            beside: is kept before that.
 
         Raises:
             StorageFailed, Unavailable: as `append`; `then` is not called.
@@ -141,7 +158,12 @@ class NoJournal:
         """Refuse; see `Journal`."""
         raise self._refusal()
 
-    def append_many(self, lines: Sequence[Line], then: Then | None = None) -> Awaitable[Sequence[int]]:  # noqa: ARG002
+    def append_many(
+        self,
+        lines: Sequence[Line],  # noqa: ARG002 - as `Journal` says
+        then: Then | None = None,  # noqa: ARG002
+        beside: Beside[Any] | None = None,  # noqa: ARG002
+    ) -> Awaitable[Sequence[int]]:
         """Refuse; see `Journal`."""
         raise self._refusal()
 
@@ -208,6 +230,7 @@ class _Write(msgspec.Struct):
     lines: Sequence[Line] = ()
     loop: asyncio.AbstractEventLoop | None = None
     then: Then | None = None
+    beside: Beside[Any] | None = None
     frames: list[Frame] = []
     slots: list[_Slot] = []
 
@@ -261,14 +284,16 @@ class LocalJournal:
         """Store one event; see `Journal`."""
         return (await self.append_many(((volume, trace_id, line),)))[0]
 
-    def append_many(self, lines: Sequence[Line], then: Then | None = None) -> asyncio.Future[Sequence[int]]:
+    def append_many(
+        self, lines: Sequence[Line], then: Then | None = None, beside: Beside[Any] | None = None
+    ) -> asyncio.Future[Sequence[int]]:
         """Store several events; see `Journal`."""
         if self._closed:
             raise _closed()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Sequence[int]] = loop.create_future()
         seqs = list(itertools.islice(self._seqs, len(lines)))
-        self._queue.put(_Write(future, seqs, time.time_ns() // 1_000_000, lines, loop, then))
+        self._queue.put(_Write(future, seqs, time.time_ns() // 1_000_000, lines, loop, then, beside))
         return future
 
     async def drain(self) -> None:
@@ -392,6 +417,7 @@ class LocalJournal:
             try:
                 parts = [(part, self._write(part)) for part in self._parts(writes)]
                 told = [(write, error) for part, error in parts for write in part]
+                _keep_beside([write for write, error in told if error is None])
             except Exception as error:  # noqa: BLE001 - a writer that ends would leave everybody waiting
                 told = [(write, error) for write in writes]
             _answer(told)
@@ -475,6 +501,16 @@ class LocalJournal:
             keys = [(Kind.EVENT, slot.seq) for slot in slots] + [(Kind.BATCH, seq) for seq, _, _ in batches]
             self._submit([Frame(*key, b"", body) for key, body in zip(keys, bodies, strict=True)], slots)
             self._log.finish(places)
+
+
+def _keep_beside(writes: Sequence[_Write]) -> None:
+    """Keep what comes with writes, all of it that one keeps together."""
+    kept: dict[Callable[[Sequence[Any]], None], list[Any]] = {}
+    for write in writes:
+        if write.beside is not None:
+            kept.setdefault(write.beside.keep, []).extend(write.beside.what)
+    for keep, what in kept.items():
+        keep(what)
 
 
 def _answer(answers: Sequence[tuple[_Write, Exception | None]]) -> None:

@@ -132,10 +132,13 @@ class TraceRows:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._put = database.upsert(TRACES, ["trace_id"], keep=["outcome", "rating"])
-        self._replace = database.upsert(TRACES, ["trace_id"])
-        self._put_skill = database.upsert(SKILLS, ["trace_id", "volume", "skill_id"])
-        self._put_event = database.upsert(EVENTS, ["event_id"])
+        columns = TraceRecord.__struct_fields__
+        self._put = database.bulk(database.upsert(TRACES, ["trace_id"], keep=["outcome", "rating"]), columns)
+        self._replace = database.bulk(database.upsert(TRACES, ["trace_id"]), columns)
+        self._put_skill = database.bulk(
+            database.upsert(SKILLS, ["trace_id", "volume", "skill_id"]), TraceSkillRecord.__struct_fields__
+        )
+        self._put_event = database.bulk(database.upsert(EVENTS, ["event_id"]), EventRecord.__struct_fields__)
         self._set_outcome = (
             update(TRACES)
             .where(TRACES.c.trace_id == bindparam("key"))
@@ -149,16 +152,16 @@ class TraceRows:
         """
         for chunk in chunks(traces):
             async with self._database.session() as session:
-                await session.execute(self._put, [msgspec.structs.asdict(row) for row in chunk])
+                await self._put.execute(session, [*map(msgspec.structs.astuple, chunk)])
         for used in chunks(skills):
             async with self._database.session() as session:
-                await session.execute(self._put_skill, [msgspec.structs.asdict(row) for row in used])
+                await self._put_skill.execute(session, [*map(msgspec.structs.astuple, used)])
 
     async def put_events(self, events: Sequence[EventRecord]) -> None:
         """Insert or update rows of events that came after their trace."""
         for chunk in chunks(events):
             async with self._database.session() as session:
-                await session.execute(self._put_event, [msgspec.structs.asdict(row) for row in chunk])
+                await self._put_event.execute(session, [*map(msgspec.structs.astuple, chunk)])
 
     async def set_outcomes(self, outcomes: Sequence[tuple[str, str, str]]) -> None:
         """Set outcome and rating of traces, given as (trace id, outcome, rating)."""
@@ -248,13 +251,13 @@ class TraceRows:
         for skill in skills:
             used.setdefault(skill.trace_id, []).append(skill)
         for chunk in chunks(traces):
-            some = [msgspec.structs.asdict(skill) for row in chunk for skill in used.get(row.trace_id, ())]
+            some = [msgspec.structs.astuple(skill) for row in chunk for skill in used.get(row.trace_id, ())]
             async with self._database.session() as session:
-                await session.execute(self._replace, [msgspec.structs.asdict(row) for row in chunk])
+                await self._replace.execute(session, [*map(msgspec.structs.astuple, chunk)])
                 ids = [row.trace_id for row in chunk]
                 await session.execute(delete(SKILLS).where(SKILLS.c.trace_id.in_(ids)))
                 if some:
-                    await session.execute(self._put_skill, some)
+                    await self._put_skill.execute(session, some)
 
     async def folded(self, volume: str) -> tuple[set[str], set[str]]:
         """Return the ids of all traces, and of all later events, whose rows say that they lie in Git."""

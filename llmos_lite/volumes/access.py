@@ -54,57 +54,46 @@ class VolumeKind(StrEnum):
     __hash__ = str.__hash__  # an enum's own is a function of Python, and dictionaries ask for it all the time
 
 
+_REMEMBERED = 4096
+"""Names that are checked and written once: a chat speaks of its volumes some twenty times."""
+
+
 class VolumeRef(NamedTuple):
     """Name of a volume, written `system`, `team:ID` or `user:ID`."""
 
     kind: VolumeKind
     id: str = ""
 
-    @classmethod
-    def parse(cls, text: str) -> VolumeRef:
+    @staticmethod
+    @lru_cache(_REMEMBERED)
+    def parse(text: str) -> VolumeRef:
         """Read `system`, `team:ID` or `user:ID`.
 
         Raises:
             Invalid: `volume.invalid`, or `<noun>.invalid_id`.
         """
-        return _parsed(text)
+        kind, colon, name = text.partition(":")
+        if text == VolumeKind.SYSTEM:
+            return VolumeRef(VolumeKind.SYSTEM)
+        if colon and kind in {VolumeKind.TEAM, VolumeKind.USER}:
+            return VolumeRef(VolumeKind(kind), check_id(name, kind))
+        raise Invalid("volume.invalid", f"{text[:80]!r} names no volume.", hint="Write system, team:ID or user:ID.")
 
-    @classmethod
-    def user(cls, user_id: str) -> VolumeRef:
+    @staticmethod
+    @lru_cache(_REMEMBERED)
+    def user(user_id: str) -> VolumeRef:
         """Return the volume of one person."""
-        return _checked(VolumeKind.USER, user_id)
+        return VolumeRef(VolumeKind.USER, check_id(user_id, VolumeKind.USER))
 
-    @classmethod
-    def team(cls, team_id: str) -> VolumeRef:
+    @staticmethod
+    @lru_cache(_REMEMBERED)
+    def team(team_id: str) -> VolumeRef:
         """Return the volume of one team."""
-        return _checked(VolumeKind.TEAM, team_id)
+        return VolumeRef(VolumeKind.TEAM, check_id(team_id, VolumeKind.TEAM))
 
+    @lru_cache(_REMEMBERED)  # noqa: B019 - a name is small, and many are alike
     def __str__(self) -> str:
-        return _written(self)
-
-
-_REMEMBERED = 4096
-"""Names that are checked and written once: a chat speaks of its volumes some twenty times."""
-
-
-@lru_cache(_REMEMBERED)
-def _parsed(text: str) -> VolumeRef:
-    kind, colon, name = text.partition(":")
-    if text == VolumeKind.SYSTEM:
-        return VolumeRef(VolumeKind.SYSTEM)
-    if colon and kind in {VolumeKind.TEAM, VolumeKind.USER}:
-        return VolumeRef(VolumeKind(kind), check_id(name, kind))
-    raise Invalid("volume.invalid", f"{text[:80]!r} names no volume.", hint="Write system, team:ID or user:ID.")
-
-
-@lru_cache(_REMEMBERED)
-def _checked(kind: VolumeKind, name: str) -> VolumeRef:
-    return VolumeRef(kind, check_id(name, kind))
-
-
-@lru_cache(_REMEMBERED)
-def _written(ref: VolumeRef) -> str:
-    return f"{ref.kind}:{ref.id}" if ref.id else str(ref.kind)
+        return f"{self.kind}:{self.id}" if self.id else str(self.kind)
 
 
 SYSTEM = VolumeRef(VolumeKind.SYSTEM)

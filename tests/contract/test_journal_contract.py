@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from power_cut import PowerCutDisk
 
-from llmos_lite.engines.journal import Entry, Journal, LocalJournal
+from llmos_lite.engines.journal import Beside, Entry, Journal, LocalJournal
 from llmos_lite.errors import Unavailable
 
 
@@ -134,6 +134,22 @@ class JournalContract:
         await append(2)
         first, second = (entry.seq for entry in journal.pending())
         assert heard == [first, second, second]
+
+    async def test_what_comes_with_events_is_kept_before_anybody_hears_of_them(self, journal: Journal) -> None:
+        kept: list[tuple[str, bool]] = []
+
+        def keep(words: Sequence[str]) -> None:
+            kept.extend((word, bool(journal.get(word))) for word in words)
+
+        async def append(name: str) -> None:
+            await journal.append_many(
+                [("user:a", name, b"1")], lambda _: kept.append(("heard", True)), Beside(keep, [name])
+            )
+
+        await append("t1")
+        assert kept == [("t1", True), ("heard", True)]
+        await asyncio.gather(*(append(f"t{number}") for number in range(2, 20)))
+        assert {word for word, durable in kept if durable} == {"heard", *(f"t{number}" for number in range(1, 20))}
 
     async def test_draining_waits_for_what_was_taken(self, journal: Journal) -> None:
         heard: list[int] = []

@@ -8,12 +8,14 @@ import sqlite3
 import stat
 import threading
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from sqlalchemy import Column, Executable, Integer, MetaData, Table, Text, insert, select, text
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import IntegrityError
 
-from llmos_lite.engines.database import Database
+from llmos_lite.engines.database import Bulk, Database
 from llmos_lite.errors import StorageFailed, Unavailable
 
 METADATA = MetaData()
@@ -70,6 +72,20 @@ async def test_upsert_updates_all_but_what_is_kept(tmp_path: Path) -> None:
             await session.execute(statement, [row])
     async with database.reader() as session:
         assert [tuple(row) for row in await session.execute(select(NOTES))] == [(1, "new", 1)]
+    await database.close()
+
+
+@pytest.mark.parametrize("paramstyle", ["qmark", "named"])
+async def test_many_rows_go_to_the_driver_as_they_are(tmp_path: Path, paramstyle: Literal["qmark", "named"]) -> None:
+    database = await opened(tmp_path / "rows.db")
+    statement = database.upsert(NOTES, ["id"], keep=["made"])
+    bulk = Bulk(statement, ("body", "id", "made"), sqlite.dialect(paramstyle=paramstyle))
+    for rows in ([("a", 1, 5), ("b", 2, 5)], [("c", 2, 6)]):
+        async with database.session() as session:
+            await bulk.execute(session, rows)
+    async with database.reader() as session:
+        found = (await session.execute(select(NOTES.c.id, NOTES.c.body, NOTES.c.made).order_by(NOTES.c.id))).all()
+    assert [tuple(row) for row in found] == [(1, "a", 5), (2, "c", 5)]
     await database.close()
 
 

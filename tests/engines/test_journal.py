@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from power_cut import PowerCutDisk
 
 from llmos_lite.engines import journal_disk, journal_log
-from llmos_lite.engines.journal import Batch, Entry, LocalJournal
+from llmos_lite.engines.journal import Batch, Beside, Entry, LocalJournal
 from llmos_lite.engines.journal_disk import FolderDisk
 from llmos_lite.engines.journal_log import Frame, Kind, Place, SegmentLog
 from llmos_lite.errors import Conflict, LlmosError, StorageFailed
@@ -241,6 +241,18 @@ async def test_files_that_were_never_used_are_cleared_away(tmp_path: Path) -> No
     assert list((tmp_path / "j").glob("*.seg")) == []
     await journal.append("user:a", "t", b"1")
     assert held(journal) == [b"1"]
+    journal.close()
+
+
+async def test_nothing_is_kept_beside_what_is_not_stored(tmp_path: Path) -> None:
+    disk, kept = PowerCutDisk(), list[str]()
+    journal = LocalJournal(tmp_path / "j", disk=disk)
+    disk.broken = True
+    with pytest.raises(StorageFailed):
+        await journal.append_many([("user:a", "t", b"1")], beside=Beside(kept.extend, ["1"]))
+    disk.broken = False
+    await journal.append_many([("user:a", "t", b"2")], beside=Beside(kept.extend, ["2"]))
+    assert kept == ["2"]
     journal.close()
 
 

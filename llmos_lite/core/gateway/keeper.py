@@ -18,6 +18,7 @@ from llmos_lite.core.gateway.turn import Turn, trace_of
 from llmos_lite.core.telemetry.model_span import Spans
 from llmos_lite.core.traces.log import TraceLog
 from llmos_lite.core.traces.trace import Ended, Share
+from llmos_lite.engines.journal import Beside
 from llmos_lite.errors import LlmosError
 from llmos_lite.observability import Metrics
 
@@ -50,9 +51,8 @@ class Keeper:
             who: whose it is.
             after: id of the answer that it goes on from, where the provider keeps it; empty for none.
         """
-        return still_open(
-            self._threads.find(links, _answer_key(who, after) if after else b""), actor, self._traces.erased.ids
-        )
+        found = self._threads.find(links, _answer_key(who, after) if after else b"")
+        return found if found.thread is None else still_open(found, actor, self._traces.erased.ids)
 
     @property
     def knows_all(self) -> bool:
@@ -100,11 +100,10 @@ class Keeper:
         known = self._remember(turn, ended)
         if turn.recorded:
             trace = trace_of(turn, ended, error, self._holder(turn) if turn.asked.system else "")
-            await self._traces.record(trace)
+            beside = Beside(self._log.add, known) if known and self._log is not None else None
+            await self._traces.record(trace, beside=beside)
             if turn.asked.system:
                 self._prompts.keep(trace)
-            if known and self._log is not None:
-                self._log.add(known)
         served = served_of(turn, ended, error)
         self._metrics.served(served)
         if self._spans is not None and turn.recorded:

@@ -1,8 +1,9 @@
 """Conversations on disk, so that they go on after a restart: a log beside the traces, which may be lost at any time.
 
 What is appended is in the system's cache before the answer ends, so that it survives the process, and not a power cut;
-nothing waits for the disk. Texts of skills are written once in each file. The words of people are not written: the goal
-of a conversation stands in the rows of its traces.
+nothing waits for the disk. The thread of the journal writes it, for all whose traces became durable together. Texts of
+skills are written once in each file. The words of people are not written: the goal of a conversation stands in the
+rows of its traces.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import struct
+import threading
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -28,8 +31,8 @@ log = logging.getLogger("llmos.gateway")
 FILE_BYTES = 4 << 20
 MOST_FILES = 8
 """Files that are kept; the oldest goes when there are more."""
-_HEAD = 8
-"""Bytes before each entry: its length, and a checksum."""
+_HEAD = struct.Struct(">II")
+"""What stands before each entry: its length, and a checksum."""
 Kept: TypeAlias = tuple[bytes, Thread]
 """The key of a turn, and the conversation after it."""
 
@@ -61,19 +64,21 @@ class _Writer:
 
     def entries(self, kept: Iterable[Kept]) -> bytes:
         """Return turns, and before each the texts in it that the file does not hold yet."""
-        return b"".join(entry for key, thread in kept for entry in self._of(key, thread))
+        entries: list[bytes] = []
+        for key, thread in kept:
+            head = self._number(thread.head, entries)
+            later = tuple([(place.at, self._number(place.text, entries)) for place in thread.later])
+            read = tuple([self._number(text, entries) for text in thread.read])
+            bare = replace(thread, goal="", head="", later=(), read=(), owed=())
+            entries.append(_framed(_Turn(key, bare, head, later, read, tuple(map(bytes, thread.owed)))))
+        return b"".join(entries)
 
-    def _of(self, key: bytes, thread: Thread) -> Iterator[bytes]:
-        texts = [thread.head, *(place.text for place in thread.later), *thread.read]
-        for text in texts:
-            if text not in self._texts:
-                self._texts[text] = len(self._texts)
-                yield _framed(_Text(text))
-        numbers = [self._texts[text] for text in texts]
-        later = tuple((place.at, number) for place, number in zip(thread.later, numbers[1:], strict=False))
-        bare = replace(thread, goal="", head="", later=(), read=(), owed=())
-        owed = tuple(map(bytes, thread.owed))
-        yield _framed(_Turn(key, bare, numbers[0], later, tuple(numbers[1 + len(later) :]), owed))
+    def _number(self, text: str, entries: list[bytes]) -> int:
+        number = self._texts.get(text)
+        if number is None:
+            number = self._texts[text] = len(self._texts)
+            entries.append(_framed(_Text(text)))
+        return number
 
 
 class ThreadLog:
@@ -91,24 +96,29 @@ class ThreadLog:
         self._writer = _Writer()
         self._works = True
         self._turn = asyncio.Lock()
+        self._open = threading.Lock()
+        """Guards the file that is written to: turns come from a thread of their own."""
 
     def add(self, kept: Iterable[Kept]) -> None:
         """Write turns; a disk that takes none costs conversations after a restart, and no request."""
-        try:
-            if self._file < 0 or self._size > self._file_bytes:
-                self._begin()
-            data = self._writer.entries(kept)
-            written = os.write(self._file, data)
-        except OSError as error:
-            if self._works:
-                log.warning("conversations are not kept for a restart: %s", error.strerror)
-            self._works = False
-            self.close()
-            return
+        with self._open:
+            try:
+                self._write(kept)
+            except OSError as error:
+                if self._works:
+                    log.warning("conversations are not kept for a restart: %s", error.strerror)
+                self._works = False
+                self._end()
+
+    def _write(self, kept: Iterable[Kept]) -> None:
+        if self._file < 0 or self._size > self._file_bytes:
+            self._begin()
+        data = self._writer.entries(kept)
+        written = os.write(self._file, data)
         self._size += written
         self._works = written == len(data)
         if not self._works:  # the rest of a torn file is not read
-            self.close()
+            self._end()
 
     async def load(self) -> list[Kept]:
         """Return every turn that is kept, oldest first."""
@@ -123,14 +133,20 @@ class ThreadLog:
         """
         gone = set(trace_ids)
         async with self._turn:
-            self.close()
+            with self._open:  # a turn that comes from here on is written to a file that is none of these
+                self._end()
+                files = self._files()
             try:
-                await asyncio.to_thread(lambda: _rewrite(self._files(), gone))
+                await asyncio.to_thread(lambda: _rewrite(files, gone))
             except OSError as error:
                 raise storage_error(error, "forget conversations") from error
 
     def close(self) -> None:
         """Let go of the file; the next turn begins another."""
+        with self._open:
+            self._end()
+
+    def _end(self) -> None:
         if self._file >= 0:
             os.close(self._file)
         self._file, self._size, self._writer = -1, 0, _Writer()
@@ -139,7 +155,7 @@ class ThreadLog:
         return sorted(self._folder.glob("*.threads"))
 
     def _begin(self) -> None:
-        self.close()
+        self._end()
         self._folder.mkdir(mode=0o700, exist_ok=True)
         files = self._files()
         most = len(files) if self._turn.locked() else self._most_files - 1  # none goes while they are read
@@ -152,7 +168,7 @@ class ThreadLog:
 
 def _framed(entry: _Text | _Turn) -> bytes:
     data = _encode(entry)
-    return len(data).to_bytes(4, "big") + zlib.crc32(data).to_bytes(4, "big") + data
+    return _HEAD.pack(len(data), zlib.crc32(data)) + data
 
 
 def _read(path: Path) -> Iterator[Kept]:
@@ -180,16 +196,16 @@ def _whole(turn: _Turn, texts: Sequence[str]) -> Thread:
 
 def _entries_of(data: bytes) -> Iterator[_Text | _Turn]:
     at = 0
-    while at + _HEAD <= len(data):
-        size = int.from_bytes(data[at : at + 4], "big")
-        body = data[at + _HEAD : at + _HEAD + size]
-        if len(body) < size or zlib.crc32(body) != int.from_bytes(data[at + 4 : at + _HEAD], "big"):
+    while at + _HEAD.size <= len(data):
+        size, checksum = _HEAD.unpack_from(data, at)
+        body = data[at + _HEAD.size : at + _HEAD.size + size]
+        if len(body) < size or zlib.crc32(body) != checksum:
             return
         try:
             yield _entry.decode(body)
         except msgspec.DecodeError:
             return
-        at += _HEAD + size
+        at += _HEAD.size + size
 
 
 def _rewrite(files: Iterable[Path], gone: set[str]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iter
 from contextlib import asynccontextmanager
 from functools import partial
 from itertools import islice
-from typing import NamedTuple, TypedDict, Unpack
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 from msgspec.structs import replace
 
@@ -40,7 +40,7 @@ from llmos_lite.core.traces.trace import (
 )
 from llmos_lite.core.traces.view import ConversationSummary, TraceSummary, TraceView, TurnSummary, conversations_of
 from llmos_lite.engines.file_lock import file_lock
-from llmos_lite.engines.journal import Journal, Line, NoJournal
+from llmos_lite.engines.journal import Beside, Journal, Line, NoJournal
 from llmos_lite.errors import Conflict, Forbidden, Invalid, LlmosError, NotFound
 from llmos_lite.observability import Metrics
 from llmos_lite.records.catalog import Catalog
@@ -133,7 +133,9 @@ class TraceLog:
 
     # Recording
 
-    def record(self, trace: Trace, digest: Trace | None = None) -> Awaitable[object]:
+    def record(
+        self, trace: Trace, digest: Trace | None = None, *, beside: Beside[Any] | None = None
+    ) -> Awaitable[object]:
         """Store a trace, and with it what its team gets; wait until both are durable.
 
         They are stored when whoever waits goes away, too.
@@ -141,14 +143,15 @@ class TraceLog:
         Args:
             trace: of the person's own volume.
             digest: what the team gets; by default what `digest_of` makes of it.
+            beside: is kept in the thread of the journal as soon as both are durable.
 
         Raises:
             StorageFailed: nothing is stored, as when the disk is full.
             Unavailable: the server stops, or this process has no journal.
         """
-        shared = digest if digest is not None else digest_of(trace)
+        shared = digest_of(trace) if digest is None and trace.team else digest
         events = [trace_event(trace)] if shared is None else [trace_event(trace), trace_event(shared)]
-        return self._append(events, trace)
+        return self._append(events, trace, beside)
 
     async def drain(self) -> None:
         """Return when everything that was recorded before is durable, or has failed."""
@@ -212,7 +215,9 @@ class TraceLog:
             raise Forbidden("trace.not_yours", "Only the person who asked may rate an answer.")
         return trace
 
-    def _append(self, events: Sequence[Event], said: Trace | None = None) -> Awaitable[object]:
+    def _append(
+        self, events: Sequence[Event], said: Trace | None = None, beside: Beside[Any] | None = None
+    ) -> Awaitable[object]:
         """Store events; `said` goes on with its conversation when it is durable."""
         stored: list[Event] = []
         lines: list[Line] = []
@@ -220,7 +225,7 @@ class TraceLog:
             event, line = encode_event(one)
             stored.append(event)
             lines.append((event.volume, event.trace_id, line))
-        return self._journal.append_many(lines, partial(self._appended, stored, said, len(lines[0][2])))
+        return self._journal.append_many(lines, partial(self._appended, stored, said, len(lines[0][2])), beside)
 
     def _appended(self, events: Sequence[Event], said: Trace | None, size: int, seqs: Sequence[int]) -> None:
         self._folder.recorded(seqs, events)

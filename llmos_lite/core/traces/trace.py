@@ -7,6 +7,7 @@ the messages that are new since its parent.
 from __future__ import annotations
 
 import hashlib
+import os
 import secrets
 import time
 from enum import StrEnum
@@ -19,6 +20,14 @@ import msgspec
 
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = [one + other for one in CROCKFORD for other in CROCKFORD]
+_DIGITS = CROCKFORD.encode() * 8
+"""A digit for each byte, and each digit for as many bytes as any other."""
+_RANDOM = 16
+"""Digits of an id that are no time."""
+_DRAWN = 64
+"""Ids that chance is drawn for at a time: a call of the system lends the interpreter's lock out."""
+_drawn: list[str] = []
+os.register_at_fork(after_in_child=_drawn.clear)  # or two processes would go on with the same
 GOAL_LENGTH = 2000
 """Characters of the message that a chat's trace calls its goal."""
 SCHEMA = 1
@@ -36,9 +45,25 @@ def make_ulid(at: int, source: str = "") -> str:
         at: milliseconds since the epoch.
         source: key of an imported record; the same key and time give the same id.
     """
-    low = hashlib.sha256(source.encode()).digest()[:10] if source else secrets.token_bytes(10)
-    value = (at & ((1 << 48) - 1)) << 80 | int.from_bytes(low, "big")
-    return "".join([_PAIRS[value >> shift & 1023] for shift in range(120, -1, -10)])
+    try:
+        rest = _hashed(source) if source else _drawn.pop()
+    except IndexError:
+        rest = _draw()
+    first, second, third = _PAIRS[at >> 40 & 255], _PAIRS[at >> 30 & 1023], _PAIRS[at >> 20 & 1023]
+    return f"{first}{second}{third}{_PAIRS[at >> 10 & 1023]}{_PAIRS[at & 1023]}{rest}"
+
+
+def _hashed(source: str) -> str:
+    value = int.from_bytes(hashlib.sha256(source.encode()).digest()[:10], "big")
+    return "".join([_PAIRS[value >> shift & 1023] for shift in range(70, -1, -10)])
+
+
+def _draw() -> str:
+    """Draw chance for ids to come, and return that of one."""
+    digits = secrets.token_bytes(_RANDOM * _DRAWN).translate(_DIGITS).decode()
+    drawn = [digits[at : at + _RANDOM] for at in range(0, len(digits), _RANDOM)]
+    _drawn.extend(drawn[1:])
+    return drawn[0]
 
 
 class Ended(StrEnum):

@@ -44,6 +44,23 @@ async def test_a_trace_can_be_read_right_after_its_chat(instance: Instance) -> N
     assert await instance.log.page(ALICE) == page
 
 
+async def test_a_trace_is_kept_for_whoever_goes_away(instance: Instance) -> None:
+    one = trace(1)
+
+    async def record() -> None:
+        await instance.log.record(one)
+
+    gone = asyncio.create_task(record())
+    await asyncio.sleep(0)
+    gone.cancel()
+    await instance.log.drain()
+    assert gone.cancelled()
+    assert (await instance.log.page(ALICE)).total == 1
+    assert await instance.log.conversation(ALICE, one.conversation) == [one]
+    await instance.log.fold()
+    assert (await instance.log.get(ALICE, one.id)).location is not None
+
+
 async def test_segments_lie_in_hours_and_months(instance: Instance) -> None:
     for number in (0, 1, 70, 60 * 24 * 31):
         await instance.log.record(trace(number))
