@@ -29,6 +29,7 @@ from llmos_lite.core.chat.messages import (
     ChatTool,
 )
 from llmos_lite.core.chat.service import ChatService
+from llmos_lite.engines.llm import unheard
 from llmos_lite.errors import Invalid
 
 __all__ = ["OPENAPI", "ChatEndpoint"]
@@ -97,7 +98,7 @@ class ChatEndpoint:
         )
         request_id = scope.get("state", {}).get("request_id", "")
         if not (wants_events if body.stream is None else body.stream):
-            async with UntilGone(receive), aclosing(self._chat.stream(actor, given)) as events:
+            async with UntilGone(receive), aclosing(self._chat.stream(actor, given, unheard)) as events:
                 await _as_json(events, send, request_id)
             return
         stream = EventStream(send)

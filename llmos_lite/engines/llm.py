@@ -150,6 +150,12 @@ def token_count(said: int | None) -> int:
 Piece: TypeAlias = Delta | ToolCall | Completion
 
 
+def unheard(text: str) -> bool:
+    """Take a text that nobody wants before the whole answer; for `ChatRequest.straight`."""
+    del text
+    return True
+
+
 class LanguageModel(Protocol):
     """A language model, wherever it runs; see `knows_tools` for those that call tools."""
 

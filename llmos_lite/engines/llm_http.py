@@ -7,6 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Protocol, Self, TypeVar
 from urllib.parse import urlsplit
 
@@ -14,7 +15,7 @@ import msgspec
 
 from llmos_lite.engines.http_client import HttpClient, Into, Meaning, PlainClient, Reply, as_it_is
 from llmos_lite.engines.http_tls import TlsClient
-from llmos_lite.engines.llm import ChatRequest, Completion, Delta, Piece, gathered
+from llmos_lite.engines.llm import ChatRequest, Completion, Delta, Piece, gathered, unheard
 from llmos_lite.engines.sse import SseReader
 from llmos_lite.errors import Invalid, LlmosError, UpstreamFailed, UpstreamTimeout
 
@@ -340,7 +341,7 @@ class HttpModel(ABC):
 
     async def complete(self, request: ChatRequest) -> Completion:
         """Return the whole answer; it is streamed here too, so that a long one is not taken for silence."""
-        return await gathered(self.stream(request))
+        return await gathered(self.stream(replace(request, straight=unheard)))
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[Piece, None]:
         """Yield the answer as it comes (texts that came together leave together); see `LanguageModel`."""

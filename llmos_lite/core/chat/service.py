@@ -34,7 +34,7 @@ from llmos_lite.core.toolservers.box import ServerTools
 from llmos_lite.core.toolservers.service import ToolServers
 from llmos_lite.core.traces.log import TraceLog
 from llmos_lite.core.traces.trace import Ended, Share, make_ulid, now_ms
-from llmos_lite.engines.llm import LanguageModel, knows_tools
+from llmos_lite.engines.llm import LanguageModel, knows_tools, unheard
 from llmos_lite.errors import Conflict, Invalid, LlmosError, UpstreamFailed
 from llmos_lite.observability import Metrics
 from llmos_lite.volumes.access import VolumeKind, VolumeRef
@@ -104,7 +104,7 @@ class ChatService:
             Conflict: `conversation.busy`, while another message of the conversation is answered.
             UpstreamFailed: the model failed; `detail["trace_id"]` is the trace that says so.
         """
-        async with aclosing(self.stream(actor, given)) as events:
+        async with aclosing(self.stream(actor, given, unheard)) as events:
             async for event in events:
                 if isinstance(event, ChatFailed):
                     raise event.error

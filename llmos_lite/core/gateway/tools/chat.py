@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -160,7 +159,7 @@ class _Call:
     more: dict[str, Raw] = field(default_factory=dict)
 
 
-class _Held(NamedTuple):
+class _Held(msgspec.Struct, frozen=True):
     """An event of the end of an answer, and what a client gets of it when another answer follows."""
 
     event: Event
@@ -346,8 +345,10 @@ class ChatScreen:
         """Return what was held back."""
         if self._body:
             return self._body if self._passes else self._whole()
-        dropped = any(call.hidden for call in self._calls) and all(call.hidden for call in self._calls)
-        return b"".join(self._last(held, dropped=dropped) for held in self._held)
+        dropped = bool(self._calls) and all(call.hidden for call in self._calls)
+        if not dropped and self._usage is None:
+            return b"".join([held.event.raw for held in self._held])
+        return b"".join([self._last(held, dropped=dropped) for held in self._held])
 
     def _last(self, held: _Held, *, dropped: bool) -> bytes:
         changes: dict[str, object] = {}

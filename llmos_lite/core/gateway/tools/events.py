@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 import msgspec
 
@@ -15,7 +14,7 @@ _list = msgspec.json.Decoder(list[Raw])
 _number = (int, float)
 
 
-class Event(NamedTuple):
+class Event(msgspec.Struct, frozen=True, gc=False):
     """One event: its bytes with the empty line that ends it, and what stands in `data`; empty for a comment."""
 
     raw: bytes
