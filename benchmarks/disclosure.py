@@ -21,7 +21,8 @@ from benchmarks import Row
 from benchmarks._skill_data import Query, public_queries, public_skills
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.chat.assignment import TreatAll
-from llmos_lite.core.chat.choice import Choice, Chooser
+from llmos_lite.core.chat.choice import Chooser
+from llmos_lite.core.chat.chosen import Choice
 from llmos_lite.core.chat.conversation import Conversation
 from llmos_lite.core.chat.disclosure import Disclosure
 from llmos_lite.core.skills.format import Skill, estimate_tokens

@@ -80,4 +80,4 @@ class Arms:
         """Find out the arms of skills."""
         arms = self._assignment.arms(self._actor, self._talk, new)
         for one, arm in zip(new, arms, strict=True):
-            self._asked[(one.skill.card or card_of(one.skill)).place] = one, arm
+            self._asked.setdefault((one.skill.card or card_of(one.skill)).place, (one, arm))

@@ -1,16 +1,16 @@
-"""Which skills go into the context of one message, and what is remembered of the choice."""
+"""Which skills go into the context of one message."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 
-import msgspec
 from msgspec.structs import replace
 
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.chat.arms import Arms
 from llmos_lite.core.chat.assignment import Assignment
+from llmos_lite.core.chat.chosen import Choice, HeldSkill, uses_of
 from llmos_lite.core.chat.conversation import Conversation
 from llmos_lite.core.chat.disclosure import LARGE, MORE, MOST_ENTRIES, Disclosure
 from llmos_lite.core.chat.injection import Injection, inject
@@ -22,53 +22,8 @@ from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.library import Library
 from llmos_lite.core.skills.manager import SkillsManager
 from llmos_lite.core.skills.ranking import ScoredSkill
-from llmos_lite.core.traces.trace import Exposure, SkillUse
+from llmos_lite.core.traces.trace import SkillUse
 from llmos_lite.errors import NotFound
-
-
-class HeldSkill(msgspec.Struct, frozen=True, gc=False):
-    """A skill that would be in the context, if no scanner held it back; `held_for` has the codes of what was found."""
-
-    skill_id: str
-    name: str
-    volume: str
-    version: str
-    held_for: tuple[str, ...]
-
-
-class Choice(msgspec.Struct, frozen=True):
-    """What goes into the context.
-
-    Args:
-        system: the system prompt; empty without skills.
-        context: the skills in it, best first.
-        considered: every skill that was considered, in whichever arm.
-        commits: the commit at which each volume was read.
-        box: the tools by which the model reads more; None when it gets none.
-        offered: the skills that a catalog lists for the first time in this conversation.
-        held: those that a scanner keeps out of it.
-    """
-
-    system: str = ""
-    context: tuple[SkillUse, ...] = ()
-    considered: tuple[Exposure, ...] = ()
-    commits: Mapping[str, str] = msgspec.field(default_factory=dict)
-    box: SkillTools | None = None
-    offered: tuple[str, ...] = ()
-    held: tuple[HeldSkill, ...] = ()
-
-    @property
-    def used(self) -> tuple[SkillUse, ...]:
-        """Return the skills in the context, and behind them those that the model has read so far."""
-        if self.box is None or not self.box.used:
-            return self.context
-        there = {(use.volume, use.skill_id) for use in self.context}
-        return (*self.context, *(use for use in self.box.used if (use.volume, use.skill_id) not in there))
-
-    @property
-    def exposures(self) -> tuple[Exposure, ...]:
-        """Return what was considered, found or read so far."""
-        return self.considered if self.box is None else self.box.exposures
 
 
 class Chooser:
@@ -114,9 +69,7 @@ class Chooser:
         """
         if not limit:
             return Choice()
-        libraries = self._skills.in_memory(actor, team_id)
-        if libraries is None:
-            libraries = await asyncio.to_thread(self._skills.libraries, actor, team_id)
+        libraries = await self._libraries(actor, team_id)
         asked, meaning = await self._skills.asked(actor, team_id), await self._skills.meaning(libraries, query)
         shelf = Shelf(self._skills, libraries, asked, meaning, query)
         choice = self._from(shelf, query, actor, limit, talk, without=without, disclosure=disclosure, only_new=only_new)
@@ -137,7 +90,7 @@ class Chooser:
     ) -> Choice:
         if disclosure is Disclosure.CATALOG:
             near = shelf.best(query, limit + MORE) if only_new else _near(shelf, query, limit, talk)
-            listed = self._listed(actor, shelf, (), _without(near, without), talk, only_new=only_new)
+            listed = self._listing.of(actor, shelf, (), _without(near, without), talk, only_new=only_new)
             return listed or Choice(commits=shelf.commits)
         is_auto = disclosure is Disclosure.AUTO
         found = shelf.best(query, limit + MORE if is_auto and shelf.count > LARGE else limit)
@@ -151,12 +104,12 @@ class Chooser:
         if without:
             others = _without(others, without)
         if others or (is_auto and talk.offered and not only_new):
-            listed = self._listed(actor, shelf, fitting, others, talk, only_new=only_new)
-            return listed or self._chosen(actor, fitting, shelf.commits, talk)[0]
-        choice, injection = self._chosen(actor, fitting, shelf.commits, talk)
+            listed = self._listing.of(actor, shelf, fitting, others, talk, only_new=only_new)
+            return listed or self._chosen(actor, shelf, fitting, talk)[0]
+        choice, injection = self._chosen(actor, shelf, fitting, talk)
         if not is_auto or (injection.whole and not injection.has_files):  # nothing is left to be read
             return choice
-        return self._listed(actor, shelf, fitting, (), talk, only_new=only_new) or choice
+        return self._listing.of(actor, shelf, fitting, (), talk, only_new=only_new) or choice
 
     async def named(
         self,
@@ -174,7 +127,7 @@ class Chooser:
         """
         shelf = Shelf(self._skills, await self._libraries(actor, team_id))
         asked = [ScoredSkill(_known(shelf, skill_id), 0.0) for skill_id in skill_ids]
-        choice = self._chosen(actor, _without(asked, without), shelf.commits, talk)[0]
+        choice = self._chosen(actor, shelf, _without(asked, without), talk)[0]
         held = tuple(_held(skill) for skill_id in skill_ids if (skill := shelf.held(skill_id)))
         return replace(choice, held=held) if held else choice
 
@@ -192,29 +145,12 @@ class Chooser:
         return await asyncio.to_thread(self._skills.libraries, actor, team_id) if libraries is None else libraries
 
     def _chosen(
-        self, actor: Actor, fitting: Sequence[ScoredSkill], commits: Mapping[str, str], talk: Conversation
+        self, actor: Actor, shelf: Shelf, fitting: Sequence[ScoredSkill], talk: Conversation
     ) -> tuple[Choice, Injection]:
         """Return a context of texts alone."""
         arms = Arms(self._assignment, actor, talk.id)
         injection = inject(arms.seen(fitting, whole=True), self._budget)
-        return Choice(injection.text, _uses(injection.skills), arms.exposures, commits), injection
-
-    def _listed(
-        self,
-        actor: Actor,
-        shelf: Shelf,
-        fitting: Sequence[ScoredSkill],
-        others: Sequence[ScoredSkill],
-        talk: Conversation,
-        *,
-        only_new: bool,
-    ) -> Choice | None:
-        """Return a context with a catalog; None when there is nothing to list or to read."""
-        listed = self._listing.of(actor, shelf, fitting, others, talk, only_new=only_new)
-        if listed is None:
-            return None
-        uses = _uses(listed.whole)
-        return Choice(listed.system, uses, listed.arms.exposures, shelf.commits, listed.box, listed.offered)
+        return Choice(injection.text, uses_of(injection.skills), arms.exposures, shelf.commits), injection
 
 
 def _near(shelf: Shelf, query: str, limit: int, talk: Conversation) -> list[ScoredSkill]:
@@ -252,11 +188,3 @@ def _known(shelf: Shelf, skill_id: str) -> Skill:
 
 def _held(skill: Skill) -> HeldSkill:
     return HeldSkill(skill.skill_id, skill.name, skill.volume, skill.version, skill.held)
-
-
-def _uses(skills: Sequence[ScoredSkill]) -> tuple[SkillUse, ...]:
-    uses: list[SkillUse] = []
-    for one in skills:
-        skill = one.skill
-        uses.append(SkillUse(skill.skill_id, skill.name, skill.volume, skill.version, round(one.score, 3)))
-    return tuple(uses)

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
-
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.chat.arms import Arms
 from llmos_lite.core.chat.assignment import Assignment
+from llmos_lite.core.chat.chosen import Choice, uses_of
 from llmos_lite.core.chat.conversation import Conversation
 from llmos_lite.core.chat.disclosure import FILES, INTRODUCTION, MOST_ENTRIES, SHARE, catalog, within
 from llmos_lite.core.chat.injection import inject, split
@@ -19,24 +18,6 @@ from llmos_lite.core.chat.shelf import Shelf
 from llmos_lite.core.chat.skill_tools import SkillTools
 from llmos_lite.core.skills.card import card_of
 from llmos_lite.core.skills.ranking import ScoredSkill
-
-
-class Listed(msgspec.Struct, frozen=True):
-    """A context with what can be read beside it.
-
-    Args:
-        system: the system prompt.
-        whole: the skills whose text is in it, best first.
-        arms: what was considered, as far as it goes.
-        box: reads the others, and files of all; None where chance hides all that could be read.
-        offered: what is listed for the first time; see `Trace.offered`.
-    """
-
-    system: str
-    whole: Sequence[ScoredSkill]
-    arms: Arms
-    box: SkillTools | None = None
-    offered: tuple[str, ...] = ()
 
 
 class Listing:
@@ -54,7 +35,7 @@ class Listing:
         talk: Conversation,
         *,
         only_new: bool = False,
-    ) -> Listed | None:
+    ) -> Choice | None:
         """Return the context, or None when there is nothing that a tool could read.
 
         Args:
@@ -65,19 +46,20 @@ class Listing:
             talk: the conversation so far.
             only_new: whether what was listed before stands in the context already.
         """
-        arms = Arms(self._assignment, actor, talk.id, [*fitting, *others])
+        arms = Arms(self._assignment, actor, talk.id, () if talk.offered else [*fitting, *others])
         whole, long = split(arms.seen(fitting, whole=True), self._budget)
         known, fresh = _entries(talk, shelf, whole, [*long, *others], only_new=only_new)
         room = int(self._budget * SHARE) if fitting else self._budget
         shown = arms.seen(within([*known, *fresh], room))
         injection = inject(whole, self._budget)
+        uses = uses_of(injection.skills)
         if not shown and not injection.has_files:
-            hidden = len(arms.exposures) > len(fitting)
-            return Listed(injection.text, injection.skills, arms) if hidden else None
+            exposures = arms.exposures  # more than fit where chance hides all that could be read
+            return Choice(injection.text, uses, exposures, shelf.commits) if len(exposures) > len(fitting) else None
         box = SkillTools(shelf, actor, arms, held=injection.skills, listed=shown, tokens=self._tool_tokens)
         offered = _new(shown, known) if known else shown
         keys = tuple([(one.skill.card or card_of(one.skill)).key for one in offered])
-        return Listed(_prompt(shown, injection.text), injection.skills, arms, box, keys)
+        return Choice(_prompt(shown, injection.text), uses, arms.exposures, shelf.commits, box, keys)
 
 
 def _prompt(shown: Sequence[ScoredSkill], texts: str) -> str:

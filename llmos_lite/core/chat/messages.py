@@ -7,7 +7,7 @@ from typing import TypeAlias
 import msgspec
 
 from llmos_lite.core.chat.calls import CallResult, HandedCall, OwnTool
-from llmos_lite.core.chat.choice import HeldSkill
+from llmos_lite.core.chat.chosen import HeldSkill
 from llmos_lite.core.chat.disclosure import Disclosure
 from llmos_lite.core.toolservers.box import ToolProblem
 from llmos_lite.core.traces.trace import SkillUse

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.chat.calls import HandedCall, offered, told_apart
-from llmos_lite.core.chat.choice import Choice
+from llmos_lite.core.chat.chosen import Choice
 from llmos_lite.core.chat.conversation import Conversation
 from llmos_lite.core.chat.messages import ChatDelta, ChatFailed, ChatInput, ChatResult, ChatTool, Usage
 from llmos_lite.core.chat.tools import LONGEST_ARGUMENTS, Round, Step, ToolDone, ToolResult

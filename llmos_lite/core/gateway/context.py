@@ -12,7 +12,8 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from llmos_lite.core.accounts.permissions import Actor
-from llmos_lite.core.chat.choice import Choice, Chooser
+from llmos_lite.core.chat.choice import Chooser
+from llmos_lite.core.chat.chosen import Choice
 from llmos_lite.core.chat.conversation import Conversation
 from llmos_lite.core.chat.disclosure import Disclosure
 from llmos_lite.core.chat.skill_tools import SkillTools

@@ -12,7 +12,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 import msgspec
 
 from llmos_lite.core.accounts.permissions import Actor
-from llmos_lite.core.chat.choice import HeldSkill
+from llmos_lite.core.chat.chosen import HeldSkill
 from llmos_lite.core.gateway.asked import Placed, Raw
 from llmos_lite.core.traces.trace import Exposure, SkillUse
 

@@ -1,0 +1,65 @@
+"""What goes into the context of one message, and what is remembered of the choice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from llmos_lite.core.chat.skill_tools import SkillTools
+from llmos_lite.core.skills.ranking import ScoredSkill
+from llmos_lite.core.traces.trace import Exposure, SkillUse
+
+
+class HeldSkill(msgspec.Struct, frozen=True, gc=False):
+    """A skill that would be in the context, if no scanner held it back; `held_for` has the codes of what was found."""
+
+    skill_id: str
+    name: str
+    volume: str
+    version: str
+    held_for: tuple[str, ...]
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """What goes into the context.
+
+    Args:
+        system: the system prompt; empty without skills.
+        context: the skills in it, best first.
+        considered: every skill that was considered, in whichever arm.
+        commits: the commit at which each volume was read.
+        box: the tools by which the model reads more; None when it gets none.
+        offered: the skills that a catalog lists for the first time in this conversation.
+        held: those that a scanner keeps out of it.
+    """
+
+    system: str = ""
+    context: tuple[SkillUse, ...] = ()
+    considered: tuple[Exposure, ...] = ()
+    commits: Mapping[str, str] = msgspec.field(default_factory=dict)
+    box: SkillTools | None = None
+    offered: tuple[str, ...] = ()
+    held: tuple[HeldSkill, ...] = ()
+
+    @property
+    def used(self) -> tuple[SkillUse, ...]:
+        """Return the skills in the context, and behind them those that the model has read so far."""
+        if self.box is None or not self.box.used:
+            return self.context
+        there = {(use.volume, use.skill_id) for use in self.context}
+        return (*self.context, *(use for use in self.box.used if (use.volume, use.skill_id) not in there))
+
+    @property
+    def exposures(self) -> tuple[Exposure, ...]:
+        """Return what was considered, found or read so far."""
+        return self.considered if self.box is None else self.box.exposures
+
+
+def uses_of(skills: Sequence[ScoredSkill]) -> tuple[SkillUse, ...]:
+    """Return what a trace keeps of skills in a context."""
+    uses: list[SkillUse] = []
+    for one in skills:
+        skill = one.skill
+        uses.append(SkillUse(skill.skill_id, skill.name, skill.volume, skill.version, round(one.score, 3)))
+    return tuple(uses)
