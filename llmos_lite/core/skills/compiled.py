@@ -51,4 +51,4 @@ class CompiledMatches(Matches):
 
     def held(self, found: list[Found]) -> list[Held]:
         """Return what documents hold of the query; see `Matches`."""
-        return [Held(*one) for one in _kernel.held(self._query, found)]
+        return _kernel.held(self._query, found)

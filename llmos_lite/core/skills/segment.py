@@ -1,7 +1,7 @@
 """One immutable piece of the search index: the postings of some documents, packed into arrays.
 
 Measured on 2,000 public skills (bodies of up to 4,000 characters): about 180 terms and 330 neighbouring pairs of terms
-a skill, 2.2 KB in memory. Every weight depends on its own document alone, so pieces never have to be weighed anew.
+a skill, 1.8 KB in memory. Every weight depends on its own document alone, so pieces never have to be weighed anew.
 """
 
 from __future__ import annotations

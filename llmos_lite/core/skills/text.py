@@ -51,8 +51,8 @@ _DENSE = "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3040-\u30ff\u31f
 _DENSE += "\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
 _DENSE_RUN = re.compile(f"[{_DENSE}]+")
 _CAMEL = re.compile(r"(?<![A-Za-z0-9])[A-Za-z0-9]{0,40}?[a-z][A-Z][A-Za-z0-9]{0,40}")
-_INNER = re.compile(r"[a-z][A-Z]")
-"""Most text has none, and looking for this is a fifth of the work of looking for the whole word around it."""
+_INNER = re.compile(r"[A-Z](?<=[a-z].)")
+"""Most text has none, and looking for this is a fifteenth of the work of looking for the whole word around it."""
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _CACHE = 1 << 15
 _LATIN_END = "\u0250"
