@@ -203,6 +203,15 @@ class Exchange:
             return False
         return not self._line.server_state.default_headers
 
+    def straight(self, data: bytes) -> bool:
+        """Write a piece of an answer in pieces at once; False, with nothing written, when that must wait."""
+        if self.flow.write_paused or self.disconnected or self.response_complete or not self.chunked_encoding:
+            return False
+        chunk = b"%b%x\r\n%b\r\n" % (self._head, len(data), data)
+        self._head = b""
+        self.transport.write(chunk)
+        return True
+
     def start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Begin an answer; its head waits for what comes next."""
         self._started, self._expects = True, False
@@ -230,18 +239,18 @@ class Exchange:
             self._left = 0
         elif self.chunked_encoding:
             chunk = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
-            self.write(chunk if more else chunk + LAST_CHUNK)
+            self._write(chunk if more else chunk + LAST_CHUNK)
         else:
             self._left -= len(data)
             if self._left < 0:
                 raise RuntimeError("Response content longer than Content-Length")
-            self.write(data)
+            self._write(data)
         if not more and self._left:
             raise RuntimeError("Response content shorter than Content-Length")
         if not more:
             self._complete()
 
-    def write(self, data: bytes) -> None:
+    def _write(self, data: bytes) -> None:
         """Write bytes as they are, after the head where that still waits."""
         if self._head:
             data, self._head = self._head + data, b""
@@ -273,7 +282,7 @@ class Exchange:
 
     def _flush(self) -> None:
         if self._head:
-            self.write(b"")
+            self._write(b"")
 
 
 def exchange_behind(receive: Receive, send: Send) -> Exchange | None:

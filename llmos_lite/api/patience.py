@@ -24,6 +24,8 @@ from llmos_lite.api.exchange import Exchange
 
 HEAD_SECONDS = 20.0
 """Seconds in which the head of a request has to be there, from the connection or from its first byte on."""
+BODY_SECONDS = 0.2
+"""Seconds after which a request is taken up though not all of its short body is there."""
 LARGEST_HEAD = 64 << 10
 """Bytes of the head of a request, its address among them."""
 LARGEST_PIECE = 256 << 10
@@ -84,7 +86,9 @@ class PatientProtocol(asyncio.Protocol):
         self._now: Exchange | None = None
         self._last: Exchange | None = None
         self._later: deque[Exchange] = deque()
+        self._pending: Exchange | None = None
         self._head_timer: asyncio.TimerHandle | None = None
+        self._body_timer: asyncio.TimerHandle | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
         self._idle_since: float | None = None
 
@@ -110,6 +114,8 @@ class PatientProtocol(asyncio.Protocol):
         except httptools.HttpParserError:
             self._refuse(b"Invalid HTTP request received.")
             return
+        if self._pending is not None:
+            self._await_body(self._pending)
         if not self._in_head:
             self._before = 0
             return
@@ -123,7 +129,8 @@ class PatientProtocol(asyncio.Protocol):
         """Stop waiting, and let nobody answer on."""
         del exc
         self.server_state.connections.discard(self)
-        for timer in (self._head_timer, self._idle_timer):
+        self._pending = None
+        for timer in (self._head_timer, self._body_timer, self._idle_timer):
             if timer is not None:
                 timer.cancel()
         for exchange in dict.fromkeys((self._now, self._last)):
@@ -164,7 +171,7 @@ class PatientProtocol(asyncio.Protocol):
             self._expects = value.lower() == b"100-continue"
 
     def on_headers_complete(self) -> None:
-        """Begin an exchange; of several that a client sends at once, each waits for the one before."""
+        """Prepare an exchange; of several that a client sends at once, each waits for the one before."""
         self._in_head = False
         if self._head_timer is not None:
             self._head_timer.cancel()
@@ -173,7 +180,7 @@ class PatientProtocol(asyncio.Protocol):
             self._check_head()
         before, self._last = self._last, self._exchange()
         if before is None or before.response_complete:
-            self._start(self._last)
+            self._pending = self._last
         else:
             self.flow.pause_reading()
             self._later.append(self._last)
@@ -187,9 +194,11 @@ class PatientProtocol(asyncio.Protocol):
             self.flow.pause_reading()
 
     def on_message_complete(self) -> None:
-        """Note that a request is there."""
+        """Begin to answer, at the latest."""
         if self._last is not None:
             self._last.end_body()
+        if self._pending is not None:
+            self._start(self._pending)
 
     def _check_head(self) -> None:
         if len(self._url) + sum(len(name) + len(value) for name, value in self._headers) > LARGEST_HEAD:
@@ -222,8 +231,20 @@ class PatientProtocol(asyncio.Protocol):
 
     # -- the exchanges ----------------------------------------------------------------------------------------------
 
+    def _await_body(self, exchange: Exchange) -> None:
+        """Let a short body come before anybody waits for it: many clients send the head by itself."""
+        for name, value in self._headers:
+            if name == b"content-length" and int(value) <= HIGH_WATER_LIMIT and not self._expects:
+                if self._body_timer is None:
+                    self._body_timer = self.loop.call_later(BODY_SECONDS, self._start, exchange)
+                return
+        self._start(exchange)
+
     def _start(self, exchange: Exchange) -> None:
-        self._now = exchange
+        self._now, self._pending = exchange, None
+        if self._body_timer is not None:
+            self._body_timer.cancel()
+            self._body_timer = None
         task: asyncio.Task[None]
         task = self.loop.create_task(self._app(exchange.scope, exchange.receive, exchange.send))  # type: ignore[arg-type]
         exchange.task = task

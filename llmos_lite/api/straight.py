@@ -21,15 +21,4 @@ def edge_of(layer: Send | Receive) -> Request | None:
 
 def straight_to(edge: Request | None) -> Straight:
     """Return the short way through our edge, when our own server is all that lies behind it."""
-    exchange = None if edge is None else edge.exchange
-    if exchange is None:
-        return never
-    flow, write = exchange.flow, exchange.write
-
-    def straight(data: bytes) -> bool:
-        if flow.write_paused or exchange.disconnected or exchange.response_complete or not exchange.chunked_encoding:
-            return False
-        write(b"%x\r\n%b\r\n" % (len(data), data))
-        return True
-
-    return straight
+    return never if edge is None or edge.exchange is None else edge.exchange.straight

@@ -100,6 +100,54 @@ async def test_an_answer_may_take_longer_than_a_connection_may_be_idle() -> None
         writer.close()
 
 
+HEADS = b"Content-Length: 3\r\n", b"Transfer-Encoding: chunked\r\n", b"Content-Length: 3\r\nExpect: 100-continue\r\n"
+
+
+@pytest.mark.parametrize("patient", [True, False])
+@pytest.mark.parametrize("lines", HEADS)
+async def test_a_body_that_comes_after_the_head_is_read(
+    monkeypatch: pytest.MonkeyPatch, lines: bytes, *, patient: bool
+) -> None:
+    begun: list[float] = []
+    monkeypatch.setattr(patience, "BODY_SECONDS", 30 if patient else 0.01)
+
+    async def echoes(scope: Scope, receive: Receive, send: Send) -> None:
+        begun.append(asyncio.get_running_loop().time())
+        assert (scope["method"], await read_body(receive)) == ("POST", b"abc")
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    async with _listening(Edge(echoes, max_body=10, max_import=1)) as port, asyncio.timeout(20):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(2):
+            writer.write(HEAD.replace(b"GET", b"POST") + lines + b"\r\n")
+            await asyncio.sleep(0.1)
+            sent = asyncio.get_running_loop().time()
+            writer.write(b"3\r\nabc\r\n0\r\n\r\n" if b"chunked" in lines else b"abc")
+            assert b" 204" in (await reader.readuntil(b"\r\n\r\n")).replace(b" 100", await _rest(reader, lines))
+        writer.close()
+    assert (begun[-1] >= sent) is (patient and lines == HEADS[0])
+
+
+async def _rest(reader: asyncio.StreamReader, lines: bytes) -> bytes:
+    return await reader.readuntil(b"\r\n\r\n") if b"Expect" in lines else b""
+
+
+async def test_who_leaves_before_the_body_is_answered_by_nobody() -> None:
+    connections: list[object] = []
+
+    async def never(scope: Scope, receive: Receive, send: Send) -> None:
+        connections.append((scope, receive, send))
+
+    async with _listening(never) as port, asyncio.timeout(20):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HEAD + HEADS[0] + b"\r\nab")
+        await writer.drain()
+        writer.close()
+        await asyncio.sleep(patience.BODY_SECONDS * 2)
+    assert not connections
+
+
 async def test_who_asks_for_another_protocol_gets_an_ordinary_answer(port: int) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     for _ in range(2):
