@@ -13,6 +13,7 @@ import sys
 import sysconfig
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
+from zlib import crc32
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
@@ -32,7 +33,8 @@ def compiled(root: Path) -> Path | None:
     if product.exists() and product.stat().st_mtime > source.stat().st_mtime:
         return product
     try:
-        command = [*_compiler(), str(source), "-o", str(made), "-lm"]
+        told = f"-DSOURCE={crc32(source.read_bytes()) >> 1}"
+        command = [*_compiler(), told, str(source), "-o", str(made), "-lm"]
         subprocess.run(command, check=True, capture_output=True, timeout=SECONDS)  # noqa: S603 - the compiler
     except (OSError, subprocess.SubprocessError):
         made.unlink(missing_ok=True)

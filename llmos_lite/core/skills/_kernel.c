@@ -91,7 +91,6 @@ static uint32_t number_of(Numbers *known, uint64_t key) {
 }
 
 /* A query */
-
 typedef struct { int32_t begin, end; } Span;
 typedef struct { uint32_t term; int64_t documents; double idf; } Word; /* `documents`: in how many it stands */
 
@@ -267,7 +266,6 @@ static PyObject *terms(PyObject *module, PyObject *capsule) {
 }
 
 /* Documents that were found: (score, number of the piece, number in it) */
-
 typedef struct { double score; Size piece, doc; } Found;
 
 static int read_found(const Query *query, PyObject *list, Size at, Found *one) {
@@ -310,7 +308,6 @@ static PyObject *held(PyObject *module, PyObject *args) {
 }
 
 /* A heap with the worst of the best on top */
-
 static int is_worse(Found one, Found other) {
     return one.score != other.score ? one.score < other.score : one.doc > other.doc;
 }
@@ -395,4 +392,8 @@ static PyMethodDef METHODS[] = {{"match", match, METH_VARARGS, NULL},
 
 static struct PyModuleDef MODULE = {PyModuleDef_HEAD_INIT, .m_name = "_kernel", .m_methods = METHODS};
 
-PyMODINIT_FUNC PyInit__kernel(void) { return PyModule_Create(&MODULE); }
+PyMODINIT_FUNC PyInit__kernel(void) {
+    PyObject *module = PyModule_Create(&MODULE);
+    if (module) PyModule_AddIntConstant(module, "SOURCE", SOURCE); /* what it was made of; see `hatch_build.py` */
+    return module;
+}

@@ -5,6 +5,8 @@ from typing import NewType, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+SOURCE: int
+
 Array: TypeAlias = npt.NDArray[np.generic]
 Found: TypeAlias = tuple[float, int, int]
 Query = NewType("Query", object)

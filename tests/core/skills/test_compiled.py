@@ -21,7 +21,7 @@ from llmos_lite.core.skills import search as search_module
 from llmos_lite.core.skills import segment as segment_module
 from llmos_lite.core.skills.fields import Document
 from llmos_lite.core.skills.index import Piece, SkillIndex, repeats
-from llmos_lite.core.skills.kernel import IS_COMPILED
+from llmos_lite.core.skills.kernel import IS_COMPILED, is_there
 from llmos_lite.core.skills.matches import Matches
 from llmos_lite.core.skills.segment import PRINT_WIDTH, Segment
 from llmos_lite.core.skills.text import Analyzer
@@ -168,6 +168,16 @@ def test_it_is_compiled_once_and_again_when_its_source_changes(clone: Path) -> N
     os.utime(product, (1, 1))
     assert compiled(clone).stat().st_mtime_ns > first
     assert {path.name for path in product.parent.iterdir()} == {"_kernel.c", product.name}
+
+
+@needs_it
+def test_what_was_made_of_another_source_is_not_taken(clone: Path) -> None:
+    source = clone / building().SOURCE
+    assert is_there(source)
+    with source.open("a") as file:
+        file.write("/* changed */\n")
+    assert not is_there(source)
+    assert not is_there(clone / "gone.c")
 
 
 def test_without_a_compiler_nothing_fails(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
