@@ -194,6 +194,8 @@ def asks_for_itself(asked: Asked, new: Sequence[Said]) -> bool:
             break
         if said.role == "user" and is_side_request(said.text):
             return True
+    if not asked.system:
+        return False
     return bytes(asked.fields.get("tools", _NONE)) in _NO_TOOLS and is_side_prompt(asked.system)
 
 
