@@ -107,6 +107,11 @@ class AsAsked:
         self._text: _FreeText | None = None
         self._at = -1
 
+    @property
+    def is_open(self) -> bool:
+        """Tell whether a call is on its way whose end is seen by what comes after it."""
+        return self._text is not None
+
     def take(self, said: Said) -> Iterator[Said]:
         """Take a piece of an answer whose calls come one after the other, and return what it is to the client."""
         if isinstance(said, Argued) and self._text is not None:

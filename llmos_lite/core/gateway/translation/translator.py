@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 from llmos_lite.core.gateway.translation import chat, messages, messages_answers, responses, responses_answers
 from llmos_lite.core.gateway.translation.calls import CallsInTurn
-from llmos_lite.core.gateway.translation.neutral import Ask, Gathered, Said, Stopped, ToolSpec
+from llmos_lite.core.gateway.translation.neutral import Ask, Gathered, Said, Stopped, ToolSpec, Words
 from llmos_lite.core.gateway.translation.tools import AsAsked
 from llmos_lite.engines.upstream import Wire
 
@@ -120,9 +120,14 @@ class AnswerTranslation:
         Raises:
             UpstreamFailed: `model.garbage`.
         """
-        said = self._in.feed(data)
-        self._stopped = self._stopped or any(isinstance(one, Stopped) for one in said)
-        return b"".join(map(self._out.event, self._known(said)))
+        shown: list[bytes] = []
+        for said in self._in.feed(data):
+            if isinstance(said, Words) and not self._as_asked.is_open:  # the same in every dialect
+                shown.append(self._out.event(said))
+                continue
+            self._stopped = self._stopped or isinstance(said, Stopped)
+            shown += map(self._out.event, self._known([said]))
+        return b"".join(shown)
 
     def end(self) -> bytes:
         """Return the end of a stream, once; nothing for one that was cut."""

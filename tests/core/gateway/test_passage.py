@@ -1,0 +1,84 @@
+"""A stream passes byte for byte however the network cut it, but nothing of an event that was never whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmos_lite.core.gateway import passage as module
+from llmos_lite.core.gateway.chat_dialect import ChatDialect
+from llmos_lite.core.gateway.passage import Passage
+from llmos_lite.core.gateway.reading import Reading
+from llmos_lite.engines.http_client import Reply
+from llmos_lite.errors import UpstreamFailed
+
+WORDS = b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n'
+DONE = b"data: [DONE]\n\n"
+
+
+class Pieces(Reply):
+    """A body that comes in pieces."""
+
+    status = 200
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = iter(pieces)
+
+    def header(self, name: str) -> str:
+        """Return none."""
+        del name
+        return ""
+
+    def headers(self) -> Iterable[tuple[bytes, bytes]]:
+        """Return none."""
+        return ()
+
+    async def chunk(self) -> bytes:
+        """Return the next piece."""
+        return next(self._pieces, b"")
+
+    async def end(self) -> None:
+        """Do nothing."""
+
+
+async def passed(pieces: Iterable[bytes], *, full: bool = False) -> tuple[bytes, bytes, bool]:
+    """Return what went out before the end of a stream and at it, and whether it is known to have ended."""
+    sent: list[bytes] = []
+    reading = Reading(ChatDialect(), "m")
+
+    def straight(data: bytes) -> bool:
+        if not full:
+            sent.append(data)
+        return not full
+
+    passage = Passage(Pieces(pieces), reading, None, straight)
+    while (held := await passage.held()) is not None:
+        sent.append(held)
+    return b"".join(sent), passage.close(), reading.ended
+
+
+@given(cuts=st.lists(st.integers(1, 200), max_size=8), full=st.booleans())
+async def test_any_cut_passes_byte_for_byte(cuts: list[int], *, full: bool) -> None:
+    data = b": ping\n\n" + WORDS * 3 + DONE
+    edges = sorted({0, *(min(cut, len(data)) for cut in cuts), len(data)})
+    pieces = [data[start:end] for start, end in pairwise(edges)]
+    assert await passed(pieces, full=full) == (data, b"", True)
+
+
+async def test_the_end_of_the_stream_ends_the_last_event() -> None:
+    assert await passed([WORDS, DONE.rstrip()]) == (WORDS, DONE.rstrip(), True)
+    assert await passed([WORDS, DONE, b": bye\n"]) == (WORDS + DONE, b": bye\n", True)
+
+
+async def test_of_an_event_that_was_cut_nothing_passes() -> None:
+    assert await passed([WORDS, WORDS[:-9]]) == (WORDS, b"", False)
+
+
+async def test_an_event_without_an_end_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LARGEST_ANSWER", 100)
+    with pytest.raises(UpstreamFailed):
+        await passed([b"data: " + b"x" * 60] * 2)
