@@ -321,6 +321,7 @@ class LocalJournal:
 
     def fix(self, volume: str, name: Namer, *, limit: int = BATCH_EVENTS) -> Batch | None:
         """Return the batch to fold; see `Journal`."""
+        entries: list[Entry] = []
         if volume not in self._batches:
             entries = self._entries(self._oldest(volume, limit))
             if not entries:
@@ -328,7 +329,7 @@ class LocalJournal:
             fixed = _Fixed(volume, time.time_ns() // 1_000_000, tuple(name(entries)), tuple(one.seq for one in entries))
             self._submit([Frame(Kind.BATCH, next(self._seqs), b"", msgspec.msgpack.encode(fixed))])
         seq, fixed, _ = self._batches[volume]
-        return Batch(seq, volume, fixed.at, fixed.names, tuple(self._entries(fixed.seqs)))
+        return Batch(seq, volume, fixed.at, fixed.names, tuple(entries or self._entries(fixed.seqs)))
 
     def finish(self, batch: Batch) -> None:
         """Forget a batch; see `Journal`."""

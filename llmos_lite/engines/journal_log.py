@@ -54,11 +54,6 @@ class Place(NamedTuple):
     offset: int
     length: int
 
-    @property
-    def end(self) -> int:
-        """Return the offset of what comes after the frame."""
-        return self.offset + span(self.length)
-
 
 class Frame(NamedTuple):
     """A frame; `key` is the writer's own number for it; the payload comes in two parts to save a copy of the second."""
@@ -178,16 +173,13 @@ class SegmentLog:
 
     def finish(self, places: Sequence[Place]) -> None:
         """Mark frames as done and write zeros over them."""
-        runs: dict[int, list[Place]] = {}
-        for place in sorted(places, key=lambda place: (place.segment, place.offset)):
-            _join(runs.setdefault(place.segment, []), place)
-        for number, joined in runs.items():
+        for number, runs in _runs(places).items():
             name = self._segments[number].name
-            for place in joined:
-                self._disk.write(name, place.offset, _mark(place.length))
+            for begin, end in runs:
+                self._disk.write(name, begin, _mark(end - begin - _FRAME_HEADER.size))
             self._disk.sync(name)  # or a cut of power could keep the zeros and lose the mark
-            for place in joined:
-                self._disk.write(name, place.offset + _FRAME_HEADER.size, bytes(place.length))
+            for begin, end in runs:
+                self._disk.write(name, begin + _FRAME_HEADER.size, bytes(end - begin - _FRAME_HEADER.size))
         for place in places:
             self._segments[place.segment].live.pop(place.offset, None)
 
@@ -305,10 +297,12 @@ def _number(header: bytes) -> int:
     return int(number) if whole else 0
 
 
-def _join(runs: list[Place], place: Place) -> None:
-    """Add a frame to the last run when it follows it, so that both get one mark."""
-    if runs and runs[-1].end == place.offset:
-        last = runs.pop()
-        length = place.end - last.offset - _FRAME_HEADER.size
-        place = Place(last.segment, last.offset, length)
-    runs.append(place)
+def _runs(places: Sequence[Place]) -> dict[int, list[tuple[int, int]]]:
+    """Return where frames begin and end, by segment; those that follow each other get one mark together."""
+    runs: dict[int, list[tuple[int, int]]] = {}
+    for number, begin, length in sorted(places):
+        joined, end = runs.setdefault(number, []), begin + span(length)
+        if joined and joined[-1][1] == begin:
+            begin = joined.pop()[0]  # noqa: PLW2901 - of the whole run
+        joined.append((begin, end))
+    return runs
