@@ -72,6 +72,7 @@ class Ranking:
     def __init__(self, analyzer: Analyzer, semantics: Semantics | None = None) -> None:
         self._analyzer, self._semantics = analyzer, semantics
         self._known: Lru[tuple[object, ...], list[ScoredSkill]] = Lru(CACHED_RANKINGS)
+        self._hides: Lru[tuple[object, ...], list[frozenset[str]]] = Lru(CACHED_RANKINGS)
 
     def ranked(
         self,
@@ -125,23 +126,13 @@ class Ranking:
         shadowed: bool,
     ) -> list[ScoredSkill]:
         """Return the best skills; see `ranked`."""
-
-        def hidden(source: int, key: str) -> bool:
-            if key in libraries[source].held:
-                return True
-            for place in range(source):  # noqa: SIM110 - a third of the time of `any`, on the path of every chat
-                if libraries[place].offers(key):
-                    return True
-            return False
-
         found = searched() if limit > 0 else None
         if found is None:
             return []
-        filled = [library for library in libraries if library.skills]
-        alone = len(filled) == 1 and not filled[0].held  # nothing is hidden
+        hidden = () if shadowed else self._hidden(libraries)
         hits = found.best(
             limit,
-            hidden=None if shadowed or alone else hidden,
+            hidden=(lambda source, key: key in hidden[source]) if any(hidden) else None,
             collapse=not shadowed,
             share=CLOSE if only_fitting else 0.0,
             sure=LOOKED_AT,
@@ -150,7 +141,16 @@ class Ranking:
             pairs = [(_marked(libraries[: hit.source], libraries[hit.source], hit.key), hit) for hit in hits]
         else:  # nothing is hidden that would have to be marked
             pairs = [(libraries[hit.source].skills[hit.key], hit) for hit in hits]
-        return self.scored(pairs, query, only_fitting=only_fitting)
+        return self.scored(pairs, query, only_fitting=only_fitting, shadowed=shadowed)
+
+    def _hidden(self, libraries: Sequence[Library]) -> Sequence[frozenset[str]]:
+        """Return the ids in each library that are not found: of what is held back, or shadowed by a better library."""
+        key = tuple(map(state_of, libraries))
+        known = self._hides.get(key)
+        if known is None:
+            known = [_hidden_by(libraries[:place], library) for place, library in enumerate(libraries)]
+            self._hides.put(key, known)
+        return known
 
     def searched(
         self,
@@ -166,9 +166,14 @@ class Ranking:
         close = self._semantics.closeness(libraries, meaning) if self._semantics and meaning else None
         return searched([library.index for library in libraries], query, extra=_asked_by(libraries, asked), close=close)
 
-    def scored(self, found: Sequence[tuple[Skill, Hit]], query: str, *, only_fitting: bool) -> list[ScoredSkill]:
-        """Decide once for all matches that may be used whether anything fits; then those near the best one do."""
-        usable = [one for one in found if one[0].usable]
+    def scored(
+        self, found: Sequence[tuple[Skill, Hit]], query: str, *, only_fitting: bool, shadowed: bool = False
+    ) -> list[ScoredSkill]:
+        """Decide once for all matches that may be used whether anything fits; then those near the best one do.
+
+        `shadowed` tells whether there are some among them that may not be used.
+        """
+        usable = [one for one in found if one[0].usable] if shadowed else found
         bar = self._bar(usable, query)
         return [
             ScoredSkill(
@@ -176,7 +181,7 @@ class Ranking:
                 hit.score,
                 hit.coverage,
                 hit.header,
-                hit.score >= bar and (only_fitting or skill.usable),
+                hit.score >= bar and (not shadowed or skill.usable),
                 hit.asked,
                 hit.meaning,
                 hit,
@@ -256,6 +261,11 @@ def resolved(libraries: Sequence[Library]) -> list[Skill]:
         found += [(skill_id, place, _marked(libraries[:place], library, skill_id)) for skill_id in library.skills]
     found.sort(key=lambda item: item[:2])
     return [skill for _, _, skill in found]
+
+
+def _hidden_by(better: Sequence[Library], library: Library) -> frozenset[str]:
+    shared = [(one, key) for one in better for key in one.skills.keys() & library.skills.keys()]
+    return frozenset(key for one, key in shared if one.offers(key)).union(library.held)
 
 
 def _marked(better: Sequence[Library], library: Library, skill_id: str) -> Skill:
