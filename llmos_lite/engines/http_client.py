@@ -122,6 +122,7 @@ class PlainClient:
         self._fixed = f" HTTP/1.1\r\nhost: {netloc}\r\ncontent-length: "
         self.timeout, self.meaning = timeout, meaning
         self.idle: list[_Connection] = []
+        self.most_idle = MOST_IDLE
 
     async def send(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Reply:
         """Send a request; see `HttpClient`. A connection that the server closed before it saw it is replaced."""
@@ -146,6 +147,7 @@ class PlainClient:
 
     async def close(self) -> None:
         """Close the idle connections; those in use close when their request ends."""
+        self.most_idle = 0
         while self.idle:
             self.idle.pop().close()
 
@@ -234,9 +236,9 @@ class _Connection(asyncio.Protocol, Reply):
 
     async def end(self) -> None:
         """Keep the connection for the next request, or close it when its answer was not read to the end."""
-        idle, reusable = self._client.idle, self._keep and self.error is None and not self._chunks
-        if reusable and len(idle) < MOST_IDLE and not self._transport.is_closing():
-            idle.append(self)
+        client, reusable = self._client, self._keep and self.error is None and not self._chunks
+        if reusable and len(client.idle) < client.most_idle and not self._transport.is_closing():
+            client.idle.append(self)
         else:
             self.close()
 

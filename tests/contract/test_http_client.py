@@ -270,6 +270,16 @@ async def test_closing_drops_the_idle_connections() -> None:
             await server.closed.wait()
 
 
+async def test_a_connection_in_use_closes_with_its_request_when_the_client_was_closed() -> None:
+    async with serving(Server(OK)) as server:
+        client = plain(server.url)
+        async with await client.send("GET", "/", {}, b"") as reply:
+            await client.close()
+            assert await reply.read(9) == b"ok"
+        async with asyncio.timeout(5):
+            await server.closed.wait()
+
+
 @clients
 async def test_a_body_is_read_whole_however_it_comes(make: MakeClient) -> None:
     async with serving(Server(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n")) as server:
