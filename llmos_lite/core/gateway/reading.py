@@ -70,20 +70,22 @@ class Reading:
         """Take the end of the stream, with an event that nothing ends but this."""
         if last:
             self._waiting.append(last)
-        self._read()
+        if self._waiting:
+            self._read()
         if self.failed is None and not self._reader.ended:
             self._attempt(b"", last=True)
 
     def completion(self) -> Completion | None:
         """Return what was read so far; None when it is no answer."""
-        self._read()
+        if self._waiting:
+            self._read()
         try:
             return self._reader.completion()
         except UpstreamFailed:
             return None
 
     def _read(self) -> None:
-        if self._waiting and self.failed is None:
+        if self.failed is None:
             self._attempt(b"".join(self._waiting))
         self._waiting.clear()
         self._next = min(self._total + BATCH, LARGEST_ANSWER)

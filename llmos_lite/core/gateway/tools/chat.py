@@ -213,7 +213,7 @@ class ChatScreen:
         if chunk.usage and bytes(chunk.usage) != b"null":
             self._now = _any.decode(chunk.usage)
         delta = (choice.delta if choice else None) or _Delta()
-        parts, changed = self._parts(delta.tool_calls or [])
+        parts, changed = self._parts(delta.tool_calls) if delta.tool_calls else ([], False)
         if self._pause and delta.content:
             delta.content, self._pause = _PAUSE + delta.content, False
         if self._held or (choice.finish_reason if choice else self._now is not None):
