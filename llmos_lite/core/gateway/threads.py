@@ -187,8 +187,11 @@ def still_open(found: Found, actor: Actor, erased: Container[str]) -> Found:
         return _NEW
     if not thread.skills:
         return found
-    seen = {str(actor.volume), "system", *(f"team:{team}" for team in actor.teams)}
-    if all(use.volume in seen for use in thread.skills):
+    seen = {str(actor.volume), "system", *map("team:".__add__, actor.teams)}
+    for use in thread.skills:
+        if use.volume not in seen:
+            break
+    else:
         return found
     bare = msgspec.structs.replace(thread, head="", later=(), read=(), offered=(), skills=(), exposures=())
     return msgspec.structs.replace(found, thread=bare)
