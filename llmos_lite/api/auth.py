@@ -148,6 +148,7 @@ def given_by(scope: Scope) -> Given:
         Invalid: `user.invalid_id`, for an empty or a second `X-LLMOS-User`.
     """
     key = user = session = ours = ""
+    named = 0
     front: dict[bytes, bytes] = {}
     for name, value in scope["headers"]:
         if name not in _READ:
@@ -159,23 +160,18 @@ def given_by(scope: Scope) -> Given:
         elif name == b"x-api-key":
             key = key or value.decode("latin-1").strip()
         elif name == b"x-llmos-user":
-            user = _user(value, user)
+            named, user = named + 1, value.decode("latin-1").strip()
         elif name == b"x-llmos-key":
             ours = value.decode("latin-1").strip().removeprefix("Bearer ").strip()
         else:
             session = session or _cookie(value, COOKIE)
-    return Given(ours or key, user, session, _front_end_user(front) if b"id" in front else None)
-
-
-def _user(value: bytes, before: str) -> str:
-    user = value.decode("latin-1").strip()
-    if not user or before:
+    if named and (named > 1 or not user):
         raise Invalid(
             "user.invalid_id",
             "The header X-LLMOS-User is empty, or there twice.",
             hint="Name a user, or leave it out.",
         )
-    return user
+    return Given(ours or key, user, session, _front_end_user(front) if b"id" in front else None)
 
 
 def _front_end_user(front: dict[bytes, bytes]) -> FrontEndUser:

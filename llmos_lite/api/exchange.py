@@ -10,14 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from types import MethodType
 from typing import Protocol
 
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HEADER_RE, HEADER_VALUE_RE, STATUS_LINE
 from uvicorn.server import ServerState
 
-from llmos_lite.api.errors import Message, Receive, Scope, Send
+from llmos_lite.api.errors import Message, Scope
 
 log = logging.getLogger("uvicorn.error")
 
@@ -283,12 +282,6 @@ class Exchange:
     def _flush(self) -> None:
         if self._head:
             self._write(b"")
-
-
-def exchange_behind(receive: Receive, send: Send) -> Exchange | None:
-    """Return the exchange whose ends these two are, or None."""
-    found = receive.__self__ if type(receive) is MethodType else None
-    return found if type(found) is Exchange and send == found.send else None
 
 
 def _checked(name: bytes, value: bytes) -> bytes:

@@ -11,12 +11,13 @@ from llmos_lite.api.audited import Services as Recording
 from llmos_lite.api.audited import record_refusal
 from llmos_lite.api.auth import Needs, actor_of
 from llmos_lite.api.errors import Receive, Scope, Send
+from llmos_lite.api.middleware import Request as Edge
 from llmos_lite.api.straight import edge_of, straight_to
 from llmos_lite.api.waiting import UntilGone, packing_of, read_body, unpacked
 from llmos_lite.core.accounts.accounts import Accounts
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.accounts.permissions import Scope as Right
-from llmos_lite.core.gateway.pieces import Out, Piece, Request, Straight, Whole
+from llmos_lite.core.gateway.pieces import Out, Piece, Request, Whole
 from llmos_lite.core.gateway.problems import anthropic_problem, openai_problem
 from llmos_lite.core.gateway.service import Gateway
 from llmos_lite.core.providers.service import ModelEntry, Providers
@@ -63,7 +64,7 @@ class WireEndpoint:
         """Answer one request; what is refused before the first byte is raised, and said in the client's words."""
         edge = edge_of(send)
         try:
-            actor, request = await self._asked(scope, receive, straight_to(edge))
+            actor, request = await self._asked(scope, receive, edge)
             async with UntilGone(receive):
                 out = _Out(send)
                 await self.answer(actor, request, out)
@@ -76,14 +77,17 @@ class WireEndpoint:
             await record_refusal(self._services, scope, error)
             raise
 
-    async def _asked(self, scope: Scope, receive: Receive, straight: Straight) -> tuple[Actor, Request]:
+    async def _asked(self, scope: Scope, receive: Receive, edge: Edge | None) -> tuple[Actor, Request]:
         state, headers = scope["state"], scope["headers"]
         state["words"] = self.words
         actor = self.needs.check(await actor_of(self._accounts, scope))
-        body = await read_body(receive)
+        body = edge.body() if edge is not None and receive == edge.receive else None
+        if body is None:
+            body = await read_body(receive)
         if packing := packing_of(headers):
             body = await unpacked(body, packing, LARGE_REQUEST)
-        return actor, Request(body, headers, scope["query_string"].decode("latin-1"), state["request_id"], straight)
+        query = scope["query_string"].decode("latin-1")
+        return actor, Request(body, headers, query, state["request_id"], straight_to(edge))
 
     def answer(self, actor: Actor, request: Request, out: Out) -> Awaitable[None]:
         """Hand the answer out: whole, or its head and then its bytes."""

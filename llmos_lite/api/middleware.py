@@ -11,11 +11,12 @@ import importlib
 import os
 import re
 from collections.abc import Iterable, Mapping
+from types import MethodType
 
 from uvicorn.protocols.http.httptools_impl import HEADER_RE, HEADER_VALUE_RE
 
 from llmos_lite.api.errors import Asgi, Message, Receive, Scope, Send, Words, explain, log_unexpected, send_problem
-from llmos_lite.api.exchange import exchange_behind
+from llmos_lite.api.exchange import Exchange
 from llmos_lite.api.hosts import Hosts
 from llmos_lite.api.links import kept_private, lift
 from llmos_lite.api.proxies import Proxies
@@ -134,13 +135,18 @@ class Request:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope, self._receive, self._send = scope, receive, send
-        self.exchange = exchange_behind(receive, send)
+        found = receive.__self__ if type(receive) is MethodType else None
+        self.exchange = found if type(found) is Exchange and send == found.send else None
         self._started = self._finished = False
         self._more = True
         self._read = self._limit = 0
         self._waited = 0.0
         self._secret = "_" in scope["path"] and lift(scope)
-        self.id = _request_id(scope["headers"])
+        self.id = ""
+        for name, value in scope["headers"]:
+            if name == b"x-request-id" and not self.id and REQUEST_ID.fullmatch(value):
+                self.id = value.decode()
+        self.id = self.id or os.urandom(8).hex()
         if "state" not in scope:
             scope["state"] = {}
         scope["state"]["request_id"] = self.id
@@ -256,13 +262,6 @@ class Request:
             async with asyncio.timeout(DRAIN_SECONDS):
                 while self._more and self._read < DRAINED:
                     await self._next()
-
-
-def _request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
-    for name, value in headers:
-        if name == b"x-request-id" and REQUEST_ID.fullmatch(value):
-            return value.decode()
-    return os.urandom(8).hex()
 
 
 def _with_security(headers: Iterable[tuple[bytes, bytes]], request_id: str) -> list[tuple[bytes, bytes]]:

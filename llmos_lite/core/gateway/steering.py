@@ -95,9 +95,9 @@ def steering_of(headers: Collection[tuple[bytes, bytes]]) -> Steering:
     return Steering(
         skills=_skills(ours.get(b"x-llmos-skills")),
         team=check_id(ours[b"x-llmos-team"], "team") if ours.get(b"x-llmos-team") else "",
-        conversation=_conversation(ours),
-        record=_recorded(ours.get(b"x-llmos-record")),
-        disclosure=_disclosure(ours.get(b"x-llmos-disclosure")),
+        conversation="" if _NAMING.isdisjoint(ours) else _conversation(ours),
+        record=_recorded(ours[b"x-llmos-record"]) if b"x-llmos-record" in ours else True,
+        disclosure=_disclosure(ours[b"x-llmos-disclosure"]) if b"x-llmos-disclosure" in ours else None,
         own_key=own_key,
         passed=passed,
     )
@@ -112,8 +112,6 @@ def _passed(headers: Iterable[tuple[bytes, bytes]], staying: frozenset[bytes]) -
 
 
 def _conversation(ours: Mapping[bytes, str]) -> str:
-    if _NAMING.isdisjoint(ours):
-        return ""
     return conversation_id(next((ours[name] for name in _SESSIONS if ours.get(name)), ""))
 
 
@@ -129,7 +127,7 @@ def _skills(text: str | None) -> tuple[str, ...] | None:
     return tuple(check_id(name, "skill") for name in named)
 
 
-def _disclosure(text: str | None) -> Disclosure | None:
+def _disclosure(text: str) -> Disclosure | None:
     try:
         return Disclosure(text.lower()) if text else None
     except ValueError:
@@ -140,9 +138,7 @@ def _disclosure(text: str | None) -> Disclosure | None:
         ) from None
 
 
-def _recorded(text: str | None) -> bool:
-    if text is None:
-        return True
+def _recorded(text: str) -> bool:
     word = text.lower()
     if word in {"on", "true", "1", "yes"}:
         return True
