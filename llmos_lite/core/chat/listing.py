@@ -59,12 +59,9 @@ class Listing:
         box = SkillTools(shelf, actor, arms, held=injection.skills, listed=shown, tokens=self._tool_tokens)
         offered = _new(shown, known) if known else shown
         keys = tuple([(one.skill.card or card_of(one.skill)).key for one in offered])
-        return Choice(_prompt(shown, injection.text), uses, arms.exposures, shelf.commits, box, keys)
-
-
-def _prompt(shown: Sequence[ScoredSkill], texts: str) -> str:
-    head = f"{INTRODUCTION} {FILES}\n\n{catalog(shown)}" if shown else FILES
-    return f"{head}\n\n{texts}" if texts else head
+        head = f"{INTRODUCTION} {FILES}\n\n{catalog(shown)}" if shown else FILES
+        system = f"{head}\n\n{injection.text}" if injection.text else head
+        return Choice(system, uses, arms.exposures, shelf.commits, box, keys)
 
 
 def _entries(

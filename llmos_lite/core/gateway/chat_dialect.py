@@ -107,8 +107,9 @@ class ChatDialect:
             at = after_results(asked.items, place.at, self.said)
             messages.insert(asked.lead + at, encode({"role": "system", "content": place.text}))
         if head:
-            if asked.lead:
-                messages[asked.lead - 1] = appended(messages[asked.lead - 1], head)
+            if asked.leading:
+                last = len(asked.leading) - 1
+                messages[last] = appended(messages[last], head)
             else:
                 messages.insert(0, encode({"role": "system", "content": head}))
         return encode({**fields, "messages": joined(messages)})
