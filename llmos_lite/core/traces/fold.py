@@ -80,6 +80,8 @@ class Folder:
         self._failures: dict[str, tuple[str, int, float]] = {}
         self._rows = asyncio.Lock()
         self._loaded = self._stopping = False
+        self._earlier = 0
+        """Number of the last event in the journal that another process may have written."""
         self._unwritten: dict[int, Event] = {}
         """Events whose rows are not written yet, by their number in the journal."""
 
@@ -113,6 +115,7 @@ class Folder:
             self._erased.add(await self._indexer.erased(list({entry.trace_id for entry in entries})))
             for entry in entries:
                 self._unwritten.setdefault(entry.seq, decode_event(entry.line))
+            self._earlier = max((entry.seq for entry in entries), default=0)
 
     def _written(self, seqs: Sequence[int] | dict[int, Event]) -> None:
         for seq in seqs:
@@ -201,16 +204,20 @@ class Folder:
         return batch, placed + commit_segments(store, planned, trace_author(ref), at=batch.at)
 
     def _redacted(self, entries: Sequence[Entry]) -> tuple[list[Event], dict[str, bytes]]:
-        """Return events as they may be kept, and by id the lines of those that stay as they are: most do."""
+        """Return events as they may be kept, and by id the lines of those that stay as they are: most do.
+
+        A line that another version wrote may say what this one does not know, and so cannot look at.
+        """
         events: list[Event] = []
         lines: dict[str, bytes] = {}
         for entry in entries:
-            event = decode_event(entry.line)
+            own = self._unwritten.get(entry.seq) if entry.seq > self._earlier else None
+            event = own or decode_event(entry.line)
             if self._erased.hides(event):
                 continue
             events.append(self._redactor.redact(event))
-            if events[-1] is event:
-                lines[event.id] = bytes(entry.line)
+            if events[-1] is own:
+                lines[event.id] = entry.line
         return events, lines
 
     async def _in_thread(self, work: Callable[[], T]) -> T:

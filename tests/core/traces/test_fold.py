@@ -165,6 +165,19 @@ async def test_a_line_in_which_nothing_is_redacted_goes_into_git_as_it_is_in_the
     assert (b"Goal 2" in before[1], b"Goal 2" in after[1], b"<word:1> 2" in after[1]) == (True, False, True)
 
 
+async def test_a_field_that_another_version_wrote_does_not_reach_git_unseen(tmp_path: Path) -> None:
+    async with Instance.opened(tmp_path) as instance:
+        await instance.log.record(trace(1))
+        ((volume, line),) = [(entry.volume, entry.line) for entry in instance.journal.pending()]
+        await instance.journal.append(volume, trace(1).id, line.replace(b'"v":1,', b'"v":1,"later":"a key",', 1))
+    async with Instance.opened(tmp_path) as instance:
+        await instance.log.settle()
+        await instance.log.fold()
+        store = instance.volumes.open(PLATFORM, ALICE.volume).traces
+        blobs = [store.blob(blob) for head in store.branches().values() for _, blob in list_segments(store, head)]
+    assert (b"Goal 1" in blobs[0], b"later" in blobs[0]) == (True, False)
+
+
 async def test_a_broken_volume_is_told_and_stops_no_other(tmp_path: Path) -> None:
     async with Instance.opened(tmp_path) as instance:
         await instance.log.record(trace(1))
