@@ -38,8 +38,8 @@ from llmos_lite.volumes.access import check_id
 __all__ = ["ADMIN", "Accounts", "require_member", "unknown_team"]
 
 
-_Who: TypeAlias = tuple[str, str, FrontEndUser | None, str]
-"""By whose key, for whom and from where a request comes."""
+_Who: TypeAlias = tuple[str, str, tuple[str, str] | None, str]
+"""By whose key, for whom (as our header says it, or a front end's own) and from where a request comes."""
 
 
 class Accounts(Teams):
@@ -110,7 +110,8 @@ class Accounts(Teams):
             raise unknown_credential()
         else:
             key = await self.keys.check(credential)
-        who = ("" if key is None else key.key_id, user_header, front, client)
+        named = front.identity if front and key and not user_header and Scope.ACT_AS in key.scopes else None
+        who = ("" if key is None else key.key_id, user_header, named, client)
         kept = self._actors.get(who)
         if kept is not None and kept[0] == self._changes and kept[1] is key:
             return kept[2]
@@ -119,9 +120,12 @@ class Accounts(Teams):
         return self._kept(who, changes, key, _placed(actor, client))
 
     def _kept(self, who: _Who, changes: int, key: ApiKey | None, actor: Actor) -> Actor:
-        """Keep an actor for as long as nobody changes, nor the key."""
+        """Keep an actor for as long as nobody changes, nor the key; not by a name that nobody has checked."""
+        if who[2] is not None and not actor.delegated:
+            return actor
+        self._actors.pop(who, None)
         if len(self._actors) >= MOST_NAMED:
-            self._actors.clear()
+            del self._actors[next(iter(self._actors))]
         self._actors[who] = changes, key, actor
         return actor
 

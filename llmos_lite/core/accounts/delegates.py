@@ -28,7 +28,7 @@ class Delegates:
 
     def __init__(self, people: People, store: AccountStore, settings: Settings) -> None:
         self._people, self._store, self._settings = people, store, settings
-        self._named: dict[tuple[str, FrontEndUser | None], str] = {}
+        self._named: dict[tuple[str, tuple[str, str] | None], str] = {}
         self._creating = asyncio.Lock()
         self._changes = 0
 
@@ -44,19 +44,14 @@ class Delegates:
             Invalid: `user.invalid_id`, `user.reserved`, `email.invalid`, `identity.invalid`.
             NotFound: `user.unknown`, when users are not created on first use.
         """
-        named = header, None if header else front
-        return await self._people.account(self._named.get(named) or await self._whom(*named))
-
-    async def _whom(self, header: str, front: FrontEndUser | None) -> str:
-        """Find out whom a front end means: by id or address in our header, by its own id or the address in its own."""
-        changes = self._changes
-        if front is None:
-            found = await self._of_header(header)
-        else:
-            found = await self._of_front_end(front)
-        if changes == self._changes and len(self._named) < MOST_NAMED:
-            self._named[header, front] = found
-        return found
+        named = header, None if header or front is None else front.identity
+        found = self._named.get(named)
+        if found is None:
+            changes = self._changes
+            found = await (self._of_header(header) if header or front is None else self._of_front_end(front))
+            if changes == self._changes and len(self._named) < MOST_NAMED:
+                self._named[named] = found
+        return await self._people.account(found)
 
     async def _of_header(self, header: str) -> str:
         if "@" not in header:
@@ -72,8 +67,9 @@ class Delegates:
         email = clean_email(front.email) if front.email else None
         found = await self._store.user_of_email(email) if email else None
         made = found or await self._newcomer(email or shown_name(front), name=shown_name(front), email=email)
-        await self._store.add_identity(provider, subject, made)
-        return made
+        if await self._store.add_identity(provider, subject, made):
+            return made
+        return await self._store.user_of_identity(provider, subject) or made  # another request was first
 
     async def _newcomer(self, like: str, *, name: str = "", email: str | None = None) -> str:
         if not self._settings.create_users:

@@ -33,6 +33,11 @@ class FrontEndUser:
     email: str = ""
     name: str = ""
 
+    @property
+    def identity(self) -> tuple[str, str]:
+        """Return what tells the person apart; the rest may change."""
+        return self.provider, self.subject
+
 
 def clean_email(text: str) -> str:
     """Return an address as it is kept and compared: without spaces around it, in lower case.

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import event
 
 from llmos_lite.api.auth import given_by
+from llmos_lite.core.accounts import accounts as module
 from llmos_lite.core.accounts.accounts import Accounts
 from llmos_lite.core.accounts.identities import FrontEndUser, clean_email, id_like
 from llmos_lite.core.accounts.keys import ApiKeys
@@ -181,6 +182,41 @@ async def test_somebody_who_was_named_before_costs_no_query(accounts: Accounts, 
     for header, front in (("alice", None), ("", WEBUI)):
         await accounts.authenticate(key, header, front=front)
     assert asked == []
+
+
+async def test_what_is_remembered_of_a_front_end_is_small_and_was_checked(
+    accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, long = await front_end(accounts), "x" * 60_000
+    alice = await accounts.actor("alice")
+    plain, _ = await accounts.create_key(alice, "x", ["chat"])
+    ann = await accounts.authenticate(key, front=WEBUI)
+    for front in (replace(WEBUI, name=long), replace(WEBUI, email=long)):
+        assert (await accounts.authenticate(key, front=front)).user_id == ann.user_id
+    for front in (FrontEndUser("openwebui", long), FrontEndUser(long, "5")):
+        assert (await accounts.authenticate(plain, front=front)).user_id == "alice"
+        assert (await accounts.authenticate(ADMIN_KEY, front=front)).user_id == "admin"
+        assert (await accounts.authenticate(key, "alice", front=front)).user_id == "alice"
+        assert await code(accounts, key, front=front) == "identity.invalid"
+    root = await accounts.authenticate(ADMIN_KEY)
+    await accounts.create_user(root, "boss", role=Role.SYSTEM_ADMIN)
+    former, _ = await accounts.create_key(await accounts.actor("boss"), "x", ["act-as"])
+    await accounts.change_user(root, "boss", {"role": "user"})
+    assert (await accounts.authenticate(former, front=FrontEndUser("openwebui", long))).user_id == "boss"
+    assert len(repr((accounts._actors.keys(), accounts._delegates._named))) < 2000
+    monkeypatch.setattr(module, "MOST_NAMED", len(accounts._actors))
+    oldest, *others = accounts._actors
+    await accounts.authenticate(plain, client="192.0.2.1")
+    assert list(accounts._actors)[:-1] == others
+    assert oldest not in accounts._actors
+
+
+async def test_of_two_first_requests_for_one_person_the_second_finds_the_first(accounts: Accounts) -> None:
+    key = await front_end(accounts)
+    both = (replace(WEBUI, email=email) for email in ("a@example.org", "b@example.org"))
+    await asyncio.gather(*(accounts.authenticate(key, front=front) for front in both))
+    holder = await accounts._store.user_of_identity("openwebui", "5f2c")
+    assert (await accounts.authenticate(key, front=WEBUI)).user_id == holder
 
 
 HOSTILE = [
