@@ -127,6 +127,11 @@ class VolumeManager:
             NotFound: `volume.unknown`, for a volume that does not concern the principal.
             Unavailable: `volume.broken`.
         """
+        found = self.heads_at_hand(principal, refs)
+        return [self._head(principal, ref) for ref in refs] if found is None else found
+
+    def heads_at_hand(self, principal: Principal, refs: Sequence[VolumeRef]) -> list[str] | None:
+        """Return the same, or None when a volume has to be opened first, which is not for an event loop."""
         found: list[str] = []
         for ref in refs:
             if access(principal, ref) is Access.NONE:
@@ -136,7 +141,7 @@ class VolumeManager:
                 if opened is not None:
                     self._opened.move_to_end(ref)
             if opened is None and self.exists(ref):
-                opened = self._open(ref)
+                return None
             found.append((opened.store.head() or "") if opened is not None else "")
         return found
 
@@ -287,6 +292,10 @@ class VolumeManager:
         self._creating.close()
 
     # Below
+
+    def _head(self, principal: Principal, ref: VolumeRef) -> str:
+        require(principal, ref, write=False)
+        return (self._open(ref).store.head() or "") if self.exists(ref) else ""
 
     def _open(self, ref: VolumeRef) -> _Opened:
         with self._mutex:

@@ -76,7 +76,10 @@ def test_heads_are_for_whom_the_table_lets_in_and_make_nothing(volumes: VolumeMa
     before = written.store.head()
     written.write_skill("tea", "x")
     assert volumes.heads(ALICE, [TEAM]) == [written.store.head()] != [before]
-    for who, refs in ((ALICE, [USER, OTHER]), (SRE_CRON, [OTHER])):
+    volumes.close()
+    assert volumes.heads(ALICE, [USER, TEAM]) == ["", written.store.head()]
+    for who, refs in ((ALICE, [USER, OTHER]), (SRE_CRON, [OTHER]), (ALICE, [TEAM, OTHER])):
+        volumes.close()
         with pytest.raises(NotFound) as caught:
             volumes.heads(who, refs)
         assert caught.value.code == "volume.unknown"

@@ -65,11 +65,14 @@ class Libraries:
         return self._sifted(found)
 
     def in_memory(self, actor: Actor, team_id: str | None = None) -> list[Library] | None:
-        """Return the libraries that the actor sees, or None when one has to be read; asks each volume for its head."""
+        """Return the libraries that the actor sees, or None when one has to be opened or read."""
         refs = self.sight(actor, team_id).refs
+        heads = self._volumes.heads_at_hand(actor.principal, refs)
+        if heads is None:
+            return None
         found: list[Library] = []
         unsafe = False
-        for ref, head in zip(refs, self._volumes.heads(actor.principal, refs), strict=True):
+        for ref, head in zip(refs, heads, strict=True):
             known = self._libraries.get(ref)
             if known is None or known.commit != head:
                 return None

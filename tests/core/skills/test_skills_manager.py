@@ -141,6 +141,16 @@ def test_in_memory_until_something_changes(manager: SkillsManager, system: GitVo
     assert manager.in_memory(ALICE) is not None
 
 
+def test_looking_into_memory_opens_no_volume(manager: SkillsManager, volumes: VolumeManager, system: GitVolume) -> None:
+    before = manager.libraries(ALICE)
+    volumes.close()
+    assert manager.in_memory(ALICE) is None
+    assert volumes.heads_at_hand(ALICE.principal, [SYSTEM]) is None
+    assert manager.libraries(ALICE) == before
+    assert manager.in_memory(ALICE) == before
+    assert volumes.heads_at_hand(ALICE.principal, [SYSTEM]) == [system.store.head()]
+
+
 def test_what_is_in_memory_is_handed_out_without_reading(
     manager: SkillsManager, system: GitVolume, own: GitVolume
 ) -> None:
