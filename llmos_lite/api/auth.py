@@ -12,6 +12,7 @@ import msgspec
 from llmos_lite.api.errors import Scope
 from llmos_lite.core.accounts.accounts import Accounts
 from llmos_lite.core.accounts.identities import OPEN_WEBUI, FrontEndUser
+from llmos_lite.core.accounts.keys import key_beside
 from llmos_lite.core.accounts.permissions import Actor, refused_delegate, require, require_admin
 from llmos_lite.core.accounts.permissions import Scope as Right
 from llmos_lite.errors import Forbidden, Invalid
@@ -162,7 +163,7 @@ def given_by(scope: Scope) -> Given:
         elif name == b"x-llmos-user":
             named, user = named + 1, value.decode("latin-1").strip()
         elif name == b"x-llmos-key":
-            ours = value.decode("latin-1").strip().removeprefix("Bearer ").strip()
+            ours = ours or key_beside(value)
         else:
             session = session or _cookie(value, COOKIE)
     if named and (named > 1 or not user):

@@ -49,6 +49,11 @@ def digest_of(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
+def key_beside(value: bytes) -> str:
+    """Return the key that `X-LLMOS-Key` carries; empty for none, when what stands in other headers may be ours."""
+    return value.decode("latin-1").strip().removeprefix("Bearer ").strip()
+
+
 def unknown_credential() -> Unauthenticated:
     """Return the error for a credential that is nobody's."""
     return Unauthenticated("credential.invalid", "This key is not known here.", hint=_WHERE)

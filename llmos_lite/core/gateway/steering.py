@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
+from llmos_lite.core.accounts.keys import key_beside
 from llmos_lite.core.chat.disclosure import Disclosure
 from llmos_lite.core.traces.importers.base import conversation_id
 from llmos_lite.errors import Invalid
@@ -88,7 +89,7 @@ def steering_of(headers: Collection[tuple[bytes, bytes]]) -> Steering:
     for name, value in headers:
         if name in _READ and name not in ours:
             ours[name] = value.decode("latin-1").strip()
-    own_key = b"x-llmos-key" in ours
+    own_key = b"x-llmos-key" in ours and any(key_beside(value) for name, value in headers if name == b"x-llmos-key")
     passed = _passed(headers, _CONNECTION if own_key else _STAYING)
     if not ours:
         return Steering(passed=passed)

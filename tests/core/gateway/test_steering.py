@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from llmos_lite.api.auth import given_by
 from llmos_lite.core.gateway.scaffolding import is_side_prompt, words_of
 from llmos_lite.core.gateway.steering import steering_of
 from llmos_lite.errors import Invalid
@@ -44,6 +45,16 @@ def test_with_our_own_key_beside_them_the_clients_credentials_pass() -> None:
     found = steering_of(headers(authorization="Bearer x", x_llmos_key="ours"))
     assert found.own_key
     assert found.passed == {"authorization": "Bearer x"}
+
+
+@pytest.mark.parametrize(
+    "keys", [[b""], [b" "], [b"\xa0"], [b"", b"k"], [b"k", b""], [b"Bearer "], [b"Bearer k", b"l"]]
+)
+def test_credentials_pass_only_where_none_of_them_is_ours(keys: list[bytes]) -> None:
+    sent = [(b"authorization", b"Bearer x"), *((b"x-llmos-key", key) for key in keys)]
+    ours, found = given_by({"headers": sent}).key == "x", steering_of(sent)
+    assert found.own_key is not ours
+    assert ("authorization" in found.passed) is not ours
 
 
 def test_the_first_name_of_a_conversation_counts() -> None:
