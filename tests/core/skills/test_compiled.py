@@ -180,6 +180,14 @@ def test_what_was_made_of_another_source_is_not_taken(clone: Path) -> None:
     assert not is_there(clone / "gone.c")
 
 
+def test_a_product_that_does_not_say_of_what_it_was_made_is_not_taken(
+    clone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "llmos_lite.core.skills._kernel"
+    monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    assert not is_there(clone / building().SOURCE)
+
+
 def test_without_a_compiler_nothing_fails(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(clone))
     monkeypatch.setenv("CC", "no-compiler")
