@@ -19,7 +19,6 @@ $(VENV)/.runtime: requirements.lock pyproject.toml hatch_build.py llmos_lite/cor
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(PIP) --require-hashes -r requirements.lock
 	$(PIP) --no-deps --no-build-isolation --editable .
-	@$(BIN)/python hatch_build.py
 	$(BIN)/python -m compileall -q llmos_lite
 	@touch $@
 
@@ -33,6 +32,7 @@ $(VENV)/.semantic: requirements-semantic.lock $(VENV)/.runtime
 	@touch $@
 
 install: $(VENV)/.runtime  ## set up .venv with the locked dependencies
+	@$(BIN)/python hatch_build.py
 
 dev: $(VENV)/.dev
 

@@ -21,25 +21,41 @@ SOURCE = Path("llmos_lite", "core", "skills", "_kernel.c")
 SUFFIX = ".abi3.so"  # it works in every later Python, too
 FLAGS = ("-O3", "-fPIC", "-ffp-contract=off")  # every machine shall rank alike
 LINKING = ("-bundle", "-undefined", "dynamic_lookup") if sys.platform == "darwin" else ("-shared",)
+ASK = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import _kernel
+print(f"-DSOURCE={_kernel.SOURCE} -DFLAGS={_kernel.FLAGS}")
+"""
 SECONDS = 60
 
 
 def compiled(root: Path) -> Path | None:
-    """Return the product, made anew where it is older than its source; None where it cannot be made."""
+    """Return the product, made anew unless it was made of this and works here; None where it cannot be made."""
     source = root / SOURCE
     product, made = source.with_suffix(SUFFIX), source.with_suffix(f".{os.getpid()}.tmp")
     if SUFFIX not in EXTENSION_SUFFIXES:
         return None
-    if product.exists() and product.stat().st_mtime > source.stat().st_mtime:
-        return product
     try:
-        told = f"-DSOURCE={crc32(source.read_bytes()) >> 1}"
-        command = [*_compiler(), told, str(source), "-o", str(made), "-lm"]
+        told = [f"-DSOURCE={_sum(source.read_bytes())}", f"-DFLAGS={_sum(' '.join(FLAGS).encode())}"]
+        if _said(product) == told:  # whichever is older: copies keep the time of what was copied
+            return product
+        command = [*_compiler(), *told, str(source), "-o", str(made), "-lm"]
         subprocess.run(command, check=True, capture_output=True, timeout=SECONDS)  # noqa: S603 - the compiler
     except (OSError, subprocess.SubprocessError):
         made.unlink(missing_ok=True)
         return None
     return made.replace(product)  # never into a file that a server has loaded
+
+
+def _sum(data: bytes) -> int:
+    return crc32(data) >> 1
+
+
+def _said(product: Path) -> list[str]:
+    """Return what a product was told when it was made; nothing for one that does not work on this machine."""
+    ask = [sys.executable, "-IS", "-c", ASK, str(product.parent)]
+    return subprocess.run(ask, check=False, capture_output=True, text=True, timeout=SECONDS).stdout.split()  # noqa: S603
 
 
 def _compiler() -> list[str]:

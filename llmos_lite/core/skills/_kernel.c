@@ -395,5 +395,6 @@ static struct PyModuleDef MODULE = {PyModuleDef_HEAD_INIT, .m_name = "_kernel", 
 PyMODINIT_FUNC PyInit__kernel(void) {
     PyObject *module = PyModule_Create(&MODULE);
     if (module) PyModule_AddIntConstant(module, "SOURCE", SOURCE); /* what it was made of; see `hatch_build.py` */
+    if (module) PyModule_AddIntConstant(module, "FLAGS", FLAGS);
     return module;
 }

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 SOURCE: int
+FLAGS: int
 
 Array: TypeAlias = npt.NDArray[np.generic]
 Found: TypeAlias = tuple[float, int, int]

@@ -159,14 +159,28 @@ def clone(tmp_path: Path) -> Path:
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
-def test_it_is_compiled_once_and_again_when_its_source_changes(clone: Path) -> None:
-    compiled = building().compiled
-    product = compiled(clone)
+def test_it_is_compiled_again_when_it_was_made_of_something_else_whichever_is_older(
+    clone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = building()
+    source, product = clone / module.SOURCE, module.compiled(clone)
     assert product is not None, "Python's headers are missing"
-    first = product.stat().st_mtime_ns
-    assert compiled(clone).stat().st_mtime_ns == first
+
+    def is_made_anew() -> bool:
+        before = product.stat().st_ino
+        assert module.compiled(clone) == product
+        return before != product.stat().st_ino
+
     os.utime(product, (1, 1))
-    assert compiled(clone).stat().st_mtime_ns > first
+    assert not is_made_anew()
+    source.write_text(source.read_text() + "/* changed */\n")
+    os.utime(source, (0, 0))
+    assert is_made_anew()
+    monkeypatch.setattr(module, "FLAGS", (*module.FLAGS, "-DOTHER"))
+    assert is_made_anew()
+    product.write_bytes(b"of another machine")
+    assert is_made_anew()
+    assert not is_made_anew()
     assert {path.name for path in product.parent.iterdir()} == {"_kernel.c", product.name}
 
 
