@@ -54,6 +54,8 @@ class Exchange:
         task: answers.
         on_end: called when the connection ends before the answer.
         disconnected: whether the connection has ended.
+        more: whether something of the body is still to come.
+        started: whether the answer has begun.
         response_complete: whether everything is said.
         chunked_encoding: whether the answer goes in pieces of any number; None before its head.
     """
@@ -64,18 +66,18 @@ class Exchange:
         "_head",
         "_left",
         "_line",
-        "_more",
         "_news",
         "_parts",
         "_size",
-        "_started",
         "chunked_encoding",
         "disconnected",
         "flow",
         "keep_alive",
+        "more",
         "on_end",
         "response_complete",
         "scope",
+        "started",
         "task",
         "transport",
     )
@@ -85,11 +87,11 @@ class Exchange:
         self._line, self.transport, self.flow = line, line.transport, line.flow
         self.scope, self.keep_alive, self._expects = scope, keep_alive, expects
         self.on_end: Callable[[], object] | None = None
-        self.disconnected = self._started = self.response_complete = self._fresh = False
+        self.disconnected = self.started = self.response_complete = self._fresh = False
         self._news: asyncio.Event | None = None
         self._parts: list[bytes] = []
         self._size = self._left = 0
-        self._more = True
+        self.more = True
         self.chunked_encoding: bool | None = None
         self._head = b""
 
@@ -106,7 +108,7 @@ class Exchange:
 
     def end_body(self) -> None:
         """Note that the body is there."""
-        self._more = False
+        self.more = False
         self._fresh = True
         if self._news is not None:
             self._news.set()
@@ -127,7 +129,7 @@ class Exchange:
         if error is None and (self.disconnected or (self.response_complete and not cancelled)):
             return
         log.error("An answer was not finished.", exc_info=error)
-        if self._started:
+        if self.started:
             self._close()
         elif not self.disconnected:
             self.start(500, _BROKEN)
@@ -148,7 +150,7 @@ class Exchange:
             await self._news.wait()
         if self.disconnected or self.response_complete:
             return {"type": "http.disconnect"}
-        return {"type": "http.request", "body": self._taken(), "more_body": self._more}
+        return {"type": "http.request", "body": self._taken(), "more_body": self.more}
 
     async def send(self, message: Message) -> None:
         """Write the head of the answer, or a piece of its body."""
@@ -156,10 +158,10 @@ class Exchange:
             await self.flow.drain()
         if self.disconnected:
             return
-        kind = "http.response.body" if self._started else "http.response.start"
+        kind = "http.response.body" if self.started else "http.response.start"
         if message["type"] != kind or self.response_complete:
             raise RuntimeError(f"{message['type']!r} does not come here in an answer.")
-        if self._started:
+        if self.started:
             self.piece(message.get("body", b""), more=message.get("more_body", False))
         else:
             self.start(message["status"], message.get("headers", ()))
@@ -168,7 +170,7 @@ class Exchange:
 
     def body(self) -> bytes | None:
         """Return the whole body, when it is there and nothing of it was taken yet; None with nothing done otherwise."""
-        if self._more or not self._fresh or self._expects or self.disconnected or self.response_complete:
+        if self.more or not self._fresh or self._expects or self.disconnected or self.response_complete:
             return None
         return self._taken()
 
@@ -182,7 +184,7 @@ class Exchange:
         """
         if not self._is_plain() or self.flow.write_paused:
             return False
-        self._started, self._expects = True, False
+        self.started, self._expects = True, False
         close = b"" if self.keep_alive else _CLOSE
         self.transport.write(b"%b%b%b\r\n%b" % (STATUS_LINE[status], lines, close, body))
         self._complete()
@@ -192,13 +194,13 @@ class Exchange:
         """Begin an answer in pieces, as `whole`; their number and size is nobody's business."""
         if not self._is_plain() or status in BODILESS:
             return False
-        self._started, self._expects, self.chunked_encoding = True, False, True
+        self.started, self._expects, self.chunked_encoding = True, False, True
         close = b"" if self.keep_alive else _CLOSE
         self._hold(b"%b%b%b%b\r\n" % (STATUS_LINE[status], lines, close, _CHUNKED))
         return True
 
     def _is_plain(self) -> bool:
-        if self._started or self.disconnected or self.scope["method"] == "HEAD":
+        if self.started or self.disconnected or self.scope["method"] == "HEAD":
             return False
         return not self._line.server_state.default_headers
 
@@ -213,7 +215,7 @@ class Exchange:
 
     def start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Begin an answer; its head waits for what comes next."""
-        self._started, self._expects = True, False
+        self.started, self._expects = True, False
         lines, closes = [STATUS_LINE[status]], False
         for given, value in (*self._line.server_state.default_headers, *headers):
             name = _checked(given, value)
@@ -256,7 +258,7 @@ class Exchange:
         self.transport.write(data)
 
     def _taken(self) -> bytes:
-        if self.flow.read_paused and not self._more:
+        if self.flow.read_paused and not self.more:
             self.flow.resume_reading()  # or nobody would hear that the client goes
         body = b"".join(self._parts)
         self._parts, self._size, self._fresh = [], 0, False

@@ -83,6 +83,7 @@ class PatientProtocol(asyncio.Protocol):
         self._url, self._expects = b"", False
         self._headers: list[tuple[bytes, bytes]] = []
         self._in_head, self._before, self._piece = True, 0, 0
+        self._over = False
         self._now: Exchange | None = None
         self._last: Exchange | None = None
         self._later: deque[Exchange] = deque()
@@ -105,6 +106,8 @@ class PatientProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read on, and count what comes before the end of a head."""
+        if self._over:
+            return  # read all the same: or nobody would hear that the client goes
         self._idle_since = None
         self._piece = len(data)
         try:
@@ -277,5 +280,14 @@ class PatientProtocol(asyncio.Protocol):
             self.transport.close()
 
     def _refuse(self, why: bytes) -> None:
-        self.transport.write(_REFUSAL % len(why) + b"connection: close\r\n\r\n" + why)
+        """Say what is wrong and close, or close after the answers to what came whole before it."""
+        last = self._last
+        if last is not None and last.more and self._later:
+            self._later.pop()
+            self._last = last = self._later[-1] if self._later else self._now
+        if last is None or last.response_complete or (last.more and not last.started):
+            self.transport.write(_REFUSAL % len(why) + b"connection: close\r\n\r\n" + why)
+        elif not last.more:
+            last.keep_alive, self._over = False, True
+            return
         self.transport.close()

@@ -59,17 +59,25 @@ def line(app: Asgi, **options: object) -> tuple[PatientProtocol, Wire]:
     return found, wire
 
 
-async def said(act: Act, sent: bytes = ASKED, *, rounds: int = 10, edge: bool = False) -> list[bytes]:
-    """Return the packets that a client gets from an app that does something."""
-
+def does(act: Act) -> Asgi:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         del scope
         await act(receive, send)
 
-    connection, wire = line(Edge(app, max_body=1000, max_import=1) if edge else app)
-    connection.data_received(sent)
+    return app
+
+
+async def soon(rounds: int = 10) -> None:
     for _ in range(rounds):
         await asyncio.sleep(0)
+
+
+async def said(act: Act, sent: bytes = ASKED, *, rounds: int = 10, edge: bool = False) -> list[bytes]:
+    """Return the packets that a client gets from an app that does something."""
+    app = does(act)
+    connection, wire = line(Edge(app, max_body=1000, max_import=1) if edge else app)
+    connection.data_received(sent)
+    await soon(rounds)
     connection.connection_lost(None)
     return wire.packets + [b"closed"] * wire.closed
 
@@ -156,6 +164,50 @@ async def test_requests_that_come_at_once_are_answered_in_order() -> None:
 
     packets = await said(echoes, POSTED + POSTED.replace(b"abc", b"def") + POSTED.replace(b"abc", b"ghi"))
     assert [packet[-3:] for packet in packets] == bodies == [b"abc", b"def", b"ghi"]
+
+
+CHUNKED = b"POST / HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+def in_two() -> tuple[Act, asyncio.Event]:
+    """Answer in two pieces, the second when one is told to."""
+    go_on = asyncio.Event()
+
+    async def act(_: Receive, send: Send) -> None:
+        await send(start((b"content-length", b"6")))
+        await send(piece(b"one", more=True))
+        await go_on.wait()
+        await send(piece(b"two"))
+
+    return act, go_on
+
+
+@pytest.mark.parametrize("broken", [b"\0\r\n\r\n", CHUNKED + b"x"])
+@pytest.mark.parametrize("behind", [b"", ASKED])
+async def test_what_is_broken_spoils_no_answer_before_it(behind: bytes, broken: bytes) -> None:
+    act, go_on = in_two()
+    connection, wire = line(does(act))
+    connection.data_received(ASKED)
+    await soon()
+    connection.data_received(behind + broken)
+    connection.data_received(ASKED)  # nobody answers it
+    go_on.set()
+    await soon()
+    second = [HEAD + b"content-length: 6\r\nconnection: close\r\n\r\none", b"two"]
+    assert wire.packets == [HEAD + b"content-length: 6\r\n\r\none", b"two"] + second * (behind != b"")
+    assert wire.closed
+    connection.connection_lost(None)
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_a_body_that_breaks_is_refused_unless_its_answer_has_begun(*, begun: bool) -> None:
+    connection, wire = line(does(in_two()[0]))
+    connection.data_received(CHUNKED)
+    await soon(10 * begun)
+    connection.data_received(b"x")
+    assert [packet[:12] for packet in wire.packets] == [b"HTTP/1.1 200" if begun else b"HTTP/1.1 400"]
+    assert wire.closed
+    connection.connection_lost(None)
 
 
 @pytest.mark.parametrize(
