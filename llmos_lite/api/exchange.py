@@ -40,6 +40,9 @@ class Line(Protocol):
     def answered(self) -> None:
         """Go on with the next request."""
 
+    def read_on(self) -> None:
+        """Read again, unless too much waits."""
+
 
 class Exchange:
     """One request and its answer.
@@ -54,6 +57,7 @@ class Exchange:
         task: answers.
         on_end: called when the connection ends before the answer.
         disconnected: whether the connection has ended.
+        unread: how many bytes of the body wait.
         more: whether something of the body is still to come.
         started: whether the answer has begun.
         response_complete: whether everything is said.
@@ -68,7 +72,6 @@ class Exchange:
         "_line",
         "_news",
         "_parts",
-        "_size",
         "chunked_encoding",
         "disconnected",
         "flow",
@@ -80,6 +83,7 @@ class Exchange:
         "started",
         "task",
         "transport",
+        "unread",
     )
     task: asyncio.Task[None]
 
@@ -90,7 +94,7 @@ class Exchange:
         self.disconnected = self.started = self.response_complete = self._fresh = False
         self._news: asyncio.Event | None = None
         self._parts: list[bytes] = []
-        self._size = self._left = 0
+        self.unread = self._left = 0
         self.more = True
         self.chunked_encoding: bool | None = None
         self._head = b""
@@ -100,11 +104,11 @@ class Exchange:
     def take(self, data: bytes) -> int:
         """Take a piece of the body; return how much waits to be read."""
         self._parts.append(data)
-        self._size += len(data)
+        self.unread += len(data)
         self._fresh = True
         if self._news is not None:
             self._news.set()
-        return self._size
+        return self.unread
 
     def end_body(self) -> None:
         """Note that the body is there."""
@@ -142,7 +146,6 @@ class Exchange:
         if self._expects and not self.transport.is_closing():
             self._expects = False
             self.transport.write(CONTINUE)
-        self.flow.resume_reading()
         while not (self._fresh or self.disconnected or self.response_complete):
             if self._news is None:
                 self._news = asyncio.Event()
@@ -258,10 +261,10 @@ class Exchange:
         self.transport.write(data)
 
     def _taken(self) -> bytes:
-        if self.flow.read_paused and not self.more:
-            self.flow.resume_reading()  # or nobody would hear that the client goes
         body = b"".join(self._parts)
-        self._parts, self._size, self._fresh = [], 0, False
+        self._parts, self.unread, self._fresh = [], 0, False
+        if self.flow.read_paused:
+            self._line.read_on()
         return body
 
     def _hold(self, head: bytes) -> None:
@@ -271,6 +274,7 @@ class Exchange:
 
     def _complete(self) -> None:
         self.response_complete = True
+        self._parts, self.unread = [], 0
         if self._news is not None:
             self._news.set()
         if not self.keep_alive:

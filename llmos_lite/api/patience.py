@@ -30,6 +30,10 @@ LARGEST_HEAD = 64 << 10
 """Bytes of the head of a request, its address among them."""
 LARGEST_PIECE = 256 << 10
 """Bytes that the event loop reads at once: the first piece of a head may end the body before."""
+MOST_WAITING = 16
+"""Requests that wait for the answers before them, from which on nothing more is read."""
+MOST_AT_ONCE = 1000
+"""Those that wait when one piece brings many; it is not looked for more."""
 _REFUSAL = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n"
 
 
@@ -139,6 +143,7 @@ class PatientProtocol(asyncio.Protocol):
         for exchange in dict.fromkeys((self._now, self._last)):
             if exchange is not None:
                 exchange.lose()
+        self._later.clear()
         self.flow.resume_writing()
 
     def pause_writing(self) -> None:
@@ -181,12 +186,15 @@ class PatientProtocol(asyncio.Protocol):
             self._head_timer = None
         if self._before + self._piece > LARGEST_HEAD:
             self._check_head()
+        if len(self._later) >= MOST_AT_ONCE:
+            raise ValueError("too many")  # the parser says so, and these are the last ones
         before, self._last = self._last, self._exchange()
         if before is None or before.response_complete:
             self._pending = self._last
-        else:
+            return
+        self._later.append(self._last)
+        if len(self._later) >= MOST_WAITING:
             self.flow.pause_reading()
-            self._later.append(self._last)
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of a body; too much of what nobody reads waits at the client."""
@@ -259,14 +267,20 @@ class PatientProtocol(asyncio.Protocol):
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
-        if self.flow.read_paused:
-            self.flow.resume_reading()
         if self._later:
             self._start(self._later.popleft())
-            return
-        self._idle_since = self.loop.time()
-        if self._idle_timer is None:
-            self._idle_timer = self.loop.call_later(self._idle_seconds, self._look)
+        else:
+            self._idle_since = self.loop.time()
+            if self._idle_timer is None:
+                self._idle_timer = self.loop.call_later(self._idle_seconds, self._look)
+        if self.flow.read_paused:
+            self.read_on()
+
+    def read_on(self) -> None:
+        """Read again, unless too much waits: a client that goes has to be heard."""
+        few = len(self._later) < MOST_WAITING
+        if few and (self._last is None or self._last.unread <= HIGH_WATER_LIMIT):
+            self.flow.resume_reading()
 
     def _look(self) -> None:
         """Close the connection when it has been idle for long enough; a timer for each request would cost more."""

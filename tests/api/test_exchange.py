@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 import uvicorn
 
+from llmos_lite.api import patience
 from llmos_lite.api.errors import Asgi, Message, Receive, Scope, Send
 from llmos_lite.api.exchange import Exchange
 from llmos_lite.api.middleware import SECURITY, Edge
@@ -26,7 +27,7 @@ class Wire:
 
     def __init__(self) -> None:
         self.packets: list[bytes] = []
-        self.closed = False
+        self.closed, self.reads = False, True
 
     def write(self, data: bytes) -> None:
         """Keep a packet."""
@@ -45,9 +46,12 @@ class Wire:
         """Tell nothing."""
 
     def pause_reading(self) -> None:
-        """Say so."""
+        """Keep it."""
+        self.reads = False
 
-    resume_reading = pause_reading
+    def resume_reading(self) -> None:
+        """Keep it."""
+        self.reads = True
 
 
 def line(app: Asgi, **options: object) -> tuple[PatientProtocol, Wire]:
@@ -173,13 +177,49 @@ def in_two() -> tuple[Act, asyncio.Event]:
     """Answer in two pieces, the second when one is told to."""
     go_on = asyncio.Event()
 
-    async def act(_: Receive, send: Send) -> None:
+    async def act(receive: Receive, send: Send) -> None:
+        await receive()
         await send(start((b"content-length", b"6")))
         await send(piece(b"one", more=True))
         await go_on.wait()
         await send(piece(b"two"))
 
     return act, go_on
+
+
+async def test_of_requests_that_come_at_once_a_few_wait_and_the_others_stay_at_the_client() -> None:
+    act, go_on = in_two()
+    connection, wire = line(does(act))
+    for behind in range(patience.MOST_WAITING + 1):
+        connection.data_received(ASKED)
+        await soon()
+        assert wire.reads is (behind < patience.MOST_WAITING)
+    go_on.set()
+    await soon(10 * behind)
+    assert wire.reads
+    assert wire.packets[1::2] == [b"two"] * (behind + 1)
+    connection.connection_lost(None)
+
+
+async def test_a_body_that_waits_behind_an_answer_stays_at_the_client() -> None:
+    act, go_on = in_two()
+    connection, wire = line(does(act))
+    connection.data_received(ASKED + POSTED.replace(b" 3", b" 999999") + b"x" * 99999)
+    await soon()
+    assert not wire.reads
+    go_on.set()
+    await soon()
+    assert wire.reads
+    connection.connection_lost(None)
+
+
+async def test_one_piece_has_no_end_of_requests() -> None:
+    connection, wire = line(does(says(start(), piece())))
+    connection.data_received(ASKED * (patience.MOST_AT_ONCE + 2))
+    await soon(10 * patience.MOST_AT_ONCE)
+    assert len(wire.packets) == patience.MOST_AT_ONCE + 1
+    assert b"connection: close" in wire.packets[-1]
+    assert wire.closed
 
 
 @pytest.mark.parametrize("broken", [b"\0\r\n\r\n", CHUNKED + b"x"])
@@ -201,7 +241,12 @@ async def test_what_is_broken_spoils_no_answer_before_it(behind: bytes, broken: 
 
 @pytest.mark.parametrize("begun", [False, True])
 async def test_a_body_that_breaks_is_refused_unless_its_answer_has_begun(*, begun: bool) -> None:
-    connection, wire = line(does(in_two()[0]))
+    async def early(_: Receive, send: Send) -> None:
+        await send(start())
+        await send(piece(b"one", more=True))
+        await asyncio.Event().wait()
+
+    connection, wire = line(does(early))
     connection.data_received(CHUNKED)
     await soon(10 * begun)
     connection.data_received(b"x")
