@@ -2,8 +2,8 @@
 
 Names are words joined by hyphens: `plain`; `cN` N chunks, `iN` N ms between them, `lN` N ms before the answer; `eN` the
 status N; `garbage`, `silence`, `cut` (half a stream), `torn` (in an event), `huge`, `plainjson` (no stream although
-asked), `echo` (the answer is the request's JSON), `nousage`, `nodone`, `midfail` (an error inside the stream), `crlf`
-(line ends), `empty` (no choices).
+asked), `echo` (the answer is the request's JSON), `nousage`, `nodone`, `noend` (of the body), `midfail` (an error
+inside the stream), `crlf` (line ends), `empty` (no choices).
 
 Tools: a model with the word `ask` asks for the next calls of `Upstream.script` whenever it is given tools that it may
 call, and answers when the script is at its end; `loop` asks for the same call for ever. `oN` cuts arguments into pieces
@@ -259,7 +259,8 @@ async def _stream(seen: Seen, plan: Plan, writer: asyncio.StreamWriter) -> None:
         await writer.drain()
         if plan.interval:
             await asyncio.sleep(plan.interval)
-    writer.write(b"0\r\n\r\n")
+    if "noend" not in plan.words:
+        writer.write(b"0\r\n\r\n")
     await writer.drain()
 
 

@@ -42,6 +42,11 @@ class Reply(ABC):
     __slots__ = ()
     status: int
 
+    @property
+    def spent(self) -> bool:
+        """Tell whether the body is known to have been read to its end."""
+        return False
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -202,6 +207,11 @@ class _Connection(asyncio.Protocol, Reply):
     def headers(self) -> Iterable[tuple[bytes, bytes]]:
         """Return every header, its name in lower case."""
         return self._headers.items()
+
+    @property
+    def spent(self) -> bool:
+        """Tell whether the body was read to its end."""
+        return self._complete and not self._chunks
 
     async def chunk(self) -> bytes:
         """Return the next bytes of the body, empty at its end."""

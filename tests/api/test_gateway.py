@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -299,6 +300,15 @@ async def test_a_servers_own_error_in_a_stream_passes_and_is_kept(here: Gate, wi
     assert answer.status == 200
     assert b"model.cut" not in answer.body
     assert (await here.trace()).error == "model.failed"
+
+
+@pytest.mark.parametrize("tools", ["off", "auto"])
+@pytest.mark.parametrize("wire", WIRES)
+async def test_nobody_waits_for_the_end_of_a_body_whose_answer_is_whole(here: Gate, wire: str, tools: str) -> None:
+    async with asyncio.timeout(here.services.settings.llm_timeout / 2):
+        answer = await here.ask(wire, PHOTOS, model="plain-noend", stream=True, headers={"X-LLMOS-Skills": tools})
+    assert b"error" not in answer.body.replace(b'"error": null', b"")
+    assert (await here.trace()).ended is Ended.COMPLETE
 
 
 @pytest.mark.parametrize("wire", WIRES)

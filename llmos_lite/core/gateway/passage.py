@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 from llmos_lite.core.gateway.pieces import Straight
 from llmos_lite.core.gateway.reading import LARGEST_ANSWER, Reading, too_large
 from llmos_lite.engines.http_client import Reply
+from llmos_lite.engines.llm_http import END_SECONDS
 from llmos_lite.engines.sse import EVENT_ENDS, whole_events
+from llmos_lite.errors import LlmosError
 
 
 class Passage:
@@ -27,19 +31,29 @@ class Passage:
         self, reply: Reply, reading: Reading, shown: Callable[[bytes], bytes] | None, straight: Straight
     ) -> None:
         self._reply, self._reading, self._shown, self._straight = reply, reading, shown, straight
-        self._held, self._begun = b"", bytearray()
+        self._held, self._begun, self._until = b"", bytearray(), 0.0
         self.ended = False
 
     async def held(self) -> bytes | None:
         """Wait for the next piece that cannot go out by itself; None at the end of the stream.
 
-        It waits for a client that reads slowly, or ends the answer, which the trace comes before.
+        It waits for a client that reads slowly, or ends the answer, which the trace comes before. What comes behind
+        that end is waited for only a moment, and nothing that goes wrong there is an error: the answer is whole.
 
         Raises:
             UpstreamFailed: `model.garbage`; `model.cut`, see `Reply.pour`.
             UpstreamTimeout: `model.timeout`.
         """
-        return self._held if await self._reply.pour(self._take) else None
+        if not self.ended:
+            return self._held if await self._reply.pour(self._take) else None
+        if self._reply.spent:
+            return None
+        self._until = self._until or asyncio.get_running_loop().time() + END_SECONDS
+        with suppress(OSError, LlmosError):
+            async with asyncio.timeout_at(self._until):
+                if await self._reply.pour(self._take):
+                    return self._held
+        return None
 
     def close(self) -> bytes:
         """Take the end of the stream, and return what the client gets of a last event that nothing ends but this."""
@@ -47,7 +61,9 @@ class Passage:
         self._reading.close(last)
         if not last or not self._reading.ended:
             return b""
-        return last if self._shown is None else self._shown(last.rstrip(b"\r\n") + b"\n\n")
+        if self._shown is None:
+            return last
+        return b"" if self.ended else self._shown(last.rstrip(b"\r\n") + b"\n\n")
 
     def _take(self, data: bytes) -> bool:
         if self._begun or not data.endswith(EVENT_ENDS):

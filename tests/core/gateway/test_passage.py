@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from itertools import pairwise
 
@@ -25,7 +26,7 @@ class Pieces(Reply):
 
     status = 200
 
-    def __init__(self, pieces: Iterable[bytes]) -> None:
+    def __init__(self, pieces: Iterable[bytes | Exception | None]) -> None:
         self._pieces = iter(pieces)
 
     def header(self, name: str) -> str:
@@ -38,14 +39,17 @@ class Pieces(Reply):
         return ()
 
     async def chunk(self) -> bytes:
-        """Return the next piece."""
-        return next(self._pieces, b"")
+        """Return the next piece, raise an error, or wait for ever."""
+        piece = next(self._pieces, b"")
+        if isinstance(piece, Exception):
+            raise piece
+        return await asyncio.Future() if piece is None else piece
 
     async def end(self) -> None:
         """Do nothing."""
 
 
-async def passed(pieces: Iterable[bytes], *, full: bool = False) -> tuple[bytes, bytes, bool]:
+async def passed(pieces: Iterable[bytes | Exception | None], *, full: bool = False) -> tuple[bytes, bytes, bool]:
     """Return what went out before the end of a stream and at it, and whether it is known to have ended."""
     sent: list[bytes] = []
     reading = Reading(ChatDialect(), "m")
@@ -72,6 +76,14 @@ async def test_any_cut_passes_byte_for_byte(cuts: list[int], *, full: bool) -> N
 async def test_the_end_of_the_stream_ends_the_last_event() -> None:
     assert await passed([WORDS, DONE.rstrip()]) == (WORDS, DONE.rstrip(), True)
     assert await passed([WORDS, DONE, b": bye\n"]) == (WORDS + DONE, b": bye\n", True)
+
+
+@pytest.mark.parametrize("last", [None, UpstreamFailed("model.cut", "cut"), ConnectionResetError("cut")])
+async def test_a_stream_that_does_not_end_behind_its_answer_is_whole(
+    last: Exception | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "END_SECONDS", 0.01)
+    assert await passed([WORDS, DONE, b": bye\n\n", last]) == (WORDS + DONE + b": bye\n\n", b"", True)
 
 
 async def test_of_an_event_that_was_cut_nothing_passes() -> None:
