@@ -185,13 +185,23 @@ def still_open(found: Found, actor: Actor, erased: Container[str]) -> Found:
         return found
     if thread.trace_id in erased or thread.goal_of in erased:
         return _NEW
-    if not thread.skills:
+    if not (thread.skills or thread.exposures or thread.offered):
         return found
-    seen = {str(actor.volume), "system", *map("team:".__add__, actor.teams)}
-    for use in thread.skills:
-        if use.volume not in seen:
-            break
-    else:
+    if _is_of(thread, {str(actor.volume), "system", *map("team:".__add__, actor.teams)}):
         return found
     bare = msgspec.structs.replace(thread, head="", later=(), read=(), offered=(), skills=(), exposures=())
     return msgspec.structs.replace(found, thread=bare)
+
+
+def _is_of(thread: Thread, volumes: Container[str]) -> bool:
+    """Tell whether all skills of a conversation, those that were only listed too, are of these volumes."""
+    for use in thread.skills:
+        if use.volume not in volumes:
+            return False
+    for exposure in thread.exposures:
+        if exposure.volume not in volumes:
+            return False
+    for key in thread.offered:  # noqa: SIM110 - a generator is a call for each
+        if key.partition("/")[0] not in volumes:
+            return False
+    return True

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmos_lite.core.accounts.permissions import Actor, Role
 from llmos_lite.core.gateway.asked import links
-from llmos_lite.core.gateway.threads import Thread, Threads
+from llmos_lite.core.gateway.threads import Found, Thread, Threads, still_open
+from llmos_lite.core.traces.trace import Exposure, SkillUse
 
 ITEMS = st.lists(st.binary(max_size=8), min_size=1, max_size=8)
 
@@ -74,3 +77,18 @@ def test_an_answer_that_the_provider_keeps_is_found_by_its_name() -> None:
     found = threads.find(links([b"new"]), b"answer")
     assert found.thread is not None
     assert (found.seen, found.again) == (0, False)
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        Thread(conversation="c", head="h", skills=(SkillUse("merger", "Merger", "team:legal", "1", 1.0),)),
+        Thread(conversation="c", head="h", exposures=(Exposure("team:legal", "merger", "1"),)),
+        Thread(conversation="c", head="h", offered=("system/tea", "team:legal/merger")),
+    ],
+    ids=["used", "considered", "listed"],
+)
+def test_what_a_conversation_holds_of_a_team_goes_with_it(known: Thread) -> None:
+    inside = Actor("ann", teams={"legal": Role.USER})
+    assert still_open(Found(known, 1), inside, ()).thread is known
+    assert still_open(Found(known, 1), Actor("ann"), ()) == Found(Thread(conversation="c"), 1)
