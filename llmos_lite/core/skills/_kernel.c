@@ -347,7 +347,7 @@ static PyObject *best(PyObject *module, PyObject *args) {
     if (found && query && (count == query->documents || wrong())) {
         fill(heap, width, scores.buf, count);
         double least = heap->score / 2;
-        while (least > NOTHING) least /= 2;
+        while (least > NOTHING && isfinite(least)) least /= 2;
         for (Size at = 0; at < width && heap[at].score > 0 && heap[at].score >= least && !PyErr_Occurred(); at++) {
             Size number = query->piece_count - 1;
             while (number > 0 && heap[at].doc < query->pieces[number].first) number--;

@@ -271,7 +271,7 @@ def _best(scores: Floats, width: int) -> Places:
     """Return the places of the `width` best in order, of equal ones the first; only those near the best are sorted."""
     least = float(scores.max(initial=0)) / 2
     places = (scores >= least).nonzero()[0]
-    while len(places) < width and least > _NOTHING:
+    while len(places) < width and _NOTHING < least < np.inf:
         least /= 2
         places = (scores >= least).nonzero()[0]
     near = scores.take(places)

@@ -79,6 +79,12 @@ def test_both_take_the_rarest_words_of_a_long_query() -> None:
     assert len(both(list(index(texts).pieces), query)[1].rarity[0]) == 128
 
 
+def test_a_score_without_end_ends_the_search() -> None:
+    for matches in both(list(index([("w1", "w2")] * 20).pieces), "w1"):
+        matches.scores[3] = np.inf
+        assert matches.best(5) == [(np.inf, 0, 3)]
+
+
 @needs_it
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9), st.integers(0, 2)), min_size=1, max_size=12))
 def test_both_find_the_same_repeats(drawn: list[tuple[int, int, int]]) -> None:
