@@ -200,15 +200,12 @@ class AccountStore:
         async with self._database.session() as session:
             await session.execute(update(TeamRow).where(TeamRow.team_id == team_id).values(**changes))
 
-    async def archive_team(self, team_id: str, at: int) -> list[str]:
-        """Delete a team: note when, end its memberships and invitations; return who was in it."""
+    async def archive_team(self, team_id: str, at: int) -> None:
+        """Delete a team: note when, end its memberships and invitations."""
         async with self._database.session() as session:
-            members = await session.scalars(select(MemberRow.user_id).where(MemberRow.team_id == team_id))
-            gone = list(members.all())
             await session.execute(update(TeamRow).where(TeamRow.team_id == team_id).values(archived=at))
             await session.execute(delete(MemberRow).where(MemberRow.team_id == team_id))
             await session.execute(delete(InvitationRow).where(InvitationRow.team_id == team_id))
-            return gone
 
     async def members(self, team_id: str) -> list[Member]:
         """Return everybody in a team, in order of id."""

@@ -106,6 +106,10 @@ class People:
         self._changes += 1
         self._known.pop(user_id, None)
 
+    def _known_in(self, team_id: str) -> list[str]:
+        """Return who is in memory as somebody in a team."""
+        return [user_id for user_id, known in self._known.items() if team_id in known.teams]
+
     async def ensure(self, user_id: str) -> Account:
         """Return a person, made now when there was none."""
         if user_id not in self._known:

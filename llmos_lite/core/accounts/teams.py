@@ -92,9 +92,12 @@ class Teams(People):
         require_admin(actor)
         await self._present(actor, team_id)
         account = await self.service(VolumeRef.team(team_id))
-        for user_id in [*await self._store.archive_team(team_id, now_ms()), account.user_id]:
-            self.forget(user_id)
-        await self._store.change_user(account.user_id, {"active": False})
+        try:
+            await self._store.archive_team(team_id, now_ms())
+            await self._store.change_user(account.user_id, {"active": False})
+        finally:
+            for user_id in [*self._known_in(team_id), account.user_id]:
+                self.forget(user_id)
         await self._end_credentials(account.user_id)
 
     async def restore_team(self, actor: Actor, team_id: str) -> Team:
@@ -135,8 +138,10 @@ class Teams(People):
         if role is Role.SYSTEM_ADMIN:
             raise Invalid("role.invalid", "A member is a user or a team_admin.", hint="Use user or team_admin.")
         account = await self.named(check_personal(user_id))
-        await self._store.set_member(team_id, user_id, role, now_ms())
-        self.forget(user_id)
+        try:
+            await self._store.set_member(team_id, user_id, role, now_ms())
+        finally:
+            self.forget(user_id)
         return next(member for member in await self._store.members(team_id) if member.user_id == account.user_id)
 
     async def remove_member(self, actor: Actor, team_id: str, user_id: str) -> None:
@@ -150,8 +155,10 @@ class Teams(People):
             await self._present(actor, team_id)
         else:
             await self._administered(actor, team_id)
-        removed = await self._store.remove_member(team_id, check_id(user_id, "user"))
-        self.forget(user_id)
+        try:
+            removed = await self._store.remove_member(team_id, check_id(user_id, "user"))
+        finally:
+            self.forget(user_id)
         if not removed:
             raise NotFound(
                 "member.unknown",

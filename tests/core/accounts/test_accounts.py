@@ -138,6 +138,31 @@ async def test_membership_works_with_the_next_request(accounts: Accounts) -> Non
     assert (await accounts.team(boss, "sre")).name == "Site reliability"
 
 
+@pytest.mark.parametrize(
+    ("cut", "left"), [("set_member", Role.USER), ("remove_member", None), ("archive_team", None), ("change_user", None)]
+)
+async def test_a_change_of_members_counts_though_whoever_asked_for_it_went_away(
+    database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch, cut: str, left: Role | None
+) -> None:
+    store = AccountStore(database)
+    accounts = Accounts(store, settings, KEY)
+    boss = await admin(accounts)
+    await accounts.create_team(boss, "sre")
+    await accounts.set_member(boss, "sre", "bob", Role.TEAM_ADMIN)
+    await accounts.authenticate(KEY, "bob")
+    change = getattr(store, cut)
+
+    async def cancelled(*args: object) -> None:
+        await change(*args)
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(store, cut, cancelled)
+    ask = {"set_member": accounts.set_member, "remove_member": accounts.remove_member}
+    with pytest.raises(asyncio.CancelledError):
+        await (ask[cut](boss, "sre", "bob") if cut in ask else accounts.delete_team(boss, "sre"))
+    assert (await accounts.authenticate(KEY, "bob")).teams.get("sre") == left
+
+
 async def test_a_team_admin_puts_people_into_the_team_and_a_member_may_not(accounts: Accounts) -> None:
     boss = await admin(accounts)
     await accounts.create_team(boss, "sre")
