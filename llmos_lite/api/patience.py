@@ -165,7 +165,7 @@ class PatientProtocol(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """Wait for the rest of a head."""
-        self._url, self._headers, self._expects, self._in_head = b"", [], False, True
+        self._url, self._headers, self._expects, self._in_head, self._before = b"", [], False, True, 0
 
     def on_url(self, url: bytes) -> None:
         """Take a piece of the address."""

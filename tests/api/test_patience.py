@@ -212,6 +212,16 @@ async def test_a_large_body_is_no_large_head(port: int) -> None:
     writer.close()
 
 
+async def test_requests_that_come_at_once_are_no_large_head(port: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    one = HEAD + b"X: " + b"x" * 1000 + b"\r\n\r\n"
+    writer.write(one * 700)
+    async with asyncio.timeout(30):
+        for _ in range(700):
+            assert b"204" in await reader.readuntil(b"\r\n\r\n")
+    writer.close()
+
+
 @pytest.mark.parametrize(
     "lines",
     [
