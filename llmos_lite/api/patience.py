@@ -109,7 +109,7 @@ class PatientProtocol(asyncio.Protocol):
         self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
 
     def data_received(self, data: bytes) -> None:
-        """Read on, and count what comes before the end of a head."""
+        """Read on, and count what is no body: a head, and what stands between and behind the chunks of a body."""
         if self._over:
             return  # read all the same: or nobody would hear that the client goes
         self._idle_since = None
@@ -123,13 +123,10 @@ class PatientProtocol(asyncio.Protocol):
             return
         if self._pending is not None:
             self._await_body(self._pending)
-        if not self._in_head:
-            self._before = 0
-            return
         self._before += self._piece
         if self._before > LARGEST_HEAD + LARGEST_PIECE:
             self._refuse(b"The head of the request is too large.")
-        elif self._head_timer is None:
+        elif self._in_head and self._head_timer is None:
             self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -172,7 +169,9 @@ class PatientProtocol(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header."""
+        """Take a header; not from behind the body, where nobody in front of us looks for one."""
+        if not self._in_head:
+            return
         name = name.lower()
         self._headers.append((name, value))
         if name == b"expect":
@@ -198,7 +197,7 @@ class PatientProtocol(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of a body; too much of what nobody reads waits at the client."""
-        exchange = self._last
+        exchange, self._before = self._last, 0
         if exchange is None or exchange.response_complete:
             return
         if exchange.take(body) > HIGH_WATER_LIMIT:

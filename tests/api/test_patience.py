@@ -222,6 +222,35 @@ async def test_requests_that_come_at_once_are_no_large_head(port: int) -> None:
     writer.close()
 
 
+CHUNKED = HEAD.replace(b"GET", b"POST") + HEADS[1] + b"\r\n0\r\n"
+
+
+async def test_what_stands_behind_a_body_is_no_header() -> None:
+    seen: list[list[bytes]] = []
+
+    async def notes(scope: Scope, receive: Receive, send: Send) -> None:
+        await _app(scope, receive, send)
+        seen.append([name for name, _ in scope["headers"]])
+
+    async with _listening(notes) as port, asyncio.timeout(30):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(CHUNKED + b"Authorization: Bearer x\r\n\r\n" + HEAD + b"\r\n")
+        for _ in range(2):
+            assert b"204" in await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+    assert seen == [[b"host", b"transfer-encoding"], [b"host"]]
+
+
+@pytest.mark.parametrize("piece", [b"a: b\r\n", b"a: ", b"\r\n"])
+async def test_what_stands_behind_a_body_comes_to_an_end(port: int, piece: bytes) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(CHUNKED + piece * ((patience.LARGEST_HEAD + 3 * patience.LARGEST_PIECE) // len(piece)))
+    async with asyncio.timeout(30):
+        with contextlib.suppress(ConnectionResetError):  # it was still sending
+            assert b"400 Bad Request" in await reader.read()
+    writer.close()
+
+
 @pytest.mark.parametrize(
     "lines",
     [
