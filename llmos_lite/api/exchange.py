@@ -187,7 +187,7 @@ class Exchange:
         """
         if not self._is_plain() or self.flow.write_paused:
             return False
-        self.started, self._expects = True, False
+        self.started = True
         close = b"" if self.keep_alive else _CLOSE
         self.transport.write(b"%b%b%b\r\n%b" % (STATUS_LINE[status], lines, close, body))
         self._complete()
@@ -197,13 +197,13 @@ class Exchange:
         """Begin an answer in pieces, as `whole`; their number and size is nobody's business."""
         if not self._is_plain() or status in BODILESS:
             return False
-        self.started, self._expects, self.chunked_encoding = True, False, True
+        self.started = self.chunked_encoding = True
         close = b"" if self.keep_alive else _CLOSE
         self._hold(b"%b%b%b%b\r\n" % (STATUS_LINE[status], lines, close, _CHUNKED))
         return True
 
     def _is_plain(self) -> bool:
-        if self.started or self.disconnected or self.scope["method"] == "HEAD":
+        if self.started or self.disconnected or self._expects or self.scope["method"] == "HEAD":
             return False
         return not self._line.server_state.default_headers
 
@@ -218,6 +218,8 @@ class Exchange:
 
     def start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Begin an answer; its head waits for what comes next."""
+        if self._expects and self.more:
+            self.keep_alive = False  # nobody knows whether the body comes now, or the next request
         self.started, self._expects = True, False
         lines, closes = [STATUS_LINE[status]], False
         for given, value in (*self._line.server_state.default_headers, *headers):

@@ -26,6 +26,8 @@ HEAD_SECONDS = 20.0
 """Seconds in which the head of a request has to be there, from the connection or from its first byte on."""
 BODY_SECONDS = 0.2
 """Seconds after which a request is taken up though not all of its short body is there."""
+DRAIN_SECONDS = 30.0
+"""Seconds that a client has for the rest of a body when the answer is there: many listen only after all is sent."""
 LARGEST_HEAD = 64 << 10
 """Bytes of the head of a request, its address among them."""
 LARGEST_PIECE = 256 << 10
@@ -95,7 +97,7 @@ class PatientProtocol(asyncio.Protocol):
         self._head_timer: asyncio.TimerHandle | None = None
         self._body_timer: asyncio.TimerHandle | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
-        self._idle_since: float | None = None
+        self._until: float | None = None
 
     # -- the transport ----------------------------------------------------------------------------------------------
 
@@ -112,7 +114,6 @@ class PatientProtocol(asyncio.Protocol):
         """Read on, and count what is no body: a head, and what stands between and behind the chunks of a body."""
         if self._over:
             return  # read all the same: or nobody would hear that the client goes
-        self._idle_since = None
         self._piece = len(data)
         try:
             self._parser.feed_data(data)
@@ -163,6 +164,7 @@ class PatientProtocol(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """Wait for the rest of a head."""
         self._url, self._headers, self._expects, self._in_head, self._before = b"", [], False, True, 0
+        self._until = None
 
     def on_url(self, url: bytes) -> None:
         """Take a piece of the address."""
@@ -268,8 +270,9 @@ class PatientProtocol(asyncio.Protocol):
             return
         if self._later:
             self._start(self._later.popleft())
-        else:
-            self._idle_since = self.loop.time()
+        elif not self._in_head:
+            unread = self._last is not None and self._last.more
+            self._until = self.loop.time() + (DRAIN_SECONDS if unread else self._idle_seconds)
             if self._idle_timer is None:
                 self._idle_timer = self.loop.call_later(self._idle_seconds, self._look)
         if self.flow.read_paused:
@@ -282,13 +285,13 @@ class PatientProtocol(asyncio.Protocol):
             self.flow.resume_reading()
 
     def _look(self) -> None:
-        """Close the connection when it has been idle for long enough; a timer for each request would cost more."""
+        """Close the connection when its time is over; a timer for each request would cost more."""
         self._idle_timer = None
-        if self._idle_since is None:
+        if self._until is None:
             return
-        left = self._idle_since + self._idle_seconds - self.loop.time()
+        left = self._until - self.loop.time()
         if left > 0:
-            self._idle_timer = self.loop.call_later(left, self._look)
+            self._idle_timer = self.loop.call_later(min(left, self._idle_seconds), self._look)
         else:
             self.transport.close()
 

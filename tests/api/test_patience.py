@@ -100,6 +100,37 @@ async def test_an_answer_may_take_longer_than_a_connection_may_be_idle() -> None
         writer.close()
 
 
+@pytest.mark.parametrize("behind", [b"\r\n", b"x"])
+async def test_bytes_that_are_no_request_keep_no_connection(monkeypatch: pytest.MonkeyPatch, behind: bytes) -> None:
+    monkeypatch.setattr(patience, "DRAIN_SECONDS", 0.1)
+    monkeypatch.setattr(patience, "BODY_SECONDS", 0)
+    async with _listening(_refuses, idle=0.1) as port, asyncio.timeout(10):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HEAD + b"Content-Length: 9\r\n" * (behind == b"x") + b"\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(behind)
+        assert await reader.read() == b""
+        writer.close()
+
+
+async def test_an_answer_may_come_before_the_body(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And before the end of the next head; both come later than a connection may be idle."""
+    monkeypatch.setattr(patience, "BODY_SECONDS", 0)
+    async with _listening(_refuses, idle=0.01) as port, asyncio.timeout(10):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for sent in (HEAD + b"Content-Length: 3\r\n\r\n", b"abc" + HEAD + b"\r\n" + HEAD, b"\r\n"):
+            writer.write(sent)
+            assert b"204" in await reader.readuntil(b"\r\n\r\n")
+        assert await reader.read() == b""
+        writer.close()
+
+
+async def _refuses(scope: Scope, receive: Receive, send: Send) -> None:
+    del scope, receive
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body"})
+
+
 HEADS = b"Content-Length: 3\r\n", b"Transfer-Encoding: chunked\r\n", b"Content-Length: 3\r\nExpect: 100-continue\r\n"
 
 
