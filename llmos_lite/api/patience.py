@@ -32,6 +32,8 @@ LARGEST_HEAD = 64 << 10
 """Bytes of the head of a request, its address among them."""
 LARGEST_PIECE = 256 << 10
 """Bytes that the event loop reads at once: the first piece of a head may end the body before."""
+LONGEST_LENGTH = 18
+"""Digits of the length of a body: more than any disk has bytes."""
 MOST_WAITING = 16
 """Requests that wait for the answers before them, from which on nothing more is read."""
 MOST_AT_ONCE = 1000
@@ -178,6 +180,8 @@ class PatientProtocol(asyncio.Protocol):
         self._headers.append((name, value))
         if name == b"expect":
             self._expects = value.lower() == b"100-continue"
+        elif name == b"content-length" and len(value) > LONGEST_LENGTH:
+            raise ValueError("too long")
 
     def on_headers_complete(self) -> None:
         """Prepare an exchange; of several that a client sends at once, each waits for the one before."""

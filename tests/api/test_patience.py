@@ -288,6 +288,7 @@ async def test_what_stands_behind_a_body_comes_to_an_end(port: int, piece: bytes
         b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n",
         b"Content-Length: 3\r\nContent-Length: 4\r\n",
         b"Content-Length: +3\r\n",
+        b"Content-Length: " + b"0" * 5000 + b"3\r\n",
         b"Transfer-Encoding: xchunked\r\n",
         b"Transfer-Encoding: chunked, identity\r\n",
         b"Transfer-Encoding : chunked\r\n",
