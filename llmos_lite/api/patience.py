@@ -120,7 +120,7 @@ class PatientProtocol(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            pass  # it gets an ordinary answer
+            self._end_after(self._last)  # it gets an ordinary answer; what follows may be anything
         except httptools.HttpParserError:
             self._refuse(b"Invalid HTTP request received.")
             return
@@ -308,6 +308,10 @@ class PatientProtocol(asyncio.Protocol):
         if last is None or last.response_complete or (last.more and not last.started):
             self.transport.write(_REFUSAL % len(why) + b"connection: close\r\n\r\n" + why)
         elif not last.more:
-            last.keep_alive, self._over = False, True
+            self._end_after(last)
             return
         self.transport.close()
+
+    def _end_after(self, exchange: Exchange | None) -> None:
+        if exchange is not None:
+            exchange.keep_alive, self._over = False, True
