@@ -66,18 +66,25 @@ class UntilGone:
 
 
 async def read_body(receive: Receive) -> bytes:
-    """Return the body; its limit is the edge's business."""
+    """Return the body; its limit is the edge's business.
+
+    Raises:
+        Invalid: `request.cut`, which nobody hears: the client went away in the middle of it.
+    """
     edge = edge_of(receive)
     body = None if edge is None else edge.body()
     return await _read(receive) if body is None else body
 
 
 async def _read(receive: Receive) -> bytes:
-    message = await receive()
-    parts: list[bytes] = [message.get("body", b"")]
-    while message.get("more_body"):
+    parts: list[bytes] = []
+    more = True
+    while more:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Invalid("request.cut", "The client went away before the whole body had come.")
         parts.append(message.get("body", b""))
+        more = message.get("more_body", False)
     return b"".join(parts)
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from llmos_lite.api import waiting
 from llmos_lite.api.errors import Message
-from llmos_lite.api.waiting import UntilGone
+from llmos_lite.api.waiting import UntilGone, read_body
+from llmos_lite.errors import Invalid
 
 
 class Client:
@@ -48,3 +51,15 @@ async def test_a_client_that_stays_gets_its_long_answer() -> None:
         await client.looked.wait()
     await asyncio.sleep(0)
     assert len(asyncio.all_tasks()) == 1
+
+
+@pytest.mark.parametrize("pieces", [[], [b"half"]])
+async def test_a_body_that_its_client_cuts_is_none(pieces: list[bytes]) -> None:
+    said: list[Message] = [{"type": "http.request", "body": piece, "more_body": True} for piece in pieces]
+    coming = iter([*said, {"type": "http.disconnect"}])
+
+    async def receive() -> Message:
+        return next(coming)
+
+    with pytest.raises(Invalid):
+        await read_body(receive)
