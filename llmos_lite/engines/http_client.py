@@ -327,7 +327,7 @@ class _Connection(asyncio.Protocol, Reply):
         self.began = True
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError:
+        except httptools.HttpParserError:  # or what was raised below
             self._fail(ConnectionResetError("not HTTP"))
             self.close()
         if self._into is None:
@@ -364,13 +364,16 @@ class _Connection(asyncio.Protocol, Reply):
 
     # -- what httptools calls ---------------------------------------------------------------------------------------
 
+    def on_message_begin(self) -> None:
+        """Use the connection no more when a second answer begins behind a whole one: half of it stays in the parser."""
+        if self._complete:
+            self._keep = False
+
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header."""
         self._head_size += len(name) + len(value)
         if self._head_size > LARGEST_HEAD:
-            self._fail(ConnectionResetError("head too large"))
-            self.close()
-            return
+            raise ConnectionResetError("head too large")
         self._headers[name.lower()] = value
 
     def on_headers_complete(self) -> None:

@@ -223,6 +223,20 @@ async def test_a_second_answer_to_one_request_is_no_answer() -> None:
         assert server.connections == 2
 
 
+async def test_half_an_answer_behind_a_whole_one_breaks_no_later_request() -> None:
+    async with serving(Server(OK + b"HTTP/1.1 2", OK)) as server:
+        client = plain(server.url)
+        assert [await body(client) for _ in range(2)] == [b"ok"] * 2
+        assert server.connections == 2
+
+
+async def test_blank_lines_behind_an_answer_do_no_harm() -> None:
+    async with serving(Server(OK + b"\r\n")) as server:
+        client = plain(server.url)
+        assert [await body(client) for _ in range(2)] == [b"ok"] * 2
+        assert server.connections == 1
+
+
 async def test_bytes_on_an_idle_connection_close_it() -> None:
     async with serving(Server(OK)) as server:
         client = plain(server.url)
@@ -239,6 +253,17 @@ async def test_a_head_without_end_is_refused() -> None:
     async with serving(Server(endless)) as server:
         with pytest.raises(ConnectionError):
             await body(plain(server.url))
+
+
+async def test_a_head_that_is_too_large_is_refused_when_it_comes_with_its_body() -> None:
+    async with serving(Server(b"")) as server:
+        connection = await PlainClient(urlsplit(server.url), timeout=5.0)._connected()
+        news = connection.ask(b"")
+        connection.data_received(OK.replace(b"Test", b"x" * LARGEST_HEAD))
+        await news
+        assert (connection.answered, type(connection.error)) == (False, ConnectionResetError)
+        async with asyncio.timeout(5):
+            await server.closed.wait()
 
 
 async def test_a_slow_reader_holds_the_server_back() -> None:
