@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import fcntl
 import itertools
+import logging
 import os
 import queue
 import struct
@@ -30,6 +31,7 @@ from llmos_lite.engines.journal_log import SEGMENT, Frame, Kind, Place, SegmentL
 from llmos_lite.errors import Conflict, LlmosError, Unavailable, storage_error
 
 T = TypeVar("T")
+log = logging.getLogger("llmos.journal")
 
 GROUP = 512
 """Most appends in one durable write."""
@@ -418,9 +420,9 @@ class LocalJournal:
             try:
                 parts = [(part, self._write(part)) for part in self._parts(writes)]
                 told = [(write, error) for part, error in parts for write in part]
-                _keep_beside([write for write, error in told if error is None])
             except Exception as error:  # noqa: BLE001 - a writer that ends would leave everybody waiting
                 told = [(write, error) for write in writes]
+            _keep_beside([write for write, error in told if error is None])
             _answer(told)
 
     def _parts(self, writes: Sequence[_Write]) -> Iterator[list[_Write]]:
@@ -505,13 +507,16 @@ class LocalJournal:
 
 
 def _keep_beside(writes: Sequence[_Write]) -> None:
-    """Keep what comes with writes, all of it that one keeps together."""
+    """Keep what comes with writes, all of it that one keeps together; they are durable, whatever becomes of it."""
     kept: dict[Callable[[Sequence[Any]], None], list[Any]] = {}
     for write in writes:
         if write.beside is not None:
             kept.setdefault(write.beside.keep, []).extend(write.beside.what)
     for keep, what in kept.items():
-        keep(what)
+        try:
+            keep(what)
+        except Exception:
+            log.exception("what comes beside traces was not kept")
 
 
 def _answer(answers: Sequence[tuple[_Write, Exception | None]]) -> None:

@@ -256,6 +256,22 @@ async def test_nothing_is_kept_beside_what_is_not_stored(tmp_path: Path) -> None
     journal.close()
 
 
+async def test_what_cannot_be_kept_beside_a_write_does_not_undo_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal, kept = LocalJournal(tmp_path / "j"), list[str]()
+
+    def broken(_: object) -> None:
+        raise ValueError("broken")
+
+    first = journal.append_many([("user:a", "t", b"1")], beside=Beside(broken, ["1"]))
+    second = journal.append_many([("user:a", "t", b"2")], beside=Beside(kept.extend, ["2"]))
+    assert [*await first, *await second] == [1, 2]
+    assert (held(journal), kept) == ([b"1", b"2"], ["2"])
+    assert "broken" in caplog.text
+    journal.close()
+
+
 async def test_an_event_that_cannot_be_written_stops_no_other(tmp_path: Path) -> None:
     journal = LocalJournal(tmp_path / "j")
     with pytest.raises(UnicodeEncodeError):
