@@ -244,6 +244,8 @@ class _Write(msgspec.Struct):
         return sum([span(len(head) + len(body)) for _, _, head, body in self.frames])
 
 
+_Told: TypeAlias = tuple[_Write, Exception | None]
+"""A write, and what went wrong with it."""
 _HEAD = struct.Struct("<QHH")
 _NOWHERE = Place(0, 0, 0)
 
@@ -417,20 +419,23 @@ class LocalJournal:
                     group.append(self._queue.get_nowait())
             writes = [write for write in group if write is not None]
             open_ = len(writes) == len(group)
-            try:
-                parts = [(part, self._write(part)) for part in self._parts(writes)]
-                told = [(write, error) for part, error in parts for write in part]
-            except Exception as error:  # noqa: BLE001 - a writer that ends would leave everybody waiting
-                told = [(write, error) for write in writes]
+            told: list[_Told] = []
+            for part in self._parts(writes, told):
+                error = self._write(part)
+                told += [(write, error) for write in part]
             _keep_beside([write for write, error in told if error is None])
             _answer(told)
 
-    def _parts(self, writes: Sequence[_Write]) -> Iterator[list[_Write]]:
-        """Cut a group so that each part fits into one segment."""
+    def _parts(self, writes: Sequence[_Write], failed: list[_Told]) -> Iterator[list[_Write]]:
+        """Cut a group so that each part fits into one segment; add those of which nothing can be made to `failed`."""
         part: list[_Write] = []
         left = 0
         for write in writes:
-            needed = write.make()
+            try:
+                needed = write.make()
+            except Exception as error:  # noqa: BLE001 - it fails alone
+                failed.append((write, error))
+                continue
             if needed > left and part:
                 yield part
                 part = []
@@ -442,18 +447,19 @@ class LocalJournal:
     def _write(self, part: Sequence[_Write]) -> Exception | None:
         """Write some frames with one durable write, and enter them into the index; return what went wrong."""
         frames = [frame for write in part for frame in write.frames]
-        slots = [slot for write in part for slot in write.slots]
+        slots = iter([slot for write in part for slot in write.slots])
         try:
             places = self._log.append(frames) if frames else []
+            with self._lock:
+                for frame, place in zip(frames, places, strict=True):
+                    if frame[0] is Kind.EVENT:
+                        self._index(next(slots), place)
+                    else:
+                        self._index_batch(frame, place)
         except OSError as error:
             return storage_error(error, "store the trace")
-        with self._lock:
-            events = iter(slots)
-            for frame, place in zip(frames, places, strict=True):
-                if frame[0] is Kind.EVENT:
-                    self._index(next(events), place)
-                else:
-                    self._index_batch(frame, place)
+        except Exception as error:  # noqa: BLE001 - a writer that ends would leave everybody waiting
+            return error
         return None
 
     def _index(self, slot: _Slot, place: Place) -> Place | None:
@@ -519,12 +525,12 @@ def _keep_beside(writes: Sequence[_Write]) -> None:
             log.exception("what comes beside traces was not kept")
 
 
-def _answer(answers: Sequence[tuple[_Write, Exception | None]]) -> None:
+def _answer(answers: Sequence[_Told]) -> None:
     """Tell those who wait, with one call into each event loop.
 
     A whole group is told together: told in two parts, its callers would come back as two groups for ever.
     """
-    loops: dict[asyncio.AbstractEventLoop | None, list[tuple[_Write, Exception | None]]] = {}
+    loops: dict[asyncio.AbstractEventLoop | None, list[_Told]] = {}
     for write, error in answers:
         loops.setdefault(write.loop, []).append((write, error))
     for loop, told in loops.items():
@@ -535,7 +541,7 @@ def _answer(answers: Sequence[tuple[_Write, Exception | None]]) -> None:
                 loop.call_soon_threadsafe(_settle, told)
 
 
-def _settle(told: Sequence[tuple[_Write, Exception | None]]) -> None:
+def _settle(told: Sequence[_Told]) -> None:
     for write, error in told:
         future = write.future
         if future.done():  # whoever waited went away
