@@ -545,8 +545,9 @@ def _settle(told: Sequence[_Told]) -> None:
     for write, error in told:
         future = write.future
         if future.done():  # whoever waited went away
-            continue
-        if error is None:
+            if error is not None:
+                log.warning("a trace was lost, and nobody waits for it: %s", error)
+        elif error is None:
             future.set_result(write.seqs)
         else:
             future.set_exception(error)

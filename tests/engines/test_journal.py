@@ -281,6 +281,20 @@ async def test_an_event_that_cannot_be_written_stops_no_other(tmp_path: Path) ->
     journal.close()
 
 
+async def test_an_event_that_is_lost_when_nobody_waits_any_more_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    disk = PowerCutDisk()
+    journal = LocalJournal(tmp_path / "j", disk=disk)
+    disk.broken = True
+    lost = asyncio.ensure_future(journal.append_many([("user:a", "t", b"1")]))
+    lost.cancel()
+    with pytest.raises(StorageFailed):
+        await journal.append("user:a", "t", b"2")
+    assert "a trace was lost" in caplog.text
+    journal.close()
+
+
 KILLED = """
 import asyncio, os, sys
 from pathlib import Path
