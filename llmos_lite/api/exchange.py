@@ -187,9 +187,10 @@ class Exchange:
         """
         if not self._is_plain() or self.flow.write_paused:
             return False
-        self.started = True
         close = b"" if self.keep_alive else _CLOSE
-        self.transport.write(b"%b%b%b\r\n%b" % (STATUS_LINE[status], lines, close, body))
+        said = b"%b%b%b\r\n%b" % (STATUS_LINE[status], lines, close, body)
+        self.started = True
+        self.transport.write(said)
         self._complete()
         return True
 
@@ -197,9 +198,10 @@ class Exchange:
         """Begin an answer in pieces, as `whole`; their number and size is nobody's business."""
         if not self._is_plain() or status in BODILESS:
             return False
-        self.started = self.chunked_encoding = True
         close = b"" if self.keep_alive else _CLOSE
-        self._hold(b"%b%b%b%b\r\n" % (STATUS_LINE[status], lines, close, _CHUNKED))
+        head = b"%b%b%b%b\r\n" % (STATUS_LINE[status], lines, close, _CHUNKED)
+        self.started = self.chunked_encoding = True
+        self._hold(head)
         return True
 
     def _is_plain(self) -> bool:
@@ -218,10 +220,10 @@ class Exchange:
 
     def start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Begin an answer; its head waits for what comes next."""
+        lines, closes = [STATUS_LINE[status]], False
         if self._expects and self.more:
             self.keep_alive = False  # nobody knows whether the body comes now, or the next request
         self.started, self._expects = True, False
-        lines, closes = [STATUS_LINE[status]], False
         for given, value in (*self._line.server_state.default_headers, *headers):
             name = _checked(given, value)
             if name == b"content-length" and self.chunked_encoding is None:

@@ -262,6 +262,7 @@ async def test_a_body_that_breaks_is_refused_unless_its_answer_has_begun(*, begu
         ((), b"Internal Server Error"),
         ((piece(b"x"),), b"Internal Server Error"),
         ((start(), start()), b"\r\n\r\n"),
+        ((start(status=999),), b"Internal Server Error"),
         ((start((b"content-length", b"3")), piece(b"four")), b"\r\n\r\n"),
         ((start((b"content-length", b"3")), piece(b"1")), b"1"),
         ((start((b"a", b"b\r\nc: d")),), b"closed"),
@@ -355,6 +356,16 @@ async def test_both_ways_say_the_same(headers: tuple[tuple[bytes, bytes], ...], 
 @pytest.mark.parametrize("header", [(b"a", b"b\r\nc: d"), (b"a\r\nc: d", b"b"), (b"a", b"b\nc: d")])
 async def test_no_header_breaks_out_of_its_line(header: tuple[bytes, bytes]) -> None:
     assert await packet_of(at_once(header)) == b"closed"
+
+
+async def test_a_status_that_http_does_not_know_is_a_mistake_on_either_way() -> None:
+    async def answers(_: Receive, send: Send) -> None:
+        edge = edge_of(send)
+        assert edge is not None
+        edge.answer(999, (), b"")
+
+    for act in (answers, says(start(status=999), piece())):
+        assert (await packet_of(act)).startswith(b"HTTP/1.1 500 ")
 
 
 async def test_a_short_way_is_not_taken_twice() -> None:

@@ -268,7 +268,7 @@ async def test_skills_of_a_team_that_was_left_leave_the_conversation(here: Gate,
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(("model", "status", "code"), [
     ("e429", 429, "model.rate_limited"), ("e500", 500, "model.failed"), ("e401", 401, "model.rejected"),
-    ("garbage", 502, "model.garbage"),
+    ("garbage", 502, "model.garbage"), ("e999", 502, "model.failed"),
 ])  # fmt: skip
 @pytest.mark.parametrize("wire", WIRES)
 async def test_a_failing_server_is_told_in_the_clients_words(
@@ -283,6 +283,10 @@ async def test_a_failing_server_is_told_in_the_clients_words(
     assert (trace.ended, trace.error) == (Ended.ERROR, code)
     if status == 429:
         assert answer.headers["retry-after"] == "7"
+
+
+async def test_a_status_that_http_does_not_know_is_none_of_ours(here: Gate) -> None:
+    assert (await here.client.post("/v1/embeddings", {"model": "plain-e999", "input": "x"})).status == 502
 
 
 @pytest.mark.parametrize("wire", WIRES)

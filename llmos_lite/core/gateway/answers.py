@@ -23,6 +23,8 @@ from llmos_lite.engines.upstreams import Sent
 from llmos_lite.errors import LlmosError, UpstreamFailed
 
 OK = 200
+_GARBAGE = 600
+"""The first status that HTTP does not know."""
 REFUSAL = 1 << 20
 """Bytes of a refusal that are handed on."""
 _PASSED = (
@@ -67,7 +69,7 @@ class Answers:
 
     async def _refused(self, turn: Turn, sent: Sent, out: Out) -> None:
         """Hand a refusal on in the server's own words; what is no JSON becomes an error of ours."""
-        reply = sent.reply
+        reply, status = sent.reply, passed_status(sent.reply)
         said = await read_reply(reply, REFUSAL)
         if turn.rounds is not None and turn.rounds.removable and refuses_tools(reply.status, said):
             raise NoTools
@@ -75,9 +77,9 @@ class Answers:
         if not said.lstrip().startswith(b"{") or (turn.rounds is not None and turn.rounds.begun):
             raise UpstreamFailed(code, f"The model's server answered {reply.status}.", hint="Try again.")
         if sent.route.wire is not turn.dialect.wire:
-            said = turn.dialect.refusal(reply.status, refusal_in(said), code, turn.request_id)
+            said = turn.dialect.refusal(status, refusal_in(said), code, turn.request_id)
         await self._keeper.keep(turn, Ended.ERROR, code)
-        await out(Whole(reply.status, _headers(turn, reply), said))
+        await out(Whole(status, _headers(turn, reply), said))
 
     async def _whole(self, turn: Turn, sent: Sent, out: Out) -> None:
         body = await read_reply(sent.reply, LARGEST_ANSWER)
@@ -179,6 +181,11 @@ def _headers(turn: Turn, reply: Reply) -> list[tuple[bytes, bytes]]:
     if turn.translated is not None and turn.translated.left_out:
         kept.append((b"x-llmos-left-out", ",".join(turn.translated.left_out).encode()))
     return kept
+
+
+def passed_status(reply: Reply) -> int:
+    """Return the status that a client gets, which no server can say unless HTTP knows it."""
+    return reply.status if reply.status < _GARBAGE else 502
 
 
 def passed_headers(reply: Reply) -> list[tuple[bytes, bytes]]:

@@ -14,7 +14,7 @@ from msgspec import structs
 from llmos_lite.core.accounts.accounts import Accounts, unknown_team
 from llmos_lite.core.accounts.permissions import Actor, Verb, allowed, permit
 from llmos_lite.core.chat.tools import ToolBounds
-from llmos_lite.core.gateway.answers import OK, Answers, passed_headers, read_reply
+from llmos_lite.core.gateway.answers import OK, Answers, passed_headers, passed_status, read_reply
 from llmos_lite.core.gateway.asked import Asked, Placed, Raw, Said, encode, fields_of, joined, links, text_of
 from llmos_lite.core.gateway.chat_dialect import ChatDialect
 from llmos_lite.core.gateway.context import Contexts
@@ -151,7 +151,7 @@ class Gateway:
                 async with (await self._upstreams.send(model, Wire.CHAT, made)).reply as reply:
                     body = await read_reply(reply, LARGEST_ANSWER)
                     spent = len(request.body) // 4 if reply.status == OK else 0
-                    await out(Whole(reply.status, passed_headers(reply), body))
+                    await out(Whole(passed_status(reply), passed_headers(reply), body))
             finally:
                 reservation.settle(spent, 0)
 
