@@ -553,7 +553,10 @@ def _settle(told: Sequence[_Told]) -> None:
             future.set_exception(error)
     for write, error in told:
         if error is None and write.then is not None:
-            write.then(write.seqs)
+            try:
+                write.then(write.seqs)
+            except Exception:  # nobody else's business
+                log.exception("a trace is durable, and what follows from that went wrong")
 
 
 def _pack(at: int, volume: str, trace_id: str) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -456,6 +456,27 @@ async def test_requests_stand_in_the_metrics(here: Gate) -> None:
     assert 'llmos_model_side_calls_total{dialect="chat"} 1.0' in text
     assert 'llmos_model_first_byte_seconds_count{dialect="chat"}' in text
     assert 'llmos_model_skills_sum{dialect="chat"}' in text
+
+
+async def test_a_client_that_goes_away_while_its_trace_is_written_stands_in_the_metrics(
+    here: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    traces, system = here.services.traces, {"role": "system", "content": "Be brief. " * 200}
+
+    def gone(*args: object, **named: object) -> Awaitable[object]:
+        waiting = record(*args, **named)
+        task.cancel()
+        return waiting
+
+    record = traces.record
+    monkeypatch.setattr(traces, "record", gone)
+    task = asyncio.ensure_future(here.ask("chat", system, PHOTOS))
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await here.services.gateway.close()
+    text = here.services.metrics.render_metrics().decode()
+    assert 'llmos_model_requests_total{dialect="chat",model="plain",outcome="complete"} 1.0' in text
+    assert len(here.services.gateway._keeper._prompts._kept) == 1
 
 
 class Kept(list[ModelSpan]):

@@ -259,16 +259,16 @@ async def test_nothing_is_kept_beside_what_is_not_stored(tmp_path: Path) -> None
 async def test_what_cannot_be_kept_beside_a_write_does_not_undo_it(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    journal, kept = LocalJournal(tmp_path / "j"), list[str]()
+    journal, kept, heard = LocalJournal(tmp_path / "j"), list[str](), list[int]()
 
     def broken(_: object) -> None:
         raise ValueError("broken")
 
-    first = journal.append_many([("user:a", "t", b"1")], beside=Beside(broken, ["1"]))
-    second = journal.append_many([("user:a", "t", b"2")], beside=Beside(kept.extend, ["2"]))
+    first = journal.append_many([("user:a", "t", b"1")], broken, Beside(broken, ["1"]))
+    second = journal.append_many([("user:a", "t", b"2")], heard.extend, Beside(kept.extend, ["2"]))
     assert [*await first, *await second] == [1, 2]
-    assert (held(journal), kept) == ([b"1", b"2"], ["2"])
-    assert "broken" in caplog.text
+    assert (held(journal), kept, heard) == ([b"1", b"2"], ["2"], [2])
+    assert caplog.text.count("ValueError: broken") == 2
     journal.close()
 
 

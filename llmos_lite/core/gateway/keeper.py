@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Collection, Sequence
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -17,7 +18,7 @@ from llmos_lite.core.gateway.threads import Found, Threads, still_open
 from llmos_lite.core.gateway.turn import Turn, trace_of
 from llmos_lite.core.telemetry.model_span import Spans
 from llmos_lite.core.traces.log import TraceLog
-from llmos_lite.core.traces.trace import Ended, Share
+from llmos_lite.core.traces.trace import Ended, Share, Trace
 from llmos_lite.engines.journal import Beside
 from llmos_lite.errors import LlmosError
 from llmos_lite.observability import Metrics
@@ -98,15 +99,20 @@ class Keeper:
         turn.kept = True
         turn.settle(ended)
         known = self._remember(turn, ended)
-        if turn.recorded:
-            trace = trace_of(turn, ended, error, self._holder(turn) if turn.asked.system else "")
-            beside = Beside(self._log.add, known) if known and self._log is not None else None
-            await self._traces.record(trace, beside=beside)
-            if turn.asked.system:
-                self._prompts.keep(trace)
+        if not turn.recorded:
+            self._metrics.served(served_of(turn, ended, error))
+            return
+        trace = trace_of(turn, ended, error, self._holder(turn) if turn.asked.system else "")
+        beside = Beside(self._log.add, known) if known and self._log is not None else None
+        await self._traces.record(trace, beside=beside, then=partial(self._kept, turn, ended, error))
+
+    def _kept(self, turn: Turn, ended: Ended, error: str, trace: Trace) -> None:
+        """Count a request whose trace is durable."""
+        if turn.asked.system:
+            self._prompts.keep(trace)
         served = served_of(turn, ended, error)
         self._metrics.served(served)
-        if self._spans is not None and turn.recorded:
+        if self._spans is not None:
             self._spans.add(span_of(turn, served))
 
     def _holder(self, turn: Turn) -> str:

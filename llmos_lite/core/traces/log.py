@@ -134,7 +134,12 @@ class TraceLog:
     # Recording
 
     def record(
-        self, trace: Trace, digest: Trace | None = None, *, beside: Beside[Any] | None = None
+        self,
+        trace: Trace,
+        digest: Trace | None = None,
+        *,
+        beside: Beside[Any] | None = None,
+        then: Callable[[Trace], object] | None = None,
     ) -> Awaitable[object]:
         """Store a trace, and with it what its team gets; wait until both are durable.
 
@@ -144,6 +149,7 @@ class TraceLog:
             trace: of the person's own volume.
             digest: what the team gets; by default what `digest_of` makes of it.
             beside: is kept in the thread of the journal as soon as both are durable.
+            then: is called after that with the trace, also when whoever waits has gone away.
 
         Raises:
             StorageFailed: nothing is stored, as when the disk is full.
@@ -151,7 +157,7 @@ class TraceLog:
         """
         shared = digest_of(trace) if digest is None and trace.team else digest
         events = [trace_event(trace)] if shared is None else [trace_event(trace), trace_event(shared)]
-        return self._append(events, trace, beside)
+        return self._append(events, trace, beside, then)
 
     async def drain(self) -> None:
         """Return when everything that was recorded before is durable, or has failed."""
@@ -216,7 +222,11 @@ class TraceLog:
         return trace
 
     def _append(
-        self, events: Sequence[Event], said: Trace | None = None, beside: Beside[Any] | None = None
+        self,
+        events: Sequence[Event],
+        said: Trace | None = None,
+        beside: Beside[Any] | None = None,
+        then: Callable[[Trace], object] | None = None,
     ) -> Awaitable[object]:
         """Store events; `said` goes on with its conversation when it is durable."""
         stored: list[Event] = []
@@ -225,13 +235,22 @@ class TraceLog:
             event, line = encode_event(one)
             stored.append(event)
             lines.append((event.volume, event.trace_id, line))
-        return self._journal.append_many(lines, partial(self._appended, stored, said, len(lines[0][2])), beside)
+        return self._journal.append_many(lines, partial(self._appended, stored, said, then, len(lines[0][2])), beside)
 
-    def _appended(self, events: Sequence[Event], said: Trace | None, size: int, seqs: Sequence[int]) -> None:
+    def _appended(
+        self,
+        events: Sequence[Event],
+        said: Trace | None,
+        then: Callable[[Trace], object] | None,
+        size: int,
+        seqs: Sequence[int],
+    ) -> None:
         self._folder.recorded(seqs, events)
         self._metrics.appended(len(seqs))
         if said is not None:
             self._recent.add(said, size)
+            if then is not None:
+                then(said)
 
     # Reading
 
