@@ -479,6 +479,15 @@ async def test_a_client_that_goes_away_while_its_trace_is_written_stands_in_the_
     assert len(here.services.gateway._keeper._prompts._kept) == 1
 
 
+async def test_a_mistake_of_ours_is_kept_as_an_error(here: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError("broken")
+
+    monkeypatch.setattr(here.services.gateway._answers, "answered", broken)
+    answer, trace = await here.ask("chat", PHOTOS), await here.trace()
+    assert (answer.status, trace.ended, trace.error) == (500, Ended.ERROR, "internal")
+
+
 class Kept(list[ModelSpan]):
     """Takes spans and keeps them."""
 

@@ -121,13 +121,19 @@ class Keeper:
             return ""
         return self._prompts.holder(str(turn.actor.volume), turn.thread.system, turn.started, self._traces.erased)
 
-    async def aborted(self, turn: Turn) -> None:
-        """Keep what came before the client went away; one that has all it wants is not disappointed."""
-        ended = Ended.COMPLETE if turn.has_its_calls() else Ended.ABORTED
+    async def broken_off(self, turn: Turn, cause: BaseException) -> None:
+        """Keep what came before a mistake of ours, or before the client went away.
+
+        A client that goes away with all it wants is not disappointed.
+        """
+        if isinstance(cause, Exception):
+            ended, code = Ended.ERROR, "internal"
+        else:
+            ended, code = Ended.COMPLETE if turn.has_its_calls() else Ended.ABORTED, ""
         try:
-            await self.keep(turn, ended)
+            await self.keep(turn, ended, code)
         except LlmosError as error:
-            log.warning("an aborted answer to %s was not kept: %s", turn.actor.user_id, error.message)
+            log.warning("what was left of an answer to %s was not kept: %s", turn.actor.user_id, error.message)
 
     def _remember(self, turn: Turn, ended: Ended) -> list[Kept]:
         """Know this conversation again when its next turn comes; return what it is known by."""

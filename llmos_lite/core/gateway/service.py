@@ -122,8 +122,8 @@ class Gateway:
                     error.detail["trace_id"] = turn.trace_id if turn.recorded else None
                     raise
                 await out(turn.dialect.problem_event(error, request.id))
-            except BaseException:  # the client went away, or the server stops
-                await self._keeper.aborted(turn)
+            except BaseException as error:  # a mistake of ours; or the client went away, or the server stops
+                await self._keeper.broken_off(turn, error)
                 raise
 
     async def plain(self, actor: Actor, path: str, request: Request, out: Out) -> None:
