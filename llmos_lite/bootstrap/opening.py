@@ -245,7 +245,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
     skills = SkillService(volumes, manager, accounts, scanners)
     remote_rows = RemoteRows(database)
     mirrors = open_mirrors(settings, remote_rows, volumes, proposals, scanners, serve=serve)
-    thread_log = ThreadLog(settings.data / "threads")
+    thread_log = ThreadLog(settings.data / "threads", traces.erased.ids)
     eraser = Eraser(
         settings.data,
         volumes,

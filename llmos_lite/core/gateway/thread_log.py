@@ -14,7 +14,7 @@ import os
 import struct
 import threading
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -62,10 +62,12 @@ class _Writer:
     def __init__(self) -> None:
         self._texts: dict[str, int] = {}
 
-    def entries(self, kept: Iterable[Kept]) -> bytes:
-        """Return turns, and before each the texts in it that the file does not hold yet."""
+    def entries(self, kept: Iterable[Kept], erased: Container[str] = ()) -> bytes:
+        """Return turns but those of erased traces, and before each the texts in it that the file does not hold yet."""
         entries: list[bytes] = []
         for key, thread in kept:
+            if thread.trace_id in erased or thread.goal_of in erased:
+                continue
             head = self._number(thread.head, entries)
             later = tuple([(place.at, self._number(place.text, entries)) for place in thread.later])
             read = tuple([self._number(text, entries) for text in thread.read])
@@ -86,12 +88,20 @@ class ThreadLog:
 
     Args:
         folder: where its files lie; made with the first turn.
+        erased: ids of traces of which no turn is written, though it was on its way when they went.
         file_bytes: after which a new file is begun.
         most_files: that are kept.
     """
 
-    def __init__(self, folder: Path, *, file_bytes: int = FILE_BYTES, most_files: int = MOST_FILES) -> None:
-        self._folder, self._file_bytes, self._most_files = folder, file_bytes, most_files
+    def __init__(
+        self,
+        folder: Path,
+        erased: Container[str] = (),
+        *,
+        file_bytes: int = FILE_BYTES,
+        most_files: int = MOST_FILES,
+    ) -> None:
+        self._folder, self._erased, self._file_bytes, self._most_files = folder, erased, file_bytes, most_files
         self._file, self._size = -1, 0
         self._writer = _Writer()
         self._works = True
@@ -113,7 +123,7 @@ class ThreadLog:
     def _write(self, kept: Iterable[Kept]) -> None:
         if self._file < 0 or self._size > self._file_bytes:
             self._begin()
-        data = self._writer.entries(kept)
+        data = self._writer.entries(kept, self._erased)
         written = os.write(self._file, data)
         self._size += written
         self._works = written == len(data)

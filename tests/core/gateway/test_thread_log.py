@@ -127,6 +127,13 @@ async def test_what_is_erased_is_on_no_disk(tmp_path: Path) -> None:
     await ThreadLog(tmp_path / "nothing").forget(["gone"])
 
 
+def test_a_turn_that_comes_after_its_trace_was_erased_is_not_written(tmp_path: Path) -> None:
+    log = ThreadLog(tmp_path, {"gone"})
+    log.add([turn(1, "gone"), turn(2, goal_of="gone"), turn(3)])
+    assert b"gone" not in on_disk(tmp_path)
+    assert read(tmp_path) == [turn(3)]
+
+
 async def test_what_cannot_be_erased_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = written(tmp_path, [turn(1, "gone")])
 
