@@ -110,13 +110,13 @@ class ThreadLog:
         """Guards the file that is written to: turns come from a thread of their own."""
 
     def add(self, kept: Iterable[Kept]) -> None:
-        """Write turns; a disk that takes none costs conversations after a restart, and no request."""
+        """Write turns; what goes wrong costs conversations after a restart, and no request."""
         with self._open:
             try:
                 self._write(kept)
-            except OSError as error:
+            except Exception as error:  # noqa: BLE001 - texts that are counted and not written would shift the others
                 if self._works:
-                    log.warning("conversations are not kept for a restart: %s", error.strerror)
+                    log.warning("conversations are not kept for a restart: %s", error)
                 self._works = False
                 self._end()
 
@@ -171,7 +171,7 @@ class ThreadLog:
         most = len(files) if self._turn.locked() else self._most_files - 1  # none goes while they are read
         for path in files[: max(0, len(files) - most)]:
             path.unlink(missing_ok=True)
-        number = int(files[-1].stem) + 1 if files else 1
+        number = max([int(path.stem) for path in files if path.stem.isdecimal()], default=0) + 1
         path = self._folder / f"{number:08}.threads"
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
 

@@ -162,6 +162,22 @@ async def test_a_disk_that_is_full_costs_no_request(tmp_path: Path, monkeypatch:
     assert [thread.conversation for _, thread in await log.load()] == ["c1", "c5"]
 
 
+def test_a_turn_that_cannot_be_written_takes_no_text_from_another(tmp_path: Path) -> None:
+    log = written(tmp_path, [turn(1)])
+    log.add([(b"broken", Thread(conversation="half \ud83d", head="never written")), turn(2)])
+    log.add([turn(3)])
+    assert read(tmp_path) == [turn(1), turn(3)]
+
+
+async def test_a_copy_of_a_file_does_no_harm_and_is_erased_too(tmp_path: Path) -> None:
+    written(tmp_path, [turn(1, "gone")]).close()
+    (tmp_path / "00000001 (copy).threads").write_bytes((tmp_path / "00000001.threads").read_bytes())
+    log = written(tmp_path, [turn(2)])
+    await log.forget(["gone"])
+    assert await log.load() == [turn(2)]
+    assert b"gone" not in on_disk(tmp_path)
+
+
 def test_what_came_before_does_not_push_out_what_is_new() -> None:
     threads = Threads(most=2)
     threads.keep(b"b", Thread(conversation="new"))
