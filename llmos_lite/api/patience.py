@@ -110,7 +110,7 @@ class PatientProtocol(asyncio.Protocol):
         self._ends = get_local_addr(self.transport), get_remote_addr(self.transport)
         self._scheme = "https" if is_ssl(self.transport) else "http"
         self.server_state.connections.add(self)  # type: ignore[arg-type]  # it has what is asked of one
-        self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+        self._head_timer = self.loop.call_later(HEAD_SECONDS, self._give_up)
 
     def data_received(self, data: bytes) -> None:
         """Read on, and count what is no body: a head, and what stands between and behind the chunks of a body."""
@@ -130,7 +130,7 @@ class PatientProtocol(asyncio.Protocol):
         if self._before > LARGEST_HEAD + LARGEST_PIECE:
             self._refuse(b"The head of the request is too large.")
         elif self._in_head and self._head_timer is None:
-            self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+            self._head_timer = self.loop.call_later(HEAD_SECONDS, self._give_up)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting, and let nobody answer on."""
@@ -298,6 +298,13 @@ class PatientProtocol(asyncio.Protocol):
             self._idle_timer = self.loop.call_later(min(left, self._idle_seconds), self._look)
         else:
             self.transport.close()
+
+    def _give_up(self) -> None:
+        """Close the connection whose next head does not come, but not in the middle of an answer."""
+        if self._last is None or self._last.response_complete:
+            self.transport.close()
+        else:
+            self._head_timer = self.loop.call_later(HEAD_SECONDS, self._give_up)
 
     def _refuse(self, why: bytes) -> None:
         """Say what is wrong and close, or close after the answers to what came whole before it."""

@@ -214,6 +214,19 @@ async def test_a_body_that_waits_behind_an_answer_stays_at_the_client() -> None:
     connection.connection_lost(None)
 
 
+async def test_half_a_head_ends_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "HEAD_SECONDS", 0)
+    act, go_on = in_two()
+    connection, wire = line(does(act))
+    connection.data_received(ASKED + ASKED[:9])
+    await soon()
+    assert not wire.closed
+    go_on.set()
+    await soon()
+    assert (wire.packets[1:], wire.closed) == ([b"two"], True)
+    connection.connection_lost(None)
+
+
 async def test_one_piece_has_no_end_of_requests() -> None:
     connection, wire = line(does(says(start(), piece())))
     connection.data_received(ASKED * (patience.MOST_AT_ONCE + 2))
