@@ -14,6 +14,7 @@ from asgi_client import Client
 from llmos_lite.core.telemetry.model_span import ModelSpan
 from llmos_lite.core.traces.trace import Ended, now_ms
 from llmos_lite.engines.upstream import Wire
+from llmos_lite.errors import StorageFailed
 from tests.gating import PATHS, PHOTOS, REVIEW, WIRES, Gate, gate, leave_after, request, served, system_of, words_of
 from tests.upstream import WORD, Upstream
 
@@ -229,6 +230,18 @@ async def test_a_retry_is_told_apart_and_a_like_beginning_is_not_one(here: Gate,
     assert (retried.retry_of, retried.conversation) == (failed.id, failed.conversation)
     assert (anew.retry_of, anew.parent) == ("", "")
     assert anew.conversation != retried.conversation
+
+
+async def test_a_turn_whose_trace_is_not_stored_is_no_parent(here: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> Awaitable[object]:
+        raise StorageFailed("storage.full", "The disk is full.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(here.services.traces, "record", full)
+        await here.ask("chat", PHOTOS)
+    await here.ask("chat", PHOTOS, WORD * 3, "thanks")
+    (trace,) = await here.traces()
+    assert (trace.parent, trace.goal) == ("", "thanks")
 
 
 @pytest.mark.parametrize("wire", WIRES)

@@ -98,16 +98,18 @@ class Keeper:
             return
         turn.kept = True
         turn.settle(ended)
-        known = self._remember(turn, ended)
         if not turn.recorded:
             self._metrics.served(served_of(turn, ended, error))
             return
+        known = _known_by(turn, ended)
         trace = trace_of(turn, ended, error, self._holder(turn) if turn.asked.system else "")
         beside = Beside(self._log.add, known) if known and self._log is not None else None
-        await self._traces.record(trace, beside=beside, then=partial(self._kept, turn, ended, error))
+        await self._traces.record(trace, beside=beside, then=partial(self._kept, turn, ended, error, known))
 
-    def _kept(self, turn: Turn, ended: Ended, error: str, trace: Trace) -> None:
-        """Count a request whose trace is durable."""
+    def _kept(self, turn: Turn, ended: Ended, error: str, known: Sequence[Kept], trace: Trace) -> None:
+        """Count a request whose trace is durable, and know its conversation again when the next turn comes."""
+        for key, thread in known:
+            self._threads.keep(key, thread)
         if turn.asked.system:
             self._prompts.keep(trace)
         served = served_of(turn, ended, error)
@@ -135,20 +137,19 @@ class Keeper:
         except LlmosError as error:
             log.warning("what was left of an answer to %s was not kept: %s", turn.actor.user_id, error.message)
 
-    def _remember(self, turn: Turn, ended: Ended) -> list[Kept]:
-        """Know this conversation again when its next turn comes; return what it is known by."""
-        if turn.side or not turn.recorded:
-            return []
-        thread = turn.remembered(ended)
-        known = [(turn.links[-1], thread)] if turn.links else []
-        if turn.reading is not None and turn.reading.answer_id:
-            who, name = f"{turn.actor.user_id}\0{turn.steering.team}".encode(), turn.reading.answer_id
-            shown = (turn.rounds.screen.answer_id if turn.rounds else "") or name
-            known.append((_answer_key(who, shown), thread if shown == name else replace(thread, after=name)))
-        for key, one in known:
-            self._threads.keep(key, one)
-        return known
-
 
 def _answer_key(who: bytes, answer_id: str) -> bytes:
     return hashlib.blake2b(b"answer\0" + who + b"\0" + answer_id.encode(), digest_size=16).digest()
+
+
+def _known_by(turn: Turn, ended: Ended) -> list[Kept]:
+    """Return by what the next turn will know the conversation of this one."""
+    if turn.side:
+        return []
+    thread = turn.remembered(ended)
+    known = [(turn.links[-1], thread)] if turn.links else []
+    if turn.reading is not None and turn.reading.answer_id:
+        who, name = f"{turn.actor.user_id}\0{turn.steering.team}".encode(), turn.reading.answer_id
+        shown = (turn.rounds.screen.answer_id if turn.rounds else "") or name
+        known.append((_answer_key(who, shown), thread if shown == name else replace(thread, after=name)))
+    return known
