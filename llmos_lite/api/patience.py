@@ -7,6 +7,7 @@ would take every socket, and take a head of any size.
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -22,6 +23,8 @@ from uvicorn.server import ServerState
 from llmos_lite.api.errors import Asgi
 from llmos_lite.api.exchange import Exchange
 
+log = logging.getLogger("llmos.server")
+
 HEAD_SECONDS = 20.0
 """Seconds in which the head of a request has to be there, from the connection or from its first byte on."""
 BODY_SECONDS = 0.2
@@ -34,6 +37,8 @@ LARGEST_PIECE = 256 << 10
 """Bytes that the event loop reads at once: the first piece of a head may end the body before."""
 LONGEST_LENGTH = 18
 """Digits of the length of a body: more than any disk has bytes."""
+HURRY_SECONDS = 2.0
+"""Seconds that requests have to end in when the server is told to stop a second time."""
 MOST_WAITING = 16
 """Requests that wait for the answers before them, from which on nothing more is read."""
 MOST_AT_ONCE = 1000
@@ -54,9 +59,23 @@ class Ending(uvicorn.Server):
         self._end = end
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop serving."""
+        """Stop serving; when the signal comes a second time, without waiting for what runs."""
         await self._end()
+        if going := len(self.server_state.tasks):
+            patience = self.config.timeout_graceful_shutdown
+            log.warning("waiting up to %s s for what is being answered (%d); Ctrl-C again ends it now", patience, going)
         await super().shutdown(sockets)
+        if self.force_exit:  # uvicorn would leave what runs, and the instance, as they are
+            await self._hurry()
+
+    async def _hurry(self) -> None:
+        """End what runs; its traces are kept when the instance stops after it."""
+        going = list(self.server_state.tasks)
+        for task in going:
+            task.cancel()
+        if going:
+            await asyncio.wait(going, timeout=HURRY_SECONDS)
+        await self.lifespan.shutdown()
 
 
 class PatientProtocol(asyncio.Protocol):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -9,7 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llmos_lite.cli.serve import GRACE
 from tests.story.conftest import LONGEST
+from tests.upstream import running
 
 if TYPE_CHECKING:
     from tests.story.conftest import Serve, Server
@@ -27,6 +33,30 @@ def test_a_server_starts_answers_and_stops_with_everything_folded(serve: Serve, 
     segment = git(traces, "ls-tree", "-r", "--name-only", month).split()[-1]
     assert trace in git(traces, "show", f"{month}:{segment}")
     assert "Traceback" not in server.said()
+
+
+def until_told(server: Server) -> None:
+    while "Ctrl-C again" not in server.said():
+        with suppress(subprocess.TimeoutExpired):
+            raise AssertionError(f"it ended with {server.process.wait(0.02)}")
+
+
+async def test_a_second_ctrl_c_ends_a_stream_at_once_and_its_trace_is_kept(serve: Serve) -> None:
+    async with running() as upstream:
+        server = serve(LLMOS_LLM_PROVIDER="openai", LLMOS_LLM_URL=upstream.url, LLMOS_SKILL_EXAMPLES="off")
+        body = json.dumps({"model": "c200-i100", "stream": True, "messages": [{"role": "user", "content": "Sing."}]})
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {server.key}\r\n"
+        writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+        trace = (await reader.readuntil(b"data: ")).lower().partition(b"x-llmos-trace: ")[2][:26].decode().upper()
+        began = time.monotonic()
+        server.process.send_signal(signal.SIGINT)
+        await asyncio.to_thread(until_told, server)
+        code = await asyncio.to_thread(server.stop, signal.SIGINT)
+        assert (code, "Traceback" in server.said()) == (0, False), server.said()
+        assert time.monotonic() - began < GRACE
+        writer.close()
+    assert "aborted" in server.run("traces", "show", trace)
 
 
 def test_a_folder_or_port_in_use_and_a_folder_of_a_newer_version_are_refused(serve: Serve, tmp_path: Path) -> None:
