@@ -15,6 +15,7 @@ from llmos_lite.api.audited import Auditing, record_refusal
 from llmos_lite.api.chat import ChatEndpoint
 from llmos_lite.api.errors import Asgi, MethodNotAllowed, Receive, Scope, Send
 from llmos_lite.api.gateway import LARGE_REQUEST, WireEndpoint, gateway_routes
+from llmos_lite.api.gateway import PREFIX as API
 from llmos_lite.api.git_http import PREFIX, GitEndpoint
 from llmos_lite.api.health import Health, Metrics, Ready
 from llmos_lite.api.hosts import Hosts, open_to
@@ -24,7 +25,7 @@ from llmos_lite.api.middleware import Edge, wrap
 from llmos_lite.api.otlp import otlp_routes
 from llmos_lite.api.proxies import Proxies
 from llmos_lite.bootstrap import Services
-from llmos_lite.errors import Forbidden, Unauthenticated
+from llmos_lite.errors import Forbidden, NotFound, Unauthenticated
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -70,6 +71,11 @@ class App:
         self._late: asyncio.Task[None] | None = None
         self.loaded = asyncio.Event()
         self._wires = {key: one for key, one in wires.items() if isinstance(one, WireEndpoint)}
+        self._missed = {
+            f"{base}{path.removeprefix(API)}": (path, one.words)
+            for (_, path), one in self._wires.items()
+            for base in ("", 2 * API)
+        }
         settings = services.settings
         self.http = Edge(
             open_to(wrap(self._answer, settings.middleware), settings.cors),
@@ -116,6 +122,7 @@ class App:
         if answer is None and scope["path"] in self._paths:
             raise MethodNotAllowed(scope["method"], {method for method, path in self._hot if path == scope["path"]})
         if answer is None:
+            self._check_base(scope)
             await self._audited(scope, receive, send)
             return
         try:
@@ -123,6 +130,16 @@ class App:
         except (Unauthenticated, Forbidden) as error:
             await record_refusal(self.services, scope, error)
             raise
+
+    def _check_base(self, scope: Scope) -> None:
+        """Raise for an address that clients ask whose base URL is wrong, in their words."""
+        if scope["path"] in self._missed:
+            meant, scope["state"]["words"] = self._missed[scope["path"]]
+            raise NotFound(
+                "route.unknown",
+                f"There is nothing at {scope['path']!r}; {meant!r} is meant.",
+                hint="The base URL of OpenAI's clients ends in /v1, that of Anthropic's does not.",
+            )
 
     async def _crud(self, scope: Scope, receive: Receive, send: Send) -> None:
         await cast("Asgi", await self.routes())(scope, receive, send)
