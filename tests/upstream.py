@@ -185,6 +185,8 @@ class Upstream:
             said = json.dumps({"error": {"message": f"no, and your key was {_key(seen)}"}})
             extra = f"retry-after: {self.retry_after}\r\n" if self.retry_after else ""
             await _send(writer, plan.status, said, extra=extra)
+        elif "onlychat" in plan.words and not seen.path.endswith("/chat/completions"):
+            await _send(writer, 404, json.dumps({"detail": "Not Found"}))
         elif "notools" in plan.words and seen.tools:
             await _send(writer, 400, json.dumps({"error": {"message": "this model does not support tools"}}))
         elif "garbage" in plan.words:

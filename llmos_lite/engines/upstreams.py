@@ -15,12 +15,14 @@ import msgspec
 
 from llmos_lite.engines.http_client import Reply
 from llmos_lite.engines.upstream import Passing, Upstream, Wire
-from llmos_lite.errors import NotFound, Unavailable, UpstreamFailed
+from llmos_lite.errors import LlmosError, NotFound, Unavailable, UpstreamFailed
 
 RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
 """Statuses after which another try may do better; 529 is Anthropic's word for too much to do."""
 DOWN = frozenset({500, 502, 503, 504, 529})
 """Statuses that speak of the server and not of the request."""
+ABSENT = frozenset({404, 405, 501})
+"""Statuses of an address that a server does not have."""
 MOST_KNOWN = 1000
 LONGEST_KNOWN = 200
 """How many names of models are known by heart, and how long they may be; clients make them up."""
@@ -219,6 +221,8 @@ class Router:
         self.servers, self.rules, self._policy, self._pause = servers, rules, policy or Policy(), pause
         self._breakers = {name: Breaker(self._policy) for name in servers}
         self._known: dict[tuple[str, Wire], Sequence[_Way]] = {}
+        self._silent: set[tuple[str, Wire]] = set()
+        """What servers turned out not to speak, though their kind does."""
 
     def resting(self, name: str) -> float:
         """Return for how many seconds a server is left alone; 0 for one that may be asked, or that there is not."""
@@ -261,12 +265,32 @@ class Router:
                     breaker.note(good=reply.status not in DOWN)
                 wait = self._wait(reply, number) if reply.status in RETRIED else None
                 if reply.status not in RETRIED or (wait is None and not others):
-                    return Sent(way.route, reply)
+                    absent = reply.status in ABSENT and way.route.wire is not Wire.CHAT
+                    return await self._in_chat(way, make, reply) if absent else Sent(way.route, reply)
                 await reply.end()
             if wait is None:
                 break
             await self._pause(wait)
         return await self._asked(others, make)
+
+    async def _in_chat(self, way: _Way, make: Callable[[Route], Passing], refused: Reply) -> Sent:
+        """Ask a server that may not speak what its kind does by what all speak, and remember it when that helps.
+
+        A model that is not there is refused as well, but in both.
+        """
+        route = way.route._replace(wire=Wire.CHAT)
+        if Wire.CHAT not in route.upstream.wires:
+            return Sent(way.route, refused)
+        try:
+            passing = make(route)
+        except LlmosError:  # it cannot be said so
+            return Sent(way.route, refused)
+        await refused.end()
+        reply = await route.upstream.send(passing)
+        if reply.status not in ABSENT:
+            self._silent.add((way.server, way.route.wire))
+            self._known.clear()
+        return Sent(route, reply)
 
     def _found(self, model: str, wire: Wire) -> Sequence[_Way]:
         """Find out where a model may be, and remember it: neither servers nor rules of a router change."""
@@ -274,7 +298,8 @@ class Router:
         ways = []
         for name, own in targets:
             if (server := self.servers.get(name)) is not None:
-                route = Route(server, own or model, spoken(server, wire))
+                said = Wire.CHAT if (name, wire) in self._silent else spoken(server, wire)
+                route = Route(server, own or model, said)
                 ways.append(_Way(route, self._breakers[name], name, targets[0].server))
         if not ways:
             raise NotFound(

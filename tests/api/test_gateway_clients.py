@@ -247,6 +247,42 @@ async def test_tools_of_anthropic_that_the_client_runs_say_what_they_take_to_ano
     assert all(tool["description"] for tool in sent.values())
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_server_that_turns_out_to_know_only_chat_is_spoken_to_in_chat(
+    fresh_copy: Path, upstream: Upstream, *, stream: bool
+) -> None:
+    async with gate(fresh_copy, upstream) as here:
+        before = len(upstream.chats)
+        answers = [await here.ask("responses", PHOTOS, model="onlychat", stream=stream) for _ in range(2)]
+        asked = [seen.path.rpartition("/v1/")[2] for seen in upstream.chats[before:]]
+        traces = (await here.client.get("/traces")).json()["items"]
+    assert [answer.status for answer in answers] == [200, 200]
+    assert all(WORD.encode() in answer.body for answer in answers)
+    assert asked == ["responses", "chat/completions", "chat/completions"]
+    assert [trace["ended"] for trace in traces] == ["complete", "complete"]
+
+
+async def test_a_model_that_no_api_of_a_server_has_is_refused_in_the_clients_dialect(
+    fresh_copy: Path, upstream: Upstream
+) -> None:
+    async with gate(fresh_copy, upstream) as here:
+        for _ in range(2):
+            answer = await here.ask("responses", PHOTOS, model="e404")
+            assert (answer.status, "no, and your key was" in answer.json()["error"]["message"]) == (404, True)
+
+
+@pytest.mark.parametrize("path", ["/chat/completions", "/v1/v1/messages", "/responses", "/v1/v1/chat/completions"])
+async def test_a_client_with_a_wrong_base_url_is_told_the_right_one_in_its_words(
+    fresh_copy: Path, upstream: Upstream, path: str
+) -> None:
+    async with gate(fresh_copy, upstream) as here:
+        answer = await here.client.post(path, {"model": "plain", "messages": []})
+    said = answer.json()["error"]["message"]
+    assert answer.status == 404
+    assert f"{path!r}; '/v1/{path.replace('/v1', '').lstrip('/')}' is meant" in said
+    assert "ends in /v1" in said
+
+
 async def test_a_web_search_that_is_demanded_of_another_server_is_refused(fresh_copy: Path, upstream: Upstream) -> None:
     search = {"type": "web_search"}
     async with gate(fresh_copy, upstream, llm_provider="anthropic") as here:
