@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.machinery import EXTENSION_SUFFIXES
 from typing import Any
 
 import pytest
@@ -140,6 +141,8 @@ def patterns() -> Iterator[tuple[str, Ours]]:
         if not (".migrations" in found.name or found.name.endswith("__main__") or found.name.startswith(WINDOWED))
     ]
     for module in modules:
+        if str(module.__file__).endswith(tuple(EXTENSION_SUFFIXES)):  # it is C
+            continue
         source = inspect.getsource(module)
         for name, value in vars(module).items():
             if isinstance(value, re.Pattern):
