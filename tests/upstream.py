@@ -73,6 +73,9 @@ class Seen:
         return found
 
 
+NO_FILE = {"message": "No such File object", "type": "invalid_request_error", "param": None, "code": None}
+
+
 @dataclass
 class Plan:
     """What a model's name asks for."""
@@ -182,7 +185,8 @@ class Upstream:
         if self.failing:
             await _send(writer, 500, json.dumps({"error": {"message": "broken"}}))
         elif plan.status != 200:
-            said = json.dumps({"error": {"message": f"no, and your key was {_key(seen)}"}})
+            plain = {"message": f"no, and your key was {_key(seen)}"}
+            said = json.dumps({"error": NO_FILE if "nofile" in plan.words else plain})
             extra = f"retry-after: {self.retry_after}\r\n" if self.retry_after else ""
             await _send(writer, plan.status, said, extra=extra)
         elif "onlychat" in plan.words and not seen.path.endswith("/chat/completions"):

@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from llmos_lite.engines.absent import ABSENT, LARGEST, ReadReply, lacks_address
 from llmos_lite.engines.http_client import Reply
 from llmos_lite.engines.upstream import Passing, Upstream, Wire
 from llmos_lite.errors import LlmosError, NotFound, Unavailable, UpstreamFailed
@@ -21,8 +22,6 @@ RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
 """Statuses after which another try may do better; 529 is Anthropic's word for too much to do."""
 DOWN = frozenset({500, 502, 503, 504, 529})
 """Statuses that speak of the server and not of the request."""
-ABSENT = frozenset({404, 405, 501})
-"""Statuses of an address that a server does not have."""
 MOST_KNOWN = 1000
 LONGEST_KNOWN = 200
 """How many names of models are known by heart, and how long they may be; clients make them up."""
@@ -274,18 +273,22 @@ class Router:
         return await self._asked(others, make)
 
     async def _in_chat(self, way: _Way, make: Callable[[Route], Passing], refused: Reply) -> Sent:
-        """Ask a server that may not speak what its kind does by what all speak, and remember it when that helps.
+        """Ask a server that lacks the address of a client's API by the one that all speak; remember it when that helps.
 
-        A model that is not there is refused as well, but in both.
+        A refusal of something that the request names is handed on: without it, in chat, the request would be another.
         """
         route = way.route._replace(wire=Wire.CHAT)
         if Wire.CHAT not in route.upstream.wires:
             return Sent(way.route, refused)
+        body = await refused.read(LARGEST)
+        read = ReadReply(refused, body)
+        if not lacks_address(refused.status, body):
+            return Sent(way.route, read)
         try:
             passing = make(route)
         except LlmosError:  # it cannot be said so
-            return Sent(way.route, refused)
-        await refused.end()
+            return Sent(way.route, read)
+        await read.end()
         reply = await route.upstream.send(passing)
         if reply.status not in ABSENT:
             self._silent.add((way.server, way.route.wire))

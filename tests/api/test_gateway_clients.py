@@ -271,6 +271,18 @@ async def test_a_model_that_no_api_of_a_server_has_is_refused_in_the_clients_dia
             assert (answer.status, "no, and your key was" in answer.json()["error"]["message"]) == (404, True)
 
 
+async def test_what_a_request_names_and_is_not_there_is_refused_and_not_left_out(
+    fresh_copy: Path, upstream: Upstream
+) -> None:
+    async with gate(fresh_copy, upstream) as here:
+        before = len(upstream.chats)
+        for _ in range(2):
+            answer = await here.ask("responses", PHOTOS, model="e404-nofile")
+            assert (answer.status, answer.json()["error"]["message"]) == (404, "No such File object")
+        asked = [seen.path.rpartition("/v1/")[2] for seen in upstream.chats[before:]]
+    assert asked == ["responses", "responses"]
+
+
 @pytest.mark.parametrize("path", ["/chat/completions", "/v1/v1/messages", "/responses", "/v1/v1/chat/completions"])
 async def test_a_client_with_a_wrong_base_url_is_told_the_right_one_in_its_words(
     fresh_copy: Path, upstream: Upstream, path: str
