@@ -112,7 +112,8 @@ class Completion:
 
     `tokens_in` and `tokens_out` are the provider's counts, 0 when it gives none. `finish` is the provider's word for
     why it stopped (`stop`, `length`, `end_turn`, ...), and `stop_reason` the same word for all. `tool_calls` are the
-    calls that the model asks for, in order; they are answered in the next request.
+    calls that the model asks for, in order; they are answered in the next request. `answer_id` is how a provider that
+    keeps conversations names the answer; empty where that leads nowhere.
     """
 
     text: str
@@ -121,6 +122,7 @@ class Completion:
     tokens_out: int = 0
     finish: str = "stop"
     tool_calls: tuple[ToolCall, ...] = ()
+    answer_id: str = ""
 
     @property
     def stop_reason(self) -> StopReason:

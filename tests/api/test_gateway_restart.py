@@ -43,9 +43,12 @@ async def test_it_goes_on_where_it_was(fresh_copy: Path, upstream: Upstream, wir
     assert three.skills_used == two.skills_used
 
 
-async def test_a_conversation_that_the_provider_keeps_goes_on(fresh_copy: Path, upstream: Upstream) -> None:
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_conversation_that_the_provider_keeps_goes_on(
+    fresh_copy: Path, upstream: Upstream, *, stream: bool
+) -> None:
     async with gate(fresh_copy, upstream) as here:
-        await here.ask("responses", PHOTOS, stream=True)
+        await here.ask("responses", PHOTOS, stream=stream)
         [one] = await here.traces()
     async with gate(fresh_copy, upstream) as here:
         await here.ask("responses", "thanks", previous_response_id="resp_1")

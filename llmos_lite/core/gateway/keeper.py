@@ -148,8 +148,8 @@ def _known_by(turn: Turn, ended: Ended) -> list[Kept]:
         return []
     thread = turn.remembered(ended)
     known = [(turn.links[-1], thread)] if turn.links else []
-    if turn.reading is not None and turn.reading.answer_id:
-        who, name = f"{turn.actor.user_id}\0{turn.steering.team}".encode(), turn.reading.answer_id
+    if name := turn.answer_id:
+        who = f"{turn.actor.user_id}\0{turn.steering.team}".encode()
         shown = (turn.rounds.screen.answer_id if turn.rounds else "") or name
         known.append((_answer_key(who, shown), thread if shown == name else replace(thread, after=name)))
     return known

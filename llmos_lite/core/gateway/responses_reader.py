@@ -150,6 +150,7 @@ def _completion(response: _Response, model: str) -> Completion:
         tokens_out=token_count(usage.output_tokens),
         finish=response.incomplete_details.reason if response.incomplete_details else "stop",
         tool_calls=tuple(_call(item) for item in response.output if item.call_id),
+        answer_id=response.id,
     )
 
 

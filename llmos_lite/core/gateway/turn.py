@@ -123,6 +123,13 @@ class Turn(msgspec.Struct, kw_only=True):
         return "\n\n".join([*self.rounds.texts, last] if last else self.rounds.texts)
 
     @property
+    def answer_id(self) -> str:
+        """Return how the provider names the answer; empty where that leads nowhere."""
+        if self.reading is not None:
+            return self.reading.answer_id
+        return self.completion.answer_id if self.completion else ""
+
+    @property
     def skills(self) -> tuple[SkillUse, ...]:
         """Return the skills in the conversation, those that the model loaded with this request at the end."""
         if self.rounds is None or self.rounds.box is None:
