@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from asgi_client import Client
 
 from llmos_lite.core.traces.trace import Ended
 from llmos_lite.engines.git import Author
@@ -205,6 +207,41 @@ async def test_the_clients_calls_pass_at_once_and_ours_are_answered_beside_them(
     assert [call.name for call in one.tool_calls] == ["load_skill", "read_file"]
     assert [use.skill_id for use in two.skills_used] == ["pull-review"]
     assert (two.parent, two.goal) == (one.id, ASK)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("call", [load("zebra-parade"), ("search_skills", '{"query":"zebra"}')])
+async def test_what_is_owed_goes_to_nobody_who_left_the_team(
+    fresh_copy: Path, upstream: Upstream, call: tuple[str, str], *, restarted: bool
+) -> None:
+    upstream.script = [[call, ("read_file", '{"path":"a.py"}')]]
+    async with AsyncExitStack() as stack:
+        here = await stack.enter_async_context(gate(fresh_copy, upstream))
+        await with_zebras(here)
+        answer = await here.ask("responses", ASK, model="ask", headers=CATALOG, tools=[READ_FILE])
+        assert calls_of("responses", answer, stream=False) == ["read_file"]
+        await admin_of(here).request("DELETE", "/teams/sre/members/alice")
+        if restarted:
+            await stack.aclose()
+            here = await stack.enter_async_context(gate(fresh_copy, upstream))
+        more = {"previous_response_id": answer.json()["id"], "tools": [READ_FILE]}
+        assert (await here.ask("responses", _history("responses")[1], model="ask", **more)).status == 200
+    assert [item["call_id"] for item in here.seen.body["input"]][-1] == "call_1"
+    assert "not there for you" in here.seen.body["input"][0]["output"]
+    assert "zebra" not in json.dumps(here.seen.body).lower()
+
+
+def admin_of(here: Gate) -> Client:
+    return Client(here.client.app, {"Authorization": f"Bearer {here.key}"})
+
+
+async def with_zebras(here: Gate) -> None:
+    """Put the person into a team with a skill."""
+    admin = admin_of(here)
+    await admin.post("/teams", {"team_id": "sre"})
+    await admin.post("/teams/sre/members", {"user_id": "alice"})
+    skill = {"skill_id": "zebra-parade", "description": "Use to plan a zebra parade.", "content": "Zebras first."}
+    await admin.post("/skills", skill | {"volume": "team:sre"})
 
 
 def _history(wire: str) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -59,6 +59,7 @@ class SkillTools:
 
     Attributes:
         used: the skills that were loaded, in order.
+        searched: volumes of the skills that searches found.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class SkillTools:
         self._left = tokens
         self._searchable = shelf.count > len(self._names)
         self.used: list[SkillUse] = []
+        self.searched: set[str] = set()
 
     @property
     def tools(self) -> Sequence[Tool]:
@@ -130,6 +132,7 @@ class SkillTools:
             return ToolResult("No skill matches.")
         names = [one.skill.skill_id for one in shown]
         self._names |= dict.fromkeys(names)
+        self.searched.update([one.skill.volume for one in shown])
         return self._counted(catalog(shown), note=", ".join(names))
 
     # -- reading ----------------------------------------------------------------------------------------------------

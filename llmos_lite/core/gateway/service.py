@@ -277,6 +277,7 @@ class Gateway:
             system=system_hash(asked.system),
             tools=before.tools,
             offered=before.offered,
+            searched=before.searched,
             read=before.read if found.again else (),
         )
 

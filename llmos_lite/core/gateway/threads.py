@@ -13,7 +13,7 @@ import msgspec
 
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.chat.chosen import HeldSkill
-from llmos_lite.core.gateway.asked import Placed, Raw
+from llmos_lite.core.gateway.asked import Placed, Raw, encode, fields_of
 from llmos_lite.core.traces.trace import Exposure, SkillUse
 
 MOST = 20_000
@@ -42,6 +42,7 @@ class Thread(msgspec.Struct, frozen=True, kw_only=True):
         held: what the words of this turn call for, and a scanner holds back.
         read: what the model read by them for the last answer, which the client's history does not hold.
         owed: the same as results of calls, for a provider that keeps the conversation and waits for them.
+        searched: volumes of the skills that searches found, of which `read` and `owed` may say something.
         after: what the provider calls the answer that the client knows by another name; empty where it is the same.
     """
 
@@ -62,6 +63,7 @@ class Thread(msgspec.Struct, frozen=True, kw_only=True):
     held: tuple[HeldSkill, ...] = ()
     read: tuple[str, ...] = ()
     owed: tuple[Raw, ...] = ()
+    searched: tuple[str, ...] = ()
     after: str = ""
 
     @property
@@ -92,6 +94,7 @@ class Found(msgspec.Struct, frozen=True, gc=False):
 
 
 _NEW = Found()
+_WITHDRAWN = "This is not there for you any more."
 
 
 class _Heads:
@@ -185,12 +188,28 @@ def still_open(found: Found, actor: Actor, erased: Container[str]) -> Found:
         return found
     if thread.trace_id in erased or thread.goal_of in erased:
         return _NEW
-    if not (thread.skills or thread.exposures or thread.offered):
+    if not (thread.skills or thread.exposures or thread.offered or thread.searched):
         return found
     if _is_of(thread, {str(actor.volume), "system", *map("team:".__add__, actor.teams)}):
         return found
-    bare = msgspec.structs.replace(thread, head="", later=(), read=(), offered=(), skills=(), exposures=())
+    bare = msgspec.structs.replace(
+        thread,
+        head="",
+        later=(),
+        read=(),
+        owed=tuple(map(_withdrawn, thread.owed)),
+        searched=(),
+        offered=(),
+        skills=(),
+        exposures=(),
+    )
     return msgspec.structs.replace(found, thread=bare)
+
+
+def _withdrawn(result: Raw) -> Raw:
+    """Return the result of a call without what it gave: the provider waits for one with its id."""
+    fields = fields_of(bytes(result))
+    return Raw(encode({name: fields[name] for name in ("type", "call_id") if name in fields} | {"output": _WITHDRAWN}))
 
 
 def _is_of(thread: Thread, volumes: Container[str]) -> bool:
@@ -200,6 +219,9 @@ def _is_of(thread: Thread, volumes: Container[str]) -> bool:
             return False
     for exposure in thread.exposures:
         if exposure.volume not in volumes:
+            return False
+    for volume in thread.searched:
+        if volume not in volumes:
             return False
     for key in thread.offered:  # noqa: SIM110 - a generator is a call for each
         if key.partition("/")[0] not in volumes:

@@ -172,6 +172,7 @@ class Turn(msgspec.Struct, kw_only=True):
             exposures=self.exposures,
             read=(*self.thread.read, *self.rounds.read),
             owed=tuple(self.rounds.owed),
+            searched=tuple(sorted({*self.thread.searched, *self.rounds.searched})),
         )
 
 

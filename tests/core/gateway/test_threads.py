@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from llmos_lite.core.accounts.permissions import Actor, Role
-from llmos_lite.core.gateway.asked import links
+from llmos_lite.core.gateway.asked import Raw, links
 from llmos_lite.core.gateway.threads import Found, Thread, Threads, still_open
 from llmos_lite.core.traces.trace import Exposure, SkillUse
 
@@ -85,10 +86,24 @@ def test_an_answer_that_the_provider_keeps_is_found_by_its_name() -> None:
         Thread(conversation="c", head="h", skills=(SkillUse("merger", "Merger", "team:legal", "1", 1.0),)),
         Thread(conversation="c", head="h", exposures=(Exposure("team:legal", "merger", "1"),)),
         Thread(conversation="c", head="h", offered=("system/tea", "team:legal/merger")),
+        Thread(conversation="c", head="h", read=("<available_skills>",), searched=("system", "team:legal")),
     ],
-    ids=["used", "considered", "listed"],
+    ids=["used", "considered", "listed", "searched"],
 )
 def test_what_a_conversation_holds_of_a_team_goes_with_it(known: Thread) -> None:
     inside = Actor("ann", teams={"legal": Role.USER})
     assert still_open(Found(known, 1), inside, ()).thread is known
     assert still_open(Found(known, 1), Actor("ann"), ()) == Found(Thread(conversation="c"), 1)
+
+
+def test_what_is_owed_of_a_team_that_was_left_is_answered_without_it() -> None:
+    owed = Raw(b'{"type":"function_call_output","call_id":"call_1","output":"Zebras first."}')
+    known = Thread(conversation="c", owed=(owed,), searched=("team:legal",))
+    thread = still_open(Found(known), Actor("ann"), ()).thread
+    assert thread is not None
+    [item] = [msgspec.json.decode(bytes(one)) for one in thread.owed]
+    assert item == {
+        "type": "function_call_output",
+        "call_id": "call_1",
+        "output": "This is not there for you any more.",
+    }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from llmos_lite.core.chat.disclosure import Disclosure
@@ -77,6 +77,11 @@ class Rounds:
         self.tokens_in = self.tokens_out = self._count = 0
         self.box: SkillTools | None = None
         self._items: list[Raw] = []
+
+    @property
+    def searched(self) -> Collection[str]:
+        """Return the volumes of the skills that searches found."""
+        return self.box.searched if self.box is not None else ()
 
     @property
     def removable(self) -> bool:
