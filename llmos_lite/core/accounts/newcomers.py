@@ -78,7 +78,15 @@ class KnownPeople:
         account = await self._accounts.account(user_id)
         if not account.active:
             raise Forbidden("user.inactive", "This account is deactivated.", hint="Ask a system admin.")
-        there = set(await self._accounts.all_teams())
+        try:
+            await self._follow_teams(account, teams, managed)
+            await self._follow_role(account, admin=admin)
+        finally:
+            self._accounts.forget(user_id)
+        return await self._accounts.account(user_id)
+
+    async def _follow_teams(self, account: Account, teams: Mapping[str, Role], managed: Collection[str] | None) -> None:
+        user_id, there = account.user_id, set(await self._accounts.all_teams())
         for team_id, role in teams.items():
             if team_id in there and account.teams.get(team_id) != role:
                 await self._store.set_member(team_id, user_id, role, now_ms())
@@ -87,9 +95,6 @@ class KnownPeople:
             if managed is None or team_id in managed:
                 await self._store.remove_member(team_id, user_id)
                 await self._note(account, "member.remove", f"team:{team_id}", user_id=user_id)
-        await self._follow_role(account, admin=admin)
-        self._accounts.forget(user_id)
-        return await self._accounts.account(user_id)
 
     async def _follow_role(self, account: Account, *, admin: bool | None) -> None:
         if admin is None or account.user_id == ADMIN:

@@ -231,9 +231,12 @@ class People:
         permit(actor, Verb.OVERSEE)
         check_identity(provider, subject)
         account = await self.account(user_id)
-        if not await self._store.add_identity(provider, subject, account.user_id):
+        try:
+            added = await self._store.add_identity(provider, subject, account.user_id)
+        finally:
+            self.forget(user_id)
+        if not added:
             raise Conflict("identity.taken", f"{provider} knows somebody by this id already.")
-        self.forget(user_id)
 
     async def remove_identity(self, actor: Actor, user_id: str, provider: str, subject: str) -> None:
         """Forget by which name another system knows a person, as a system admin.
@@ -242,9 +245,12 @@ class People:
             NotFound: `identity.unknown`.
         """
         permit(actor, Verb.OVERSEE)
-        if not await self._store.remove_identity(provider, subject, check_id(user_id, "user")):
+        try:
+            removed = await self._store.remove_identity(provider, subject, check_id(user_id, "user"))
+        finally:
+            self.forget(user_id)
+        if not removed:
             raise NotFound("identity.unknown", f"{user_id!r} is not known to {provider[:64]!r} by this id.")
-        self.forget(user_id)
 
 
 def is_reserved(user_id: str) -> bool:

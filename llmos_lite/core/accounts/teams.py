@@ -104,10 +104,12 @@ class Teams(People):
         """Bring a deleted team back, without its members, as a system admin."""
         require_admin(actor)
         await self.team(actor, team_id)
-        await self._store.change_team(team_id, {"archived": 0})
         account = await self.service(VolumeRef.team(team_id))
-        await self._store.change_user(account.user_id, {"active": True})
-        self.forget(account.user_id)
+        try:
+            await self._store.change_team(team_id, {"archived": 0})
+            await self._store.change_user(account.user_id, {"active": True})
+        finally:
+            self.forget(account.user_id)
         return await self.team(actor, team_id)
 
     async def service(self, ref: VolumeRef = SYSTEM) -> Account:

@@ -163,6 +163,29 @@ async def test_a_change_of_members_counts_though_whoever_asked_for_it_went_away(
     assert (await accounts.authenticate(KEY, "bob")).teams.get("sre") == left
 
 
+async def test_a_team_that_is_brought_back_works_though_whoever_asked_for_it_went_away(
+    database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = AccountStore(database)
+    accounts = Accounts(store, settings, KEY)
+    boss = await admin(accounts)
+    await accounts.create_team(boss, "sre")
+    await accounts.delete_team(boss, "sre")
+    cron = (await accounts.service(VolumeRef.team("sre"))).user_id
+    with pytest.raises(Forbidden):
+        await accounts.actor(cron)
+    change = store.change_user
+
+    async def cancelled(user_id: str, changes: dict[str, object]) -> None:
+        await change(user_id, changes)
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(store, "change_user", cancelled)
+    with pytest.raises(asyncio.CancelledError):
+        await accounts.restore_team(boss, "sre")
+    assert (await accounts.actor(cron)).user_id == cron
+
+
 async def test_a_team_admin_puts_people_into_the_team_and_a_member_may_not(accounts: Accounts) -> None:
     boss = await admin(accounts)
     await accounts.create_team(boss, "sre")

@@ -219,6 +219,39 @@ async def test_of_two_first_requests_for_one_person_the_second_finds_the_first(a
     assert (await accounts.authenticate(key, front=WEBUI)).user_id == holder
 
 
+async def test_a_change_of_identities_counts_though_whoever_asked_for_it_went_away(
+    accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, root = await front_end(accounts), await accounts.authenticate(ADMIN_KEY)
+    await accounts.create_user(root, "bob")
+    first = (await accounts.authenticate(key, front=WEBUI)).user_id
+    changed = AccountStore.remove_identity, AccountStore.add_identity
+
+    async def removed(store: AccountStore, provider: str, subject: str, user_id: str) -> bool:
+        await changed[0](store, provider, subject, user_id)
+        raise asyncio.CancelledError
+
+    async def added(store: AccountStore, provider: str, subject: str, user_id: str) -> bool:
+        await changed[1](store, provider, subject, user_id)
+        raise asyncio.CancelledError
+
+    with monkeypatch.context() as cut:
+        cut.setattr(AccountStore, "remove_identity", removed)
+        with pytest.raises(asyncio.CancelledError):
+            await accounts.remove_identity(root, first, "openwebui", "5f2c")
+    other = replace(WEBUI, email="")
+    again = (await accounts.authenticate(key, front=other)).user_id
+    assert again != first
+    await accounts.remove_identity(root, again, "openwebui", "5f2c")
+    await accounts._store.add_identity("openwebui", "5f2c", first)
+    assert (await accounts.authenticate(key, front=other)).user_id == first
+    await accounts._store.remove_identity("openwebui", "5f2c", first)  # as another process does: still remembered
+    monkeypatch.setattr(AccountStore, "add_identity", added)
+    with pytest.raises(asyncio.CancelledError):
+        await accounts.add_identity(root, "bob", "openwebui", "5f2c")
+    assert (await accounts.authenticate(key, front=other)).user_id == "bob"
+
+
 HOSTILE = [
     "", "@", "a@", "@b", "a b@c", "a@b@c", "a@b..c", "ä@example.org", "a@exämple.org", "a@b\n", "a@b\x00",
     "x" * 65 + "@b", "a@" + "b" * 300, "ﬀ@example.org", "'; DROP TABLE users; --@x",
