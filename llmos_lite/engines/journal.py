@@ -16,6 +16,7 @@ import queue
 import struct
 import threading
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -274,7 +275,9 @@ class LocalJournal:
         self._leaving: set[int] = set()  # in Git already, and perhaps zeros here: nobody may read them any more
         self._finishing = threading.Lock()
         self._seqs = itertools.count(self._recover() + 1)
-        self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
+        self._waiting: deque[_Write] = deque()
+        self._wakes: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._waker: asyncio.AbstractEventLoop | None = None  # the loop that will wake the writer at its next turn
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
@@ -297,8 +300,15 @@ class LocalJournal:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Sequence[int]] = loop.create_future()
         seqs = list(itertools.islice(self._seqs, len(lines)))
-        self._queue.put(_Write(future, seqs, time.time_ns() // 1_000_000, lines, loop, then, beside))
+        self._waiting.append(_Write(future, seqs, time.time_ns() // 1_000_000, lines, loop, then, beside))
+        if self._waker is not loop:
+            self._waker = loop
+            loop.call_soon(self._wake)  # at the next turn: what else ends in this one goes into the same write
         return future
+
+    def _wake(self) -> None:
+        self._waker = None
+        self._wakes.put(None)
 
     async def drain(self) -> None:
         """Wait for what was taken; see `Journal`."""
@@ -363,7 +373,7 @@ class LocalJournal:
         """Store what waits, and stop; see `Journal`."""
         if not self._closed:
             self._closed = True
-            self._queue.put(None)
+            self._wakes.put(None)
             self._thread.join()
             self._log.close()
             self._held.close()
@@ -407,24 +417,27 @@ class LocalJournal:
         if self._closed:
             raise _closed()
         future: Future[Sequence[int]] = Future()
-        self._queue.put(_Write(future, frames=list(frames), slots=list(slots)))
+        self._waiting.append(_Write(future, frames=list(frames), slots=list(slots)))
+        self._wakes.put(None)
         future.result()
 
     def _run(self) -> None:
-        open_ = True
-        while open_:
-            group = [self._queue.get()]
-            with contextlib.suppress(queue.Empty):
-                while len(group) < GROUP:
-                    group.append(self._queue.get_nowait())
-            writes = [write for write in group if write is not None]
-            open_ = len(writes) == len(group)
-            told: list[_Told] = []
-            for part in self._parts(writes, told):
-                error = self._write(part)
-                told += [(write, error) for write in part]
-            _keep_beside([write for write, error in told if error is None])
-            _answer(told)
+        closed = False
+        while not closed:
+            self._wakes.get()
+            closed = self._closed
+            while group := self._group():
+                told: list[_Told] = []
+                for part in self._parts(group, told):
+                    error = self._write(part)
+                    told += [(write, error) for write in part]
+                _keep_beside([write for write, error in told if error is None])
+                _answer(told)
+
+    def _group(self) -> list[_Write]:
+        """Take what waits, as much as goes into one durable write."""
+        waiting = self._waiting
+        return [waiting.popleft() for _ in range(min(len(waiting), GROUP))]
 
     def _parts(self, writes: Sequence[_Write], failed: list[_Told]) -> Iterator[list[_Write]]:
         """Cut a group so that each part fits into one segment; add those of which nothing can be made to `failed`."""

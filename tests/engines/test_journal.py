@@ -244,6 +244,53 @@ async def test_files_that_were_never_used_are_cleared_away(tmp_path: Path) -> No
     journal.close()
 
 
+class _Counting(FolderDisk):
+    """Counts its durable writes."""
+
+    writes = 0
+
+    def write_durably(self, name: str, offset: int, parts: Sequence[bytes]) -> None:
+        self.writes += 1
+        super().write_durably(name, offset, parts)
+
+
+async def test_what_ends_in_one_turn_of_the_loop_is_one_durable_write(tmp_path: Path) -> None:
+    disk = _Counting(tmp_path / "j")
+    journal = LocalJournal(tmp_path / "j", disk=disk)
+    before = disk.writes
+    told = [journal.append_many([("user:a", f"t{number}", b"1")]) for number in range(100)]
+    await asyncio.gather(*told)
+    assert disk.writes == before + 1
+    journal.close()
+
+
+async def test_what_nobody_handed_over_before_the_end_is_stored(tmp_path: Path) -> None:
+    journal = LocalJournal(tmp_path / "j")
+    told = journal.append_many([("user:a", "t", b"1")])
+    journal.close()  # in the same turn of the loop, as when a server stops
+    assert await told
+    again = LocalJournal(tmp_path / "j")
+    assert held(again) == [b"1"]
+    again.close()
+
+
+def test_a_loop_that_ended_keeps_no_other_from_writing(tmp_path: Path) -> None:
+    journal = LocalJournal(tmp_path / "j")
+    loop = asyncio.new_event_loop()
+
+    async def leave() -> None:
+        journal.append_many([("user:a", "t1", b"1")])
+        loop.stop()  # before the turn in which the writer would have been woken
+
+    task = loop.create_task(leave())
+    loop.run_forever()
+    assert task.done()
+    loop.close()
+    asyncio.run(journal.append("user:a", "t2", b"2"))
+    assert held(journal) == [b"1", b"2"]
+    journal.close()
+
+
 async def test_nothing_is_kept_beside_what_is_not_stored(tmp_path: Path) -> None:
     disk, kept = PowerCutDisk(), list[str]()
     journal = LocalJournal(tmp_path / "j", disk=disk)
