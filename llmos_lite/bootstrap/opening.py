@@ -28,6 +28,7 @@ from llmos_lite.bootstrap.parts import (
     sign_in_rule,
 )
 from llmos_lite.bootstrap.services import Services, address, public_address
+from llmos_lite.bootstrap.starting import check_model
 from llmos_lite.core.accounts.accounts import Accounts
 from llmos_lite.core.accounts.capabilities import Capabilities
 from llmos_lite.core.accounts.entrance import Entrance
@@ -133,10 +134,11 @@ async def open_services(settings: Settings, *, serve: bool, lock: bool = True) -
 
     Raises:
         Unavailable: `data.locked`, `data.newer`, `data.format`, `embedder.missing`, `embedder.broken`.
-        Invalid: `settings.provider`, `settings.embedder`.
+        Invalid: `settings.invalid`, `settings.provider`, `settings.embedder`.
         StorageFailed: the folder cannot be made, read or written.
     """
     configure_logging(settings.log_level, as_json=settings.log_json)
+    check_model(settings)
     async with AsyncExitStack() as stack:
         if lock:
             stack.enter_context(locked(settings.data, address(settings) if serve else ""))

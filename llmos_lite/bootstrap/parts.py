@@ -103,17 +103,19 @@ def open_semantics(settings: Settings) -> Semantics | None:
     return Semantics(embedder, vectors, budget=settings.embed_budget_ms / 1000)
 
 
+def default_of(settings: Settings) -> Provider | None:
+    """Return the provider that the settings name; None where a model of ours answers."""
+    kind, url = settings.llm_provider, settings.llm_url
+    if kind not in {"openai", "anthropic"} and not (kind == "auto" and url):
+        return None
+    anthropic = kind == "anthropic" or is_anthropic(url)
+    return Provider(name=DEFAULT, kind="anthropic" if anthropic else "openai", url=url, timeout=settings.llm_timeout)
+
+
 def open_providers(settings: Settings, database: Database, model: LanguageModel) -> Providers:
     """Return the model servers: of the settings, of the file, and those that admins set."""
-    kind, url = settings.llm_provider, settings.llm_url
     default: Upstream = LocalUpstream(model)
-    if kind in {"openai", "anthropic"} or (kind == "auto" and url):
-        said = Provider(
-            name=DEFAULT,
-            kind="anthropic" if kind == "anthropic" or is_anthropic(url) else "openai",
-            url=url,
-            timeout=settings.llm_timeout,
-        )
+    if (said := default_of(settings)) is not None:
         default = open_server(said.checked().spec(settings.llm_key))
     base = Base(read_file(settings.providers), default, settings.llm_model, Policy(retries=settings.llm_retries))
     seals = Seals(settings.data / "keys")

@@ -432,17 +432,34 @@ def all_decoded(
     return found if len(found) == len(events) else (decoded(decoder, data) for data in events)
 
 
+def flaw_of(url: str) -> str:
+    """Return what keeps a text from being the base URL of an API; empty for nothing."""
+    if not url.isascii() or not url.isprintable() or " " in url:
+        return "it holds a blank, or a character that no URL has"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        return f"it is no URL ({error})"
+    flaws = {
+        "it does not begin with http:// or https://": parts.scheme not in {"http", "https"},
+        "it names no host": not parts.hostname,
+        "no server listens on port 0": port == 0,
+        "what stands behind ? or # is no part of one": bool(parts.query or parts.fragment),
+    }
+    return next((flaw for flaw, there in flaws.items() if there), "")
+
+
 def checked_url(url: str, setting: str = "LLMOS_LLM_URL") -> str:
     """Return a base URL without its trailing slash.
 
     Raises:
         Invalid: `settings.invalid`, when it is none.
     """
-    parts = urlsplit(url)
-    if parts.scheme in {"http", "https"} and parts.hostname and not parts.query and not parts.fragment:
-        return url.rstrip("/")
-    raise Invalid(
-        "settings.invalid",
-        f"{setting} is not the base URL of an API.",
-        hint="Set it as in http://127.0.0.1:9100/v1.",
-    )
+    if flaw := flaw_of(url):
+        raise Invalid(
+            "settings.invalid",
+            f"{setting} is not the base URL of an API: {flaw}.",
+            hint="Set it as in http://127.0.0.1:9100/v1.",
+        )
+    return url.rstrip("/")

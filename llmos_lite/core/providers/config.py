@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from llmos_lite.engines.llm_http import flaw_of
 from llmos_lite.engines.upstream import Wire
 from llmos_lite.engines.upstream_kinds import Kind, ServerSpec
 from llmos_lite.engines.upstreams import Target
@@ -66,8 +67,9 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             Invalid: `provider.invalid`, `provider.invalid_id`.
         """
         check_id(self.name, "provider")
-        if self.url and not _is_base(self.url):
-            raise Invalid("provider.invalid", f"{self.url[:200]!r} is no base URL.", hint="As in https://host/v1.")
+        if flaw := self.url and _flaw_of(self.url):
+            said = f"The url of the provider {self.name} is not the base URL of an API: {flaw}."
+            raise Invalid("provider.invalid", said, hint="Set it as in https://host/v1.")
         if any(value and not _PLACE.fullmatch(value) for value in (self.region, self.project, self.api_version)):
             said = "A region, a project and a version hold letters, digits, dots, colons and hyphens."
             raise Invalid("provider.invalid", said)
@@ -104,16 +106,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     aliases: Mapping[str, Sequence[str]] = {}
 
 
-def _is_base(text: str) -> bool:
-    """Tell whether a text is the base URL of an API: with a host, and nothing that means something to HTTP."""
-    try:
-        url = urlsplit(text)
-        port = url.port
-    except ValueError:
-        return False
-    plain = text.isascii() and text.isprintable() and " " not in text
-    extra = url.username or url.password or url.query or url.fragment
-    return plain and url.scheme in {"http", "https"} and bool(url.hostname) and port != 0 and not extra
+def _flaw_of(url: str) -> str:
+    """Return what is wrong with a base URL; a key in it would be shown with it."""
+    return flaw_of(url) or ("it holds a name or a password" if "@" in urlsplit(url).netloc else "")
 
 
 def _is_header(name: str, value: str) -> bool:
