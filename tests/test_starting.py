@@ -1,18 +1,39 @@
-"""What a server says when it starts: what it refuses."""
+"""What a server says when it starts: what it refuses, and what it warns of."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmos_lite.bootstrap import open_services
+from llmos_lite.bootstrap import open_services, warnings
 from llmos_lite.bootstrap.starting import check_model
 from llmos_lite.errors import Invalid
 from llmos_lite.settings import Settings
+
+FILE = """
+[providers.azure]
+kind = "azure"
+url = "https://mine.openai.azure.com"
+key = "env:LLMOS_AZURE"
+[providers.claude]
+kind = "anthropic"
+[providers.local]
+url = "http://127.0.0.1:9100/v1"
+"""
+
+
+def said(tmp_path: Path = Path(), file: str = "", **env: str) -> list[str]:
+    """The warnings for an environment, with a file of providers."""
+    if file:
+        path = tmp_path / "providers.toml"
+        path.write_text(file)
+        env["LLMOS_PROVIDERS"] = str(path)
+    return warnings(Settings.parse(env), env)
 
 
 @pytest.mark.parametrize(
@@ -59,3 +80,38 @@ def test_a_key_that_cannot_be_sent_is_refused_and_not_shown(key: str) -> None:
     with pytest.raises(Invalid, match="LLMOS_LLM_KEY") as caught:
         check_model(Settings(llm_key=key))
     assert "sk-1" not in caught.value.message + caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["openai", "anthropic"])
+def test_a_hosted_provider_without_key_and_model_is_a_warning_since_clients_may_bring_them(name: str) -> None:
+    key, model = said(LLMOS_LLM_PROVIDER=name)
+    assert key.startswith(f"LLMOS_LLM_KEY is not set, and api.{name}.com answers nobody without")
+    assert "a key of their own" in key
+    assert model.startswith("LLMOS_LLM_MODEL is not set")
+    assert said(LLMOS_LLM_PROVIDER=name, LLMOS_LLM_KEY="k", LLMOS_LLM_MODEL="m") == []
+    assert said(LLMOS_LLM_URL=f"https://api.{name}.com/v1", LLMOS_LLM_MODEL="m") == [key]
+
+
+def test_nothing_is_missing_where_none_is_needed() -> None:
+    assert said() == said(LLMOS_LLM_PROVIDER="offline") == said(LLMOS_LLM_PROVIDER="somebodys-plugin") == []
+    assert said(LLMOS_LLM_PROVIDER="openai", LLMOS_LLM_URL="http://127.0.0.1:9100/v1") == []
+    assert said(LLMOS_LLM_URL="https://openai.com.example/v1") == []
+
+
+@pytest.mark.parametrize("name", ["auto", "offline"])
+def test_a_key_that_nobody_gets_is_a_warning(name: str) -> None:
+    (line,) = said(LLMOS_LLM_PROVIDER=name, LLMOS_LLM_KEY="k")
+    assert "LLMOS_LLM_PROVIDER" in line
+
+
+@pytest.mark.parametrize("tail", ["/chat/completions", "/messages/", "/embeddings"])
+def test_a_url_with_the_path_of_a_request_is_a_warning(tail: str) -> None:
+    (line,) = said(LLMOS_LLM_URL=f"http://127.0.0.1:9100/v1{tail}")
+    assert tail.rstrip("/") in line
+
+
+def test_providers_of_the_file_without_a_key_are_named(tmp_path: Path) -> None:
+    azure, claude = said(tmp_path, FILE)
+    assert "azure takes its key from LLMOS_AZURE, which is not set" in azure
+    assert "claude has no key, and api.anthropic.com" in claude
+    assert said(tmp_path, FILE.replace('"anthropic"', '"anthropic"\nkey = "k"'), LLMOS_AZURE="k") == []

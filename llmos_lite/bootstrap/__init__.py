@@ -2,5 +2,6 @@
 
 from llmos_lite.bootstrap.opening import open_services
 from llmos_lite.bootstrap.services import Services, address, public_address
+from llmos_lite.bootstrap.starting import warnings
 
-__all__ = ["Services", "address", "open_services", "public_address"]
+__all__ = ["Services", "address", "open_services", "public_address", "warnings"]

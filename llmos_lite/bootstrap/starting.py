@@ -1,12 +1,21 @@
-"""What is said when a server starts: settings that cannot work."""
+"""What is said when a server starts: settings that cannot work, those that may be meant otherwise."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
 
+from llmos_lite.bootstrap.parts import default_of
+from llmos_lite.core.providers.config import Provider, key_of, read_file
 from llmos_lite.engines.llm_http import checked_url
+from llmos_lite.engines.upstream import Wire
+from llmos_lite.engines.upstream_kinds import usual_url
 from llmos_lite.errors import Invalid
 from llmos_lite.settings import Settings
+
+_HOSTED = frozenset({"azure", "bedrock", "vertex"})
+_PATHS = (*(wire.path for wire in Wire), "/embeddings", "/models")
+_OWN_KEY = "until then only clients that bring a key of their own (docs/gateway.md) get answers"
 
 
 def check_model(settings: Settings) -> None:
@@ -25,3 +34,58 @@ def check_model(settings: Settings) -> None:
             "LLMOS_LLM_KEY cannot be sent: it is not one line of ASCII.",
             hint="Copy it anew, without quotes of a word processor or a line end.",
         )
+
+
+def warnings(settings: Settings, env: Mapping[str, str]) -> list[str]:
+    """Return what is probably not meant, a sentence each; nothing of it keeps a server from starting.
+
+    Args:
+        settings: that are read from the environment.
+        env: the environment.
+
+    Raises:
+        Invalid: `settings.invalid`, `settings.providers`.
+    """
+    check_model(settings)
+    providers = read_file(settings.providers).providers
+    return [*_of_model(settings), *_of_providers(providers, env)]
+
+
+def _of_model(settings: Settings) -> Iterator[str]:
+    default = default_of(settings)
+    if default is None:
+        if settings.llm_key and settings.llm_provider in {"auto", "offline"}:
+            yield (
+                "LLMOS_LLM_KEY is set, and nothing says whose key it is. "
+                "Set LLMOS_LLM_PROVIDER to openai or anthropic, or LLMOS_LLM_URL."
+            )
+        return
+    host = _host(default)
+    if tail := next((path for path in _PATHS if default.url.rstrip("/").endswith(path)), ""):
+        yield f"LLMOS_LLM_URL ends in {tail}, which is added to it for each request. Take it away."
+    if not (settings.llm_key or not _wants_key(default)):
+        yield f"LLMOS_LLM_KEY is not set, and {host} answers nobody without a key. Set it; {_OWN_KEY}."
+    if not settings.llm_model and _wants_key(default):
+        yield f"LLMOS_LLM_MODEL is not set: /chat takes whichever model {host} lists first. Set it to a model's name."
+
+
+def _of_providers(providers: Sequence[Provider], env: Mapping[str, str]) -> Iterator[str]:
+    for one in providers:
+        try:
+            key = key_of(one, lambda name: env.get(name, ""), local=True)
+        except Invalid as error:
+            yield f"{error.message} {error.hint}"
+            continue
+        if not key and _wants_key(one):
+            said = f"The provider {one.name} has no key, and {_host(one)} answers nobody without one."
+            yield f"{said} Give it one; {_OWN_KEY}."
+
+
+def _host(provider: Provider) -> str:
+    return urlsplit(provider.url or usual_url(provider.kind)).netloc or provider.kind
+
+
+def _wants_key(provider: Provider) -> bool:
+    """Tell whether a provider is one of those that sell their answers; a server of the own network may want no key."""
+    host = urlsplit(provider.url or usual_url(provider.kind)).hostname or ""
+    return provider.kind in _HOSTED or f".{host}".endswith((".openai.com", ".anthropic.com"))

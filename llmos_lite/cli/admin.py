@@ -159,13 +159,15 @@ def doctor(
 
 def _settings(folder: Path) -> list[Finding]:
     """Tell whether a server would start with the settings of the environment."""
-    from llmos_lite.core.doctor import Finding  # noqa: PLC0415 - slow to load
+    from llmos_lite.bootstrap import warnings  # noqa: PLC0415 - slow to load
+    from llmos_lite.core.doctor import Finding  # noqa: PLC0415 - as above
 
     try:
-        Settings.parse(os.environ, data=folder)
+        said = warnings(Settings.parse(os.environ, data=folder), os.environ)
     except LlmosError as error:
         return [Finding("settings", "broken", error.message, error.hint)]
-    return [Finding("settings", "ok", "The settings of this environment can be read.")]
+    fine = Finding("settings", "ok", "The settings of this environment can be read.")
+    return [Finding("settings", "warning", line) for line in said] or [fine]
 
 
 def _reindexed(folder: Path, found: list[Finding]) -> list[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -18,11 +19,14 @@ import typer
 from llmos_lite import __version__, heap
 from llmos_lite.engines.folder import held, holder
 from llmos_lite.errors import Invalid, Unavailable
+from llmos_lite.observability import configure_logging
 from llmos_lite.settings import Settings
 
 if TYPE_CHECKING:
     from llmos_lite.api.app import App
     from llmos_lite.bootstrap import Services
+
+log = logging.getLogger("llmos")
 
 GRACE = 15
 """Seconds that requests may take to finish when the server stops."""
@@ -80,8 +84,11 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 async def _serve(settings: Settings, listener: socket.socket, *, demo: bool) -> None:
     from llmos_lite.api.app import create_app  # noqa: PLC0415 - loads the whole platform
-    from llmos_lite.bootstrap import open_services  # noqa: PLC0415 - as above
+    from llmos_lite.bootstrap import open_services, warnings  # noqa: PLC0415 - as above
 
+    configure_logging(settings.log_level, as_json=settings.log_json)
+    for line in warnings(settings, os.environ):
+        log.warning("%s", line)
     if demo:
         await _fill(settings)
     async with open_services(settings, serve=True) as services:

@@ -75,6 +75,11 @@ class ServerSpec:
         return self.wires or _WIRES[self.kind]
 
 
+def usual_url(kind: Kind) -> str:
+    """Return the base URL that a kind has when nobody names one; empty for one that depends on the account."""
+    return _USUAL.get(kind, "")
+
+
 def open_server(spec: ServerSpec) -> Upstream:
     """Return a server; nothing is connected to yet.
 
