@@ -115,3 +115,27 @@ def test_providers_of_the_file_without_a_key_are_named(tmp_path: Path) -> None:
     assert "azure takes its key from LLMOS_AZURE, which is not set" in azure
     assert "claude has no key, and api.anthropic.com" in claude
     assert said(tmp_path, FILE.replace('"anthropic"', '"anthropic"\nkey = "k"'), LLMOS_AZURE="k") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("LLMOS_LLM_MODLE", "LLMOS_LLM_MODEL"),
+        ("LLMOS_MODEL", "LLMOS_LLM_MODEL"),
+        ("LLMOS_PROVIDER", "LLMOS_LLM_PROVIDER"),
+        ("LLMOS_RETENTION_DAY", "LLMOS_RETENTION_DAYS"),
+        ("LLMOS_LOGLEVEL", "LLMOS_LOG_LEVEL"),
+    ],
+)
+def test_a_name_that_nothing_reads_is_told_with_the_nearest(name: str, near: str) -> None:
+    assert said(**{name: "hidden"}) == [f"{name} is not known; did you mean {near}?"]
+
+
+def test_a_name_that_is_like_none_is_told_with_where_all_are() -> None:
+    assert said(LLMOS_XYZZY="1") == ["LLMOS_XYZZY is not known; docs/settings.md lists all names."]
+
+
+def test_names_that_are_somebodys_are_not_told() -> None:
+    assert said(**Settings().environment()) == []
+    names = ["LLMOS_URL", "LLMOS_KEY", "LLMOS_USER", "LLMOS_PROVIDER_MINE", "LLMOS_REMOTE_X", "OTHER", "llmos_x"]
+    assert said(**dict.fromkeys(names, "1"), LLMOS_EMPTY="") == []

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from difflib import get_close_matches
 from urllib.parse import urlsplit
 
 from llmos_lite.bootstrap.parts import default_of
-from llmos_lite.core.providers.config import Provider, key_of, read_file
+from llmos_lite.core.providers.config import PREFIX, VARIABLE, Provider, key_of, read_file
 from llmos_lite.engines.llm_http import checked_url
 from llmos_lite.engines.upstream import Wire
 from llmos_lite.engines.upstream_kinds import usual_url
 from llmos_lite.errors import Invalid
 from llmos_lite.settings import Settings
 
+_OURS = "LLMOS_"
+_OTHERS = frozenset({"LLMOS_URL", "LLMOS_KEY", "LLMOS_USER"})
+"""Names that the commands of the terminal read."""
+_FREE = (PREFIX, "LLMOS_REMOTE_", "LLMOS_BENCH_")
+"""What names begin with that are the operator's own to choose, and those of the benchmarks."""
 _HOSTED = frozenset({"azure", "bedrock", "vertex"})
 _PATHS = (*(wire.path for wire in Wire), "/embeddings", "/models")
 _OWN_KEY = "until then only clients that bring a key of their own (docs/gateway.md) get answers"
@@ -48,7 +55,26 @@ def warnings(settings: Settings, env: Mapping[str, str]) -> list[str]:
     """
     check_model(settings)
     providers = read_file(settings.providers).providers
-    return [*_of_model(settings), *_of_providers(providers, env)]
+    return [*_unknown(providers, env), *_of_model(settings), *_of_providers(providers, env)]
+
+
+def _unknown(providers: Sequence[Provider], env: Mapping[str, str]) -> Iterator[str]:
+    """Yield the names that nothing reads, each with the known one that it may stand for."""
+    settings = {item.metadata["env"] for item in fields(Settings)}
+    named = {one.key.removeprefix(VARIABLE) for one in providers}
+    for name in sorted(env):
+        if not name.startswith(_OURS) or name in settings | _OTHERS | named or name.startswith(_FREE) or not env[name]:
+            continue
+        near = _nearest(name, settings)
+        yield f"{name} is not known; " + (f"did you mean {near}?" if near else "docs/settings.md lists all names.")
+
+
+def _nearest(name: str, known: set[str]) -> str:
+    """Return the name that one may stand for: with `LLM_` in it, which is often forgotten, or nearly so written."""
+    if (full := name.replace(_OURS, f"{_OURS}LLM_", 1)) in known:
+        return full
+    ends = [one.removeprefix(_OURS) for one in sorted(known)]
+    return next((f"{_OURS}{end}" for end in get_close_matches(name.removeprefix(_OURS), ends, 1)), "")
 
 
 def _of_model(settings: Settings) -> Iterator[str]:
