@@ -1,4 +1,4 @@
-"""What a server says when it starts: what it refuses, and what it warns of."""
+"""What a server says when it starts: what it refuses, what it warns of, and who answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmos_lite.bootstrap import open_services, warnings
+from llmos_lite.bootstrap import open_services, warnings, who_answers
 from llmos_lite.bootstrap.starting import check_model
 from llmos_lite.errors import Invalid
 from llmos_lite.settings import Settings
@@ -139,3 +139,23 @@ def test_names_that_are_somebodys_are_not_told() -> None:
     assert said(**Settings().environment()) == []
     names = ["LLMOS_URL", "LLMOS_KEY", "LLMOS_USER", "LLMOS_PROVIDER_MINE", "LLMOS_REMOTE_X", "OTHER", "llmos_x"]
     assert said(**dict.fromkeys(names, "1"), LLMOS_EMPTY="") == []
+
+
+@pytest.mark.parametrize(
+    ("env", "line"),
+    [
+        ({"LLMOS_LLM_PROVIDER": "offline"}, "none; the offline model answers from the skills"),
+        ({}, "the first of Ollama at 127.0.0.1:11434 while it runs, else the offline model"),
+        ({"LLMOS_LLM_PROVIDER": "openai", "LLMOS_LLM_MODEL": "gpt-x"}, "gpt-x at api.openai.com"),
+        ({"LLMOS_LLM_URL": "http://127.0.0.1:9100/v1"}, "the first that is listed at 127.0.0.1:9100"),
+        ({"LLMOS_LLM_PROVIDER": "parrot", "LLMOS_LLM_MODEL": "p"}, "p of the plugin parrot"),
+    ],
+)
+def test_who_answers_is_a_line(env: dict[str, str], line: str) -> None:
+    assert who_answers(Settings.parse(env)) == line
+
+
+def test_who_answers_names_the_providers_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "p.toml").write_text(FILE)
+    shown = who_answers(Settings(llm_provider="offline", providers=str(tmp_path / "p.toml")))
+    assert shown.endswith("; further providers: azure, claude, local")

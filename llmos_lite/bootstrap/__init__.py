@@ -2,6 +2,6 @@
 
 from llmos_lite.bootstrap.opening import open_services
 from llmos_lite.bootstrap.services import Services, address, public_address
-from llmos_lite.bootstrap.starting import warnings
+from llmos_lite.bootstrap.starting import warnings, who_answers
 
-__all__ = ["Services", "address", "open_services", "public_address", "warnings"]
+__all__ = ["Services", "address", "open_services", "public_address", "warnings", "who_answers"]

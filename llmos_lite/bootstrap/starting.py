@@ -1,4 +1,4 @@
-"""What is said when a server starts: settings that cannot work, those that may be meant otherwise."""
+"""What is said when a server starts: settings that cannot work, those that may be meant otherwise, and who answers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from llmos_lite.bootstrap.parts import default_of
 from llmos_lite.core.providers.config import PREFIX, VARIABLE, Provider, key_of, read_file
+from llmos_lite.engines.llm_auto import OLLAMA
 from llmos_lite.engines.llm_http import checked_url
 from llmos_lite.engines.upstream import Wire
 from llmos_lite.engines.upstream_kinds import usual_url
@@ -115,3 +116,23 @@ def _wants_key(provider: Provider) -> bool:
     """Tell whether a provider is one of those that sell their answers; a server of the own network may want no key."""
     host = urlsplit(provider.url or usual_url(provider.kind)).hostname or ""
     return provider.kind in _HOSTED or f".{host}".endswith((".openai.com", ".anthropic.com"))
+
+
+def who_answers(settings: Settings) -> str:
+    """Return which model is asked, and where, in a line."""
+    further = ", ".join(one.name for one in read_file(settings.providers).providers)
+    return f"{_usual(settings)}{f'; further providers: {further}' if further else ''}"
+
+
+def _usual(settings: Settings) -> str:
+    model, default = settings.llm_model, default_of(settings)
+    if default is not None:
+        return f"{model or 'the first that is listed'} at {_host(default)}"
+    match settings.llm_provider:
+        case "offline":
+            return "none; the offline model answers from the skills"
+        case "auto":
+            ollama = urlsplit(OLLAMA).netloc
+            return f"{model or 'the first'} of Ollama at {ollama} while it runs, else the offline model"
+        case name:
+            return f"{model or 'its usual one'} of the plugin {name}"

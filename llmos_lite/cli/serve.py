@@ -112,11 +112,14 @@ async def _fill(settings: Settings) -> None:
 
 def _greet(services: Services) -> None:
     """Say where the server is, and how to get in."""
+    from llmos_lite.bootstrap import who_answers  # noqa: PLC0415 - loads the whole platform
+
     settings = services.settings
     sys.stdout.write(
         f"llmos-lite {__version__} on {services.url}, data in {settings.data}\n"
         f"Sign in:   {services.sign_in_url()}\n"
         f"Admin key: {settings.data / 'admin.key'}\n"
+        f"Model:     {who_answers(settings)}\n"
         f"Search:    {services.skills.manager.compares}\n"
     )
     sys.stdout.flush()

@@ -25,6 +25,7 @@ def test_a_server_starts_answers_and_stops_with_everything_folded(serve: Serve, 
     server = serve()
     print(f"first answer of /health after {server.started:.2f} s")  # noqa: T201 - measured, not asserted
     assert "Sign in:" in server.said()
+    assert "Model:     none; the offline model answers" in server.said()
     trace = server.ask("alice", "POST", "/chat", {"message": "How do I review a pull request?"})["trace_id"]
     assert server.stop() == 0, server.said()
     traces = server.data / "volumes" / "users" / "alice" / "traces.git"
