@@ -3,7 +3,7 @@
 The server checks the key, permissions and limits, chooses among 1,000 skills, and the end of each answer waits for a
 durable trace; each request asks in other words. The bare proxy does none of this. LiteLLM is measured when
 `LLMOS_BENCH_LITELLM` names its program; it only passes on, without keys, budgets or traces. What is measured has one
-core to itself, the load and the model have another.
+core to itself and everything else that was started stands still, the load and the model have another core.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import tempfile
 import time
@@ -191,7 +192,8 @@ def run() -> list[Row]:
             for peer in (ours, floor, *others):
                 _alone(peer.pid)
             rows = [row for cell in cells() for row in _cell(cell, ours, floor, others)]
-            rows += _alone_times(ours, floor, int(url.rpartition(":")[2].partition("/")[0]))
+            with _paused(others):
+                rows += _alone_times(ours, floor, int(url.rpartition(":")[2].partition("/")[0]))
             rows.append(Row("gateway memory", server.resident(), unit="MB"))
     return rows
 
@@ -208,17 +210,31 @@ def _alone_times(ours: Peer, floor: Peer, model: int) -> list[Row]:
     ]
 
 
-def _load(peer: Peer, cell: Cell, clients: int = CLIENTS) -> Load:
-    return load(peer.port, peer.pid, [http(PATH, body, peer.headers) for body in cell.bodies], clients)
+@contextmanager
+def _paused(peers: Sequence[Peer]) -> Iterator[None]:
+    """Let nothing run of these: beside two gateways that only waited, a request cost ours a quarter more."""
+    for peer in peers:
+        os.kill(peer.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for peer in peers:
+            os.kill(peer.pid, signal.SIGCONT)
+
+
+def _load(peer: Peer, cell: Cell, clients: int = CLIENTS, beside: Sequence[Peer] = ()) -> Load:
+    with _paused([one for one in beside if one is not peer]):
+        return load(peer.port, peer.pid, [http(PATH, body, peer.headers) for body in cell.bodies], clients)
 
 
 def _cell(cell: Cell, ours: Peer, floor: Peer, others: Sequence[Peer]) -> list[Row]:
-    mine, least = _load(ours, cell), _load(floor, cell)
+    every = [ours, floor, *others]
+    mine, least = _load(ours, cell, beside=every), _load(floor, cell, beside=every)
     target = f"value <= {cell.must}"
     rows = [Row(f"gateway CPU, {cell.name} / bare proxy", mine.cpu, least.cpu, unit="ms CPU", target=target)]
     for peer in others:
         if cell.name != STREAM or peer.streams:
-            theirs, wanted = _load(peer, cell), "ratio >= 20" if peer.name == "LiteLLM" else ""
+            theirs, wanted = _load(peer, cell, beside=every), "ratio >= 20" if peer.name == "LiteLLM" else ""
             name = f"{peer.name}, {cell.name} / gateway"
             rows.append(Row(name, theirs.cpu, mine.cpu, unit="ms CPU", target=wanted))
     if cell.name != STREAM:
