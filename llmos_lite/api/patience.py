@@ -22,6 +22,7 @@ from uvicorn.server import ServerState
 
 from llmos_lite.api.errors import Asgi
 from llmos_lite.api.exchange import Exchange
+from llmos_lite.api.upgrades import body_parser, framing_of
 
 log = logging.getLogger("llmos.server")
 
@@ -138,8 +139,9 @@ class PatientProtocol(asyncio.Protocol):
         self._piece = len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._end_after(self._last)  # it gets an ordinary answer; what follows may be anything
+        except httptools.HttpParserUpgrade as wish:
+            if not self._stay(data[wish.args[0] :]):
+                return
         except httptools.HttpParserError:
             self._refuse(b"Invalid HTTP request received.")
             return
@@ -150,6 +152,22 @@ class PatientProtocol(asyncio.Protocol):
             self._refuse(b"The head of the request is too large.")
         elif self._in_head and self._head_timer is None:
             self._head_timer = self.loop.call_later(HEAD_SECONDS, self._give_up)
+
+    def _stay(self, rest: bytes) -> bool:
+        """Answer a request for another protocol as any other, and take nothing after it; False when it is refused."""
+        exchange = self._last
+        framing = b"" if exchange is None else framing_of(exchange.scope["method"], self._headers)
+        if exchange is None or not framing:
+            self._end_after(exchange)
+            return True
+        exchange.keep_alive, exchange.more = False, True
+        try:
+            self._parser = body_parser(framing, self.on_body, self.on_message_complete)
+            self._parser.feed_data(rest)
+        except httptools.HttpParserError:
+            self._refuse(b"Invalid HTTP request received.")
+            return False
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting, and let nobody answer on."""

@@ -188,6 +188,73 @@ async def test_who_asks_for_another_protocol_gets_an_ordinary_answer(port: int) 
     writer.close()
 
 
+UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: %b\r\n"
+BODIES = {
+    b"Content-Length: 3\r\n": b"abc",
+    b"Transfer-Encoding: chunked\r\n": b"1\r\na\r\n2\r\nbc\r\n0\r\nx: y\r\n\r\n",
+    b"Content-Length: 3\r\nExpect: 100-continue\r\n": b"abc",
+    b"Content-Length: 0\r\n": b"",
+}
+
+
+@pytest.mark.parametrize("first", [b"", HEAD + b"\r\n"])
+@pytest.mark.parametrize("split", [False, True])
+@pytest.mark.parametrize("lines", BODIES)
+@pytest.mark.parametrize("wish", [b"h2c", b"websocket"])
+async def test_a_body_behind_a_wish_for_another_protocol_is_read(
+    wish: bytes, lines: bytes, first: bytes, *, split: bool
+) -> None:
+    bodies: list[bytes] = []
+
+    async with _listening(_noting(bodies)) as port, asyncio.timeout(20):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        asked = first + HEAD.replace(b"GET", b"POST") + UPGRADE % wish + lines + b"\r\n" + BODIES[lines]
+        for piece in [asked[at : at + 1] for at in range(len(asked))] if split else [asked + HEAD + b"\r\n"]:
+            writer.write(piece)
+            await asyncio.sleep(0)
+        said = await reader.read()
+        writer.close()
+    assert bodies == [b""] * bool(first) + [b"" if b"Length: 0" in lines else b"abc"]
+    assert said.count(b" 204 ") == len(bodies)
+    assert said.count(b"connection: close") == 1
+
+
+def _noting(bodies: list[bytes]) -> Asgi:
+    """An app that keeps the bodies it gets."""
+
+    async def notes(scope: Scope, receive: Receive, send: Send) -> None:
+        del scope
+        bodies.append(await read_body(receive))
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    return notes
+
+
+@pytest.mark.parametrize(
+    ("lines", "behind"),
+    [(b"Transfer-Encoding: gzip\r\n", b"abc"), (b"Transfer-Encoding: chunked\r\n", b"x\r\n")],
+)
+async def test_a_body_without_an_end_is_refused_behind_such_a_wish_too(lines: bytes, behind: bytes) -> None:
+    bodies: list[bytes] = []
+    async with _listening(_noting(bodies)) as port, asyncio.timeout(20):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HEAD.replace(b"GET", b"POST") + UPGRADE % b"h2c" + lines + b"\r\n" + behind)
+        assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
+        writer.close()
+    assert bodies == []
+
+
+async def test_what_follows_connect_is_no_body() -> None:
+    bodies: list[bytes] = []
+    async with _listening(_noting(bodies)) as port, asyncio.timeout(20):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\nContent-Length: 3\r\n\r\nabc" + HEAD + b"\r\n")
+        assert (await reader.read()).count(b"HTTP/1.1 ") == 1
+        writer.close()
+    assert bodies in ([], [b""])
+
+
 async def test_the_address_of_a_request_is_read_as_it_was_sent() -> None:
     seen: list[tuple[str, bytes, bytes]] = []
 
