@@ -80,6 +80,7 @@ from llmos_lite.core.skills.served import ServedSkills
 from llmos_lite.core.skills.service import SkillService
 from llmos_lite.core.skills.templates import Templates
 from llmos_lite.core.skills.uses import Uses
+from llmos_lite.core.skills.watched import watched
 from llmos_lite.core.telemetry.service import Telemetry
 from llmos_lite.core.toolservers.config import read_servers
 from llmos_lite.core.toolservers.grants import Grants
@@ -207,7 +208,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
     keys = ApiKeys(KeyStore(database), days=settings.key_days, url_days=settings.key_url_days)
     accounts = Accounts(people, settings, key, sign_in, keys=keys, tokens=tokens)
     accounts.leaves = tool_servers.forget_person
-    scanners = with_house_rules(scanners_from(plugins.load(plugins.SCANNERS)))
+    scanners = with_house_rules(watched(scanners_from(plugins.load(plugins.SCANNERS))))
     guard = Guard(volumes, scanners, folder=settings.data / CACHE / "verdicts", pool=ScanPool())
     traces = TraceLog(
         volumes,

@@ -19,6 +19,7 @@ from llmos_lite.core.skills.scanning.house import with_house_rules
 from llmos_lite.core.skills.signoffs import REF, codes_of, signed_in, signed_off
 from llmos_lite.core.skills.verdicts import Codes, Verdicts, rules_of
 from llmos_lite.core.skills.versions import Version, read_version
+from llmos_lite.core.skills.watched import Watched
 from llmos_lite.volumes.access import PLATFORM, VolumeKind, VolumeRef
 from llmos_lite.volumes.git_volume import GitVolume
 from llmos_lite.volumes.manager import VolumeManager
@@ -97,8 +98,18 @@ class Guard:
         found = {one.version: self._known[one.version] for one in skills if one.version in self._known}
         unknown = {one.version: one for one in skills if one.version and one.version not in found}
         if self._pool is not None and len(unknown) >= MANY:
-            self._pool.scan(self.rules, map(self._folder_of, unknown.values()), partial(self._told, found))
+            stuck = self._pool.scan(self.rules, map(self._folder_of, unknown.values()), partial(self._told, found))
+            if stuck:
+                self._give_up()
         return [found[one.version] if one.version in found else self.codes(one) for one in skills]
+
+    def _give_up(self) -> None:
+        """Ask plug-ins nothing more: one of them kept a helper for ever, and would keep the server."""
+        for scanner in self.scanners.values():
+            if isinstance(scanner, Watched):
+                scanner.give_up(
+                    "a process in which plug-ins looked at skills never ended; they are asked at the next start"
+                )
 
     def _folder_of(self, skill: Skill) -> Folder:
         volume = self._volumes.open(PLATFORM, VolumeRef.parse(skill.volume))

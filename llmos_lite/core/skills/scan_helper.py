@@ -17,6 +17,7 @@ from llmos_lite.core.skills.scan import FAILED, Scanner, findings, high, scanner
 from llmos_lite.core.skills.scanning.house import with_house_rules
 from llmos_lite.core.skills.signoffs import codes_of
 from llmos_lite.core.skills.verdicts import rules_of
+from llmos_lite.core.skills.watched import watched
 from llmos_lite.engines import plugins
 from llmos_lite.volumes.skill_paths import FILE
 
@@ -77,11 +78,12 @@ def main() -> None:
     os.nice(NICENESS)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # a plug-in may print
-    scanners = with_house_rules(scanners_from(plugins.load(plugins.SCANNERS)))
+    scanners = with_house_rules(watched(scanners_from(plugins.load(plugins.SCANNERS))))
     send(answers, rules_of(scanners))
     while data := receive(sys.stdin.buffer):
         parcels = msgspec.msgpack.decode(data, type=list[Parcel])
-        send(answers, [_looked(scanners, parcel) for parcel in parcels])
+        for parcel in parcels:  # one at a time, so that whoever waits sees that it goes on
+            send(answers, _looked(scanners, parcel))
 
 
 def _looked(scanners: Mapping[str, Scanner], parcel: Parcel) -> Said:

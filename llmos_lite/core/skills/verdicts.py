@@ -22,6 +22,7 @@ import msgspec
 from llmos_lite.core.skills import format as skill_format
 from llmos_lite.core.skills import frontmatter, scan
 from llmos_lite.core.skills.scan import Scanner
+from llmos_lite.core.skills.watched import plugin_of
 from llmos_lite.engines.durable import make_folder
 
 Codes: TypeAlias = tuple[str, ...]
@@ -38,7 +39,7 @@ def rules_of(scanners: Mapping[str, Scanner]) -> str:
     digest = hashlib.sha256(repr(sys.version_info[:2]).encode())
     for module in (skill_format, frontmatter, scan):
         _add(digest, module)
-    for name, scanner in sorted(scanners.items()):
+    for name, scanner in sorted((name, plugin_of(one)) for name, one in scanners.items()):
         said = (name, type(scanner).__qualname__, getattr(scanner, "version", ""))
         digest.update(repr(said).encode("utf-8", "replace"))
         if (found := sys.modules.get(type(scanner).__module__)) is not None:

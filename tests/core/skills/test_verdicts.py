@@ -16,11 +16,12 @@ from llmos_lite.core.skills import guard as module
 from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.guard import Guard
 from llmos_lite.core.skills.manager import SkillsManager
-from llmos_lite.core.skills.scan import Finding, Scanner, Severity
+from llmos_lite.core.skills.scan import FAILED, Finding, Scanner, Severity
 from llmos_lite.core.skills.scan_helper import Said
 from llmos_lite.core.skills.scan_pool import COMMAND, ScanPool
 from llmos_lite.core.skills.scanning.house import with_house_rules
 from llmos_lite.core.skills.verdicts import Verdicts, rules_of
+from llmos_lite.core.skills.watched import Watched, watched
 from llmos_lite.engines.git import Author
 from llmos_lite.errors import NotFound
 from llmos_lite.volumes.git_volume import GitVolume
@@ -125,6 +126,7 @@ def test_other_rules_have_another_name() -> None:
     assert rules_of(plain) == rules_of({"test": Counting()})
     others = [rules_of(one) for one in ({}, {"other": Counting()}, {"test": Counting("2")}, {"test": Never()}, HOUSE)]
     assert len({rules_of(plain), *others}) == 6
+    assert rules_of(watched(plain)) == rules_of(plain)
 
 
 @pytest.fixture
@@ -169,6 +171,22 @@ RULES = "send(sys.stdout.buffer, rules_of(with_house_rules({}))); receive(sys.st
 def test_what_no_helper_looked_at_is_looked_at_here(volumes: VolumeManager, program: str) -> None:
     pool = ScanPool(2, (sys.executable, "-c", program))
     assert held(volumes, Guard(volumes, HOUSE, pool=pool)).keys() == {"skill-7", "skill-8"}
+
+
+STUCK = f"{HELPER}import subprocess\nsend(sys.stdout.buffer, sys.argv[1]); "
+STUCK += "subprocess.Popen(['sleep', '600']); subprocess.run(['sleep', '600'])"
+
+
+@pytest.mark.usefixtures("many")
+def test_a_helper_that_never_ends_is_ended_and_plugins_are_asked_nothing_more(volumes: VolumeManager) -> None:
+    scanners: dict[str, Scanner] = {**HOUSE, "stuck": Watched(Never())}
+    pool = ScanPool(2, (sys.executable, "-c", STUCK, rules_of(scanners)), seconds=1)
+    guard = Guard(volumes, scanners, pool=pool)
+    assert held(volumes, guard).keys() == {"skill-7", "skill-8"}
+    [found] = [one for one in guard.found("1", "tea", {}, {}.__getitem__) if one.scanner == "stuck"]
+    assert (found.code, found.severity) == (FAILED, Severity.MEDIUM)
+    assert "never ended" in found.message
+    assert "next start" in found.message
 
 
 def test_a_machine_that_starts_no_process_is_no_error() -> None:
