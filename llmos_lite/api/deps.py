@@ -6,7 +6,7 @@ from typing import Annotated, Generic, TypeAlias, TypeVar, cast
 
 from fastapi import Depends, Query, Request
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidatorFunctionWrapHandler, field_validator
 
 from llmos_lite.api.auth import Needs, actor_of, given_by
 from llmos_lite.bootstrap import Services
@@ -82,6 +82,15 @@ class Body(BaseModel):
     """A request body: unknown fields are refused, so that a misspelt one is not silently ignored."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _no_switch_for_a_number(cls, value: object, handler: ValidatorFunctionWrapHandler) -> object:
+        """Refuse `true` where a number is wanted: pydantic takes it for 1."""
+        read: object = handler(value)
+        if isinstance(value, bool) and not isinstance(read, bool):
+            raise ValueError(f"a number is wanted, not {str(value).lower()}")  # noqa: TRY004 - what pydantic hears
+        return read
 
 
 class Listing(BaseModel, Generic[T]):

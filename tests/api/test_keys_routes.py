@@ -28,3 +28,6 @@ async def test_a_key_holds_as_long_as_the_settings_say_unless_it_is_asked_for(
         [said] = answer.json()["fields"]
         assert said.startswith("body.expires_days: Input should be ")
         assert said.endswith(", or: Input should be 'never'")
+    switch = await alice.post("/keys", {"name": "x", "expires_days": True} | body)
+    assert switch.status == 400
+    assert switch.json()["fields"] == ["body.expires_days: a number is wanted, not true"]
