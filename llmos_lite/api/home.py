@@ -23,6 +23,7 @@ from llmos_lite.core.accounts.permissions import Scope as Right
 from llmos_lite.core.accounts.sessions import WEB_SECONDS, Where
 from llmos_lite.core.chat.messages import ChatInput
 from llmos_lite.core.traces.log import TraceSummary
+from llmos_lite.core.wording import count_of
 from llmos_lite.engines.folder import is_demo
 from llmos_lite.errors import Invalid, LlmosError, RateLimited, Unauthenticated
 from llmos_lite.records.accounts import Account
@@ -130,8 +131,8 @@ async def _overview(services: Services, actor: Actor, message: str = "") -> str:
     skills = await services.skills.load_skills_for_user(actor)
     traces = await services.traces.page(actor, limit=LATEST)
     patterns = await services.evolution.patterns(actor, limit=1)
-    counts = (("skills", len(skills)), ("traces", traces.total), ("patterns", patterns.total))
-    cells = "".join(f"<div><strong>{count:,}</strong><span>{noun}</span></div>" for noun, count in counts)
+    counts = (("skill", len(skills)), ("trace", traces.total), ("pattern", patterns.total))
+    cells = "".join(_cell(*count_of(count, noun).split()) for noun, count in counts)
     rows = "".join(_row(trace) for trace in traces.items) or '<tr><td colspan="3">None yet.</td></tr>'
     return Template(_OVERVIEW).substitute(
         user=escape(actor.user_id),
@@ -139,6 +140,10 @@ async def _overview(services: Services, actor: Actor, message: str = "") -> str:
         message=escape(message),
         rows=rows,
     )
+
+
+def _cell(number: str, noun: str) -> str:
+    return f"<div><strong>{number}</strong><span>{noun}</span></div>"
 
 
 def _row(trace: TraceSummary) -> str:

@@ -16,6 +16,7 @@ from llmos_lite.cli.client import Json, Where, connect, read_json, url
 from llmos_lite.cli.command import AsJson, Data, Session, command
 from llmos_lite.cli.output import Output, size
 from llmos_lite.cli.runs import follow
+from llmos_lite.core.wording import count_of
 from llmos_lite.engines.folder import held, holder
 from llmos_lite.errors import Conflict, Invalid, LlmosError, NotFound
 from llmos_lite.settings import Settings
@@ -121,7 +122,7 @@ def restore(file: File, *, data: Data = "", as_json: AsJson = False) -> None:
         started = api.post("/reindex", {"wait": False})
         follow(session, url("runs", str(started.get("run_id", ""))), "Reindexing")
     said = {"data": str(target), "files": restored.files, "bytes": restored.bytes, "events": restored.events}
-    out.show(said, lambda: out.say(f"Restored {restored.files} files to {target}."))
+    out.show(said, lambda: out.say(f"Restored {count_of(restored.files, 'file')} to {target}."))
 
 
 def doctor(

@@ -12,6 +12,7 @@ from llmos_lite.cli.client import Json, Params
 from llmos_lite.cli.command import Session, command, group
 from llmos_lite.cli.output import one_line, when
 from llmos_lite.cli.traces import moment
+from llmos_lite.core.wording import count_of
 
 User = Annotated[str, typer.Option("--by", metavar="ID", help="Who acted, or whose key was used.")]
 Action = Annotated[str, typer.Option(help="Actions that begin with this, as in member.")]
@@ -92,8 +93,9 @@ def verify(session: Session) -> int:
 def _said(report: Json) -> list[str]:
     if not report.get("ok"):
         return [f"NOT as it was written. {report.get('problem')}"]
-    covered = f"{report.get('checkpoints')} signed checkpoints cover those up to {report.get('covered')}."
-    return [f"All {report.get('rows')} rows are as they were written; {covered}", f"Head: {report.get('hash')}"]
+    rows = count_of(report.get("rows"), "row is as it was written", "rows are as they were written")
+    covers = count_of(report.get("checkpoints"), "signed checkpoint covers", "signed checkpoints cover")
+    return [f"{rows}; {covers} those up to {report.get('covered')}.", f"Head: {report.get('hash')}"]
 
 
 def _filters(who: tuple[str, str, str, str], after: str, before: str) -> Params:

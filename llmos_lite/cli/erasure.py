@@ -9,6 +9,7 @@ import typer
 from llmos_lite.cli.client import Json, items_of, url
 from llmos_lite.cli.command import Session, command
 from llmos_lite.cli.output import size, when
+from llmos_lite.core.wording import count_of
 from llmos_lite.errors import Invalid
 
 TraceId = Annotated[str, typer.Argument(help="Id of the trace.")]
@@ -48,7 +49,7 @@ def forget(
 def archive(session: Session, month: Month, *, volume: Volume = "") -> None:
     """Move a month of traces out of Git into a compressed bundle."""
     done = session.api.post("/archives", {"month": month, "volume": volume})
-    said = f"{month} of {done.get('volume')}: {done.get('traces')} traces in {size(done.get('size'))}."
+    said = f"{month} of {done.get('volume')}: {count_of(done.get('traces'), 'trace')} in {size(done.get('size'))}."
     session.out.show(done, lambda: session.out.say(said))
 
 
@@ -81,10 +82,10 @@ def _report(session: Session, report: Json) -> None:
 
 def _say(session: Session, report: Json) -> None:
     say = session.out.say
-    count = report.get("traces")
-    say("Erased 1 trace." if count == 1 else f"Erased {count} traces.")
+    say(f"Erased {count_of(report.get('traces'), 'trace')}.")
     for one in items_of(report, "volumes"):
-        say(f"  {one.get('volume')}: months {_list(one, 'branches')}, {one.get('objects')} objects removed")
+        gone = count_of(one.get("objects"), "object")
+        say(f"  {one.get('volume')}: months {_list(one, 'branches')}, {gone} removed")
     for one in items_of(report, "skills"):
         how = "its quotation was taken out" if one.get("replaced") else "quotes it: look at it"
         say(f"  skill {one.get('skill_id')} of {one.get('volume')}: {how}")

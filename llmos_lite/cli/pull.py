@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llmos_lite.cli.command import Session, command
+from llmos_lite.core.wording import count_of
 from llmos_lite.errors import Conflict, Invalid, NotFound
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def add(app: typer.Typer) -> None:
         shown = [row for row, step in zip(rows, steps, strict=True) if step.status != "unchanged"]
         data = [{"skill_id": step.skill_id, "status": step.status, "detail": step.detail} for step in steps]
         data += [{"skill_id": one.skill_id, "status": "held", "detail": ", ".join(one.held)} for one in left]
-        done = f"{to} is in step: {len(steps)} skills."
+        done = f"{to} is in step: {count_of(len(steps), 'skill')}."
         session.out.show(data, lambda: session.out.table(["SKILL", "", ""], shown, done))
         _warn(session, wanted, left)
         wrong = [step for step in steps if step.status in LEFT or (check and step.status != "unchanged")]
@@ -100,7 +101,7 @@ def add_export(skills: typer.Typer) -> None:
 
 
 def _count(number: int) -> str:
-    return "1 skill is" if number == 1 else f"{number} skills are"
+    return count_of(number, "skill is", "skills are")
 
 
 def _warn(session: Session, taken: Sequence[Offered], left: Sequence[Offered]) -> None:

@@ -15,6 +15,7 @@ from llmos_lite.cli.client import Json, Where, connect, items_of, url
 from llmos_lite.cli.command import AsJson, Data, Key, Session, Url, User, command
 from llmos_lite.cli.output import Output
 from llmos_lite.core.skills.scan import Finding, Severity
+from llmos_lite.core.wording import count_of
 from llmos_lite.errors import Invalid, NotFound
 
 if TYPE_CHECKING:
@@ -239,8 +240,3 @@ def _say(found: Sequence[Looked], out: Output) -> None:
     skills = count_of(sum(bool(looked.skill_id) for looked in found), "skill")
     sys.stdout.flush()
     out.note(f"{skills}, {count_of(sum(len(looked.findings) for looked in found), 'finding')}.")
-
-
-def count_of(number: int, noun: str) -> str:
-    """Return a number with its noun: 1 skill, 2 skills."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -10,6 +10,7 @@ import typer
 
 from llmos_lite.cli.client import Json
 from llmos_lite.cli.command import Session, command
+from llmos_lite.core.wording import count_of
 from llmos_lite.errors import Invalid, NotFound
 
 STDIN = "-"
@@ -64,13 +65,14 @@ def _text(file: str) -> str:
 
 def _say(session: Session, done: Json) -> None:
     if not done.get("commits"):
-        session.out.say(f"No commit of {done.get('volume')} holds it; {done.get('objects')} objects were removed.")
+        gone = count_of(done.get("objects"), "object was", "objects were")
+        session.out.say(f"No commit of {done.get('volume')} holds it; {gone} removed.")
     else:
-        session.out.say(
-            f"{done.get('commits')} commits of {done.get('volume')} are new, {done.get('objects')} objects are gone."
-        )
+        of, gone = f"of {done.get('volume')}", count_of(done.get("objects"), "object is", "objects are")
+        session.out.say(f"{count_of(done.get('commits'), f'commit {of} is', f'commits {of} are')} new, {gone} gone.")
     if done.get("resigned"):
-        session.out.say(f"{done['resigned']} commits of people are signed by llmos now, since they are other commits.")
+        signed = count_of(done["resigned"], "commit of people is", "commits of people are")
+        session.out.say(f"{signed} signed by llmos now, since what people signed is gone.")
     for name, text in (("files", "It still stands in the file"), ("remotes", "The old history is kept by")):
         found = done.get(name)
         for one in found if isinstance(found, list) else []:

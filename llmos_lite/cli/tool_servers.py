@@ -11,6 +11,7 @@ from llmos_lite.cli.client import Json, url
 from llmos_lite.cli.command import Session, command, group
 from llmos_lite.cli.output import one_line
 from llmos_lite.cli.remotes import read_secret
+from llmos_lite.core.wording import count_of
 from llmos_lite.errors import LlmosError
 
 SIGN_IN = "tool_server.sign_in"
@@ -180,7 +181,7 @@ def _tell_way(session: Session, begun: Json, *, by_hand: bool) -> None:
 
 
 def _offers(count: int) -> str:
-    return "It offers one tool." if count == 1 else f"It offers {count} tools."
+    return f"It offers {count_of(count, 'tool')}."
 
 
 def _looked(session: Session, name: str) -> tuple[int, LlmosError | None]:

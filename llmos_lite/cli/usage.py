@@ -9,6 +9,7 @@ import typer
 from llmos_lite.cli.client import Json, url
 from llmos_lite.cli.command import Session, command, group
 from llmos_lite.cli.output import when
+from llmos_lite.core.wording import count_of
 
 Subject = Annotated[str, typer.Argument(help="user:ID, team:ID or key:ID.")]
 Requests = Annotated[int | None, typer.Option(min=0, help="Requests a minute; 0 is no limit.")]
@@ -52,10 +53,10 @@ def _said(found: Json) -> list[str]:
     may = limits if isinstance(limits, dict) else {}
     tokens = _number(found.get("tokens_in")) + _number(found.get("tokens_out"))
     return [
-        f"{found.get('subject')} in {found.get('month')}: {found.get('requests')} chats",
+        f"{found.get('subject')} in {found.get('month')}: {count_of(found.get('requests'), 'chat')}",
         f"tokens  {tokens:,.0f}{_of(may.get('tokens'))}",
         f"money   {_money(found)}{_of(may.get('money'))}",
-        f"limits  {_limit(may.get('requests'))} requests a minute, {_limit(may.get('streams'))} chats at once",
+        f"limits  {_rates(may)}",
     ]
 
 
@@ -94,8 +95,16 @@ def unset(session: Session, subject: Subject) -> None:
 
 
 def _may(now: Json) -> str:
-    a_month = f"{_limit(now.get('tokens'))} tokens and {_limit(now.get('money'), 'any amount of')} money a month"
-    return f"{a_month}, {_limit(now.get('requests'))} requests a minute, {_limit(now.get('streams'))} chats at once"
+    money = _limit(now.get("money"), "any amount of")
+    return f"{_at_most(now.get('tokens'), 'token')} and {money} money a month, {_rates(now)}"
+
+
+def _rates(now: Json) -> str:
+    return f"{_at_most(now.get('requests'), 'request')} a minute, {_at_most(now.get('streams'), 'chat')} at once"
+
+
+def _at_most(value: object, noun: str) -> str:
+    return count_of(value, noun) if _number(value) else f"any number of {noun}s"
 
 
 def _limit(value: object, none: str = "any number of") -> str:

@@ -65,7 +65,7 @@ def test_usage_is_shown_and_limited(llmos: Command) -> None:
     llmos("chat", "How do I review a pull request?", "--user", "alice")
     assert "user:alice" in llmos("usage", "--all")
     said = llmos("usage", "user:alice")
-    assert "1 chats" in said
+    assert "1 chat\n" in said
     assert ", no limit\n" in said
     assert json.loads(llmos("usage", "--user", "alice", "--json"))["requests"] == 1
     assert "The settings hold for everybody." in llmos("limits", "list")

@@ -56,7 +56,7 @@ def test_rows_that_are_wrong_are_made_anew(doctor: Command, data: Path) -> None:
     with closing(sqlite3.connect(data / "llmos.db")) as rows, rows:
         rows.execute("DELETE FROM traces WHERE trace_id = (SELECT min(trace_id) FROM traces)")
     said = doctor(code=1)
-    assert "1 events in Git have no row" in said
+    assert "1 event in Git has no row" in said
     found = {one["check"]: one for one in json.loads(doctor("--repair", "--json"))}
     assert found["traces user:alice"]["state"] == "repaired"
     assert found["settings"]["state"] == "ok"

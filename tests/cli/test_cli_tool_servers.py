@@ -76,7 +76,7 @@ def test_a_server_that_wants_a_sign_in_says_so_and_gets_it(llmos: Terminal, said
         address = next(word for word in said[-1].split() if word.startswith(f"{host.authority.issuer}/authorize"))
         ended = asyncio.run(browse(address))
         assert llmos("sign-in", "wiki", "--answer", ended) == 0
-        assert "wiki is signed in to. It offers one tool." in said[-1]
+        assert "wiki is signed in to. It offers 1 tool." in said[-1]
         assert llmos("sign-in", "wiki", "--answer", ended) != 0
         assert llmos("list", "--json") == 0
         assert json.loads(said[-1])[0]["sign_in"] == "done"
@@ -98,7 +98,7 @@ def test_a_client_with_a_secret_signs_in_as_itself(llmos: Terminal, said: list[s
         assert llmos("set", "wiki", host.url, *oauth) != 0
         assert "issuer" in said[-1]
         assert llmos("set", "wiki", host.url, *oauth, "--issuer", host.authority.issuer) == 0
-        assert "wiki is a tool server. It offers one tool." in said[-1]
+        assert "wiki is a tool server. It offers 1 tool." in said[-1]
         assert llmos("sign-in", "wiki") == 0
         assert "wiki is signed in to." in said[-1]
         assert TOKEN not in "".join(said)

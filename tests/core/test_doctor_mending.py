@@ -82,7 +82,7 @@ def head(data: Path, name: str = ".git", branch: str = "main") -> str:
 def test_an_instance_is_well(data: Path) -> None:
     assert found(data) == []
     said = {one.check: one.message for one in Doctor(data).examine()}
-    assert said["journal"] == "1 events wait to be folded into Git."
+    assert said["journal"] == "1 event waits to be folded into Git."
     assert said["traces"] == "Rows of traces and Git agree."
     assert "signs" in said["keys"]
     assert found(data, repair=True) == []
@@ -182,11 +182,11 @@ def rows(data: Path, *statements: str) -> None:
 @pytest.mark.parametrize(
     ("statement", "said"),
     [
-        ("DELETE FROM traces WHERE trace_id = (SELECT min(trace_id) FROM traces)", "1 events in Git have no row"),
+        ("DELETE FROM traces WHERE trace_id = (SELECT min(trace_id) FROM traces)", "1 event in Git has no row"),
         ('UPDATE traces SET "offset" = "offset" + 1 WHERE blob <> \'\'', "4 rows point to a place"),
         (
             "UPDATE traces SET blob = '' WHERE trace_id = (SELECT min(trace_id) FROM traces)",
-            "1 rows say that an event waits",
+            "1 row says that an event waits",
         ),
         (
             "UPDATE traces SET trace_id = '0' || substr(trace_id, 2, 24) || 'X' WHERE blob = ''",
@@ -215,7 +215,7 @@ def test_events_in_git_and_in_the_journal_are_told(data: Path, tmp_path: Path) -
     shutil.rmtree(crashed / "journal")
     shutil.move(tmp_path / "journal", crashed / "journal")
     said = [one.message for one in Doctor(crashed).examine() if one.check == "journal" and one.state == "warning"]
-    assert said == ["1 events of user:alice are in Git and still in the journal, as a crash leaves them."]
+    assert said == ["1 event of user:alice is in Git and still in the journal, as a crash leaves them."]
     assert data.is_dir()
 
 

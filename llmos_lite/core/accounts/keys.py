@@ -17,6 +17,7 @@ from hmac import compare_digest
 from llmos_lite.core.accounts.permissions import Actor, Scope, Verb, allowed, permit
 from llmos_lite.core.page import Page
 from llmos_lite.core.traces.trace import now_ms
+from llmos_lite.core.wording import count_of
 from llmos_lite.errors import Forbidden, Invalid, LlmosError, NotFound, Unauthenticated
 from llmos_lite.records.keys import ApiKey, KeyStore
 
@@ -149,8 +150,8 @@ class ApiKeys:
 
     def _note(self, key: ApiKey, now: int) -> None:
         if key.expires and key.expires - now < SOON and now // DAY != self._noted.get(key.key_id, 0) // DAY:
-            days = (key.expires - now) // DAY
-            log.warning("the key %s of %s is in use and ends in %d days", key.key_id, key.user_id, days)
+            days = count_of((key.expires - now) // DAY, "day")
+            log.warning("the key %s of %s is in use and ends in %s", key.key_id, key.user_id, days)
         self._noted[key.key_id] = self._unwritten[key.key_id] = now
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._write())
@@ -161,7 +162,7 @@ class ApiKeys:
             try:
                 await self._store.used(times)
             except LlmosError as error:
-                log.warning("the last use of %d keys was not noted: %s", len(times), error.message)
+                log.warning("the last use of %s was not noted: %s", count_of(len(times), "key"), error.message)
 
     async def close(self) -> None:
         """Wait until the times of the last use are written."""

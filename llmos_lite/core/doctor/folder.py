@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmos_lite.core.doctor.finding import REPAIR, Finding
+from llmos_lite.core.wording import count_of
 from llmos_lite.engines.folder import FORMAT
 from llmos_lite.engines.git_version import git_problem
 from llmos_lite.engines.signing_keys import KeyFolder
@@ -123,9 +124,8 @@ class FolderCheck:
             said = "There is no signing key that the ledger names; the next start makes one."
             yield Finding("keys", "warning", said, "Restore the folder keys from a backup, if you have one.")
         else:
-            yield Finding(
-                "keys", "ok", f"{held.keys[0].fingerprint} signs; {len(held.keys) - 1} earlier keys are known."
-            )
+            earlier = count_of(len(held.keys) - 1, "earlier key is", "earlier keys are")
+            yield Finding("keys", "ok", f"{held.keys[0].fingerprint} signs; {earlier} known.")
         if not (self.data / "admin.key").read_text(encoding="utf-8", errors="replace").strip():
             yield Finding("keys", "warning", "The admin key is empty.", "The next start makes one.")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from llmos_lite.core.doctor.finding import BACKUP, REPAIR, Finding
 from llmos_lite.core.doctor.folder import OLD
+from llmos_lite.core.wording import count_of
 from llmos_lite.engines.git_fsck import fsck
 from llmos_lite.engines.git_lock import RepositoryLock, abandoned, temporary_files
 from llmos_lite.engines.git_mend import (
@@ -92,9 +93,9 @@ class RepositoryCheck:
             with RepositoryLock(self.gitdir):
                 for path in files:
                     path.unlink(missing_ok=True)
-            yield Finding("left over", "repaired", f"{len(files)} temporary files of {self.name} are gone.")
+            yield Finding("left over", "repaired", f"{count_of(len(files), 'temporary file')} of {self.name} removed.")
         else:
-            said = f"{len(files)} temporary files of {self.name} were left by a process that died."
+            said = f"{count_of(len(files), 'temporary file')} of {self.name} left by a process that died."
             yield Finding("left over", "warning", said, REPAIR)
 
     def _head(self) -> Iterator[Finding]:

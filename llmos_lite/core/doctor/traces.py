@@ -12,6 +12,7 @@ import msgspec
 from llmos_lite.core.doctor.finding import Finding
 from llmos_lite.core.traces.cutting import Head
 from llmos_lite.core.traces.lines import decode_event
+from llmos_lite.core.wording import count_of
 from llmos_lite.engines.git_audit import all_refs
 from llmos_lite.engines.git_odb import Objects
 from llmos_lite.engines.git_refs import OID
@@ -90,10 +91,11 @@ class TracesCheck:
             entries, damaged = journal.pending(), journal.damaged
         finally:
             journal.close()
-        said = f"{len(entries)} events wait to be folded into Git."
+        said = f"{count_of(len(entries), 'event waits', 'events wait')} to be folded into Git."
         found = [Finding("journal", "ok", said)]
         if damaged:
-            told = f"{damaged} stretches of the journal cannot be read; what was in them is lost, the rest is whole."
+            told = count_of(damaged, "stretch of the journal cannot", "stretches of the journal cannot")
+            told += " be read; what was in there is lost, the rest is whole."
             found.append(
                 Finding("journal", "broken", told, "Look at the disk, and restore what is missing from a backup.")
             )
@@ -103,7 +105,8 @@ class TracesCheck:
         there = _in_git(gitdir)
         twice = [entry for entry in waiting.values() if _id(entry) in there]
         if twice:
-            said = f"{len(twice)} events of {volume} are in Git and still in the journal, as a crash leaves them."
+            said = count_of(len(twice), f"event of {volume} is", f"events of {volume} are")
+            said += " in Git and still in the journal, as a crash leaves them."
             yield Finding("journal", "warning", said, "The next start finishes them.")
         database = self.data / "llmos.db"
         if not database.is_file():
@@ -120,15 +123,22 @@ class TracesCheck:
         elsewhere = [key for key, row in rows.items() if row.in_git and row not in there.get(key, ())]
         nowhere = [key for key, row in rows.items() if not row.blob and not self.served and key not in pending]
         told = [
-            (len(missing), "events in Git have no row"),
-            (len(elsewhere), "rows point to a place in Git where their event is not"),
+            (len(missing), "event in Git has", "events in Git have", "no row"),
+            (len(elsewhere), "row points", "rows point", "to a place in Git where the event is not"),
             (
                 len([key for key in nowhere if key not in there]),
-                "rows are of events that are neither in Git nor waiting",
+                "row is",
+                "rows are",
+                "of what is neither in Git nor waiting",
             ),
-            (len([key for key in nowhere if key in there]), "rows say that an event waits which is in Git"),
+            (
+                len([key for key in nowhere if key in there]),
+                "row says",
+                "rows say",
+                "that an event waits which is in Git",
+            ),
         ]
-        return [f"{count} {text}" for count, text in told if count]
+        return [f"{count_of(count, one, several)} {text}" for count, one, several, text in told if count]
 
 
 def _id(entry: Entry) -> str:
