@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
@@ -37,8 +37,12 @@ log = logging.getLogger("llmos.traces")
 
 THREADS = 2
 """Volumes that are folded at a time; a slow one must not stop the others."""
+FOLDED = 500
+"""Most events of one batch: their lines, their texts and their rows are in memory together."""
+MOST_HELD = 512
+"""Most events without rows that are held in memory; those that come while as many wait are read from the journal."""
 MOST_UNWRITTEN = 2000
-"""Events without rows that are held in memory."""
+"""Events that may wait for their rows."""
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 """Seconds until a volume that failed is tried again, doubled each time."""
 
@@ -82,14 +86,15 @@ class Folder:
         self._loaded = self._stopping = False
         self._earlier = 0
         """Number of the last event in the journal that another process may have written."""
-        self._unwritten: dict[int, Event] = {}
-        """Events whose rows are not written yet, by their number in the journal."""
+        self._unwritten: dict[int, Event | None] = {}
+        """Events whose rows are not written yet, by their number in the journal; None for one that is only there."""
 
     # Rows
 
     def recorded(self, seqs: Sequence[int], events: Sequence[Event]) -> None:
         """Hear of events that are durable now."""
-        self._unwritten.update(zip(seqs, events, strict=True))
+        held = len(self._unwritten) < MOST_HELD
+        self._unwritten.update(zip(seqs, events, strict=True) if held else dict.fromkeys(seqs))
         if self._idle or len(self._unwritten) >= self._events:
             self._wake.set()
 
@@ -99,13 +104,20 @@ class Folder:
         if not self._unwritten:
             return
         async with self._rows:
-            some = dict(self._unwritten)
-            shown = [event for event in some.values() if not self._erased.hides(event)]
-            await self._indexer.put(await asyncio.to_thread(self._shown, shown))
-            self._written(some)
+            seqs = list(self._unwritten)
+            for start in range(0, len(seqs), FOLDED):
+                some = {seq: self._unwritten[seq] for seq in seqs[start : start + FOLDED]}
+                await self._indexer.put(await asyncio.to_thread(self._shown, some))
+                self._written(some)
 
-    def _shown(self, events: Sequence[Event]) -> list[Placed]:
-        return [Placed(self._redactor.redact(event), Location()) for event in events]
+    def _shown(self, some: Mapping[int, Event | None]) -> list[Placed]:
+        """Return events without a place, as they may be kept."""
+        events = [event for event in some.values() if event is not None]
+        if missing := [seq for seq, event in some.items() if event is None]:
+            first, last = min(missing), max(missing)
+            entries = self._journal.pending(after=first - 1, limit=last - first + 1)
+            events += [decode_event(entry.line) for entry in entries if entry.seq in some and some[entry.seq] is None]
+        return [Placed(self._redactor.redact(event), Location()) for event in events if not self._erased.hides(event)]
 
     async def _load(self) -> None:
         """Take over what an earlier process left in the journal."""
@@ -114,10 +126,10 @@ class Folder:
             entries = await self._in_thread(self._journal.pending)
             self._erased.add(await self._indexer.erased(list({entry.trace_id for entry in entries})))
             for entry in entries:
-                self._unwritten.setdefault(entry.seq, decode_event(entry.line))
+                self._unwritten.setdefault(entry.seq)
             self._earlier = max((entry.seq for entry in entries), default=0)
 
-    def _written(self, seqs: Sequence[int] | dict[int, Event]) -> None:
+    def _written(self, seqs: Iterable[int]) -> None:
         for seq in seqs:
             self._unwritten.pop(seq, None)
 
@@ -190,7 +202,7 @@ class Folder:
             planned[:] = segments_of(*self._redacted(entries))
             return [segment.name for segment in planned]
 
-        batch = self._journal.fix(volume, name)
+        batch = self._journal.fix(volume, name, limit=FOLDED)
         if batch is None:
             return None, []
         ref = VolumeRef.parse(volume)
@@ -211,12 +223,12 @@ class Folder:
         events: list[Event] = []
         lines: dict[str, bytes] = {}
         for entry in entries:
-            own = self._unwritten.get(entry.seq) if entry.seq > self._earlier else None
-            event = own or decode_event(entry.line)
+            own = entry.seq > self._earlier and entry.seq in self._unwritten
+            event = self._unwritten.get(entry.seq) or decode_event(entry.line)
             if self._erased.hides(event):
                 continue
             events.append(self._redactor.redact(event))
-            if events[-1] is own:
+            if own and events[-1] is event:
                 lines[event.id] = entry.line
         return events, lines
 

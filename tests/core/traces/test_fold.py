@@ -47,8 +47,8 @@ def crash_after(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     """Let the process die right after one step of a fold, or in the middle of the commits."""
     fix, finish, put, commit = LocalJournal.fix, LocalJournal.finish, TraceIndexer.put, fold_module.commit_segments
 
-    def fixing(self: LocalJournal, volume: str, name: Callable[..., Sequence[str]]) -> Batch | None:
-        fix(self, volume, name)
+    def fixing(self: LocalJournal, volume: str, name: Callable[..., Sequence[str]], *, limit: int) -> Batch | None:
+        fix(self, volume, name, limit=limit)
         raise Crash
 
     def committing(store: VolumeInterface, segments: Sequence[object], *rest: object, **more: object) -> list[Placed]:
@@ -221,18 +221,35 @@ async def test_a_volume_that_fails_is_tried_again_later(tmp_path: Path) -> None:
 
 
 async def test_large_backlogs_become_several_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = LocalJournal.fix
-
-    def small(self: LocalJournal, volume: str, name: Callable[..., Sequence[str]]) -> Batch | None:
-        return real(self, volume, name, limit=2)
-
-    monkeypatch.setattr(LocalJournal, "fix", small)
+    monkeypatch.setattr(fold_module, "FOLDED", 2)
     async with Instance.opened(tmp_path) as instance:
         for number in range(5):
             await instance.log.record(trace(number))
         await instance.log.fold(ALICE.volume)
         assert commits(instance, ALICE.volume) == 3
         assert len(in_git(instance, ALICE.volume)) == 5
+
+
+@pytest.mark.parametrize("listed", [True, False])
+async def test_what_waits_beyond_a_bound_is_read_from_the_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, listed: bool
+) -> None:
+    monkeypatch.setattr(fold_module, "MOST_HELD", 3)
+    monkeypatch.setattr(fold_module, "FOLDED", 2)
+    async with Instance.opened(tmp_path) as instance:
+        for number in range(9):
+            await instance.log.record(trace(number))
+        assert sum(event is not None for event in instance.log._folder._unwritten.values()) == 3
+        if listed:
+            instance.log.forget([trace(5).id])
+            assert {row.trace_id for row in (await instance.log.page(ALICE)).items} == {
+                trace(number).id for number in range(9) if number != 5
+            }
+        await instance.log.fold(ALICE.volume)
+        assert in_git(instance, ALICE.volume) == Counter(
+            trace(number).id for number in range(9) if not (listed and number == 5)
+        )
+        assert not instance.log._folder._unwritten
 
 
 async def test_a_fold_ends_while_chats_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
