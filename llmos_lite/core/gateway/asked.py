@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
@@ -19,6 +20,7 @@ _items = msgspec.json.Decoder(list[Raw])
 _text = msgspec.json.Decoder(str)
 encode = msgspec.json.Encoder().encode
 
+MOST_QUOTED = 256
 MARK = b'"cache_control"'
 _MARKS = re.compile(rb',\s*"cache_control"\s*:\s*(?:\{[^{}]*\}|null)|"cache_control"\s*:\s*(?:\{[^{}]*\}|null)\s*,?\s*')
 """Inside a text the quotes are escaped, so that only a key reads like this."""
@@ -112,7 +114,7 @@ def items_of(raw: Raw | bytes) -> list[Raw]:
         raise Invalid("request.invalid", "The conversation in the request is not a list.") from None
 
 
-def text_of(raw: Raw | None) -> str:
+def text_of(raw: Raw | bytes | None) -> str:
     """Return a text of the body; empty for anything else."""
     if raw is None:
         return ""
@@ -120,6 +122,17 @@ def text_of(raw: Raw | None) -> str:
         return _text.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return ""
+
+
+@lru_cache(MOST_QUOTED)
+def quoted(text: str) -> bytes:
+    """Return a text of ours as JSON; skills are said anew with each request of their conversation."""
+    return encode(text)
+
+
+def text_part(text: str) -> bytes:
+    """Return a text of ours as a part of a message; Anthropic calls it a block."""
+    return b'{"type":"text","text":%b}' % quoted(text)
 
 
 def is_true(raw: Raw | None) -> bool:
@@ -135,7 +148,7 @@ def number_of(raw: Raw | None) -> int:
 
 def joined(items: Iterable[bytes | Raw]) -> Raw:
     """Return a list of items that are JSON already."""
-    return Raw(b"[" + b",".join(map(bytes, items)) + b"]")
+    return Raw(b"[%b]" % b",".join(items))
 
 
 def settled(item: Raw) -> bytes:

@@ -18,11 +18,14 @@ from llmos_lite.core.gateway.asked import (
     items_of,
     joined,
     number_of,
+    quoted,
     settled,
     text_of,
+    text_part,
 )
 from llmos_lite.core.gateway.dialect import MOST_KEPT
 from llmos_lite.core.gateway.problems import openai_event, openai_problem, openai_refusal
+from llmos_lite.core.gateway.repeated import Repeated
 from llmos_lite.core.gateway.scaffolding import words_of
 from llmos_lite.engines.llm_openai import ChatStream, whole_chat
 from llmos_lite.engines.upstream import Wire
@@ -70,18 +73,22 @@ class ChatDialect:
     stable = staticmethod(settled)
     whole = staticmethod(whole_chat)
 
+    def __init__(self) -> None:
+        self._leading = Leading(self.said)
+
     def read(self, body: bytes) -> Asked:
         """Read a request; see `Dialect`."""
         fields = fields_of(body)
         messages = items_of(fields.get("messages", Raw(b"null")))
         if not messages:
             raise Invalid("request.invalid", "The request has no messages.", hint="Send at least one.")
-        lead = leading(messages)
+        own = self._leading.texts(messages)
+        lead = len(own)
         return Asked(
             fields=fields,
             model=text_of(fields.get("model")),
             stream="stream" in fields and is_true(fields["stream"]),
-            system="\n\n".join([said.text for said in self.said(messages[:lead])]) if lead else "",
+            system="\n\n".join(own),
             items=messages[lead:],
             leading=messages[:lead],
             most_tokens=_most_tokens(fields) if _LIMITS & fields.keys() else 0,
@@ -105,13 +112,13 @@ class ChatDialect:
         messages: list[bytes | Raw] = [*asked.leading, *asked.items]
         for place in sorted(later, reverse=True):
             at = after_results(asked.items, place.at, self.said)
-            messages.insert(asked.lead + at, encode({"role": "system", "content": place.text}))
+            messages.insert(asked.lead + at, _system(place.text))
         if head:
             if asked.leading:
                 last = len(asked.leading) - 1
                 messages[last] = appended(messages[last], head)
             else:
-                messages.insert(0, encode({"role": "system", "content": head}))
+                messages.insert(0, _system(head))
         return encode({**fields, "messages": joined(messages)})
 
     def reader(self, model: str) -> ChatReader:
@@ -131,15 +138,36 @@ def _most_tokens(fields: Mapping[str, Raw]) -> int:
     return number_of(fields.get("max_completion_tokens")) or number_of(fields.get("max_tokens"))
 
 
-def leading(items: Sequence[Raw]) -> int:
-    """Return how many system messages a conversation begins with."""
-    for place, item in enumerate(items):
-        try:
-            if _role.decode(item).role not in SYSTEM_ROLES:
-                return place
-        except msgspec.DecodeError:
-            return place
-    return len(items)
+class Leading:
+    """Reads the system messages that conversations begin with.
+
+    Args:
+        said: reads items of the dialect.
+    """
+
+    def __init__(self, said: Callable[[Sequence[Raw]], list[Said]]) -> None:
+        self._said = said
+        self._known = Repeated[bytes, str]()
+
+    def texts(self, items: Sequence[Raw]) -> list[str]:
+        """Return what each of them says, up to the first item that is none."""
+        found: list[str] = []
+        for item in items:
+            written = bytes(item)
+            text = self._known.get(written)
+            if text is None:
+                if not _is_system(written):
+                    break
+                text = self._known.put(written, self._said([item])[0].text)
+            found.append(text)
+        return found
+
+
+def _is_system(message: bytes) -> bool:
+    try:
+        return _role.decode(message).role in SYSTEM_ROLES
+    except msgspec.DecodeError:
+        return False
 
 
 def after_results(items: Sequence[Raw], at: int, said: Callable[[Sequence[Raw]], list[Said]]) -> int:
@@ -149,17 +177,43 @@ def after_results(items: Sequence[Raw], at: int, said: Callable[[Sequence[Raw]],
     return at
 
 
+def _system(text: str) -> bytes:
+    return b'{"role":"system","content":%b}' % quoted(text)
+
+
 def appended(message: bytes | Raw, text: str) -> bytes:
     """Return a system message with a text after its own."""
+    before, write, after = _opened.of(bytes(message), _open)
+    return b"%b%b%b" % (before, write(text), after)
+
+
+_Write: TypeAlias = Callable[[str], bytes]
+_opened = Repeated[bytes, tuple[bytes, _Write, bytes]]()
+
+
+def _open(message: bytes) -> tuple[bytes, _Write, bytes]:
+    """Return a system message up to the end of its content, what writes a text there, and the rest of it."""
     fields = _object.decode(message)
-    content = bytes(fields.get("content", Raw(b"null")))
+    content = bytes(fields.get("content", b"null"))
+    begun, ended = b"", b""
+    write: _Write = quoted
     if content.startswith(b'"') and len(content) > 2:  # noqa: PLR2004 - longer than the empty string
-        content = content[:-1] + encode("\n\n" + text)[1:]
+        begun, write = content[:-1], _further_words
     elif content.startswith(b"[") and content[1:-1].strip():
-        content = content[:-1] + b"," + encode({"type": "text", "text": text}) + b"]"
-    else:
-        content = encode(text)
-    return encode(fields | {"content": Raw(content)})
+        begun, write, ended = content[:-1] + b",", text_part, b"]"
+    names = list(fields | {"content": b""})
+    place = names.index("content")
+    before = encode({name: fields[name] for name in names[:place]})[:-1]
+    after = encode({name: fields[name] for name in names[place + 1 :]})[1:]
+    return (
+        b'%b%b"content":%b' % (before, b"," if place else b"", begun),
+        write,
+        b"%b%b%b" % (ended, b"," if len(after) > 1 else b"", after),
+    )
+
+
+def _further_words(text: str) -> bytes:
+    return rb"\n\n%b" % quoted(text)[1:]
 
 
 def _said(message: _Message) -> Said:

@@ -20,9 +20,11 @@ from llmos_lite.core.gateway.asked import (
     number_of,
     settled,
     text_of,
+    text_part,
 )
 from llmos_lite.core.gateway.dialect import MOST_KEPT
 from llmos_lite.core.gateway.problems import anthropic_event, anthropic_problem, anthropic_refusal
+from llmos_lite.core.gateway.repeated import Repeated
 from llmos_lite.core.gateway.scaffolding import words_of
 from llmos_lite.engines.llm_anthropic import MessageStream, whole_message
 from llmos_lite.engines.upstream import Wire
@@ -74,7 +76,7 @@ class MessagesDialect:
             fields=fields,
             model=text_of(fields.get("model")),
             stream=is_true(fields.get("stream")),
-            system=_system(fields.get("system", Raw(b"null"))),
+            system=_systems.of(bytes(fields.get("system", b"null")), _system),
             items=items,
             most_tokens=number_of(fields.get("max_tokens")),
         )
@@ -108,9 +110,12 @@ class MessagesReader(MessageStream):
     signs = (b"message_stop", b'"error"')
 
 
-def _system(raw: Raw) -> str:
+_systems = Repeated[bytes, str]()
+
+
+def _system(written: bytes) -> str:
     try:
-        found = _blocks.decode(raw)
+        found = _blocks.decode(written)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return ""
     return found if isinstance(found, str) else "\n\n".join(block.text or "" for block in found or ())
@@ -118,31 +123,32 @@ def _system(raw: Raw) -> str:
 
 def _may_mark(asked: Asked) -> bool:
     """Tell whether our block may be a cache breakpoint: the client uses them, and has one left."""
-    marks = sum(bytes(raw).count(MARK) for raw in asked.fields.values())
+    marks = sum([bytes(raw).count(MARK) for raw in asked.fields.values()])
     return 0 < marks < MOST_MARKS
 
 
 def _with_block(system: Raw, text: str, *, marked: bool) -> Raw:
-    block = {"type": "text", "text": text} | ({"cache_control": {"type": "ephemeral"}} if marked else {})
+    block = text_part(text)
+    if marked:
+        block = block[:-1] + b',"cache_control":{"type":"ephemeral"}}'
     content = bytes(system)
     if content.startswith(b"[") and content[1:-1].strip():
-        return Raw(content[:-1] + b"," + encode(block) + b"]")
+        return Raw(b"%b,%b]" % (content[:-1], block))
     if content.startswith(b'"') and len(content) > 2:  # noqa: PLR2004 - longer than the empty string
-        return joined([b'{"type":"text","text":%b}' % content, encode(block)])
-    return joined([encode(block)])
+        return joined([b'{"type":"text","text":%b}' % content, block])
+    return joined([block])
 
 
 def _prefixed(message: bytes | Raw, text: str) -> bytes:
     """Return a message with a block of ours before the person's words, and after the results of tools."""
     fields = _object.decode(message)
     content = bytes(fields.get("content", Raw(b"null")))
-    ours = encode({"type": "text", "text": text})
     if content.startswith(b'"'):
         blocks: list[bytes | Raw] = [b'{"type":"text","text":%b}' % content]
     else:
         blocks = list(items_of(content)) if content.startswith(b"[") else []
     place = next((at for at, block in enumerate(blocks) if b'"tool_result"' not in bytes(block)), len(blocks))
-    blocks.insert(place, ours)
+    blocks.insert(place, text_part(text))
     return encode(fields | {"content": joined(blocks)})
 
 

@@ -17,10 +17,12 @@ from llmos_lite.core.gateway.asked import (
     items_of,
     joined,
     number_of,
+    quoted,
     text_of,
 )
-from llmos_lite.core.gateway.chat_dialect import after_results, content_text, leading
+from llmos_lite.core.gateway.chat_dialect import Leading, after_results, content_text
 from llmos_lite.core.gateway.problems import openai_problem, openai_refusal, responses_event
+from llmos_lite.core.gateway.repeated import Repeated
 from llmos_lite.core.gateway.responses_reader import ResponsesReader, whole_response
 from llmos_lite.core.gateway.scaffolding import words_of
 from llmos_lite.engines.upstream import Wire
@@ -48,14 +50,17 @@ class ResponsesDialect:
     problem_event = staticmethod(responses_event)
     whole = staticmethod(whole_response)
 
+    def __init__(self) -> None:
+        self._leading = Leading(self.said)
+
     def read(self, body: bytes) -> Asked:
         """Read a request; see `Dialect`."""
         fields = fields_of(body)
         items = input_of(fields)
         if not items and "previous_response_id" not in fields:
             raise Invalid("request.invalid", "The request has no input.", hint="Send some input.")
-        lead = leading(items)
-        own = [text_of(fields.get("instructions")), *(said.text for said in self.said(items[:lead]))]
+        leading = self._leading.texts(items)
+        lead, own = len(leading), [_instructions(fields), *leading]
         return Asked(
             fields=fields,
             model=text_of(fields.get("model")),
@@ -87,7 +92,7 @@ class ResponsesDialect:
         if head and asked.lead and not asked.after:
             items.insert(asked.lead, _developer(head))
         elif head:
-            own = text_of(asked.fields.get("instructions"))
+            own = _instructions(asked.fields)
             changed["instructions"] = Raw(encode(f"{own}\n\n{head}" if own else head))
         return encode(changed | {"input": joined(items)})
 
@@ -105,9 +110,16 @@ def input_of(fields: Mapping[str, Raw]) -> list[Raw]:
     return [] if text == b"null" else items_of(raw)
 
 
+_known = Repeated[bytes, str]()
+
+
+def _instructions(fields: Mapping[str, Raw]) -> str:
+    return _known.of(bytes(fields["instructions"]), text_of) if "instructions" in fields else ""
+
+
 def _developer(text: str) -> bytes:
-    content = [{"type": "input_text", "text": text}]
-    return encode({"type": "message", "role": "developer", "content": content})
+    part = b'{"type":"input_text","text":%b}' % quoted(text)
+    return b'{"type":"message","role":"developer","content":[%b]}' % part
 
 
 def _said(item: Raw) -> Said:

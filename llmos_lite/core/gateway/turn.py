@@ -14,6 +14,7 @@ from llmos_lite.core.gateway.asked import Asked, Raw, Said
 from llmos_lite.core.gateway.dialect import Dialect
 from llmos_lite.core.gateway.pieces import Straight, never
 from llmos_lite.core.gateway.reading import Reading
+from llmos_lite.core.gateway.repeated import Repeated
 from llmos_lite.core.gateway.scaffolding import is_side_prompt
 from llmos_lite.core.gateway.steering import Steering
 from llmos_lite.core.gateway.threads import Found, Thread
@@ -28,7 +29,8 @@ from llmos_lite.engines.llm import ToolCall as Called
 from llmos_lite.engines.upstreams import Route
 
 _NONE = Raw(b"null")
-_NO_TOOLS = {b"null", b"[]"}
+_NO_TOOLS = (b"null", b"[]")  # no set: it would hash all tools of a request
+_hashes = Repeated[str, str]()
 
 
 class Turn(msgspec.Struct, kw_only=True):
@@ -218,7 +220,11 @@ def fresh(found: Found, said: Sequence[Said]) -> list[Said]:
 
 def system_hash(text: str) -> str:
     """Return what stands for a client's system prompt in the traces after the first; empty for none."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16] if text else ""
+    return _hashes.of(text, _hashed) if text else ""
+
+
+def _hashed(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def trace_of(turn: Turn, ended: Ended, error: str = "", system_in: str = "") -> Trace:

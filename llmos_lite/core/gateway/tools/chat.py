@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from llmos_lite.core.chat.skill_tools import STEADY
 from llmos_lite.core.chat.tools import ToolResult
 from llmos_lite.core.gateway.asked import Asked, Raw, encode, items_of, joined, number_of
+from llmos_lite.core.gateway.repeated import Repeated
 from llmos_lite.core.gateway.tools.dialect import NO_WISHES, Ours, Wishes
 from llmos_lite.core.gateway.tools.events import Event, event_of, events_of, list_of, object_of, rewritten, summed
 from llmos_lite.engines.llm import Completion, ToolCall
@@ -70,6 +71,7 @@ class _Chunk(msgspec.Struct):
 
 
 _tools = msgspec.json.Decoder(list[_Tool])
+_names = Repeated[bytes, Sequence[str]]()
 _format = msgspec.json.Decoder(_Format | None)
 _part = msgspec.json.Decoder(_Part)
 _chunk = msgspec.json.Decoder(_Chunk)
@@ -117,13 +119,17 @@ class ChatTools:
         return ChatScreen(ours)
 
 
-def names_of(fields: Mapping[str, Raw]) -> list[str]:
+def names_of(fields: Mapping[str, Raw]) -> Sequence[str]:
     """Return the names of the tools of a request, as either API of OpenAI has them; a list that is none has none."""
+    return _names.of(bytes(fields.get("tools", b"[]")), _names_in)
+
+
+def _names_in(written: bytes) -> Sequence[str]:
     try:
-        tools = _tools.decode(fields.get("tools", Raw(b"[]")))
+        tools = _tools.decode(written)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return []
-    return [tool.function.name if tool.function else tool.name for tool in tools]
+        return ()
+    return tuple([tool.function.name if tool.function else tool.name for tool in tools])
 
 
 def is_free(fields: Mapping[str, Raw]) -> bool:
