@@ -41,7 +41,7 @@ class TextFinder:
             self._scans.append(long_words)
         if PERSONAL in categories:
             chosen += [*MAIL, *NUMBERS, *PLACES]
-            self._scans += [numbers, lambda look: machines(look.text)]
+            self._scans += [numbers, machines]
         self._rules: dict[str, list[Rule]] = {}
         for words, rule in chosen:
             for word in words:
@@ -50,7 +50,8 @@ class TextFinder:
     @cached_property
     def _automaton(self) -> tuple[ahocorasick_rs.AhoCorasick, list[tuple[Rule, ...]]]:
         words = sorted(self._rules)
-        automaton = ahocorasick_rs.AhoCorasick(words, implementation=ahocorasick_rs.Implementation.ContiguousNFA)
+        # 3 MB, and half the time of one that is not deterministic
+        automaton = ahocorasick_rs.AhoCorasick(words, implementation=ahocorasick_rs.Implementation.DFA)
         return automaton, [tuple(self._rules[word]) for word in words]
 
     def find(self, text: str) -> list[Found]:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from llmos_lite.core.traces.redaction.base import Found
-from llmos_lite.core.traces.redaction.look import starts_here
+from llmos_lite.core.traces.redaction.look import Look, starts_here
 
 EVERYBODYS = frozenset(
     (
@@ -88,10 +88,10 @@ def _is_public(said: str, *, named: bool) -> bool:
     return address.is_global and numbers[0] < MULTICAST
 
 
-def machines(text: str) -> Iterator[Found]:
+def machines(look: Look) -> Iterator[Found]:
     """Find public IPv6 addresses and MAC addresses."""
-    end = 0
-    for match in _COLONS.finditer(text):
+    text, end = look.text, 0
+    for match in _COLONS.finditer(text) if ":" in text else ():
         if match.start() < end:
             continue
         back = _BACK.match(text[max(0, match.start() - 39) : match.start()][::-1])
@@ -100,7 +100,7 @@ def machines(text: str) -> Iterator[Found]:
         if whole is not None and starts_here(text, begin):
             end = whole.end()
             yield from _mac(text, begin) or _ip6(text, begin, whole[0])
-    for match in _DASHES.finditer(text):
+    for match in _DASHES.finditer(text) if "-" in text else ():
         if match.start() >= max(end, 2):
             end = match.end()
             yield from _mac(text, match.start() - 2)

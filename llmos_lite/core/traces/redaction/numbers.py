@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from llmos_lite.core.traces.redaction import checksums
 from llmos_lite.core.traces.redaction.base import Found
@@ -17,8 +17,11 @@ USUAL = (14, 15, 16)
 """Digits of most cards; a number of another length that nothing divides needs a word in front."""
 SHORT_WORD, FEWEST = 6, 5
 
+_DIGITS = "0123456789"
 _RUN = re.compile(r"\d(?:[\d .()/\-]{5,60}|\d[A-EHLMPRST]\d\d[A-Z]\d{3}[A-Z])")
 """Where numbers begin that are long enough, and the middle of an Italian tax code."""
+_PLAIN_RUN = re.compile(_RUN.pattern.replace(r"[\d ", "[0-9 ").replace(r"\d", "[0-9]"))
+"""The same in a text of ASCII, where it takes half the time: a range is quicker than what Unicode calls a digit."""
 _GROUP = re.compile(r"(?<!\d)\d")
 _DIGIT = re.compile(r"\d")
 _CARD = re.compile(
@@ -80,7 +83,7 @@ _IDENTITY = re.compile(
 def numbers(look: Look) -> Iterator[Found]:
     """Find what begins with digits."""
     text, done = look.text, 0
-    for run in _RUN.finditer(text):
+    for run in _runs(text):
         start, said = run.start(), run[0]
         if said[2].isalpha():
             yield from _fiscal(text, start)
@@ -93,6 +96,12 @@ def numbers(look: Look) -> Iterator[Found]:
             if at >= done and (found := _one(text, at, enough=enough and _is_long(text, at))):
                 done = found.end
                 yield found
+
+
+def _runs(text: str) -> Iterable[re.Match[str]]:
+    if not text.isascii():
+        return _RUN.finditer(text)
+    return _PLAIN_RUN.finditer(text) if any(map(text.__contains__, _DIGITS)) else ()
 
 
 def _is_long(text: str, at: int) -> bool:

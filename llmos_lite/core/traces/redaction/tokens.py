@@ -124,15 +124,26 @@ LONG_WORD = 34
 def long_words(look: Look) -> Iterator[Found]:
     """Find the forms that no word announces."""
     text, at = look.text, 0
-    words = text.split()
-    if not words or len(max(words, key=len)) < LONG_WORD:
+    if not _may_be_long(text):
         return
+    words = text.split()
     for word in compress(words, map(LONG_WORD.__le__, map(len, words))):
         at = text.index(word, at)
         for match in LONG.finditer(text, at, at + len(word)):
             if len(set(match[0])) > LEAST_KINDS:
                 yield Found(*match.span(), SECRET)
         at += len(word)
+
+
+def _may_be_long(text: str) -> bool:
+    """Tell whether there is room for a long word between two blanks; to split the text costs three times as much."""
+    at, last = 0, len(text) - LONG_WORD
+    while at <= last:
+        blank = text.rfind(" ", at, at + LONG_WORD)
+        if blank < 0:
+            return True
+        at = blank + 1
+    return False
 
 
 def prefixed(shapes: Iterable[tuple[str, str]] = SHAPES) -> list[Rules]:
