@@ -91,6 +91,7 @@ class _Dialect:
 _COUNTERS = {
     "skills_injected": "Skills put into a context.",
     "chats_unrecorded": "Chats kept out of the traces.",
+    "chats_unstored": "Chats whose trace could not be stored.",
     "journal_appends": "Events made durable in the journal.",
     "folds": "Batches folded from the journal into Git.",
     "folded_events": "Events folded into Git.",
@@ -141,6 +142,11 @@ class Metrics:
         if first:
             dialect.first.counts[bisect_left(FIRST_SECONDS, first)] += 1
             dialect.first.sum += first
+
+    def unstored(self, one: Served) -> None:
+        """Count one request whose trace could not be stored."""
+        self.served(one)
+        self._counts["chats_unstored"] += 1
 
     def _model(self, one: Served) -> str:
         """Return the label of a model that has none yet; a name that no server answered to gets none."""

@@ -244,6 +244,25 @@ async def test_a_turn_whose_trace_is_not_stored_is_no_parent(here: Gate, monkeyp
     assert (trace.parent, trace.goal) == ("", "thanks")
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_request_whose_trace_is_not_stored_is_counted_once(
+    here: Gate, monkeypatch: pytest.MonkeyPatch, *, stream: bool
+) -> None:
+    async def full(*_: object, **__: object) -> None:
+        raise StorageFailed("storage.full", "The disk is full.")
+
+    await here.ask("chat", PHOTOS)
+    with monkeypatch.context() as patch:
+        patch.setattr(here.services.traces, "record", full)
+        answer = await here.ask("chat", PHOTOS, stream=stream)
+    assert b"storage.full" in answer.body
+    text = here.services.metrics.render_metrics().decode()
+    assert 'llmos_model_requests_total{dialect="chat",model="plain",outcome="storage.full"} 1.0' in text
+    assert "llmos_chats_unstored_total 1.0" in text
+    assert 'llmos_chats_total{ended="error"} 1.0' in text
+    assert 'llmos_chats_total{ended="complete"} 1.0' in text
+
+
 @pytest.mark.parametrize("wire", WIRES)
 async def test_a_conversation_is_called_what_the_client_calls_it(here: Gate, wire: str) -> None:
     await here.ask(wire, PHOTOS, headers={"X-Claude-Code-Session-Id": "5f0c-session"})

@@ -33,7 +33,7 @@ from llmos_lite.core.telemetry.model_span import Spans
 from llmos_lite.core.toolservers.box import ServerTools
 from llmos_lite.core.toolservers.service import ToolServers
 from llmos_lite.core.traces.log import TraceLog
-from llmos_lite.core.traces.trace import Ended, Share, make_ulid, now_ms
+from llmos_lite.core.traces.trace import Ended, Share, Trace, make_ulid, now_ms
 from llmos_lite.engines.llm import LanguageModel, knows_tools, unheard
 from llmos_lite.errors import Conflict, Invalid, LlmosError, UpstreamFailed
 from llmos_lite.observability import Metrics
@@ -324,13 +324,21 @@ class ChatService:
         turn.settle(ended)
         if turn.recorded:
             trace = turn.trace(self._model.name, ended, error)
-            await self._traces.record(trace)
+            await self._record(turn, trace)
             if turn.ran and leads_on(trace) and self._allowed_calls is not None:
                 await self._allowed_calls.settled(turn.conversation.handed_by)
         seconds = time.perf_counter() - turn.clock
         self._metrics.served(turn.served(self._model.name, ended, error, seconds))
         if self._spans is not None and turn.recorded:
             self._spans.add(turn.span(self._model.name, ended, error, seconds))
+
+    async def _record(self, turn: Turn, trace: Trace) -> None:
+        try:
+            await self._traces.record(trace)
+        except LlmosError as failed:
+            seconds = time.perf_counter() - turn.clock
+            self._metrics.unstored(turn.served(self._model.name, Ended.ERROR, failed.code, seconds))
+            raise
 
     async def _keep_aborted(self, turn: Turn) -> None:
         """Keep what came before the client went away; nobody is left to be told when that fails."""

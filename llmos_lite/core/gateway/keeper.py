@@ -93,7 +93,11 @@ class Keeper:
             self._log.close()
 
     async def keep(self, turn: Turn, ended: Ended, error: str = "") -> None:
-        """Make the trace durable, once; a client that goes away meanwhile does not stop it."""
+        """Make the trace durable, once; a client that goes away meanwhile does not stop it.
+
+        Raises:
+            StorageFailed, Unavailable: it is not stored; the request is counted all the same.
+        """
         if turn.kept:
             return
         turn.kept = True
@@ -104,7 +108,11 @@ class Keeper:
         known = _known_by(turn, ended)
         trace = trace_of(turn, ended, error, self._holder(turn) if turn.asked.system else "")
         beside = Beside(self._log.add, known) if known and self._log is not None else None
-        await self._traces.record(trace, beside=beside, then=partial(self._kept, turn, ended, error, known))
+        try:
+            await self._traces.record(trace, beside=beside, then=partial(self._kept, turn, ended, error, known))
+        except LlmosError as failed:
+            self._metrics.unstored(served_of(turn, Ended.ERROR, failed.code))
+            raise
 
     def _kept(self, turn: Turn, ended: Ended, error: str, known: Sequence[Kept], trace: Trace) -> None:
         """Count a request whose trace is durable, and know its conversation again when the next turn comes."""

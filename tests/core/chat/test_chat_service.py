@@ -265,6 +265,9 @@ async def test_a_journal_that_cannot_write_gives_no_answer(chat: Room) -> None:
     chat.break_journal()
     with pytest.raises(StorageFailed):
         await chat.service().chat(alice, ChatInput(message=ASK))
+    text = chat.metrics.render_metrics()
+    assert b"llmos_chats_unstored_total 1.0" in text
+    assert b'llmos_chats_total{ended="error"} 1.0' in text
 
 
 # -- how it ends ---------------------------------------------------------------------------------------------------
