@@ -294,6 +294,18 @@ async def test_skills_of_a_team_that_was_left_leave_the_conversation(here: Gate,
     assert "Zebras first" not in json.dumps(here.seen.body)
 
 
+@pytest.mark.parametrize("settings", [{"llm_provider": "offline", "llm_url": ""}, {"llm_provider": "anthropic"}])
+async def test_embeddings_that_no_provider_offers_are_refused_in_openais_form(
+    fresh_copy: Path, upstream: Upstream, settings: dict[str, str]
+) -> None:
+    async with gate(fresh_copy, upstream, **settings) as here:
+        answer = await here.client.post("/v1/embeddings", {"model": "any", "input": "x"})
+        error = answer.json()["error"]
+        assert (answer.status, error["type"], error["code"]) == (400, "invalid_request_error", "model.no_embeddings")
+        assert "LLMOS_LLM_URL" in error["message"]
+        assert upstream.chats == []
+
+
 # Failures
 
 

@@ -35,6 +35,20 @@ _STOPS: dict[str, Stop] = {"end": "end", "length": "length", "tools": "tools", "
 _schema = msgspec.json.Decoder(dict[str, object])
 
 
+def no_embeddings(server: str) -> Invalid:
+    """Return the error for embeddings of a server that has none.
+
+    Args:
+        server: which one, for people.
+    """
+    return Invalid(
+        "model.no_embeddings",
+        f"No provider that offers embeddings is set for this model: {server} only writes answers.",
+        hint="Set LLMOS_LLM_URL to a server that has them, as http://127.0.0.1:11434/v1 of Ollama, "
+        "or name one that has this model: `llmos providers set NAME --base-url URL --model MODEL`.",
+    )
+
+
 class LocalUpstream:
     """A language model of ours as a server that speaks chat completions.
 
@@ -62,6 +76,8 @@ class LocalUpstream:
         if passing.method == "GET":
             listed = msgspec.json.encode({"object": "list", "data": [{"id": self.name, "object": "model"}]})
             return _Reply(_once(listed), stream=False)
+        if passing.path == "/embeddings":
+            raise no_embeddings(f"the model of llmos itself ({self.name})")
         ask = read_request(passing.body)
         pieces = self._model.stream(_request(ask, tools=may_call(self._model)))
         try:

@@ -21,6 +21,7 @@ from llmos_lite.core.gateway.context import Contexts
 from llmos_lite.core.gateway.dialect import Dialect
 from llmos_lite.core.gateway.figures import go_on_in_its_trace, note_answer, note_try
 from llmos_lite.core.gateway.keeper import Keeper
+from llmos_lite.core.gateway.local import no_embeddings
 from llmos_lite.core.gateway.messages_dialect import MessagesDialect
 from llmos_lite.core.gateway.pieces import Out, Request, Whole
 from llmos_lite.core.gateway.reading import LARGEST_ANSWER
@@ -134,12 +135,17 @@ class Gateway:
             path: below the base URL of a server that speaks chat completions.
             request: what was sent.
             out: takes the answer.
+
+        Raises:
+            Invalid: `model.no_embeddings`, when whoever has the model does not speak OpenAI's API.
         """
         permit(actor, Verb.CHAT, actor.volume)
         steering, fields = steering_of(request.headers), fields_of(request.body)
         model = text_of(fields.get("model"))
 
         def made(route: Route) -> Passing:
+            if route.wire is Wire.MESSAGES:
+                raise no_embeddings(f"the provider {route.upstream.name}")
             body = request.body if route.model == model else encode(fields | {"model": Raw(encode(route.model))})
             return Passing(path=path, body=body, headers=steering.passed, own_key=steering.own_key)
 
