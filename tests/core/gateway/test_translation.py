@@ -257,6 +257,102 @@ def test_a_conversation_that_only_openai_keeps_cannot_be_translated() -> None:
         translate_request(b'{"model":"m","input":"x","previous_response_id":"r"}', Wire.RESPONSES, Wire.CHAT)
 
 
+def user_says(*parts: dict[str, Any]) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": [{"type": "text", "text": "Look."}, *parts]}]}
+
+
+def user_puts_in(*items: dict[str, Any]) -> dict[str, Any]:
+    return {"input": [{"role": "user", "content": "Look."}, *items]}
+
+
+BY_ID = {"type": "file", "file_id": "file_1"}
+PDF = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBE"}}
+KEPT_ELSEWHERE = [
+    (Wire.RESPONSES, {"input": "x", "conversation": "conv_1"}, "`conversation`"),
+    (Wire.RESPONSES, {"input": "x", "conversation": {"id": "conv_1"}}, "`conversation`"),
+    (Wire.RESPONSES, {"prompt": {"id": "pmpt_1"}}, "`prompt`"),
+    (Wire.RESPONSES, user_puts_in({"type": "item_reference", "id": "msg_1"}), "`item_reference`"),
+    (Wire.RESPONSES, user_puts_in({"type": "compaction", "encrypted_content": "x"}), "`compaction`"),
+    *(
+        (Wire.RESPONSES, user_puts_in({"role": "user", "content": [part]}), said)
+        for part, said in (
+            ({"type": "input_file", "file_id": "file_1"}, "`file_id`"),
+            ({"type": "input_image", "file_id": "file_1"}, "`file_id`"),
+            ({"type": "input_file", "filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBE"}, "files"),
+            ({"type": "input_audio", "input_audio": {"data": "UklG", "format": "wav"}}, "sound"),
+        )
+    ),
+    (Wire.MESSAGES, user_says({"type": "image", "source": BY_ID}), "`file_id`"),
+    (Wire.MESSAGES, user_says({"type": "document", "source": BY_ID}), "`file_id`"),
+    (Wire.MESSAGES, user_says({"type": "container_upload", "file_id": "file_1"}), "`file_id`"),
+    (Wire.MESSAGES, user_says({"type": "tool_result", "content": [{"type": "image", "source": BY_ID}]}), "`file_id`"),
+    (Wire.MESSAGES, user_says(PDF), "files"),
+    (Wire.MESSAGES, user_says() | {"container": "container_1"}, "`container`"),
+    (Wire.MESSAGES, user_says() | {"container": {"skills": [{"skill_id": "pdf"}]}}, "`container`"),
+    (Wire.CHAT, user_says({"type": "file", "file": {"file_id": "file_1"}}), "`file_id`"),
+    (Wire.CHAT, user_says({"type": "file", "file": {"filename": "a.pdf", "file_data": "JVBE"}}), "files"),
+    (Wire.CHAT, user_says({"type": "input_audio", "input_audio": {"data": "UklG", "format": "wav"}}), "sound"),
+    (Wire.CHAT, user_says() | {"modalities": ["text", "audio"], "audio": {"voice": "alloy"}}, "sound"),
+    (Wire.CHAT, {"messages": [{"role": "assistant", "audio": {"id": "audio_1"}}]}, "`audio`"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("client", "body", "said"), KEPT_ELSEWHERE)
+def test_what_only_the_clients_provider_keeps_or_takes_is_refused(
+    client: Wire, body: dict[str, Any], said: str
+) -> None:
+    for server in set(Wire) - {client}:
+        with pytest.raises(Invalid, match=re.escape(said)) as caught:
+            translate_request(json.dumps({"model": "m"} | body).encode(), client, server)
+        assert caught.value.code == "request.invalid"
+        assert caught.value.hint
+
+
+NOTHING = {"previous_response_id": None, "conversation": None, "prompt": None, "container": None, "audio": None}
+HINTS = {
+    "store": True,
+    "prediction": {"type": "content", "content": "x"},
+    "service_tier": "auto",
+    "metadata": {"a": "b"},
+}
+
+
+@pytest.mark.parametrize(("server", "client"), PAIRS)
+def test_hints_and_fields_that_say_nothing_are_dropped(server: Wire, client: Wire) -> None:
+    body = {"model": "m", "mcp_servers": [], "modalities": ["text"]} | NOTHING | HINTS
+    body |= {"input": "x"} if client is Wire.RESPONSES else user_says()
+    said = json.loads(translate_request(json.dumps(body).encode(), client, server).body)
+    assert not (NOTHING | HINTS).keys() & said.keys() - {"store", "metadata"}
+    assert said.get("store", False) is False
+
+
+def test_servers_of_tools_that_anthropic_asks_are_named_as_left_out() -> None:
+    body = {"model": "m", "mcp_servers": [{"type": "url", "url": "https://x.example/mcp", "name": "x"}]} | user_says()
+    assert translate_request(json.dumps(body).encode(), Wire.MESSAGES, Wire.CHAT).left_out == ["mcp_servers"]
+
+
+def test_documents_that_are_text_become_text() -> None:
+    plain = {
+        "type": "document",
+        "title": "Notes",
+        "source": {"type": "text", "media_type": "text/plain", "data": "One."},
+    }
+    parts = {"type": "document", "source": {"type": "content", "content": [{"type": "text", "text": "Two."}]}}
+    found = translate_request(json.dumps({"model": "m"} | user_says(plain, parts)).encode(), Wire.MESSAGES, Wire.CHAT)
+    assert json.loads(found.body)["messages"] == [{"role": "user", "content": "Look.\n\nNotes\n\nOne.\n\nTwo."}]
+
+
+@pytest.mark.parametrize("server", [Wire.CHAT, Wire.RESPONSES])
+def test_a_model_is_told_of_a_document_that_a_tool_gave_and_it_cannot_be_shown(server: Wire) -> None:
+    """Claude Code reads PDFs so, and every later request of the conversation holds the result, too."""
+    call = {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "Read", "input": {}}]}
+    result = {"type": "tool_result", "tool_use_id": "t", "content": [{"type": "text", "text": "a.pdf"}, PDF]}
+    body = {"model": "m", "messages": [call, {"role": "user", "content": [result]}]}
+    said = json.loads(translate_request(json.dumps(body).encode(), Wire.MESSAGES, server).body)
+    given = said["messages"][-1]["content"] if server is Wire.CHAT else said["input"][-1]["output"]
+    assert given == "a.pdf\n(Here was a document that this model cannot be shown.)"
+
+
 FIELDS = st.sampled_from(["model", "messages", "input", "tools", "system"])
 ITEMS = st.lists(st.dictionaries(st.sampled_from(["role", "content", "type"]), st.text() | st.integers()), max_size=2)
 

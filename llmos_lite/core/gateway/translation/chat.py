@@ -30,7 +30,17 @@ from llmos_lite.core.gateway.translation.neutral import (
     merged,
     resulted,
 )
-from llmos_lite.core.gateway.translation.reading import decoded, present, role_of, text_or_parts
+from llmos_lite.core.gateway.translation.reading import (
+    decoded,
+    is_said,
+    keeps_no,
+    no_file_kept,
+    no_file_taken,
+    no_sound,
+    present,
+    role_of,
+    text_or_parts,
+)
 from llmos_lite.core.gateway.translation.tools import arguments_of, custom, described
 from llmos_lite.engines.llm_http import decoded as answered
 from llmos_lite.engines.sse import SseReader
@@ -49,10 +59,15 @@ class _Url(msgspec.Struct):
     url: str = ""
 
 
+class _File(msgspec.Struct):
+    file_id: str | None = None
+
+
 class _Part(msgspec.Struct):
     type: str = ""
     text: str = ""
     image_url: _Url | str | None = None
+    file: _File | None = None
     refusal: str = ""
 
 
@@ -92,6 +107,7 @@ class _Message(msgspec.Struct):
     content: Raw = Raw(b"null")
     tool_calls: list[_Call] | None = None
     tool_call_id: str = ""
+    audio: Raw = Raw()
 
 
 class _Tool(msgspec.Struct):
@@ -121,6 +137,7 @@ class _Request(msgspec.Struct):
     stop: str | list[str] | None = None
     reasoning_effort: str | None = None
     response_format: _Format | None = None
+    modalities: list[str] | None = None
     user: str | None = None
     temperature: Raw = Raw()
     top_p: Raw = Raw()
@@ -172,6 +189,8 @@ def read_request(body: bytes) -> Ask:
         Invalid: `request.invalid`.
     """
     asked = decoded(_request, body)
+    if "audio" in (asked.modalities or ()):
+        raise no_sound()
     choice = asked.tool_choice
     if isinstance(choice, _Tool):
         named = choice.function or choice.custom
@@ -205,6 +224,8 @@ def _turns(messages: Sequence[_Message]) -> list[Turn]:
     turns: list[Turn] = []
     for message in messages:
         parts = list(_content(message.content))
+        if is_said(message.audio):
+            raise keeps_no("sound", "audio", "Send the words of that answer as its `content`.")
         if message.role == "tool":
             turns.append(Turn("user", [resulted(message.tool_call_id, parts)]))
         elif message.role == "assistant":
@@ -224,6 +245,10 @@ def _content(raw: Raw) -> Iterator[Part]:
             yield Image.at(part.image_url if isinstance(part.image_url, str) else part.image_url.url)
         elif part.text or part.refusal:
             yield Text(part.text or part.refusal)
+        elif part.file is not None:
+            raise no_file_kept("file_id") if part.file.file_id else no_file_taken()
+        elif part.type == "input_audio":
+            raise no_sound()
 
 
 def _uses(calls: Sequence[_Call] | None) -> Iterator[Use]:

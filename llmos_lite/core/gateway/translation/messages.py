@@ -21,7 +21,16 @@ from llmos_lite.core.gateway.translation.neutral import (
     Use,
     resulted,
 )
-from llmos_lite.core.gateway.translation.reading import decoded, present, role_of, text_or_parts
+from llmos_lite.core.gateway.translation.reading import (
+    decoded,
+    is_said,
+    keeps_no,
+    no_file_kept,
+    no_file_taken,
+    present,
+    role_of,
+    text_or_parts,
+)
 from llmos_lite.core.gateway.translation.tools import arguments_of, demanded, described, named
 
 MOST_TOKENS = 8192
@@ -35,6 +44,7 @@ class _Source(msgspec.Struct):
     media_type: str = ""
     data: str = ""
     url: str = ""
+    content: Raw = Raw(b"null")
 
 
 class Block(msgspec.Struct):
@@ -49,6 +59,7 @@ class Block(msgspec.Struct):
     tool_use_id: str = ""
     content: Raw = Raw(b"null")
     is_error: bool | None = None
+    title: str | None = None
 
 
 class _Message(msgspec.Struct):
@@ -104,6 +115,8 @@ class _Request(msgspec.Struct):
     thinking: _Thinking | None = None
     metadata: _User | None = None
     output_config: _Output | None = None
+    container: Raw = Raw()
+    mcp_servers: Raw = Raw()
     temperature: Raw = Raw()
     top_p: Raw = Raw()
 
@@ -120,8 +133,12 @@ def read_request(body: bytes) -> Ask:
         Invalid: `request.invalid`.
     """
     asked = decoded(_request, body)
+    if is_said(asked.container):
+        raise keeps_no("containers", "container", "Leave it out, and send what is in it.")
     choice = asked.tool_choice or _Choice()
     tools, left_out = _offered(asked.tools or ())
+    if is_said(asked.mcp_servers):
+        left_out.append("mcp_servers")
     if choice.type == "tool" and all(tool.name != choice.name for tool in tools) and left_out:
         raise demanded(choice.name)
     system = list(_content(asked.system))
@@ -181,14 +198,52 @@ def _content(raw: Raw) -> Iterator[Part]:
         yield Text(found)
         return
     for block in found:
-        if block.type == "text" and block.text:
-            yield Text(block.text)
-        elif block.type == "image" and block.source:
-            yield Image(block.source.url, block.source.data, block.source.media_type)
-        elif block.type == "tool_use":
-            yield Use(block.id, block.name, bytes(block.input).decode())
-        elif block.type == "tool_result":
-            yield resulted(block.tool_use_id, _content(block.content), is_error=bool(block.is_error))
+        yield from _parts_of(block)
+
+
+def _parts_of(block: Block) -> Iterator[Part]:
+    if block.type == "text" and block.text:
+        yield Text(block.text)
+    elif block.type == "container_upload" or (block.source and block.source.type == "file"):
+        raise no_file_kept("file_id")
+    elif block.type == "document" and block.source:
+        yield from _document(block.source, block.title or "")
+    elif block.type == "image" and block.source:
+        yield Image(block.source.url, block.source.data, block.source.media_type)
+    elif block.type == "tool_use":
+        yield Use(block.id, block.name, bytes(block.input).decode())
+    elif block.type == "tool_result":
+        yield resulted(block.tool_use_id, _given(block.content), is_error=bool(block.is_error))
+
+
+def _document(source: _Source, title: str) -> Iterator[Part]:
+    """Yield the text of a document; one that is none, such as a PDF, has no place in the other dialects.
+
+    Raises:
+        Invalid: `request.invalid`.
+    """
+    if source.type not in {"text", "content"}:
+        raise no_file_taken()
+    if title:
+        yield Text(title)
+    yield from [Text(source.data)] if source.type == "text" else _content(source.content)
+
+
+def _given(raw: Raw) -> Iterator[Part]:
+    """Yield what a call gave; the model is told of a document that it cannot be shown.
+
+    A refusal would end the conversation, since every later request holds that result, too.
+    """
+    found = text_or_parts(_blocks, raw)
+    if isinstance(found, str):
+        yield Text(found)
+        return
+    for block in found:
+        source = block.source
+        if block.type == "document" and source and source.type not in {"text", "content", "file"}:
+            yield Text("(Here was a document that this model cannot be shown.)")
+        else:
+            yield from _parts_of(block)
 
 
 def write_request(ask: Ask) -> bytes:

@@ -24,6 +24,51 @@ def decoded(decoder: msgspec.json.Decoder[T], body: bytes | Raw) -> T:
         raise Invalid("request.invalid", f"This cannot be translated for the model's server: {error}.") from None
 
 
+def keeps_no(things: str, named: str, hint: str) -> Invalid:
+    """Return the error for a request that refers to what only the client's own provider keeps.
+
+    Without it the request would be another, which nobody asked.
+
+    Args:
+        things: what is kept there, as in `files`.
+        named: the field that refers to one.
+        hint: what to send instead.
+    """
+    said = f"The model's server keeps no {things}, so `{named}` leads nowhere."
+    return Invalid("request.invalid", said, hint=hint)
+
+
+def takes_no(things: str, hint: str) -> Invalid:
+    """Return the error for a request that holds, or wants, what the server cannot be given.
+
+    Args:
+        things: what it is, as in `sound`.
+        hint: what to send instead.
+    """
+    said = f"The model's server speaks another API than this one, and cannot be asked about {things} by it."
+    return Invalid("request.invalid", said, hint=hint)
+
+
+def no_file_kept(named: str) -> Invalid:
+    """Return the error for a file that only the client's own provider keeps; see `keeps_no`."""
+    return keeps_no("files", named, "Send what is in it: a text as text, a picture as data or by its URL.")
+
+
+def no_file_taken() -> Invalid:
+    """Return the error for a file that comes with the request; see `takes_no`."""
+    return takes_no("files", "Send its text, or name a model whose provider speaks this API.")
+
+
+def no_sound() -> Invalid:
+    """Return the error for sound; see `takes_no`."""
+    return takes_no("sound", "Send its words as text, or name a model whose provider speaks this API.")
+
+
+def is_said(raw: Raw) -> bool:
+    """Tell whether a field says anything."""
+    return bytes(raw) not in {b"", b"null", b'""', b"[]", b"{}"}
+
+
 def text_or_parts(decoder: msgspec.json.Decoder[str | list[T] | None], raw: Raw) -> str | list[T]:
     """Decode a content that is a text or a list of parts; nothing is no part.
 

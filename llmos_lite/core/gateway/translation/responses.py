@@ -17,7 +17,17 @@ from llmos_lite.core.gateway.translation.neutral import (
     Turn,
     Use,
 )
-from llmos_lite.core.gateway.translation.reading import decoded, present, role_of, text_or_parts
+from llmos_lite.core.gateway.translation.reading import (
+    decoded,
+    is_said,
+    keeps_no,
+    no_file_kept,
+    no_file_taken,
+    no_sound,
+    present,
+    role_of,
+    text_or_parts,
+)
 from llmos_lite.core.gateway.translation.responses_tools import (
     CALLS,
     CallItem,
@@ -31,7 +41,6 @@ from llmos_lite.core.gateway.translation.responses_tools import (
     written_choice,
     written_tool,
 )
-from llmos_lite.errors import Invalid
 
 
 class ContentPart(msgspec.Struct):
@@ -40,6 +49,7 @@ class ContentPart(msgspec.Struct):
     type: str = ""
     text: str = ""
     image_url: str | None = None
+    file_id: str | None = None
     refusal: str = ""
 
 
@@ -67,6 +77,8 @@ class _Request(msgspec.Struct):
     input: Raw = Raw(b"null")
     instructions: str | None = None
     previous_response_id: str | None = None
+    conversation: Raw = Raw()
+    prompt: Raw = Raw()
     tools: list[Offer] | None = None
     tool_choice: str | Choice | None = None
     parallel_tool_calls: bool | None = None
@@ -89,15 +101,10 @@ def read_request(body: bytes) -> Ask:
     """Read a request.
 
     Raises:
-        Invalid: `request.invalid`, also for one that goes on from an answer that only OpenAI keeps.
+        Invalid: `request.invalid`, also for one of which only OpenAI keeps a part.
     """
     asked = decoded(_request, body)
-    if asked.previous_response_id:
-        raise Invalid(
-            "request.invalid",
-            "The model's server keeps no conversations, so `previous_response_id` leads nowhere.",
-            hint="Send the whole conversation as `input`.",
-        )
+    _check_whole(asked)
     items = text_or_parts(_input, asked.input)
     brought = [tool for item in items if isinstance(item, _Item) for tool in item.tools or ()]
     tools, left_out = offered([*(asked.tools or ()), *brought])
@@ -119,6 +126,18 @@ def read_request(body: bytes) -> Ask:
     )
 
 
+def _check_whole(asked: _Request) -> None:
+    """Raise for a request of which OpenAI alone keeps a part."""
+    for name, there in (
+        ("previous_response_id", bool(asked.previous_response_id)),
+        ("conversation", is_said(asked.conversation)),
+    ):
+        if there:
+            raise keeps_no("conversations", name, "Send the whole conversation as `input`.")
+    if is_said(asked.prompt):
+        raise keeps_no("prompts", "prompt", "Send its text as `instructions` and `input`.")
+
+
 def _turns(items: Iterable[_Item]) -> Iterator[Turn]:
     for item in items:
         if item.type in CALLS:
@@ -127,6 +146,10 @@ def _turns(items: Iterable[_Item]) -> Iterator[Turn]:
             yield Turn("user", [result_of(item, list(_content(item.output)))])
         elif item.type == "message":
             yield Turn(role_of(item.role), [*_content(item.content)])
+        elif item.type == "item_reference":
+            raise keeps_no("items", "item_reference", "Send the item itself.")
+        elif item.type.startswith("compaction"):
+            raise keeps_no("conversations", item.type[:32], "Send what it stands for, or begin a new conversation.")
 
 
 def _content(raw: Raw) -> Iterator[Part]:
@@ -137,6 +160,12 @@ def _content(raw: Raw) -> Iterator[Part]:
     for part in found:
         if part.image_url:
             yield Image.at(part.image_url)
+        elif part.file_id:
+            raise no_file_kept("file_id")
+        elif part.type == "input_file":
+            raise no_file_taken()
+        elif part.type == "input_audio":
+            raise no_sound()
         elif part.text or part.refusal:
             yield Text(part.text or part.refusal)
 
