@@ -20,7 +20,6 @@ from types import MappingProxyType
 from benchmarks import Row
 from benchmarks._skill_data import Query, public_queries, public_skills
 from llmos_lite.core.accounts.permissions import Actor
-from llmos_lite.core.chat.assignment import TreatAll
 from llmos_lite.core.chat.choice import Chooser
 from llmos_lite.core.chat.chosen import Choice
 from llmos_lite.core.chat.conversation import Conversation
@@ -65,7 +64,7 @@ class Measured:
 
 
 async def _measured(skills: Sequence[Skill], queries: Sequence[Query], disclosure: Disclosure) -> Measured:
-    chooser = Chooser(_Shelved(skills), TreatAll(), budget_tokens=BUDGET)
+    chooser = Chooser(_Shelved(skills), budget_tokens=BUDGET)
     alice, talk = Actor("alice"), Conversation("")
     found = [
         (query.gold, await chooser.choose(alice, query.text, None, LIMIT, talk, disclosure=disclosure))

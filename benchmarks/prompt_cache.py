@@ -18,7 +18,6 @@ from typing import Any
 
 from benchmarks import Row
 from llmos_lite.bootstrap import open_services
-from llmos_lite.core.chat.assignment import TreatAll
 from llmos_lite.core.chat.choice import Chooser
 from llmos_lite.core.chat.disclosure import Disclosure
 from llmos_lite.core.gateway.context import Contexts
@@ -180,7 +179,7 @@ async def _captured(wire: Wire, folder: Path, disclosure: Disclosure) -> list[di
     """Return the last request behind each turn."""
     async with open_services(Settings(data=folder, llm_provider="offline", log_level="error"), serve=False) as services:
         capture = _Capture()
-        chooser = Chooser(services.skills.manager, TreatAll(), budget_tokens=4000)
+        chooser = Chooser(services.skills.manager, budget_tokens=4000)
         contexts = Contexts(chooser, max_skills=3, disclosure=disclosure)
         gateway = Gateway(contexts, services.traces, services.accounts, capture, limits=services.limits)
         key = (folder / "admin.key").read_text().strip()

@@ -40,7 +40,6 @@ from llmos_lite.core.accounts.sign_in import SignIn
 from llmos_lite.core.audit import Audit
 from llmos_lite.core.audit.checkpoints import Checkpoints
 from llmos_lite.core.chat.allowed import AllowedCalls
-from llmos_lite.core.chat.assignment import TreatAll
 from llmos_lite.core.chat.choice import Chooser
 from llmos_lite.core.chat.disclosure import Disclosure
 from llmos_lite.core.chat.service import ChatService
@@ -317,7 +316,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
         ),
         gateway=Gateway(
             Contexts(
-                Chooser(manager, TreatAll(), budget_tokens=settings.skill_tokens, tool_tokens=settings.tool_tokens),
+                Chooser(manager, budget_tokens=settings.skill_tokens, tool_tokens=settings.tool_tokens),
                 max_skills=settings.max_skills,
                 disclosure=Disclosure.parse(settings.disclosure),
             ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from llmos_lite.core.accounts.permissions import Actor
-from llmos_lite.core.chat.assignment import Arm, Assignment
+from llmos_lite.core.chat.assignment import TREATED, Arm, Assignment
 from llmos_lite.core.skills.card import Place, card_of
 from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.ranking import ScoredSkill
@@ -20,18 +20,22 @@ class Arms:
     read.
 
     Args:
-        assignment: decides.
+        assignment: decides; None treats everybody.
         actor: who chats.
         talk_id: the conversation.
         found: skills that may come into question, so that all are asked for at once.
     """
 
-    def __init__(self, assignment: Assignment, actor: Actor, talk_id: str, found: Sequence[ScoredSkill] = ()) -> None:
+    def __init__(
+        self, assignment: Assignment | None, actor: Actor, talk_id: str, found: Sequence[ScoredSkill] = ()
+    ) -> None:
         self._assignment, self._actor, self._talk = assignment, actor, talk_id
         self._asked: dict[Place, tuple[ScoredSkill, Arm]] = {}
         self._exposed: dict[Place, tuple[ScoredSkill, Arm]] = {}
-        if found:
-            self._ask(found)
+        self._certain: list[Sequence[ScoredSkill]] = [found]
+        """Skills that nobody's chance hides, as they were found."""
+        if found and assignment is not None:
+            self._ask(assignment, found)
 
     @property
     def exposures(self) -> tuple[Exposure, ...]:
@@ -57,11 +61,14 @@ class Arms:
             found: skills.
             whole: whether they are considered for their whole text: then they are exposed, whatever chance could do.
         """
+        if self._assignment is None:
+            return self._all(found, whole=whole)
         seen: list[ScoredSkill] = []
         for one in found:
             place = (one.skill.card or card_of(one.skill)).place
             if place not in self._asked:
-                self._ask([other for other in found if card_of(other.skill).place not in self._asked])
+                new = [other for other in found if card_of(other.skill).place not in self._asked]
+                self._ask(self._assignment, new)
             known = self._asked[place]
             arm = known[1]
             if whole or arm.propensity < 1 or not arm.treated:
@@ -72,12 +79,24 @@ class Arms:
 
     def expose(self, skill: Skill) -> float:
         """Expose a skill that was read; return how well it fits."""
+        for found in self._certain if self._assignment is None else ():
+            self._note(found, [TREATED] * len(found))
         place = card_of(skill).place
         known = self._exposed[place] = self._asked[place]
         return round(known[0].score, 3)
 
-    def _ask(self, new: Sequence[ScoredSkill]) -> None:
+    def _all(self, found: Sequence[ScoredSkill], *, whole: bool) -> list[ScoredSkill]:
+        """Let all be seen."""
+        self._certain.append(found)
+        if whole:
+            for one in found:
+                self._exposed.setdefault((one.skill.card or card_of(one.skill)).place, (one, TREATED))
+        return list(found)
+
+    def _ask(self, assignment: Assignment, new: Sequence[ScoredSkill]) -> None:
         """Find out the arms of skills."""
-        arms = self._assignment.arms(self._actor, self._talk, new)
-        for one, arm in zip(new, arms, strict=True):
+        self._note(new, assignment.arms(self._actor, self._talk, new))
+
+    def _note(self, found: Sequence[ScoredSkill], arms: Sequence[Arm]) -> None:
+        for one, arm in zip(found, arms, strict=True):
             self._asked.setdefault((one.skill.card or card_of(one.skill)).place, (one, arm))

@@ -35,12 +35,3 @@ class Assignment(Protocol):
 
     def arms(self, actor: Actor, conversation_id: str, skills: Sequence[ScoredSkill]) -> Sequence[Arm]:
         """Return one arm for each of `skills`, in their order."""
-
-
-class TreatAll:
-    """Every skill that fits is used: what `LLMOS_EXPERIMENTS=off` asks for."""
-
-    def arms(self, actor: Actor, conversation_id: str, skills: Sequence[ScoredSkill]) -> Sequence[Arm]:
-        """Return the treatment for each."""
-        del actor, conversation_id
-        return [TREATED] * len(skills)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -20,10 +21,14 @@ from llmos_lite.core.chat.skill_tools import TOOL_TOKENS, SkillTools
 from llmos_lite.core.skills.card import Place, card_of
 from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.library import Library
+from llmos_lite.core.skills.lru import Lru
 from llmos_lite.core.skills.manager import SkillsManager
 from llmos_lite.core.skills.ranking import ScoredSkill
 from llmos_lite.core.traces.trace import SkillUse
 from llmos_lite.errors import NotFound
+
+MOST_MADE = 64
+"""Contexts that are remembered: a retry, and another try at an answer, ask in the same words."""
 
 
 class Chooser:
@@ -31,16 +36,21 @@ class Chooser:
 
     Args:
         skills: where they come from.
-        assignment: who is treated and who is control.
         budget_tokens: most tokens of skills in one context.
         tool_tokens: most tokens that the model reads by tools for one message.
+        assignment: who is treated and who is control; None treats everybody.
     """
 
     def __init__(
-        self, skills: SkillsManager, assignment: Assignment, *, budget_tokens: int, tool_tokens: int = TOOL_TOKENS
+        self,
+        skills: SkillsManager,
+        *,
+        budget_tokens: int,
+        tool_tokens: int = TOOL_TOKENS,
+        assignment: Assignment | None = None,
     ) -> None:
         self._skills, self._assignment, self._budget = skills, assignment, budget_tokens
-        self._tool_tokens = tool_tokens
+        self._made: Lru[tuple[int, ...], _Made] = Lru(MOST_MADE)
         self._listing = Listing(assignment, budget_tokens=budget_tokens, tool_tokens=tool_tokens)
 
     async def choose(
@@ -94,6 +104,8 @@ class Chooser:
             return listed or Choice(commits=shelf.commits)
         is_auto = disclosure is Disclosure.AUTO
         found = shelf.best(query, limit + MORE if is_auto and shelf.count > LARGE else limit)
+        if self._assignment is None and not (talk.skills or talk.offered or without or only_new):
+            return self._again(shelf, actor, limit, talk, found, is_auto=is_auto)
         fitting, others = found[:limit], found[limit:] if is_auto else []
         if talk.skills:
             fitting += _carried(talk.skills, fitting, shelf)[: limit - len(fitting)]
@@ -103,6 +115,42 @@ class Chooser:
             others = [*_carried(talk.skills, fitting, shelf), *others]
         if without:
             others = _without(others, without)
+        return self._of(shelf, actor, talk, fitting, others, is_auto=is_auto, only_new=only_new)
+
+    def _again(
+        self, shelf: Shelf, actor: Actor, limit: int, talk: Conversation, found: Sequence[ScoredSkill], *, is_auto: bool
+    ) -> Choice:
+        """Return the context of a new conversation in which nothing is left to chance: the same skills, the same one.
+
+        The same words find the same objects as long as no library changes; see `Ranking`.
+        """
+        key = (limit, is_auto, *map(id, found))
+        fitting = found[:limit]
+        known = self._made.get(key)
+        if known is None:
+            choice = self._of(shelf, actor, talk, fitting, found[limit:] if is_auto else [], is_auto=is_auto)
+            tools = (choice.box.held, choice.box.listed) if choice.box is not None else None
+            self._made.put(key, _Made(found, replace(choice, commits={}, box=None), tools))
+            return choice
+        made, box = known.choice, None
+        if known.tools is not None:
+            arms = Arms(None, actor, talk.id, found)
+            arms.seen(fitting, whole=True)
+            box = self._listing.box(shelf, actor, arms, *known.tools)
+        return Choice(made.system, made.context, made.considered, shelf.commits, box, made.offered)
+
+    def _of(
+        self,
+        shelf: Shelf,
+        actor: Actor,
+        talk: Conversation,
+        fitting: Sequence[ScoredSkill],
+        others: Sequence[ScoredSkill],
+        *,
+        is_auto: bool,
+        only_new: bool = False,
+    ) -> Choice:
+        """Return the context of skills whose texts would go in, and of others for a catalog, each best first."""
         if others or (is_auto and talk.offered and not only_new):
             listed = self._listing.of(actor, shelf, fitting, others, talk, only_new=only_new)
             return listed or self._chosen(actor, shelf, fitting, talk)[0]
@@ -138,7 +186,7 @@ class Chooser:
         carried = _carried(talk.skills, (), shelf)
         held = [one for one in carried if (*card_of(one.skill).place, one.skill.version) in there]
         arms = Arms(self._assignment, actor, talk.id)
-        return SkillTools(shelf, actor, arms, held=held, listed=(), tokens=self._tool_tokens)
+        return self._listing.box(shelf, actor, arms, held, ())
 
     async def _libraries(self, actor: Actor, team_id: str | None) -> Sequence[Library]:
         libraries = self._skills.in_memory(actor, team_id)
@@ -151,6 +199,20 @@ class Chooser:
         arms = Arms(self._assignment, actor, talk.id)
         injection = inject(arms.seen(fitting, whole=True), self._budget)
         return Choice(injection.text, uses_of(injection.skills), arms.exposures, shelf.commits), injection
+
+
+class _Made(NamedTuple):
+    """A context as it was made, without what belongs to one message.
+
+    Args:
+        found: what it was made of; as long as it is kept, nothing else has the same ids.
+        choice: what goes into it.
+        tools: what its tools need: the skills that it holds, and those that it lists; None where it has none.
+    """
+
+    found: Sequence[ScoredSkill]
+    choice: Choice
+    tools: tuple[Sequence[ScoredSkill], Sequence[ScoredSkill]] | None
 
 
 def _near(shelf: Shelf, query: str, limit: int, talk: Conversation) -> list[ScoredSkill]:

@@ -23,7 +23,7 @@ from llmos_lite.core.skills.ranking import ScoredSkill
 class Listing:
     """Makes contexts with a catalog; see `Chooser` for the arguments."""
 
-    def __init__(self, assignment: Assignment, *, budget_tokens: int, tool_tokens: int) -> None:
+    def __init__(self, assignment: Assignment | None, *, budget_tokens: int, tool_tokens: int) -> None:
         self._assignment, self._budget, self._tool_tokens = assignment, budget_tokens, tool_tokens
 
     def of(
@@ -56,12 +56,18 @@ class Listing:
         if not shown and not injection.has_files:
             exposures = arms.exposures  # more than fit where chance hides all that could be read
             return Choice(injection.text, uses, exposures, shelf.commits) if len(exposures) > len(fitting) else None
-        box = SkillTools(shelf, actor, arms, held=injection.skills, listed=shown, tokens=self._tool_tokens)
+        box = self.box(shelf, actor, arms, injection.skills, shown)
         offered = _new(shown, known) if known else shown
         keys = tuple([(one.skill.card or card_of(one.skill)).key for one in offered])
         head = f"{INTRODUCTION} {FILES}\n\n{catalog(shown)}" if shown else FILES
         system = f"{head}\n\n{injection.text}" if injection.text else head
         return Choice(system, uses, arms.exposures, shelf.commits, box, keys)
+
+    def box(
+        self, shelf: Shelf, actor: Actor, arms: Arms, held: Sequence[ScoredSkill], listed: Sequence[ScoredSkill]
+    ) -> SkillTools:
+        """Return the tools that read the rest; see `SkillTools`."""
+        return SkillTools(shelf, actor, arms, held=held, listed=listed, tokens=self._tool_tokens)
 
 
 def _entries(

@@ -10,7 +10,7 @@ from contextlib import aclosing, asynccontextmanager, contextmanager, nullcontex
 from llmos_lite.core.accounts.accounts import Accounts, unknown_team
 from llmos_lite.core.accounts.permissions import Actor, Verb, allowed, permit
 from llmos_lite.core.chat.allowed import AllowedCalls
-from llmos_lite.core.chat.assignment import Assignment, TreatAll
+from llmos_lite.core.chat.assignment import Assignment
 from llmos_lite.core.chat.calls import DECLINED, check_results, check_tools, names_ours, said_of
 from llmos_lite.core.chat.choice import Chooser
 from llmos_lite.core.chat.conversation import Conversation, leads_on
@@ -89,7 +89,7 @@ class ChatService:
         self._traces, self._accounts, self._model = traces, accounts, model
         self._metrics, self._limits, self._spans = metrics or Metrics(), limits, spans
         self._max_skills = max_skills
-        self._chooser = Chooser(skills, assignment or TreatAll(), budget_tokens=skill_tokens, tool_tokens=tool_tokens)
+        self._chooser = Chooser(skills, budget_tokens=skill_tokens, tool_tokens=tool_tokens, assignment=assignment)
         self._disclosure, self._bounds, self._servers = disclosure, bounds, servers
         self._allowed_calls = allowed
         self._toolless: dict[str, float] = {}

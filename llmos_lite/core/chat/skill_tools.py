@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import html
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TypeVar
 
 import msgspec
@@ -73,17 +74,23 @@ class SkillTools:
         tokens: int,
     ) -> None:
         self._shelf, self._actor, self._arms = shelf, actor, arms
-        self._held: set[str] = set()
-        self._names: dict[str, None] = {}
-        for one in listed:
-            self._names[one.skill.skill_id] = None
-        for one in held:
-            self._names[one.skill.skill_id] = None
-            self._held.add(one.skill.skill_id)
+        self.held, self.listed = held, listed
         self._left = tokens
-        self._searchable = shelf.count > len(self._names)
         self.used: list[SkillUse] = []
         self.searched: set[str] = set()
+
+    @cached_property
+    def _there(self) -> set[str]:
+        """Names of what the model has as a whole."""
+        return {one.skill.skill_id for one in self.held}
+
+    @cached_property
+    def _names(self) -> dict[str, None]:
+        return dict.fromkeys([one.skill.skill_id for one in (*self.listed, *self.held)])
+
+    @cached_property
+    def _searchable(self) -> bool:
+        return self._shelf.count > len({one.skill.skill_id for one in (*self.listed, *self.held)})
 
     @property
     def tools(self) -> Sequence[Tool]:
@@ -140,12 +147,12 @@ class SkillTools:
     async def _load(self, skill: Skill) -> ToolResult:
         files = await asyncio.to_thread(self._files, skill)
         listed = resources([name for name in files if name != FILE])
-        if skill.skill_id in self._held:
+        if skill.skill_id in self._there:
             return self._counted(f"You have the whole text of {skill.skill_id} already.{listed}", note=_note(skill))
         block = skill.to_context_injection(self._left, tail=listed)
         if not block:
             return _error(f"{skill.skill_id} is too long for the room that is left.")
-        self._held.add(skill.skill_id)
+        self._there.add(skill.skill_id)
         self._note_use(skill)
         return self._counted(block, note=_note(skill))
 

@@ -60,3 +60,14 @@ def test_each_is_asked_once_and_counts_as_it_was_found_first() -> None:
     assert names(arms.seen(skills("dc", 9.0))) == "dc"
     assert chance.asked[1:] == [["d"]]
     assert [(one.skill_id, one.score) for one in arms.exposures] == [("b", 1.235), ("c", 0.5)]
+
+
+def test_without_an_assignment_all_are_seen_and_what_is_read_is_exposed() -> None:
+    arms = Arms(None, ALICE, "talk", skills("ab"))
+    assert names(arms.seen(skills("a"), whole=True)) == "a"
+    assert names(arms.seen(skills("bc", 9.0))) == "bc"
+    assert [one.skill_id for one in arms.exposures] == ["a"]
+    assert [arms.expose(one.skill) for one in skills("bc")] == [1.235, 9.0]
+    assert [(one.skill_id, one.arm, one.propensity) for one in arms.exposures] == [
+        (name, "treatment", 1.0) for name in "abc"
+    ]

@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmos_lite.core.accounts.permissions import Actor
-from llmos_lite.core.chat.assignment import TreatAll
 from llmos_lite.core.chat.choice import Chooser
 from llmos_lite.core.chat.conversation import Conversation
 from llmos_lite.core.chat.shelf import Shelf
@@ -250,7 +249,7 @@ async def test_no_client_of_mcp_is_given_it_either(
 
 async def test_one_that_is_named_says_that_it_is_held_back(own: GitVolume, skills: SkillsManager) -> None:
     own.store.commit({"skills/tea/SKILL.md": BAD.encode()}, "Dropped", WRITER)
-    chooser = Chooser(skills, TreatAll(), budget_tokens=1000)
+    chooser = Chooser(skills, budget_tokens=1000)
     for named, code in (("tea", "skill.held"), ("nothing", "skill.unknown")):
         with pytest.raises(NotFound) as caught:
             await chooser.named(ALICE, [named], None, Conversation("c"))
@@ -282,7 +281,7 @@ class Counting(Ranking):
 async def test_what_is_held_back_costs_no_second_search(own: GitVolume, volumes: VolumeManager, guard: Guard) -> None:
     skills, counting = SkillsManager(volumes, watch=guard), Counting(Analyzer())
     skills.ranking = counting
-    chooser = Chooser(skills, TreatAll(), budget_tokens=1000)
+    chooser = Chooser(skills, budget_tokens=1000)
     own.store.commit({"skills/pot/SKILL.md": GOOD.encode()}, "Dropped", WRITER)
     choice = await chooser.choose(ALICE, ASKED, None, 3, Conversation("c"))
     assert ([use.skill_id for use in choice.used], choice.held, counting.searches) == (["pot"], (), 1)
