@@ -97,7 +97,8 @@ class Database:
         self.is_sqlite = self._url.get_backend_name() == "sqlite"
         if self.is_sqlite:
             _create_private(Path(str(self._url.database)))
-        self.engine = create_async_engine(self._url, pool_size=4, max_overflow=4)
+        # Last in, first out: the page cache of that connection is warm, and each write makes those of the others stale.
+        self.engine = create_async_engine(self._url, pool_size=4, max_overflow=4, pool_use_lifo=True)
         self._writer = self.engine.execution_options(llmos_write=True)
         self._turn = asyncio.Lock()
         self._threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()

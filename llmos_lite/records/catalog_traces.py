@@ -146,16 +146,15 @@ class TraceRows:
         )
 
     async def put(self, traces: Sequence[TraceRecord], skills: Sequence[TraceSkillRecord] = ()) -> None:
-        """Insert or update rows of traces, then of the skills used in them.
+        """Insert or update rows of traces, and of the skills used in them.
 
         A row that is there keeps its outcome and rating: `set_outcomes` changes those, since later events decide them.
         """
-        for chunk in chunks(traces):
+        for chunk, used in _with_skills(traces, skills):
             async with self._database.session() as session:
                 await self._put.execute(session, [*map(msgspec.structs.astuple, chunk)])
-        for used in chunks(skills):
-            async with self._database.session() as session:
-                await self._put_skill.execute(session, [*map(msgspec.structs.astuple, used)])
+                if used:
+                    await self._put_skill.execute(session, [*map(msgspec.structs.astuple, used)])
 
     async def put_events(self, events: Sequence[EventRecord]) -> None:
         """Insert or update rows of events that came after their trace."""
@@ -247,17 +246,13 @@ class TraceRows:
 
     async def rebuild(self, traces: Sequence[TraceRecord], skills: Sequence[TraceSkillRecord]) -> None:
         """Make rows what Git says, whatever they were: outcome and rating, and the skills used, too."""
-        used: dict[str, list[TraceSkillRecord]] = {}
-        for skill in skills:
-            used.setdefault(skill.trace_id, []).append(skill)
-        for chunk in chunks(traces):
-            some = [msgspec.structs.astuple(skill) for row in chunk for skill in used.get(row.trace_id, ())]
+        for chunk, used in _with_skills(traces, skills):
             async with self._database.session() as session:
                 await self._replace.execute(session, [*map(msgspec.structs.astuple, chunk)])
                 ids = [row.trace_id for row in chunk]
                 await session.execute(delete(SKILLS).where(SKILLS.c.trace_id.in_(ids)))
-                if some:
-                    await self._put_skill.execute(session, some)
+                if used:
+                    await self._put_skill.execute(session, [*map(msgspec.structs.astuple, used)])
 
     async def folded(self, volume: str) -> tuple[set[str], set[str]]:
         """Return the ids of all traces, and of all later events, whose rows say that they lie in Git."""
@@ -276,6 +271,17 @@ class TraceRows:
             for chunk in chunks(ids):
                 async with self._database.session() as session:
                     await session.execute(delete(column.table).where(column.in_(chunk)))
+
+
+def _with_skills(
+    traces: Sequence[TraceRecord], skills: Sequence[TraceSkillRecord]
+) -> Iterator[tuple[Sequence[TraceRecord], list[TraceSkillRecord]]]:
+    """Cut rows of traces into pieces, each with the rows of its skills: one transaction takes both."""
+    used: dict[str, list[TraceSkillRecord]] = {}
+    for skill in skills:
+        used.setdefault(skill.trace_id, []).append(skill)
+    for chunk in chunks(traces):
+        yield chunk, [skill for row in chunk for skill in used.get(row.trace_id, ())]
 
 
 def _conditions(filters: TraceFilter) -> list[ColumnElement[bool]]:

@@ -132,7 +132,7 @@ class TraceRow(Table):
     trace_id: Mapped[str] = mapped_column(ULID, primary_key=True)
     volume: Mapped[str] = mapped_column(VOLUME)
     actor: Mapped[str] = mapped_column(ID, index=True)
-    conversation: Mapped[str] = mapped_column(String(128), index=True)
+    conversation: Mapped[str] = mapped_column(String(128))
     parent: Mapped[str] = mapped_column(ULID, default="")
     time: Mapped[int] = mapped_column(BigInteger)
     goal: Mapped[str] = mapped_column(Text)
@@ -164,10 +164,7 @@ class TraceSkillRow(Table):
     skill_id: Mapped[str] = mapped_column(ID, primary_key=True)
     version: Mapped[str] = mapped_column(OID)
 
-    __table_args__ = (
-        Index("ix_trace_skills_volume_skill_id_version", "volume", "skill_id", "version"),
-        Index("ix_trace_skills_skill_id_trace_id", "skill_id", "trace_id"),
-    )
+    __table_args__ = (Index("ix_trace_skills_skill_id_trace_id", "skill_id", "trace_id"),)
 
 
 class TraceEventRow(Table):
