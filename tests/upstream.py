@@ -3,7 +3,8 @@
 Names are words joined by hyphens: `plain`; `cN` N chunks, `iN` N ms between them, `lN` N ms before the answer; `eN` the
 status N; `garbage`, `silence`, `cut` (half a stream), `torn` (in an event), `huge`, `plainjson` (no stream although
 asked), `echo` (the answer is the request's JSON), `nousage`, `nodone`, `noend` (of the body), `midfail` (an error
-inside the stream), `crlf` (line ends), `empty` (no choices).
+inside the stream), `crlf` (line ends), `tight` (no empty lines),
+`empty` (no choices).
 
 Tools: a model with the word `ask` asks for the next calls of `Upstream.script` whenever it is given tools that it may
 call, and answers when the script is at its end; `loop` asks for the same call for ever. `oN` cuts arguments into pieces
@@ -254,6 +255,8 @@ async def _stream(seen: Seen, plan: Plan, writer: asyncio.StreamWriter) -> None:
         seen.path.partition("?")[0].rsplit("/", 1)[1], _openai
     )
     events = list(speak(seen, plan))
+    if "tight" in plan.words:
+        events = [event[:-1] for event in events]
     for number, event in enumerate(events):
         if {"cut", "torn"} & plan.words and number * 2 >= len(events):
             if "torn" in plan.words:

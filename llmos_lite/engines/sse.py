@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
+import msgspec
+
 from llmos_lite.errors import UpstreamFailed
 
 LONGEST_EVENT = 1 << 20
 EVENT_ENDS = (b"\n\n", b"\n\r\n", b"\r\r")
+_LOOKED_AT = 1 << 16
+"""Bytes at the beginning of a stream in which it shows that no empty line ends its events."""
+_TWO_LINES = re.compile(rb"(?:(?!data:)[^\n]*\n)*+data:([^\n]*)\n(?:(?!data:)[^\n]+\n)*+data:")
+_DATA_LINE = re.compile(rb"^(data:[^\n]*\n)(?!\r?\n)", re.MULTILINE)
+_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def whole_events(begun: bytearray, data: bytes) -> bytes:
@@ -24,6 +33,43 @@ def whole_events(begun: bytearray, data: bytes) -> bytes:
     return whole
 
 
+def lacks_ends(begun: bytes | bytearray) -> bool:
+    """Tell whether a server puts no empty line between its events: an object in one line, and behind it another.
+
+    As one event, which they are to the standard, these two would be nothing that any API of models says.
+
+    Args:
+        begun: what came of an event that is not whole.
+    """
+    found = _TWO_LINES.match(begun) if len(begun) < _LOOKED_AT else None
+    if found is None:
+        return False
+    try:
+        _object.decode(found[1])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return True
+
+
+def ended_lines(begun: bytearray, data: bytes) -> bytes:
+    """Return as many events as there are now of a server that ends them with their line, each with its empty line.
+
+    Args:
+        begun: the beginning of a line.
+        data: what comes after it.
+    """
+    begun += data
+    size = begun.rfind(b"\n") + 1
+    whole = _ended(bytes(begun[:size]))
+    del begun[:size]
+    return whole
+
+
+def _ended(text: bytes) -> bytes:
+    """Return a text with an empty line behind each whole line of data."""
+    return _DATA_LINE.sub(rb"\1\n", text)
+
+
 class SseReader:
     """Turns chunks of bytes, cut anywhere, into the `data` of whole events.
 
@@ -38,6 +84,7 @@ class SseReader:
         self._rest = b""
         self._data: list[bytes] = []
         self._size = 0
+        self._lacks_ends = False
         self.events = 0
         """How many events came so far; comments, which only keep a line open, are none."""
 
@@ -61,7 +108,12 @@ class SseReader:
             if text.count(b"\n") == 2 * len(events):  # one line each, and nothing else
                 self._rest = b""
                 return events
+        if self._lacks_ends:
+            text = _ended(text)
         *found, self._rest = text.split(b"\n\n")
+        if not (found or self._lacks_ends) and lacks_ends(text):
+            self._lacks_ends = True
+            return self._whole(text)
         events = []
         for event in found:
             if event.startswith(b"data: ") and b"\n" not in event:

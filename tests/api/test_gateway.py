@@ -388,6 +388,20 @@ async def test_a_stranger_is_refused_in_the_clients_words(here: Gate, wire: str)
 CROSSED = [("messages", "openai"), ("chat", "anthropic"), ("responses", "anthropic")]
 
 
+@pytest.mark.parametrize(("wire", "provider"), [*CROSSED, *zip(WIRES, ("openai", "anthropic", "openai"), strict=True)])
+async def test_a_server_without_empty_lines_is_heard_event_by_event(
+    fresh_copy: Path, upstream: Upstream, wire: str, provider: str
+) -> None:
+    async with gate(fresh_copy, upstream, llm_provider=provider) as here:
+        answer = await here.ask(wire, PHOTOS, model="tight-c8-i5", stream=True)
+        trace = await here.trace()
+        reading = here.services.gateway.dialects[Wire(wire)].reader("")
+    reading.feed(answer.body)
+    assert reading.completion().text == trace.answer == WORD * 8
+    assert (reading.ended, trace.ended) == (True, Ended.COMPLETE)
+    assert len(answer.pieces) > 4
+
+
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(("wire", "provider"), CROSSED)
 async def test_a_client_is_served_by_a_server_that_speaks_another_dialect(

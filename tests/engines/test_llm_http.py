@@ -52,7 +52,7 @@ async def test_a_whole_answer_has_text_and_usage(kind: Model, upstream: Upstream
 
 
 @both
-@pytest.mark.parametrize("name", ["plain", "plain-crlf"])
+@pytest.mark.parametrize("name", ["plain", "plain-crlf", "plain-tight"])
 async def test_a_stream_gives_deltas_then_the_whole(kind: Model, name: str, upstream: Upstream) -> None:
     texts, done = await streamed(kind(upstream.url), ask(name))
     assert "".join(texts) == WORD * 3

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmos_lite.engines.sse import SseReader, whole_events
+from llmos_lite.engines.sse import SseReader, lacks_ends, whole_events
 from llmos_lite.errors import UpstreamFailed
 
 lines = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), max_size=20)
@@ -37,6 +37,27 @@ def test_a_stream_without_a_last_empty_line_still_ends_its_event() -> None:
     reader = SseReader()
     assert reader.feed(b"data: a") == []
     assert reader.close() == [b"a"]
+
+
+@given(cuts=st.lists(st.integers(0, 60), max_size=8))
+def test_objects_that_only_their_line_ends_are_events(cuts: list[int]) -> None:
+    data = b'event: x\ndata: {"a": 1}\nevent: x\ndata: {"a": 2}\ndata: [DONE]\n'
+    edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
+    reader = SseReader()
+    events = [event for start, stop in pairwise(edges) for event in reader.feed(data[start:stop])]
+    assert events + reader.close() == [b'{"a": 1}', b'{"a": 2}', b"[DONE]"]
+
+
+@pytest.mark.parametrize(
+    "text", [b"data: {\ndata: }\n", b"data: 1\ndata: 2\n", b'data: {"a": 1}\nid: 5\n', b"data: {}"]
+)
+def test_lines_that_may_be_one_event_are_one(text: bytes) -> None:
+    assert not lacks_ends(text)
+    assert SseReader().feed(text) == []
+
+
+def test_a_long_beginning_is_not_looked_at_again_and_again() -> None:
+    assert not lacks_ends(b": " + b"x" * (1 << 16) + b"\ndata: {}\ndata: {}\n")
 
 
 @pytest.mark.parametrize("line", [b"data: ", b"data: aaaaaaaaaa\n"])

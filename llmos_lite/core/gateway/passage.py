@@ -10,7 +10,7 @@ from llmos_lite.core.gateway.pieces import Straight
 from llmos_lite.core.gateway.reading import LARGEST_ANSWER, Reading, too_large
 from llmos_lite.engines.http_client import Reply
 from llmos_lite.engines.llm_http import END_SECONDS
-from llmos_lite.engines.sse import EVENT_ENDS, whole_events
+from llmos_lite.engines.sse import EVENT_ENDS, ended_lines, lacks_ends, whole_events
 from llmos_lite.errors import LlmosError
 
 
@@ -32,6 +32,7 @@ class Passage:
     ) -> None:
         self._reply, self._reading, self._shown, self._straight = reply, reading, shown, straight
         self._held, self._begun, self._until = b"", bytearray(), 0.0
+        self._lacks_ends = False
         self.ended = False
 
     async def held(self) -> bytes | None:
@@ -67,11 +68,14 @@ class Passage:
 
     def _take(self, data: bytes) -> bool:
         if self._begun or not data.endswith(EVENT_ENDS):
-            data = whole_events(self._begun, data)
+            data = (ended_lines if self._lacks_ends else whole_events)(self._begun, data)
             if len(self._begun) > LARGEST_ANSWER:
                 raise too_large()
             if not data:
-                return True
+                if self._lacks_ends or not lacks_ends(self._begun):
+                    return True
+                self._lacks_ends = True
+                data = ended_lines(self._begun, b"")
         self.ended = self._reading.take(data)
         shown = data if self._shown is None else self._shown(data)
         if not self.ended and (not shown or self._straight(shown)):

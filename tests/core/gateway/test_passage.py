@@ -86,6 +86,26 @@ async def test_a_stream_that_does_not_end_behind_its_answer_is_whole(
     assert await passed([WORDS, DONE, b": bye\n\n", last]) == (WORDS + DONE + b": bye\n\n", b"", True)
 
 
+@given(cuts=st.lists(st.integers(1, 200), max_size=8), end=st.sampled_from([b"\n", b"\r\n"]))
+async def test_events_that_only_their_line_ends_pass_as_events(cuts: list[int], end: bytes) -> None:
+    line, last = WORDS.rstrip() + end, DONE.rstrip() + end
+    data = b": ping" + end + b"event: x" + end + line * 3 + last
+    edges = sorted({0, *(min(cut, len(data)) for cut in cuts), len(data)})
+    pieces = [data[start:stop] for start, stop in pairwise(edges)]
+    told = b": ping" + end + b"event: x" + end + (line + b"\n") * 3 + last + b"\n"
+    assert await passed(pieces) == (told, b"", True)
+
+
+async def test_events_that_only_their_line_ends_pass_as_soon_as_that_is_sure() -> None:
+    line = WORDS.rstrip() + b"\n"
+    sent: list[bytes] = []
+    pieces = Pieces([line, line, line, line[:-1], ConnectionResetError("cut")])
+    passage = Passage(pieces, Reading(ChatDialect(), "m"), None, lambda data: sent.append(data) is None)
+    with pytest.raises(ConnectionResetError):
+        await passage.held()
+    assert sent == [WORDS * 2, WORDS]
+
+
 async def test_of_an_event_that_was_cut_nothing_passes() -> None:
     assert await passed([WORDS, WORDS[:-9]]) == (WORDS, b"", False)
 
