@@ -161,7 +161,7 @@ class Settings:
     )
 
     fold_events: int = _setting(
-        "LLMOS_FOLD_EVENTS", "Fold a volume's journal into Git at this many events ...", default=256
+        "LLMOS_FOLD_EVENTS", "Fold a volume's journal into Git at this many events ...", default=500
     )
     fold_seconds: float = _setting(
         "LLMOS_FOLD_SECONDS", "... or when its oldest event is this old, in seconds.", default=5.0

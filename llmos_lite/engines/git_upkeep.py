@@ -44,8 +44,12 @@ them, and layers that are added keep to those of the layers below.
 
 _FACTOR = 2
 _SQUEEZED = 64 << 20
-"""Bytes of packs that are compressed anew while they are rolled up, 2 s: a fold packs quickly, this one well (a trace
+"""Bytes of packs that are compressed anew while they are rolled up: a fold packs quickly, this one well (a trace
 takes 1.02 instead of 1.14 of what zlib makes of 500). Larger ones are copied, since writers wait."""
+
+_SMALL, _WINDOW = 4 << 20, 2
+"""Bytes of packs from which on an object is compared with so many others, and not with Git's ten: writers wait. 15,000
+traces take 1.3 s CPU instead of 3.9, and 5.7 MB instead of 5.5 (11.2 before): most is shared by neighbours."""
 
 _DURABLE = ("-c", "core.fsync=all", "-c", "pack.threads=1", "-c", "gc.auto=0", "-c", "safe.directory=*")
 
@@ -98,8 +102,8 @@ def maintain(gitdir: Path, lock: RepositoryLock) -> Upkeep:
         before = count_packs(gitdir), _size(gitdir)
         _collect(gitdir)
         if before[0]:
-            again = ["-F"] if _rolled(gitdir) <= _SQUEEZED else []
-            _git(gitdir, lock, "repack", "-q", "-d", "-n", f"--geometric={_FACTOR}", "--write-midx", *again)
+            words = ("repack", "-q", "-d", "-n", f"--geometric={_FACTOR}", "--write-midx")
+            _git(gitdir, lock, *words, *_care(_rolled(gitdir)))
     for tip in _graph_tips(gitdir, lock):
         with lock:
             _write_graph(gitdir, lock, tip)
@@ -135,6 +139,12 @@ def _write_graph(gitdir: Path, lock: RepositoryLock, tip: str) -> None:
     source = "--stdin-commits" if tip else "--reachable"
     words = ("commit-graph", "write", source, "--changed-paths", "--split", "--no-progress")
     _git(gitdir, lock, *words, given=f"{tip}\n" if tip else "", more=_FILTERS)
+
+
+def _care(size: int) -> list[str]:
+    """Return how well git is to pack objects of so many bytes."""
+    again = ["-F"] if size <= _SQUEEZED else []
+    return [*again, f"--window={_WINDOW}"] if size > _SMALL else again
 
 
 def _rolled(gitdir: Path) -> int:

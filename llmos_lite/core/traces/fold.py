@@ -39,7 +39,7 @@ THREADS = 2
 """Volumes that are folded at a time; a slow one must not stop the others."""
 FOLDED = 500
 """Most events of one batch: their lines, their texts and their rows are in memory together."""
-MOST_HELD = 512
+MOST_HELD = 1000
 """Most events without rows that are held in memory; those that come while as many wait are read from the journal."""
 MOST_UNWRITTEN = 2000
 """Events that may wait for their rows."""

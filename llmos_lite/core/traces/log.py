@@ -110,7 +110,7 @@ class TraceLog:
         *,
         redactor: Redactor | None = None,
         metrics: Metrics | None = None,
-        fold_events: int = 256,
+        fold_events: int = 500,
         fold_seconds: float = 5.0,
     ) -> None:
         self._volumes, self._catalog = volumes, catalog
