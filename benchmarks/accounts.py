@@ -64,6 +64,7 @@ async def _measured(folder: Path) -> dict[str, float]:
     accounts = Accounts(AccountStore(database), Settings(data=folder), ADMIN_KEY, keys=ApiKeys(KeyStore(database)))
     root = await accounts.authenticate(ADMIN_KEY)
     await accounts.create_team(root, "sre")
+    await accounts.ensure("alice")
     await accounts.set_member(root, "sre", "alice")
     alice = await accounts.actor("alice")
     key, _ = await accounts.create_key(alice, "bench", ["chat", "skills:read"])

@@ -102,6 +102,7 @@ class Room:
         admin = await self.accounts.authenticate(self.key)
         with suppress(Conflict):
             await self.accounts.create_team(admin, team_id)
+        await self.accounts.ensure(user_id)
         await self.accounts.set_member(admin, team_id, user_id, Role.USER)
         return await self.actor(user_id)
 

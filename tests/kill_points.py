@@ -92,6 +92,7 @@ async def prepare_merge(client: Client, services: Services, ack: Ack) -> None:
     admin = client.acting_as("admin")
     await ok(admin.post("/teams", {"team_id": "sre", "name": "SRE"}))
     for user_id, role in (("alice", "user"), ("bob", "team_admin")):
+        await services.accounts.ensure(user_id)
         await ok(admin.post("/teams/sre/members", {"user_id": user_id, "role": role}))
     services.volumes.open(PLATFORM, VolumeRef.team("sre"), write=True).set_metadata({"policy": {"review": "required"}})
     for name in PROPOSED:

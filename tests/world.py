@@ -87,6 +87,7 @@ async def _people(world: World) -> None:
     for team, members in MEMBERS.items():
         await accounts.create_team(admin, team)
         for user, role in members.items():
+            await accounts.ensure(user)
             await accounts.set_member(admin, team, user, role)
     for user in ("alice", "mate", "chief", "bob", "root"):
         world.keys[user] = await world.key(user, (await accounts.actor(user)).scopes)

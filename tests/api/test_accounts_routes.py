@@ -72,6 +72,10 @@ async def test_teams_and_members_as_scripts_make_them(client: Client) -> None:
     team = await client.post("/teams", {"team_id": "sre", "name": "Site reliability"})
     assert (team.status, team.json()["name"]) == (201, "Site reliability")
     assert (await client.post("/teams", {"team_id": "sre"})).status == 409
+    unknown = await client.post("/teams/sre/members", {"user_id": "bob", "role": "team_admin"})
+    assert (unknown.status, unknown.json()["code"]) == (404, "user.unknown")
+    for user_id in ("bob", "carol"):
+        assert (await client.post("/users", {"user_id": user_id})).status == 201
     member = await client.post("/teams/sre/members", {"user_id": "bob", "role": "team_admin"})
     assert (member.status, member.json()["role"]) == (201, "team_admin")
     bob = client.acting_as("bob")

@@ -18,6 +18,7 @@ TEXT = "# My Skill\n\n1. Do it.\n"
 async def alice(client: Client) -> Client:
     """Alice of sre with a key that reads skills; the team has a skill in two versions."""
     await client.post("/teams", {"team_id": "sre"})
+    await client.post("/users", {"user_id": "alice"})
     await client.post("/teams/sre/members", {"user_id": "alice"})
     made = await client.post("/skills", SKILL | {"volume": "team:sre", "content": TEXT})
     assert made.status == 201

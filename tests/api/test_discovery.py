@@ -70,6 +70,7 @@ async def people(client: Client) -> dict[str, Client]:
     """Alice of sre, Bob of hr, and skills of both teams and of Alice."""
     for team, user in (("sre", "alice"), ("hr", "bob")):
         await client.post("/teams", {"team_id": team})
+        await client.post("/users", {"user_id": user})
         await client.post(f"/teams/{team}/members", {"user_id": user})
         await client.post("/skills", SKILL | {"skill_id": f"{team}-skill", "volume": f"team:{team}"})
     alice = client.acting_as("alice")

@@ -18,6 +18,7 @@ MARKER = "seven purple walruses juggle antique teapots quietly"
 async def alice(client: Client) -> Client:
     await client.post("/teams", {"team_id": "sre"})
     for name in ("alice", "bob"):
+        await client.post("/users", {"user_id": name})
         await client.post("/teams/sre/members", {"user_id": name})
     return client.acting_as("alice")
 

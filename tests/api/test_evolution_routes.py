@@ -18,6 +18,7 @@ COUNTS = {"traces_analyzed", "patterns_detected", "skills_created", "skills_upda
 @pytest.fixture
 async def alice(client: Client) -> Client:
     await client.post("/teams", {"team_id": "sre"})
+    await client.post("/users", {"user_id": "alice"})
     await client.post("/teams/sre/members", {"user_id": "alice"})
     alice = client.acting_as("alice")
     for goal in GOALS:

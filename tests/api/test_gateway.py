@@ -283,6 +283,7 @@ async def test_an_erased_conversation_begins_anew(here: Gate, wire: str) -> None
 async def test_skills_of_a_team_that_was_left_leave_the_conversation(here: Gate, wire: str) -> None:
     admin = Client(here.client.app, {"Authorization": f"Bearer {here.key}"})
     await admin.post("/teams", {"team_id": "sre"})
+    await admin.post("/users", {"user_id": "alice"})
     await admin.post("/teams/sre/members", {"user_id": "alice"})
     skill = {"skill_id": "zebra-parade", "description": "Use to plan a zebra parade.", "content": "Zebras first."}
     await admin.post("/skills", skill | {"volume": "team:sre"})

@@ -239,6 +239,7 @@ async def with_zebras(here: Gate) -> None:
     """Put the person into a team with a skill."""
     admin = admin_of(here)
     await admin.post("/teams", {"team_id": "sre"})
+    await admin.post("/users", {"user_id": "alice"})
     await admin.post("/teams/sre/members", {"user_id": "alice"})
     skill = {"skill_id": "zebra-parade", "description": "Use to plan a zebra parade.", "content": "Zebras first."}
     await admin.post("/skills", skill | {"volume": "team:sre"})

@@ -32,7 +32,9 @@ async def _team(host: Host) -> None:
     admin = await accounts.authenticate(host.key)
     await accounts.create_team(admin, "sre")
     for user in ("member", "colleague", "other"):
+        await accounts.ensure(user)
         await accounts.set_member(admin, "sre", user)
+    await accounts.ensure("chief")
     await accounts.set_member(admin, "sre", "chief", Role.TEAM_ADMIN)
 
 

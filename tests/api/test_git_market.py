@@ -285,6 +285,7 @@ def test_an_empty_volume_has_an_empty_marketplace(host: Host, git: Git, user: st
 
 def test_a_team_has_one(host: Host, git: Git) -> None:
     host.ask("admin", "POST", "/teams", {"team_id": "market-team"})
+    host.ask("admin", "POST", "/users", {"user_id": "member"})
     host.ask("admin", "POST", "/teams/market-team/members", {"user_id": "member"})
     host.ask("admin", "POST", "/skills", {"skill_id": "ours", "volume": "team:market-team", "description": "Ours.",
                                           "content": "# Ours\n\nDo it.\n"})  # fmt: skip

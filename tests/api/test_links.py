@@ -139,6 +139,7 @@ async def test_no_answer_log_or_row_tells_a_token(
 
 async def test_a_token_is_made_listed_and_ended_as_a_key(client: Client) -> None:
     await client.post("/teams", {"team_id": "sre"})
+    await client.post("/users", {"user_id": "alice"})
     await client.post("/teams/sre/members", {"user_id": "alice"})
     alice = client.acting_as("alice")
     made = (await alice.post("/keys", {"purpose": "mcp", "name": "x", "teams": ["sre"]})).json()

@@ -42,6 +42,7 @@ async def alice(services: Services, client: Client) -> Client:
     alice = client.acting_as("alice")
     await alice.get("/me")
     await client.post("/teams", {"team_id": "sre", "name": "Reliability"})
+    await client.post("/users", {"user_id": "alice"})
     await client.post("/teams/sre/members", {"user_id": "alice", "role": "user"})
     put(services, VolumeRef.user("alice"), {f"tidy/{path}": data for path, data in FILES.items()})
     put(services, VolumeRef.team("sre"), {"ours/SKILL.md": TIDY.replace(b"tidy", b"ours")})
@@ -315,6 +316,7 @@ async def test_everybody_sees_what_is_theirs(services: Services, client: Client,
 
 async def test_a_team_is_a_context(services: Services, client: Client, alice: Client) -> None:
     await client.post("/teams", {"team_id": "hr", "name": "People"})
+    await client.post("/users", {"user_id": "alice"})
     await client.post("/teams/hr/members", {"user_id": "alice", "role": "user"})
     put(services, VolumeRef.team("hr"), {"theirs/SKILL.md": TIDY.replace(b"tidy", b"theirs")})
 
@@ -379,6 +381,7 @@ async def test_a_token_in_the_path_reads_and_nothing_else(client: Client, alice:
 
 async def test_a_token_for_a_team_reads_that_team(services: Services, client: Client, alice: Client) -> None:
     await client.post("/teams", {"team_id": "hr", "name": "People"})
+    await client.post("/users", {"user_id": "alice"})
     await client.post("/teams/hr/members", {"user_id": "alice", "role": "user"})
     put(services, VolumeRef.team("hr"), {"theirs/SKILL.md": TIDY.replace(b"tidy", b"theirs")})
     made = (await alice.post("/keys", {"name": "link", "purpose": "mcp", "teams": ["sre"]})).json()

@@ -29,6 +29,7 @@ class People:
     async def set_up(self) -> None:
         await self.admin.post("/teams", {"team_id": "sre", "name": "SRE"})
         for user_id, role in (("alice", "user"), ("carol", "user"), ("bob", "team_admin")):
+            await self.admin.post("/users", {"user_id": user_id})
             await self.admin.post("/teams/sre/members", {"user_id": user_id, "role": role})
         policy = {"volume": "team:sre", "review": "required"}
         assert (await self.bob.request("PUT", "/volumes/policy", json_body=policy)).status == 200

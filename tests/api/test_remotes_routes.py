@@ -30,7 +30,9 @@ def disk(tmp_path: Path) -> str:
 @pytest.fixture
 async def chief(client: Client) -> Client:
     await client.post("/teams", {"team_id": "sre"})
+    await client.post("/users", {"user_id": "chief"})
     await client.post("/teams/sre/members", {"user_id": "chief", "role": "team_admin"})
+    await client.post("/users", {"user_id": "member"})
     await client.post("/teams/sre/members", {"user_id": "member"})
     return client.acting_as("chief")
 

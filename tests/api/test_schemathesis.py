@@ -76,6 +76,7 @@ async def people(services: Services, key: str) -> dict[str, dict[str, str]]:
     await accounts.create_user(admin, "root", role=Role.SYSTEM_ADMIN)
     await accounts.create_team(admin, "sre")
     for user, role in (("chief", Role.TEAM_ADMIN), ("mate", Role.USER)):
+        await accounts.ensure(user)
         await accounts.set_member(admin, "sre", user, role)
     await accounts.ensure("outsider")
 

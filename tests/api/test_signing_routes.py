@@ -21,6 +21,7 @@ SKILL = "---\nname: deploy\ndescription: How to deploy.\n---\n\nUse {} here.\n"
 async def alice(client: Client) -> Client:
     await client.post("/teams", {"team_id": "sre"})
     for name in ("alice", "bob"):
+        await client.post("/users", {"user_id": name})
         await client.post("/teams/sre/members", {"user_id": name})
     alice = client.acting_as("alice")
     for text in (SECRET, "nothing"):

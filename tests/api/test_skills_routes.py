@@ -34,7 +34,9 @@ ROW = {
 async def alice(client: Client) -> Client:
     """Alice, in the team sre with its admin bob, and with a skill of her own."""
     await client.post("/teams", {"team_id": "sre", "name": "SRE"})
+    await client.post("/users", {"user_id": "alice"})
     await client.post("/teams/sre/members", {"user_id": "alice", "role": "user"})
+    await client.post("/users", {"user_id": "bob"})
     await client.post("/teams/sre/members", {"user_id": "bob", "role": "team_admin"})
     alice = client.acting_as("alice")
     assert (await alice.post("/skills", SKILL)).status == 201

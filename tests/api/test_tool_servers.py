@@ -179,6 +179,7 @@ async def test_a_server_is_for_whom_it_is_for(here: Place, fields: dict[str, Any
 
 async def test_a_team_has_its_server_in_its_own_context(here: Place) -> None:
     assert (await here.admin.post("/teams", {"team_id": "sre"})).status == 201
+    await here.admin.post("/users", {"user_id": "alice"})
     assert (await here.admin.post("/teams/sre/members", {"user_id": "alice", "role": "user"})).status == 201
     await here.put(teams=["sre"])
     await here.chat()

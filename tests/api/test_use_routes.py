@@ -24,6 +24,7 @@ async def alice(client: Client) -> Client:
     """Alice and bob are in a team, and the system has a skill whose text says nothing of what they will ask."""
     await client.post("/teams", {"team_id": "sre"})
     for name in ("alice", "bob"):
+        await client.post("/users", {"user_id": name})
         await client.post("/teams/sre/members", {"user_id": name})
     skill = {"skill_id": "digest", "description": "Condense zebra tables", "content": "Each total.", "volume": "system"}
     assert (await client.post("/skills", skill)).status == 201

@@ -12,7 +12,9 @@ SKILL = {"skill_id": "tea", "description": "Brews tea. Use when thirsty.", "cont
 async def alice(client: Client) -> Client:
     """Alice with a skill of three versions; her team sre has another copy."""
     await client.post("/teams", {"team_id": "sre", "name": "SRE"})
+    await client.post("/users", {"user_id": "alice"})
     await client.post("/teams/sre/members", {"user_id": "alice", "role": "user"})
+    await client.post("/users", {"user_id": "bob"})
     await client.post("/teams/sre/members", {"user_id": "bob", "role": "team_admin"})
     alice = client.acting_as("alice")
     assert (await alice.post("/skills", SKILL)).status == 201

@@ -31,6 +31,7 @@ def chats(server: Server, acknowledged: list[str], enough: threading.Event) -> N
 def filled(server: Server) -> list[str]:
     server.ask("admin", "POST", "/teams", {"team_id": "sre"})
     for name in ("alice", "bob"):
+        server.try_("admin", "POST", "/users", {"user_id": name})
         server.ask("admin", "POST", "/teams/sre/members", {"user_id": name})
     lines = [{"messages": [{"role": "user", "content": f"{MARKER} {number}"}]} for number in range(20)]
     body = "".join(json.dumps(line) + "\n" for line in lines).encode()

@@ -30,8 +30,10 @@ async def _team(host: Host) -> None:
     admin = await accounts.authenticate(host.key)
     await accounts.create_team(admin, "sre")
     for user in ("member", "other"):
+        await accounts.ensure(user)
         await accounts.set_member(admin, "sre", user)
     for user in ("chief", "deputy"):
+        await accounts.ensure(user)
         await accounts.set_member(admin, "sre", user, Role.TEAM_ADMIN)
 
 

@@ -85,6 +85,7 @@ def test_a_week_of_chats_becomes_a_skill_that_the_team_uses(
     # Day 30: promoted.
     server.ask("admin", "POST", "/teams", {"team_id": "sre", "name": "Site reliability"})
     for user in ("alice", "bob"):
+        server.try_("admin", "POST", "/users", {"user_id": user})
         server.ask("admin", "POST", "/teams/sre/members", {"user_id": user, "role": "user"})
     body = {"skill_id": skill_id, "team_id": "sre", "reason": "Useful for team"}
     assert server.ask("alice", "POST", "/skills/promote", body)["status"] == "merged"

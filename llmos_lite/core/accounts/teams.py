@@ -131,20 +131,33 @@ class Teams(People):
     async def set_member(self, actor: Actor, team_id: str, user_id: str, role: Role = Role.USER) -> Member:
         """Put somebody into a team or change the role there, as an admin of the team.
 
+        Nobody is made by it: a slip of the pen would be a person whose name others could take.
+
         Raises:
             Forbidden: `role.missing`.
             Invalid: `role.invalid`, for a role that a team does not have.
-            NotFound: `team.unknown`, or `user.unknown` when users are not created on first use.
+            NotFound: `team.unknown`, `user.unknown`.
         """
         await self._administered(actor, team_id)
         if role is Role.SYSTEM_ADMIN:
             raise Invalid("role.invalid", "A member is a user or a team_admin.", hint="Use user or team_admin.")
-        account = await self.named(check_personal(user_id))
+        account = await self._somebody(check_personal(user_id), team_id)
         try:
             await self._store.set_member(team_id, user_id, role, now_ms())
         finally:
             self.forget(user_id)
         return next(member for member in await self._store.members(team_id) if member.user_id == account.user_id)
+
+    async def _somebody(self, user_id: str, team_id: str) -> Account:
+        try:
+            return await self.account(user_id)
+        except NotFound as error:
+            raise NotFound(
+                "user.unknown",
+                f"There is no user {user_id!r} to put into the team {team_id!r}.",
+                hint=f"Invite somebody: `llmos invitations create --team {team_id}`; or a system admin adds the user "
+                f"first: `llmos users add {user_id}`.",
+            ) from error
 
     async def remove_member(self, actor: Actor, team_id: str, user_id: str) -> None:
         """Take somebody out of a team, as an admin of it or as that person.

@@ -148,6 +148,7 @@ async def test_a_change_of_members_counts_though_whoever_asked_for_it_went_away(
     accounts = Accounts(store, settings, KEY)
     boss = await admin(accounts)
     await accounts.create_team(boss, "sre")
+    await accounts.ensure("bob")
     await accounts.set_member(boss, "sre", "bob", Role.TEAM_ADMIN)
     await accounts.authenticate(KEY, "bob")
     change = getattr(store, cut)
@@ -161,6 +162,20 @@ async def test_a_change_of_members_counts_though_whoever_asked_for_it_went_away(
     with pytest.raises(asyncio.CancelledError):
         await (ask[cut](boss, "sre", "bob") if cut in ask else accounts.delete_team(boss, "sre"))
     assert (await accounts.authenticate(KEY, "bob")).teams.get("sre") == left
+
+
+async def test_nobody_is_made_by_a_slip_of_the_pen(accounts: Accounts) -> None:
+    boss = await admin(accounts)
+    await accounts.create_team(boss, "sre")
+    await accounts.ensure("bob")
+    await accounts.set_member(boss, "sre", "bob", Role.TEAM_ADMIN)
+    for actor in (boss, await accounts.authenticate(KEY, "bob")):
+        with pytest.raises(NotFound) as caught:
+            await accounts.set_member(actor, "sre", "bobb")
+        assert caught.value.code == "user.unknown"
+        assert "`llmos invitations create --team sre`" in caught.value.hint
+        assert "`llmos users add bobb`" in caught.value.hint
+    assert (await accounts.everybody(), await accounts.member_ids("sre")) == (["admin", "bob"], {"bob"})
 
 
 async def test_a_team_that_is_brought_back_works_though_whoever_asked_for_it_went_away(
@@ -189,8 +204,10 @@ async def test_a_team_that_is_brought_back_works_though_whoever_asked_for_it_wen
 async def test_a_team_admin_puts_people_into_the_team_and_a_member_may_not(accounts: Accounts) -> None:
     boss = await admin(accounts)
     await accounts.create_team(boss, "sre")
+    await accounts.ensure("bob")
     await accounts.set_member(boss, "sre", "bob", Role.TEAM_ADMIN)
     bob = await accounts.authenticate(KEY, "bob")
+    await accounts.ensure("carol")
     await accounts.set_member(bob, "sre", "carol")
     carol = await accounts.authenticate(KEY, "carol")
     with pytest.raises(Forbidden):

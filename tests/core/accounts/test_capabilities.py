@@ -50,6 +50,7 @@ async def accounts(tmp_path: Path, settings: Settings, clock: Clock) -> AsyncIte
         ("hr", "bob", Role.USER),
     ):
         await accounts.create_team(root, team)
+        await accounts.ensure(member)
         await accounts.set_member(root, team, member, role)
     yield accounts
     await accounts.close()

@@ -44,6 +44,7 @@ async def accounts(database: Database, settings: Settings) -> AsyncIterator[Acco
     root = await accounts.authenticate(ADMIN_KEY)
     for team in ("sre", "hr"):
         await accounts.create_team(root, team)
+        await accounts.ensure("alice")
         await accounts.set_member(root, team, "alice", Role.TEAM_ADMIN)
     yield accounts
     await accounts.close()

@@ -43,7 +43,9 @@ async def world(tmp_path: Path, settings: Settings) -> AsyncIterator[World]:
     world = World(database, settings)
     for team in ("sre", "hr"):
         await world.accounts.create_team(await world.root(), team)
+    await world.accounts.ensure("chief")
     await world.accounts.set_member(await world.root(), "sre", "chief", Role.TEAM_ADMIN)
+    await world.accounts.ensure("mate")
     await world.accounts.set_member(await world.root(), "sre", "mate")
     yield world
     await world.accounts.close()

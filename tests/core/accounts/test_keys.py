@@ -246,6 +246,7 @@ async def test_a_key_follows_the_rights_of_its_owner(accounts: Accounts) -> None
     root = await admin(accounts)
     for team in ("sre", "hr"):
         await accounts.create_team(root, team)
+        await accounts.ensure("alice")
         await accounts.set_member(root, team, "alice", Role.TEAM_ADMIN)
     key = (await accounts.create_key(await alice(accounts), "x", ["chat", "admin"], teams=["sre"]))[0]
     actor = await accounts.authenticate(key)
@@ -289,6 +290,7 @@ async def test_a_key_makes_no_key_with_more_than_it_has(accounts: Accounts, keys
     await accounts.create_team(root, "sre")
     await accounts.create_team(root, "hr")
     for team in ("sre", "hr"):
+        await accounts.ensure("alice")
         await accounts.set_member(root, team, "alice")
     parent = await accounts.authenticate(await made(accounts, "chat", "git", days=3, teams=["sre"]))
     for scopes, teams in ((["skills:read"], None), (["chat"], ["hr"]), (["admin"], None)):

@@ -44,6 +44,7 @@ async def root(accounts: Accounts) -> Actor:
 async def test_a_person_is_in_several_teams_with_a_role_in_each(accounts: Accounts, root: Actor) -> None:
     for team, role in (("a", Role.USER), ("b", Role.TEAM_ADMIN), ("c", Role.USER)):
         await accounts.create_team(root, team)
+        await accounts.ensure("alice")
         await accounts.set_member(root, team, "alice", role)
     assert dict((await accounts.actor("alice")).teams) == {"a": Role.USER, "b": Role.TEAM_ADMIN, "c": Role.USER}
 
@@ -130,6 +131,7 @@ async def test_a_name_elsewhere_is_one_persons(accounts: Accounts, root: Actor) 
 
 async def test_a_deleted_team_is_nobodys_and_its_id_is_not_given_again(accounts: Accounts, root: Actor) -> None:
     await accounts.create_team(root, "sre", "Site reliability")
+    await accounts.ensure("alice")
     await accounts.set_member(root, "sre", "alice", Role.TEAM_ADMIN)
     chief = await accounts.actor("alice")
     assert (await accounts.rename_team(chief, "sre", " New\nname ")).name == "New name"
@@ -152,6 +154,7 @@ async def test_a_deleted_team_is_nobodys_and_its_id_is_not_given_again(accounts:
     with pytest.raises(Forbidden):
         await accounts.teams(await accounts.actor("alice"), archived=True)
     assert (await accounts.restore_team(root, "sre")).members == 0
+    await accounts.ensure("alice")
     await accounts.set_member(root, "sre", "alice")
     assert (await accounts.service(VolumeRef.team("sre"))).active
 
@@ -159,6 +162,7 @@ async def test_a_deleted_team_is_nobodys_and_its_id_is_not_given_again(accounts:
 async def test_a_member_leaves_and_removes_nobody_else(accounts: Accounts, root: Actor) -> None:
     await accounts.create_team(root, "sre")
     for user in ("alice", "bob"):
+        await accounts.ensure(user)
         await accounts.set_member(root, "sre", user)
     alice = await accounts.actor("alice")
     with pytest.raises(Forbidden, match="Only an admin of the team"):

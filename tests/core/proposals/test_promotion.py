@@ -56,7 +56,9 @@ async def house(tmp_path: Path, settings: Settings) -> AsyncIterator[House]:
     house = House(tmp_path / "data", database, settings)
     boss = await house.actor()
     await house.accounts.create_team(boss, "sre")
+    await house.accounts.ensure("alice")
     await house.accounts.set_member(boss, "sre", "alice")
+    await house.accounts.ensure("bob")
     await house.accounts.set_member(boss, "sre", "bob", Role.TEAM_ADMIN)
     house.write(VolumeRef.user("alice"))
     yield house
@@ -202,6 +204,7 @@ async def test_another_skill_that_changed_meanwhile_is_no_conflict(house: House)
 async def test_its_author_or_an_admin_closes_a_proposal(house: House) -> None:
     house.ask_for_reviews()
     promoted = await house.promote()
+    await house.accounts.ensure("carol")
     await house.accounts.set_member(await house.actor(), "sre", "carol")
     with pytest.raises(Forbidden):
         await house.proposals.close(await house.actor("carol"), promoted.proposal_id)

@@ -94,6 +94,7 @@ async def test_a_persons_word_stands_over_that_of_a_program(services: Services, 
 async def test_a_team_sees_it_as_it_sees_chats(services: Services, alice: Actor) -> None:
     admin = await services.accounts.authenticate((services.settings.data / "admin.key").read_text().strip())
     await services.accounts.create_team(admin, "sre")
+    await services.accounts.ensure("alice")
     await services.accounts.set_member(admin, "sre", "alice", alice.role)
     member = await services.accounts.actor("alice")
     await services.reports.record(member, USED, "sre")
