@@ -32,11 +32,12 @@ def check_model(settings: Settings) -> None:
     Raises:
         Invalid: `settings.invalid`, for a URL or a key that is none.
     """
-    asked = settings.llm_provider in {"auto", "openai", "anthropic"}
-    if asked and settings.llm_url and "@" in urlsplit(checked_url(settings.llm_url)).netloc:
+    kind, url = settings.llm_provider, settings.llm_url
+    asked = kind in {"openai", "anthropic"} or (kind == "auto" and url)
+    if asked and url and "@" in urlsplit(checked_url(url)).netloc:
         said = "LLMOS_LLM_URL holds a name or a password, which would be shown wherever the address is."
         raise Invalid("settings.invalid", said, hint="Put the key into LLMOS_LLM_KEY.")
-    if not (settings.llm_key.isascii() and settings.llm_key.isprintable()):
+    if asked and not (settings.llm_key.isascii() and settings.llm_key.isprintable()):
         raise Invalid(
             "settings.invalid",
             "LLMOS_LLM_KEY cannot be sent: it is not one line of ASCII.",
