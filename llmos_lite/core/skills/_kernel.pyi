@@ -1,5 +1,6 @@
-# What `_kernel.c` does; see `compiled.py`, and `matches.py` for what it means.
+# What `_kernel.c` does; see `compiled.py` and `text.py`, and `matches.py` for what it means.
 
+from collections.abc import Callable, Collection
 from typing import NewType, TypeAlias
 
 import numpy as np
@@ -9,28 +10,49 @@ SOURCE: int
 FLAGS: int
 
 Array: TypeAlias = npt.NDArray[np.generic]
-Found: TypeAlias = tuple[float, int, int]
+Piece = NewType("Piece", object)
+Rules = NewType("Rules", object)
 Query = NewType("Query", object)
+Words = NewType("Words", object)
 
-# Fill `scores`; return what else can be asked about the query.
-def match(
-    pieces: tuple[tuple[Array | None, ...], ...],
-    hashes: list[int],
-    total: int,
-    scores: npt.NDArray[np.float64],
+# Return a piece, whose arrays are looked at once: those, the keys of its documents, and how many of these count.
+def piece(arrays: tuple[Array | None, ...], keys: tuple[str, ...], count: int, /) -> Piece: ...
+
+# Return what the search knows beside the pieces.
+def rules(
     levels: npt.NDArray[np.uint8],
     shares: npt.NDArray[np.float64],
-    rules: tuple[float, float, float, float, float, int],
-) -> Query: ...
+    step: float,
+    pair_weight: float,
+    prior_documents: float,
+    prior_matches: float,
+    background: float,
+    most: int,
+    /,
+) -> Rules: ...
+
+# Give points to the documents of the pieces; return what can be asked about the query.
+def match(rules: Rules, pieces: tuple[Piece, ...], hashes: list[int], /) -> Query: ...
+
+# Return the points of all documents, 64-bit floats, where they lie; they may be changed.
+def scores(query: Query, /) -> bytearray: ...
 
 # Return hash, idf and number of documents of each term that counts.
-def terms(query: Query) -> list[tuple[int, float, int]]: ...
+def terms(query: Query, /) -> list[tuple[int, float, int]]: ...
 
-# Return the best.
-def best(query: Query, scores: npt.NDArray[np.float64], width: int) -> list[Found]: ...
+# Return the best that are wanted: their score, piece, number there, and what they hold of the query; see `Top`.
+def top(
+    query: Query,
+    limit: int,
+    hidden: tuple[Collection[str], ...] | None,
+    collapse: bool,
+    share: float,
+    sure: int,
+    /,
+) -> list[tuple[float, int, int, float, float, int]]: ...
 
-# Return what documents hold of the query; see `Held`.
-def held(query: Query, found: list[Found]) -> list[tuple[float, float, int]]: ...
+# Return room for the hashes of words.
+def words() -> Words: ...
 
-# Tell whether the print of one of those that were found nearly equals that of one of some others.
-def repeats_any(query: Query, found: list[Found], at: int, others: list[int]) -> bool: ...
+# Return the hashes of the words of a text, without those that are 0; None where words are not told apart so easily.
+def hashes(words: Words, text: str, hash_of: Callable[[str], int], /) -> list[int] | None: ...

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cached_property
 
 import numpy as np
 
 from llmos_lite.core.skills import _kernel, commonness, matches
-from llmos_lite.core.skills.matches import Floats, Found, Held, Matches, Repeated
+from llmos_lite.core.skills.index import Piece
+from llmos_lite.core.skills.matches import Floats, Matches, Top, Wanted
 from llmos_lite.core.skills.segment import STEP, Hashes
 
-_RULES = (
+_RULES = _kernel.rules(
+    commonness.LEVELS,
+    commonness.SHARES,
     STEP,
     matches.PAIR_WEIGHT,
     matches.PRIOR_DOCUMENTS,
@@ -24,10 +27,12 @@ class CompiledMatches(Matches):
     """Scores of the documents of all pieces; see `Matches`."""
 
     def _match(self, hashes: list[int]) -> None:
-        arrays = tuple([piece.arrays for piece in self.pieces])
-        self.scores = np.empty(self.starts[-1])
-        levels, shares = commonness.LEVELS, commonness.SHARES
-        self._query = _kernel.match(arrays, hashes, self.total, self.scores, levels, shares, _RULES)
+        self._query = _kernel.match(_RULES, tuple([piece.opened or _opened(piece) for piece in self.pieces]), hashes)
+
+    @cached_property
+    def scores(self) -> Floats:
+        """Return the scores, which are changed where they lie; shape (documents,)."""
+        return np.frombuffer(_kernel.scores(self._query), dtype=np.float64)
 
     @property
     def rarity(self) -> tuple[Hashes, Floats]:
@@ -41,14 +46,13 @@ class CompiledMatches(Matches):
         words = _kernel.terms(self._query)
         return sum(idf for _, idf, documents in words if documents) / sum(idf for _, idf, _ in words)
 
-    def best(self, width: int) -> list[Found]:
-        """Return the `width` best, best first; see `Matches`."""
-        return _kernel.best(self._query, self.scores, width)
+    def top(self, wanted: Wanted) -> list[Top]:
+        """Return the best that are wanted, best first; see `Matches`."""
+        return _kernel.top(self._query, *wanted)
 
-    def repeated(self, found: list[Found]) -> Repeated:
-        """Return what tells whether one of those that were found nearly repeats another; see `Matches`."""
-        return partial(_kernel.repeats_any, self._query, found)
 
-    def held(self, found: list[Found]) -> list[Held]:
-        """Return what documents hold of the query; see `Matches`."""
-        return _kernel.held(self._query, found)
+def _opened(piece: Piece) -> _kernel.Piece:
+    """Return a piece as it is searched; made once for each, as its arrays never change."""
+    opened = _kernel.piece(piece.arrays, piece.segment.keys, piece.count)
+    object.__setattr__(piece, "opened", opened)
+    return opened

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,9 @@ import numpy.typing as npt
 from llmos_lite.core.skills.fields import Document
 from llmos_lite.core.skills.segment import LARGEST, PRINT_WIDTH, Bytes, Hashes, Numbers, Places, Segment, Short
 from llmos_lite.core.skills.text import Analyzer
+
+if TYPE_CHECKING:
+    from llmos_lite.core.skills import _kernel
 
 SAME = 0.85
 """Share of equal fingerprint columns from which two skills are the same text with small changes."""
@@ -28,12 +32,16 @@ class Piece:
         alive: which documents count; shape (documents,).
         count: how many they are.
         frequency: in how many of them each term stands, shape (terms,); None when all documents count.
+
+    Attributes:
+        opened: what the compiled search knows it as, once it was searched.
     """
 
     segment: Segment
     alive: npt.NDArray[np.bool_]
     count: int
     frequency: npt.NDArray[np.int32] | None = None
+    opened: _kernel.Piece | None = field(default=None, init=False, repr=False, compare=False)
 
     @classmethod
     def whole(cls, segment: Segment) -> Piece:

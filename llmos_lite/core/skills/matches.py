@@ -7,7 +7,8 @@ the same, in a sixth of the time. This is what it is compared with, and what sea
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import NamedTuple, TypeAlias, TypeVar
 
@@ -27,6 +28,8 @@ Held: TypeAlias = tuple[float, float, int]
 name or header, both 0 to 1, and how many terms these are."""
 Repeated: TypeAlias = Callable[[int, list[int]], bool]
 """Tells whether one of those that were found nearly repeats one of others, all of them by their places in the list."""
+Top: TypeAlias = tuple[float, int, int, float, float, int]
+"""What `Found` and `Held` say of a document, one behind the other."""
 Postings: TypeAlias = tuple[Places, Numbers, Numbers, Numbers]
 
 QUERY_TERMS = 128
@@ -37,6 +40,10 @@ PRIOR_DOCUMENTS = 100.0
 PRIOR_MATCHES = 0.5
 """A library of a few skills says little about how rare a pair of words is; see `_idf`."""
 
+_SPARE = 8
+"""Candidates that are looked at beside those that are wanted: some are hidden or repeat others."""
+_WIDER = 8
+"""Times as many are looked at when these were too few."""
 _NOTHING = 1e-3
 _MANY = 8
 """Times as many candidates as are wanted are sorted; of more, the best are picked first."""
@@ -46,6 +53,24 @@ _FEW = 32
 _STEPS = np.uint8(HEADER_BIT - 1)
 _BLOCK = 1 << 18
 """Weights that are made floats at once, so that they stay in the cache of a core."""
+
+
+class Wanted(NamedTuple):
+    """Which documents are wanted.
+
+    Args:
+        limit: so many at most.
+        hidden: by piece, keys of those that are not; None hides nothing.
+        collapse: leave out one that nearly repeats a better one.
+        share: of the best one's score that one needs, unless it is one of the first `sure`.
+        sure: those that need no share of the best one's score.
+    """
+
+    limit: int
+    hidden: tuple[Collection[str], ...] | None = None
+    collapse: bool = True
+    share: float = 0.0
+    sure: int = 0
 
 
 class _Rows(NamedTuple):
@@ -73,13 +98,20 @@ class Matches:
         hashes: the terms of the query in order, with repeats; at least one.
     """
 
-    scores: Floats
-
     def __init__(self, pieces: Sequence[Piece], hashes: list[int]) -> None:
         self.pieces = pieces
-        self.starts = list(accumulate([len(piece.segment.keys) for piece in pieces], initial=0))
         self.total = sum([piece.count for piece in pieces])
         self._match(hashes)
+
+    @cached_property
+    def starts(self) -> list[int]:
+        """Return where the documents of each piece begin among all, and how many there are."""
+        return list(accumulate([len(piece.segment.keys) for piece in self.pieces], initial=0))
+
+    @cached_property
+    def scores(self) -> Floats:
+        """Return the scores, shape (documents,); whoever changes them changes which are the best."""
+        return self._scores
 
     def _match(self, hashes: list[int]) -> None:
         """Compare the query with all documents."""
@@ -90,7 +122,7 @@ class Matches:
         used = self._weigh(every, found)
         self._rows: list[_Rows] = []
         self._gather(found, used)
-        self.scores = self._scored()
+        self._scores = self._scored()
         if len(order) > 1:
             self._add_pairs(every, order, found)
 
@@ -208,9 +240,34 @@ class Matches:
 
     def _reward(self, which: Places, docs: Places, count: int) -> None:
         gains = PAIR_WEIGHT * _idf(np.bincount(which, minlength=count), self.total)
-        np.add.at(self.scores, docs, gains.take(which) * (self.scores.take(docs) > 0))
+        np.add.at(self._scores, docs, gains.take(which) * (self._scores.take(docs) > 0))
 
-    def best(self, width: int) -> list[Found]:
+    def top(self, wanted: Wanted) -> list[Top]:
+        """Return the best that are wanted, best first; the choice is widened until enough are left or nothing is."""
+        width = wanted.limit + _SPARE
+        while True:
+            candidates = self._best(width)
+            kept, is_enough = self._kept(candidates, wanted)
+            if is_enough or len(candidates) < width:
+                return [(*found, *held) for found, held in zip(kept, self._held(kept), strict=True)]
+            width *= _WIDER
+
+    def _kept(self, candidates: list[Found], wanted: Wanted) -> tuple[list[Found], bool]:
+        """Return those that are wanted, and whether further candidates could add none."""
+        kept, is_enough, least = list[int](), False, 0.0
+        repeated = self._repeated(candidates) if wanted.collapse else None
+        for at, (score, number, document) in enumerate(candidates):
+            is_enough = len(kept) >= wanted.limit or (len(kept) >= wanted.sure and score < least)
+            if is_enough:
+                break
+            if wanted.hidden is not None and self.pieces[number].segment.keys[document] in wanted.hidden[number]:
+                continue
+            if repeated is None or not kept or not repeated(at, kept):
+                kept.append(at)
+                least = least or score * wanted.share
+        return [candidates[at] for at in kept], is_enough or len(kept) >= wanted.limit
+
+    def _best(self, width: int) -> list[Found]:
         """Return the `width` best, best first; ties in the order of the documents."""
         places = _best(self.scores, width)
         scores = self.scores.take(places).tolist()
@@ -221,7 +278,7 @@ class Matches:
         number = bisect_right(self.starts, place) - 1
         return number, place - self.starts[number]
 
-    def repeated(self, found: list[Found]) -> Repeated:
+    def _repeated(self, found: list[Found]) -> Repeated:
         """Return what tells whether one of those that were found nearly repeats another."""
         prints = np.empty((len(found), PRINT_WIDTH), dtype=np.uint8)
         for at, (_, number, document) in enumerate(found):
@@ -238,7 +295,7 @@ class Matches:
 
         return repeats
 
-    def held(self, documents: list[Found]) -> list[Held]:
+    def _held(self, documents: list[Found]) -> list[Held]:
         """Return what documents hold of the query; none of them twice."""
         places = [self.starts[number] + document for _, number, document in documents]
         order = np.full(self.starts[-1], -1, dtype=np.intp)

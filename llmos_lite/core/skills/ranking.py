@@ -8,7 +8,9 @@ from dataclasses import replace
 from functools import partial
 from hashlib import blake2b
 from operator import attrgetter
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
+
+import msgspec
 
 from llmos_lite.core.skills.abstain import CLOSE, LOOKED_AT, is_enough, is_side_request
 from llmos_lite.core.skills.format import Skill
@@ -37,7 +39,7 @@ MINUTE = 60_000
 """Milliseconds for which what was asked is as old as it was: it counts less with its age."""
 
 
-class ScoredSkill(NamedTuple):
+class ScoredSkill(msgspec.Struct, frozen=True, gc=False):
     """A skill and how well it fits a query.
 
     Args:
@@ -132,7 +134,7 @@ class Ranking:
         hidden = () if shadowed else self._hidden(libraries)
         hits = found.best(
             limit,
-            hidden=(lambda source, key: key in hidden[source]) if any(hidden) else None,
+            hidden=hidden if any(hidden) else None,
             collapse=not shadowed,
             share=CLOSE if only_fitting else 0.0,
             sure=LOOKED_AT,

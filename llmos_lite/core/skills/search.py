@@ -7,15 +7,17 @@ both. No substring ever matches: only whole, stemmed words do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from llmos_lite.core.skills.fusion import Close, Near, fused, unit_of
 from llmos_lite.core.skills.index import Piece, SkillIndex
 from llmos_lite.core.skills.kernel import IS_COMPILED
-from llmos_lite.core.skills.matches import Floats, Found, Matches
+from llmos_lite.core.skills.matches import Floats, Matches, Wanted
 from llmos_lite.core.skills.segment import Hashes
 from llmos_lite.core.skills.text import QUERY_CHARACTERS
 
@@ -24,9 +26,6 @@ if IS_COMPILED:
     from llmos_lite.core.skills.compiled import CompiledMatches
 
     MATCHES = CompiledMatches
-
-_SPARE = 8
-"""Candidates that are looked at beside those that are wanted: some are hidden or repeat others."""
 
 
 class Bonus(NamedTuple):
@@ -55,7 +54,7 @@ class Extra(Protocol):
         """
 
 
-class Hit(NamedTuple):
+class Hit(msgspec.Struct, frozen=True, gc=False):
     """A document that matches.
 
     Args:
@@ -88,7 +87,7 @@ def search(
     query: str,
     limit: int,
     *,
-    hidden: Callable[[int, str], bool] | None = None,
+    hidden: Sequence[Collection[str]] | None = None,
     collapse: bool = True,
     extra: Extra | None = None,
     close: Close | None = None,
@@ -101,7 +100,7 @@ def search(
         indexes: the libraries, the one that wins a tie first.
         query: free text; only its first 16,384 characters and its rarest words count.
         limit: hits to return at most.
-        hidden: tells which (source, key) may not be returned, as shadowed skills; None hides nothing.
+        hidden: by index, the keys that may not be returned, as of shadowed skills; None hides nothing.
         collapse: leave out a document that nearly repeats a better one.
         extra: gives documents further points; a bad mark takes at most half of what their text earned.
         close: gives them points for what they mean; None compares words alone.
@@ -127,16 +126,6 @@ def searched(
     if close is not None:
         found.add_close(close)
     return found
-
-
-class _Wanted(NamedTuple):
-    """Which hits are wanted; see `search`."""
-
-    limit: int
-    hidden: Callable[[int, str], bool] | None
-    collapse: bool
-    share: float
-    sure: int
 
 
 class Searched:
@@ -181,49 +170,27 @@ class Searched:
         self,
         limit: int,
         *,
-        hidden: Callable[[int, str], bool] | None = None,
+        hidden: Sequence[Collection[str]] | None = None,
         collapse: bool = True,
         share: float = 0.0,
         sure: int = 0,
     ) -> list[Hit]:
-        """Return the best hits, widening the choice until enough are left or nothing is; see `search`."""
-        wanted = _Wanted(limit, hidden, collapse, share, sure)
-        width = limit + _SPARE
-        while True:
-            candidates = self._matches.best(width)
-            kept, is_enough = self._kept(candidates, wanted)
-            if is_enough or len(candidates) < width:
-                return self._hits(kept)
-            width *= 8
-
-    def _kept(self, candidates: list[Found], wanted: _Wanted) -> tuple[list[Found], bool]:
-        """Return those that are wanted, and whether further candidates could add none."""
-        hidden, kept, is_enough = wanted.hidden, list[int](), False
-        least = 0.0
-        repeated = self._matches.repeated(candidates) if wanted.collapse else None
-        for at, (score, number, document) in enumerate(candidates):
-            is_enough = len(kept) >= wanted.limit or (len(kept) >= wanted.sure and score < least)
-            if is_enough:
-                break
-            if hidden is not None and hidden(self._sources[number], self._pieces[number].segment.keys[document]):
-                continue
-            if repeated is None or not kept or not repeated(at, kept):
-                kept.append(at)
-                least = least or score * wanted.share
-        return [candidates[at] for at in kept], is_enough or len(kept) >= wanted.limit
-
-    def _hits(self, kept: list[Found]) -> list[Hit]:
-        """Return what is known of those that are wanted."""
+        """Return the best hits; see `search`."""
         sources, pieces, total = self._sources, self._pieces, self._matches.total
+        by_piece = tuple([hidden[source] for source in sources]) if hidden is not None else None
+        found = self._matches.top(Wanted(limit, by_piece, collapse, share, sure))
         hits = [
             Hit(sources[number], pieces[number].segment.keys[document], score, coverage, header, terms, total)
-            for (score, number, document), (coverage, header, terms) in zip(kept, self._matches.held(kept), strict=True)
+            for score, number, document, coverage, header, terms in found
         ]
-        return list(map(self._with_more, kept, hits)) if self._bonuses or self._nears else hits
+        if not self._bonuses and not self._nears:
+            return hits
+        return [
+            self._with_more(number, document, hit) for (_, number, document, *_), hit in zip(found, hits, strict=True)
+        ]
 
-    def _with_more(self, found: Found, hit: Hit) -> Hit:
+    def _with_more(self, number: int, document: int, hit: Hit) -> Hit:
         """Return a hit with what is known of its document beside its words."""
-        score, number, document = found
         bonus = self._bonuses.get((number, document))
         if bonus is not None:
             hit = _with_bonus(hit, bonus)
@@ -231,12 +198,14 @@ class Searched:
             near, words = self._nears[number]
             surprise = float(near.surprise[document])
             is_told = near.tells and surprise != -np.inf
-            hit = hit._replace(meaning=score - float(words[document]), surprise=surprise if is_told else None)
+            meaning = hit.score - float(words[document])
+            hit = replace(hit, meaning=meaning, surprise=surprise if is_told else None)
         return hit
 
 
 def _with_bonus(hit: Hit, bonus: Bonus) -> Hit:
-    return hit._replace(
+    return replace(
+        hit,
         coverage=max(bonus.coverage, hit.coverage),
         header=max(bonus.coverage, hit.header),
         terms=max(bonus.terms, hit.terms),

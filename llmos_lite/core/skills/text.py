@@ -16,6 +16,11 @@ from zlib import crc32
 
 import Stemmer
 
+from llmos_lite.core.skills.kernel import IS_COMPILED
+
+if IS_COMPILED:
+    from llmos_lite.core.skills import _kernel
+
 STOP_WORDS = frozenset(
     """a about above after again all also am an and any are as at be been before being below between both but by can
     could d did do does doing don down during each few for from further had has have having he her here hers herself
@@ -129,6 +134,7 @@ class Analyzer:
     def __init__(self) -> None:
         self._stemmer = Stemmer.Stemmer("english")
         self._lock = threading.Lock()
+        self._words = _kernel.words() if IS_COMPILED else None
         self._known: dict[str, int] = {}
         self._older: dict[str, int] = {}
         self._last: tuple[str, list[int]] = ("", [])
@@ -143,18 +149,25 @@ class Analyzer:
         last, answer = self._last
         if last == text:
             return answer
-        known = self._known.get
-        found = [self._learn(word) if (value := known(word)) is None else value for word in words(text)]
-        answer = [value for value in found if value]
+        plain = _kernel.hashes(self._words, text, self._learn) if self._words and text.isascii() else None
+        answer = self._hashes(text) if plain is None else plain
         self._last = (text, answer) if len(text) <= REMEMBERED else ("", [])
         return answer
+
+    def _hashes(self, text: str) -> list[int]:
+        """Return the same: what is done where `_kernel.c` is not there, or knows less of a text."""
+        known = self._known.get
+        found = [self._learn(word) if (value := known(word)) is None else value for word in words(text)]
+        return [value for value in found if value]
 
     def _learn(self, word: str) -> int:
         """Return the hash of a word's stem, 0 for one that does not count."""
         with self._lock:
+            value = self._known.get(word)
+            if value is None:
+                value = self._older.get(word)
             if len(self._known) >= _CACHE:
                 self._older, self._known = self._known, {}
-            value = self._older.get(word)
             if value is None:
                 value = _hash(self._stemmer.stemWord(word)) if _counts(word) else 0
             self._known[word] = value

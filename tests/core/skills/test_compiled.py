@@ -22,7 +22,7 @@ from llmos_lite.core.skills import segment as segment_module
 from llmos_lite.core.skills.fields import Document
 from llmos_lite.core.skills.index import Piece, SkillIndex, repeats
 from llmos_lite.core.skills.kernel import IS_COMPILED, is_there
-from llmos_lite.core.skills.matches import Matches
+from llmos_lite.core.skills.matches import Matches, Wanted
 from llmos_lite.core.skills.segment import PRINT_WIDTH, Segment
 from llmos_lite.core.skills.text import Analyzer
 
@@ -33,11 +33,24 @@ TEXTS = st.lists(st.sampled_from(WORDS), max_size=20).map(" ".join)
 LIBRARIES = st.lists(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=12), min_size=1, max_size=4)
 
 needs_it = pytest.mark.skipif(not IS_COMPILED, reason="there is no C compiler")
+if IS_COMPILED:
+    from llmos_lite.core.skills import _kernel as kernel
+    from llmos_lite.core.skills.compiled import _RULES as RULES
 
 
 def index(texts: list[tuple[str, str]], gone: int = 0) -> SkillIndex:
     documents = [Document(f"d{at:03}", header[:5], header, body) for at, (header, body) in enumerate(texts)]
     return SkillIndex(ANALYZER).updated(documents).updated([], {f"d{at:03}" for at in range(gone)})
+
+
+KEYS = [frozenset(f"d{at:03}" for at in range(12) if at % 3), frozenset({"d001"})]
+WANTED = [
+    Wanted(limit, hidden, collapse, share, sure)
+    for limit, sure in ((0, 0), (1, 0), (3, 2), (100, 3))
+    for hidden in (None, *[(keys,) * 4 for keys in KEYS])
+    for collapse in (False, True)
+    for share in (0.0, 0.5)
+]
 
 
 def both(pieces: list[Piece], query: str) -> tuple[Matches, Matches]:
@@ -51,11 +64,11 @@ def assert_alike(pieces: list[Piece], query: str) -> None:
     assert fast.known == pytest.approx(slow.known)
     assert fast.total == slow.total
     slow.scores = fast.scores  # of two that differ in the last digit, either may be first
-    for width in (1, 3, 100):
-        assert fast.best(width) == slow.best(width)
-    found = slow.best(100)
-    for mine, other in zip(fast.held(found), slow.held(found), strict=True):
-        assert mine == pytest.approx(other)
+    for wanted in WANTED:
+        found, expected = fast.top(wanted), slow.top(wanted)
+        assert [one[:3] for one in found] == [one[:3] for one in expected]
+        for mine, other in zip(found, expected, strict=True):
+            assert mine == pytest.approx(other)
     for mine, other in zip(fast.rarity, slow.rarity, strict=True):
         assert mine == pytest.approx(other)
 
@@ -82,7 +95,7 @@ def test_both_take_the_rarest_words_of_a_long_query() -> None:
 def test_a_score_without_end_ends_the_search() -> None:
     for matches in both(list(index([("w1", "w2")] * 20).pieces), "w1"):
         matches.scores[3] = np.inf
-        assert matches.best(5) == [(np.inf, 0, 3)]
+        assert [found[:3] for found in matches.top(Wanted(5))] == [(np.inf, 0, 3)]
 
 
 @needs_it
@@ -94,17 +107,13 @@ def test_both_find_the_same_repeats(drawn: list[tuple[int, int, int]]) -> None:
         places = np.random.default_rng(seed).permutation(PRINT_WIDTH)[:changed]
         row[places] = 255 - row[places]
     (piece,) = index([("w1", "w2")] * len(drawn)).pieces
-    found = [(1.0, 0, at) for at in range(len(drawn))]
-    slow, fast = both([replace(piece, segment=replace(piece.segment, prints=prints))], "w1")
+    kept: list[int] = []
     for at, mine in enumerate(prints):
-        before = list(range(at))
-        assert slow.repeated(found)(at, before) is any(repeats(mine, other) for other in prints[:at])
-        assert slow.repeated(found)(at, before) is fast.repeated(found)(at, before)
-    for wrong in (1.0, 0, len(prints)), (1.0, 1, 0), (1.0, -1, 0), (1.0, 0, -1):
-        with pytest.raises(ValueError, match="do not belong"):
-            fast.repeated([wrong, *found])(1, [0])
-        with pytest.raises(ValueError, match="do not belong"):
-            fast.held([wrong])
+        if not any(repeats(mine, prints[other]) for other in kept):
+            kept.append(at)
+    for matches in both([replace(piece, segment=replace(piece.segment, prints=prints))], "w1"):
+        matches.scores[:] = 1
+        assert [place for _, _, place, *_ in matches.top(Wanted(12))] == kept
 
 
 ARRAYS = [one.name for one in fields(Segment) if one.name not in {"keys", "rows", "row_starts", "by_key"}]
@@ -125,8 +134,8 @@ def test_wrong_arrays_are_refused_or_searched_but_nothing_is_read_outside(
     broken = Piece(replace(piece.segment, **{name: array}), piece.alive, piece.count, piece.frequency)
     try:
         matches = search_module.MATCHES([broken], ANALYZER.hashes("w1 w2 skill deploy w3 w4 w1"))
-        matches.held([(1.0, 0, at) for at in range(20)])
-        matches.repeated(matches.best(9))(0, [0])
+        matches.scores[:] = 1
+        assert len(matches.top(Wanted(20))) <= 20
     except ValueError:
         pass
 
@@ -142,6 +151,89 @@ def test_what_does_not_belong_together_is_refused() -> None:
     ):
         with pytest.raises(ValueError, match="do not belong"):
             search_module.MATCHES([changed], ANALYZER.hashes("w1 w2 deploy"))
+
+
+@needs_it
+def test_what_a_call_cannot_use_is_refused() -> None:
+    one, hashes = index([("w1", "w2")] * 9).pieces[0], ANALYZER.hashes("w1")
+    piece = kernel.piece(one.arrays, one.segment.keys, one.count)
+    for wrong in (None, RULES, object()):
+        with pytest.raises(ValueError, match="PyCapsule"):
+            kernel.match(RULES, (piece, wrong), hashes)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="PyCapsule"):
+            kernel.top(wrong, 3, None, False, 0.0, 0)  # type: ignore[arg-type]  # noqa: FBT003
+    with pytest.raises(TypeError):
+        kernel.match(RULES, (piece,), ["w1"])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="do not belong"):
+        kernel.piece(one.arrays, one.segment.keys[1:], one.count)
+    with pytest.raises(ValueError, match="do not belong"):
+        kernel.rules(np.zeros(9, dtype=np.uint8), np.zeros(9), 1.0, 1.0, 1.0, 1.0, 1.0, 128)
+    query = kernel.match(RULES, (piece,), hashes)
+    assert len(kernel.top(query, 1 << 62, None, False, 0.0, 0)) == 9  # noqa: FBT003
+    assert kernel.top(query, -(1 << 62), None, True, 0.0, 0) == []  # noqa: FBT003
+    with pytest.raises(IndexError):
+        kernel.top(query, 3, (), False, 0.0, 0)  # noqa: FBT003
+    with pytest.raises(TypeError):
+        kernel.top(query, 3, (7,), False, 0.0, 0)  # type: ignore[arg-type]  # noqa: FBT003
+
+
+class Emptying:
+    """Takes the scores away while it is asked which keys are hidden."""
+
+    def __init__(self, scores: bytearray) -> None:
+        self._scores = scores
+
+    def __contains__(self, key: object) -> bool:
+        self._scores.clear()
+        return True
+
+
+@needs_it
+def test_scores_that_are_taken_away_are_not_read() -> None:
+    pieces = index([("w1", "w2")] * 30).pieces
+    opened = tuple(kernel.piece(one.arrays, one.segment.keys, one.count) for one in pieces)
+    query = kernel.match(RULES, opened, ANALYZER.hashes("w1"))
+    with pytest.raises(ValueError, match="do not belong"):
+        kernel.top(query, 1, (Emptying(kernel.scores(query)),), True, 0.0, 0)  # type: ignore[arg-type]  # noqa: FBT003
+    with pytest.raises(ValueError, match="do not belong"):
+        kernel.top(query, 1, None, True, 0.0, 0)  # noqa: FBT003
+
+
+# Words
+
+PLAIN = st.text(st.sampled_from("abcxyzABXZ 0189_-.,/'\n\0\t\x7f"), max_size=200)
+
+
+@needs_it
+@settings(max_examples=400)
+@given(
+    st.one_of(PLAIN, st.text(max_size=60), st.lists(st.integers(0, 99999)).map(lambda drawn: " ".join(map(str, drawn))))
+)
+def test_words_are_told_apart_as_without_it(text: str) -> None:
+    plain = Analyzer()
+    assert Analyzer().hashes(text) == ANALYZER.hashes(text) == plain._hashes(text) == plain._hashes(text)
+
+
+@needs_it
+def test_words_that_share_their_room_keep_their_hashes() -> None:
+    text = " ".join(f"word{number} {'x' * (number % 50)}{number}" for number in range(40_000))
+    expected = Analyzer()._hashes(text)
+    analyzer = Analyzer()
+    assert analyzer.hashes(text) == expected
+    assert analyzer.hashes(f"{text} ") == expected
+    assert analyzer.hashes(f"{text} getUser") == [*expected, *Analyzer().hashes("getUser")]
+
+
+@needs_it
+def test_an_error_about_a_word_is_passed_on() -> None:
+    table = kernel.words()
+    with pytest.raises(KeyError, match="tea"):
+        kernel.hashes(table, "boil tea", {"boil": 7}.__getitem__)
+    with pytest.raises(TypeError):
+        kernel.hashes(table, "tea", {"tea": "7"}.__getitem__)  # type: ignore[arg-type]
+    assert kernel.hashes(table, "boil, TEA", {"tea": 1 << 32 | 9}.__getitem__) == [7, 9]
+    assert kernel.hashes(table, "boilTea", {}.__getitem__) is None
+    assert kernel.hashes(table, "th\u00e9", {}.__getitem__) is None
 
 
 # How it is built
