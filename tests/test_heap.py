@@ -75,6 +75,27 @@ def test_the_threads_of_a_server_share_one_heap() -> None:
     assert said.count("Arena ") == 1
 
 
+HOLES = """
+from pathlib import Path
+from llmos_lite import heap
+heap.begin_loading()
+def resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+print(heap.give_back())
+held = [bytearray(50_000) for _ in range(2000)]
+kept = held[::50]  # between what goes, so that the top of the heap stays
+del held
+before = resident()
+print(heap.give_back(), before - resident() > 60_000_000)
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="only GNU's allocator tells how much is free")
+def test_memory_that_nobody_uses_goes_back_when_it_is_much() -> None:
+    said = subprocess.run([sys.executable, "-c", HOLES], check=True, capture_output=True, text=True).stdout
+    assert said.split() == ["False", "True", "True"]
+
+
 async def test_an_app_says_when_everything_is_loaded(app: App) -> None:
     assert not app.loaded.is_set()
     await app.start()

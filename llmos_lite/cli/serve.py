@@ -152,9 +152,12 @@ async def _run(app: App, listener: socket.socket) -> None:
 
 
 async def _settle(app: App) -> None:
-    """Change from loading to serving."""
+    """Change from loading to serving, then give back by and by what memory nobody uses."""
     await app.loaded.wait()
     heap.end_loading()
+    while True:
+        await asyncio.sleep(heap.PERIOD)
+        await asyncio.to_thread(heap.give_back)
 
 
 def _quiet(number: int, frame: FrameType | None) -> None:
