@@ -16,6 +16,7 @@ from llmos_lite.cli.client import Json, Where, connect, read_json, url
 from llmos_lite.cli.command import AsJson, Data, Session, command
 from llmos_lite.cli.output import Output, size
 from llmos_lite.cli.runs import follow
+from llmos_lite.cli.unwritten import unwritten
 from llmos_lite.core.wording import count_of
 from llmos_lite.engines.folder import held, holder
 from llmos_lite.errors import Conflict, Invalid, LlmosError, NotFound
@@ -87,8 +88,11 @@ def backup(session: Session, file: File, *, force: Annotated[bool, typer.Option(
             os.fsync(target.fileno())
         _check_whole(draft)
         draft.replace(file)
+    except OSError as error:
+        raise unwritten(file, error) from error
     finally:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
     session.out.show({"file": str(file), "bytes": size}, lambda: session.out.say(f"Wrote {file} ({size:,} bytes)."))
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmos_lite.cli.client import Client, Json, Params, url
+from llmos_lite.cli.unwritten import unwritten
 from llmos_lite.engines.git_objects import File, check_path
 from llmos_lite.errors import Invalid, TooLarge, UpstreamFailed
 from llmos_lite.volumes.access import check_id
@@ -144,10 +145,13 @@ def read_folder(folder: Path) -> dict[str, File]:
 def write_file(path: Path, data: bytes) -> None:
     """Write a file at once: whoever reads it sees the old one or the new one."""
     draft = path.with_name(f".{path.name}.part")
-    draft.unlink(missing_ok=True)
-    with draft.open("xb") as file:  # never through a link that somebody put there
-        file.write(data)
-    draft.replace(path)
+    try:
+        draft.unlink(missing_ok=True)
+        with draft.open("xb") as file:  # never through a link that somebody put there
+            file.write(data)
+        draft.replace(path)
+    except OSError as error:
+        raise unwritten(path, error) from error
 
 
 def remove(path: Path) -> None:

@@ -266,6 +266,18 @@ def test_a_backup_comes_back_in_another_folder(llmos: Command, ask: Callable[...
     assert "damaged" in llmos("restore", archive, "--data", tmp_path / "other", code=2)
 
 
+def test_a_backup_that_cannot_be_written_says_what_and_why(llmos: Command, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    for path, why in (("none/b.tar.gz", f"no folder {tmp_path / 'none'}."), ("file/b.tar.gz", "not a directory.")):
+        said = llmos("backup", tmp_path / path, code=9)
+        assert f"Could not write {tmp_path / path}:" in said
+        assert why in said
+        assert ".part" not in said
+    assert "it is a folder." in llmos("backup", tmp_path / "folder", "--force", code=9)
+    assert sorted(path.name for path in tmp_path.rglob("*.part")) == []
+
+
 def test_a_restore_wants_a_folder(llmos: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LLMOS_DATA")
     (tmp_path / "b").write_bytes(b"")
