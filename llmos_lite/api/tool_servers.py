@@ -36,7 +36,12 @@ _SHOWN = {
     "sign_in": "done",
     "problem": "",
 }
-_MINE = {"name": "wiki", "own": True, "sign_in": "needed", "problem": "The tool server wiki wants to be signed in to."}
+_MINE = {
+    "name": "wiki",
+    "own": True,
+    "sign_in": "needed",
+    "problem": "The tool server wiki wants to be signed in to. Sign in: llmos tool-servers sign-in wiki",
+}
 _TOOL = {"name": "search", "description": "Searches the wiki.", "rule": "always", "parameters": {"type": "object"}}
 
 Name = Annotated[str, Path(max_length=64, description="Name of the tool server.")]

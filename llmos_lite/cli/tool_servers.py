@@ -15,6 +15,8 @@ from llmos_lite.core.wording import count_of
 from llmos_lite.errors import LlmosError
 
 SIGN_IN = "tool_server.sign_in"
+_PROBLEM = 300
+"""Characters of what is wrong with a server, and of what to do about it."""
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the tool server.")]
 
@@ -41,7 +43,7 @@ def list_(session: Session) -> None:
 def mine(session: Session) -> None:
     """List the tool servers that you may use, and which of them want you to sign in."""
     found = list(session.api.items("/me/tool-servers"))
-    rows = [[one.get("name"), one.get("sign_in"), one_line(one.get("problem"))] for one in found]
+    rows = [[one.get("name"), one.get("sign_in"), one_line(one.get("problem"), _PROBLEM)] for one in found]
     session.out.show(
         found, lambda: session.out.table(["NAME", "SIGN-IN", "PROBLEM"], rows, "There is no tool server for you.")
     )
@@ -161,7 +163,7 @@ def _row(server: Json) -> list[object]:
         _names(server.get("users")),
         server.get("source"),
         server.get("sign_in"),
-        one_line(server.get("problem")),
+        one_line(server.get("problem"), _PROBLEM),
     ]
 
 

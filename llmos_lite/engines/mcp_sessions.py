@@ -147,7 +147,9 @@ class McpSession:
             problem = self._refusal()
             await self._dropped()
             raise problem or UpstreamTimeout(
-                "tool_server.timeout", f"The tool server {self.name} did not answer in {seconds:.0f} s."
+                "tool_server.timeout",
+                f"The tool server {self.name} did not answer in {seconds:.0f} s.",
+                hint="Try again, and then look at the server.",
             ) from None
         except (LlmosError, asyncio.CancelledError):
             raise
@@ -156,7 +158,9 @@ class McpSession:
             problem = self._refusal()
             await self._dropped()
             raise problem or UpstreamFailed(
-                "tool_server.failed", f"The tool server {self.name} failed: {type(error).__name__}."
+                "tool_server.failed",
+                f"The tool server {self.name} failed: {type(error).__name__}.",
+                hint="Try again, and then look at what the server says itself.",
             ) from None
 
     async def _token(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import socket
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -184,6 +185,27 @@ async def test_an_admin_can_sign_out(here: Place) -> None:
     assert (await here.admin.request("DELETE", "/tool-servers/wiki/sign-in")).status == 204
     assert here.host.authority.refresh == {}
     assert await here.code("GET", "/tool-servers/wiki/tools") == "tool_server.sign_in"
+
+
+async def test_the_list_says_what_is_the_matter_and_what_to_do(here: Place) -> None:
+    await here.put()
+    wanted = "The tool server wiki wants to be signed in to."
+    assert await here.shown() == ("needed", f"{wanted} A system admin signs in: llmos tool-servers sign-in wiki")
+    await here.sign_in()
+    assert await here.shown() == ("done", "")
+    await here.admin.request("DELETE", "/tool-servers/wiki/sign-in")
+    assert await here.shown() == ("needed", f"{wanted} A system admin signs in: llmos tool-servers sign-in wiki")
+    [mine] = (await here.alice.get("/me/tool-servers")).json()["items"]
+    assert (mine["sign_in"], wanted in mine["problem"]) == ("needed", True)
+
+
+async def test_the_list_says_that_a_server_is_not_reached(here: Place) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        await here.put(url=f"http://127.0.0.1:{nobody.getsockname()[1]}/mcp")
+        sign_in, problem = await here.shown()
+    assert (sign_in, "The tool server wiki was not reached: " in problem) == ("", True)
+    assert problem.endswith("and its credential.")
 
 
 async def test_another_address_ends_the_sign_in_and_other_rules_do_not(here: Place) -> None:

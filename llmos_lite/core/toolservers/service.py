@@ -16,7 +16,7 @@ from llmos_lite.core.traces.trace import now_ms
 from llmos_lite.engines.llm import Tool
 from llmos_lite.engines.mcp_sessions import McpSession, Where
 from llmos_lite.engines.sealing import Seals
-from llmos_lite.errors import Conflict, LlmosError, NotFound
+from llmos_lite.errors import Conflict, LlmosError, NotFound, UpstreamTimeout
 from llmos_lite.records.toolgrants import ToolGrant
 from llmos_lite.records.toolservers import ToolServerRecord, ToolServerRows
 
@@ -69,7 +69,8 @@ class ToolServers:
         self._rows, self._seals, self._fixed, self._private = rows, seals, fixed, private
         self._grants = grants
         self._servers: dict[str, ToolServer] | None = None
-        self._problems: dict[str, str] = {}
+        self._sealed_off: list[ServerView] = []
+        """Servers whose secrets cannot be read."""
         self._sessions: dict[tuple[str, str], McpSession] = {}
         self._loading = asyncio.Lock()
 
@@ -82,7 +83,11 @@ class ToolServers:
         asked = await asyncio.gather(*(self._offers(server) for server in mine))
         pairs = list(zip(mine, asked, strict=True))
         box = ServerTools(
-            [(server, self._session(server), tools) for server, tools in pairs if not isinstance(tools, LlmosError)]
+            [
+                (server, self._session(server), tools or [])
+                for server, tools in pairs
+                if not isinstance(tools, LlmosError)
+            ]
         )
         box.problems += [ToolProblem.of(server.name, error) for server, error in pairs if isinstance(error, LlmosError)]
         return box if box.problems or not box.is_empty else None
@@ -96,15 +101,17 @@ class ToolServers:
     # -- what admins do ---------------------------------------------------------------------------------------------
 
     async def listed(self, actor: Actor) -> list[ServerView]:
-        """List the servers, for a system admin."""
+        """List the servers, for a system admin, and ask those that not everybody signs in to how they are."""
         require_admin(actor)
-        return await self._views((await self._load()).values())
+        servers = (await self._load()).values()
+        asked = await self._asked([one for one in servers if not one.oauth.each])
+        return [*await self._views(servers, asked), *self._sealed_off]
 
     async def usable(self, actor: Actor) -> list[ServerView]:
-        """List the servers that somebody may use, and whether they are signed in to."""
+        """List the servers that somebody may use, whether they are signed in to, and how they are."""
         require(actor, Scope.CHAT)
         mine = [one.as_for(actor.user_id) for one in (await self._load()).values() if one.is_ever_for(actor)]
-        return await self._views(mine)
+        return await self._views(mine, await self._asked(mine))
 
     async def known(self, name: str) -> ToolServer:
         """Return a server with its secrets.
@@ -177,7 +184,7 @@ class ToolServers:
         await self._forget(server.name)
         if before is not None and (before.url, before.oauth) != (server.url, server.oauth):
             await self._grants.forget_all(before)
-        return next(view for view in await self.listed(actor) if view.server.name == server.name)
+        return (await self._views([(await self._load())[server.name]], {}))[0]
 
     async def remove(self, actor: Actor, name: str) -> None:
         """Take a server away, as a system admin.
@@ -204,7 +211,7 @@ class ToolServers:
 
     async def _load(self) -> Mapping[str, ToolServer]:
         async with self._loading:
-            self._problems = {}
+            self._sealed_off = []
             found = {server.name: server for server in self._fixed}
             for row in await self._rows.all():
                 if row.name not in found and (server := self._opened(row)) is not None:
@@ -212,25 +219,34 @@ class ToolServers:
             self._servers = found
         return found
 
-    async def _views(self, servers: Iterable[ToolServer]) -> list[ServerView]:
+    async def _asked(self, servers: Sequence[ToolServer]) -> dict[tuple[str, str], LlmosError]:
+        """Return what is the matter with servers, as far as they answer in `LIST_SECONDS`."""
+        answers = await asyncio.gather(*(self._offers(server) for server in servers))
+        found = [(one, _slow(one) if tools is None else tools) for one, tools in zip(servers, answers, strict=True)]
+        return {(one.name, one.owner): error for one, error in found if isinstance(error, LlmosError)}
+
+    async def _views(
+        self, servers: Iterable[ToolServer], problems: Mapping[tuple[str, str], LlmosError]
+    ) -> list[ServerView]:
         grants: dict[str, Mapping[str, ToolGrant]] = {}
         found = []
         for server in servers:
             if server.owner not in grants:
                 grants[server.owner] = await self._grants.all(server.owner)
-            found.append(self._view(server, grants[server.owner].get(server.name)))
+            problem = problems.get((server.name, server.owner))
+            found.append(self._view(server, grants[server.owner].get(server.name), problem))
         return found
 
-    def _view(self, server: ToolServer, grant: ToolGrant | None) -> ServerView:
+    def _view(self, server: ToolServer, grant: ToolGrant | None, problem: LlmosError | None) -> ServerView:
         fixed = any(one.name == server.name for one in self._fixed)
-        problem, sign_in = self._problems.get(server.name, ""), ""
-        if (error := self._wanting(server, grant)) is not None:
-            sign_in, problem = ("again" if grant is not None and grant.secret else "needed"), error.message
+        sign_in = ""
+        if (error := self._wanting(server, grant, problem)) is not None:
+            sign_in, problem = ("again" if grant is not None and grant.secret else "needed"), error
         elif grant is not None and grant.secret:
             sign_in = "done"
-        return ServerView(_shown(server), "file" if fixed else "api", problem, sign_in)
+        return ServerView(_shown(server), "file" if fixed else "api", _said(problem) if problem else "", sign_in)
 
-    def _wanting(self, server: ToolServer, grant: ToolGrant | None) -> LlmosError | None:
+    def _wanting(self, server: ToolServer, grant: ToolGrant | None, problem: LlmosError | None) -> LlmosError | None:
         """Return what keeps a server from being signed in to; None for one that does not want it, too."""
         if grant is not None and grant.secret:
             if grant.problem:
@@ -239,7 +255,8 @@ class ToolServers:
         if server.owner:
             return wanted(server)
         session = self._sessions.get((server.name, server.owner))
-        problem = session.problem if session is not None else None
+        if problem is None and session is not None:
+            problem = session.problem
         return problem if problem is not None and problem.code == SIGN_IN else None
 
     def _sealed(self, server: ToolServer, actor: Actor) -> ToolServerRecord:
@@ -265,7 +282,7 @@ class ToolServers:
             headers = self._seals.open(row.secret, _about(server)) if row.secret else "{}"
             client = self._seals.open(row.client, _of_client(server)) if row.client else ""
         except LlmosError as error:
-            self._problems[server.name] = error.message
+            self._sealed_off.append(ServerView(_shown(server), "api", _said(error)))
             return None
         return msgspec.structs.replace(
             server,
@@ -289,13 +306,13 @@ class ToolServers:
             session = self._sessions[key] = McpSession(server.name, where)
         return session
 
-    async def _offers(self, server: ToolServer) -> list[Tool] | LlmosError:
-        """Return what a server offers, or what is wrong with it; nothing for one that is slow."""
+    async def _offers(self, server: ToolServer) -> list[Tool] | LlmosError | None:
+        """Return what a server offers, or what is wrong with it; None for one that is slow."""
         asking = asyncio.ensure_future(self._session(server).tools())
         await asyncio.wait([asking], timeout=LIST_SECONDS)
         if not asking.done():
             asking.add_done_callback(lambda done: done.cancelled() or done.exception())
-            return []
+            return None
         error = asking.exception()
         if isinstance(error, LlmosError):
             return error
@@ -310,6 +327,18 @@ class ToolServers:
         keys = [key for key in self._sessions if key[0] == name]
         sessions = [self._sessions.pop(key) for key in keys]
         await asyncio.gather(*(session.close() for session in sessions))
+
+
+def _said(error: LlmosError) -> str:
+    return f"{error.message} {error.hint}".rstrip()
+
+
+def _slow(server: ToolServer) -> LlmosError:
+    return UpstreamTimeout(
+        "tool_server.timeout",
+        f"The tool server {server.name} has not answered within {LIST_SECONDS:g} s.",
+        hint="Look again in a moment, and then at the server.",
+    )
 
 
 def _shown(server: ToolServer) -> ToolServer:
