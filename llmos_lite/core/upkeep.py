@@ -14,6 +14,8 @@ from llmos_lite.volumes.manager import VolumeManager
 
 log = logging.getLogger("llmos.upkeep")
 
+FIRST = 0.1
+"""Seconds to the first look: the start comes before it, and what was restored or edited meanwhile right after."""
 PERIOD = 1.0
 """Seconds from one look to the next."""
 BUDGET = 0.1
@@ -71,7 +73,9 @@ class HandEdits:
         return count
 
     def _run(self) -> None:
-        while not self._stop.wait(PERIOD):
+        left = FIRST
+        while not self._stop.wait(left):
+            left = PERIOD
             try:
                 self.look()
             except Exception:

@@ -88,6 +88,18 @@ async def test_it_looks_by_itself_until_it_is_stopped(volumes: VolumeManager, mo
     assert edits.look() == 1
 
 
+async def test_the_first_look_does_not_wait_for_a_period(
+    volumes: VolumeManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "PERIOD", 600.0)
+    found = threading.Event()
+    drop(volumes, ALICE)
+    edits = HandEdits(volumes, lambda ref: found.set() if ref == ALICE else None)
+    edits.start()
+    assert await asyncio.to_thread(found.wait, 10)
+    await edits.stop()
+
+
 async def test_a_mistake_does_not_end_the_looking(volumes: VolumeManager, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upkeep, "PERIOD", 0.01)
     twice = threading.Event()
