@@ -98,16 +98,18 @@ class ChatEndpoint:
         )
         request_id = scope.get("state", {}).get("request_id", "")
         if not (wants_events if body.stream is None else body.stream):
-            async with UntilGone(receive), aclosing(self._chat.stream(actor, given, unheard)) as events:
-                await _as_json(events, send, request_id)
+            with UntilGone(receive):
+                async with aclosing(self._chat.stream(actor, given, unheard)) as events:
+                    await _as_json(events, send, request_id)
             return
         stream = EventStream(send)
 
         def straight(text: str) -> bool:
             return stream.at_once("delta", _encode(ChatDelta(text)))
 
-        async with UntilGone(receive), aclosing(self._chat.stream(actor, given, straight)) as events:
-            await _as_events(events, stream, request_id)
+        with UntilGone(receive):
+            async with aclosing(self._chat.stream(actor, given, straight)) as events:
+                await _as_events(events, stream, request_id)
 
 
 async def _as_json(events: AsyncGenerator[ChatEvent, None], send: Send, request_id: str) -> None:

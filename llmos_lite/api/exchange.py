@@ -23,6 +23,9 @@ log = logging.getLogger("uvicorn.error")
 BODILESS = frozenset({204, 304})
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
+MOST_SIZES = 1 << 10
+_SIZES = [b"%x\r\n" % size for size in range(MOST_SIZES)]
+"""The lines before chunks, most of which are small."""
 _CLOSE = b"connection: close\r\n"
 _CHUNKED = b"transfer-encoding: chunked\r\n"
 _BROKEN = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"21"), (b"connection", b"close")]
@@ -213,9 +216,10 @@ class Exchange:
         """Write a piece of an answer in pieces at once; False, with nothing written, when that must wait."""
         if self.flow.write_paused or self.disconnected or self.response_complete or not self.chunked_encoding:
             return False
-        chunk = b"%b%x\r\n%b\r\n" % (self._head, len(data), data)
+        size = len(data)
+        line = _SIZES[size] if size < MOST_SIZES else b"%x\r\n" % size
+        self.transport.write(b"".join((self._head, line, data, b"\r\n")))
         self._head = b""
-        self.transport.write(chunk)
         return True
 
     def start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:

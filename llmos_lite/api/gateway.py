@@ -65,7 +65,7 @@ class WireEndpoint:
         edge = edge_of(send)
         try:
             actor, request = await self._asked(scope, receive, edge)
-            async with UntilGone(receive):
+            with UntilGone(receive):
                 out = _Out(send)
                 await self.answer(actor, request, out)
                 whole = out.whole

@@ -10,7 +10,7 @@ import ipaddress
 import re
 from urllib.parse import urlsplit
 
-from llmos_lite.api.errors import Asgi, Scope
+from llmos_lite.api.errors import Asgi
 from llmos_lite.errors import Forbidden, Invalid
 
 _FORM = re.compile(rb"(\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?\.?)(?::[0-9]{1,5})?")
@@ -51,17 +51,16 @@ class Hosts:
         self._below = tuple(name for name in given if name.startswith("."))
         self._known: set[bytes] = set()
 
-    def check(self, scope: Scope) -> None:
+    def check(self, found: bytes | None) -> None:
         """Refuse a request that means another server.
+
+        Args:
+            found: the `Host` header; None for none, empty for several.
 
         Raises:
             Invalid: `request.host`, without one `Host` header that is a name.
             Forbidden: `request.host_unknown`.
         """
-        found: bytes | None = None
-        for name, value in scope["headers"]:
-            if name == b"host":
-                found = value if found is None else b""
         if found in self._known:
             return
         match = _FORM.fullmatch(found) if found else None

@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
-import os
 import re
 from collections.abc import Iterable, Mapping
+from random import getrandbits
 from types import MethodType
 
-from uvicorn.protocols.http.httptools_impl import HEADER_RE, HEADER_VALUE_RE
+from uvicorn.protocols.http.httptools_impl import HEADER_RE
 
 from llmos_lite.api.errors import Asgi, Message, Receive, Scope, Send, Words, explain, log_unexpected, send_problem
 from llmos_lite.api.exchange import Exchange
@@ -55,6 +55,9 @@ SECURITY = (
 _OURS = b"".join(b"%b: %b\r\n" % header for header in SECURITY)
 _SPECIAL = frozenset({b"connection", b"content-length", b"transfer-encoding", *(name for name, _ in SECURITY)})
 """Headers of an answer that change what we say ourselves."""
+MOST_KNOWN = 1000
+"""Names of headers that are known by heart: a model's server makes some of them up."""
+_begun: dict[bytes, bytes] = {}
 
 
 class Edge:
@@ -120,6 +123,8 @@ class Request:
 
     __slots__ = (
         "_finished",
+        "_host",
+        "_lengths",
         "_limit",
         "_more",
         "_read",
@@ -143,13 +148,23 @@ class Request:
         self._waited = 0.0
         self._secret = "_" in scope["path"] and lift(scope)
         self.id = ""
-        for name, value in scope["headers"]:
-            if name == b"x-request-id" and not self.id and REQUEST_ID.fullmatch(value):
-                self.id = value.decode()
-        self.id = self.id or os.urandom(8).hex()
+        self._host: bytes | None = None
+        self._lengths: list[bytes] = []
+        self._look_at(scope["headers"])
         if "state" not in scope:
             scope["state"] = {}
         scope["state"]["request_id"] = self.id
+
+    def _look_at(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Take what is ours to look at out of the headers."""
+        for name, value in headers:
+            if name == b"host":
+                self._host = value if self._host is None else b""
+            elif name == b"content-length":
+                self._lengths.append(value)
+            elif name == b"x-request-id" and not self.id and REQUEST_ID.fullmatch(value):
+                self.id = value.decode()
+        self.id = self.id or f"{getrandbits(64):016x}"
 
     def check(self, limit: int, hosts: Hosts | None) -> None:
         """Refuse what no path of ours has, what means another server, and a body that says itself that it is too large.
@@ -160,13 +175,12 @@ class Request:
         if not path.isprintable():
             raise NotFound("route.unknown", f"There is nothing at {path[:200]!r}.")
         if hosts is not None and path != PROBED:
-            hosts.check(self.scope)
-        for name, value in self.scope["headers"]:
-            if name == b"content-length":
-                if not value.isdigit():
-                    raise Invalid("request.invalid", "The header Content-Length is not a number.")
-                if len(value) > 18 or int(value) > limit:  # noqa: PLR2004 - more digits than any disk has bytes
-                    raise _too_large(limit)
+            hosts.check(self._host)
+        for value in self._lengths:
+            if not value.isdigit():
+                raise Invalid("request.invalid", "The header Content-Length is not a number.")
+            if len(value) > 18 or int(value) > limit:  # noqa: PLR2004 - more digits than any disk has bytes
+                raise _too_large(limit)
 
     async def receive(self) -> Message:
         """Hand the next piece of the body on, and count it."""
@@ -232,14 +246,16 @@ class Request:
 
     def _lines(self, headers: Iterable[tuple[bytes, bytes]], more: bytes = b"") -> bytes | None:
         """Return the headers of an answer as they are written, with ours; None when that takes a closer look."""
-        lines = names = values = b""
+        if self._secret:
+            return None
+        lines = values = b""
         for name, value in headers:
-            if name in _SPECIAL:
+            start = _begun.get(name) or _line(name)
+            if not start:
                 return None
-            lines += b"%b: %b\r\n" % (name, value)
-            names += name
+            lines += b"%b%b\r\n" % (start, value)
             values += value
-        if self._secret or names != names.lower() or HEADER_RE.search(names) or HEADER_VALUE_RE.search(values):
+        if not values.decode("latin-1").isprintable():
             return None
         return b"%b%b%bx-request-id: %b\r\n" % (lines, more, _OURS, self.id.encode())
 
@@ -262,6 +278,15 @@ class Request:
             async with asyncio.timeout(DRAIN_SECONDS):
                 while self._more and self._read < DRAINED:
                     await self._next()
+
+
+def _line(name: bytes) -> bytes:
+    """Return how the line of a header begins, and remember it; empty for a name that takes a closer look."""
+    if name in _SPECIAL or name != name.lower() or HEADER_RE.search(name):
+        return b""
+    if len(_begun) < MOST_KNOWN:
+        _begun[name] = name + b": "
+    return name + b": "
 
 
 def _with_security(headers: Iterable[tuple[bytes, bytes]], request_id: str) -> list[tuple[bytes, bytes]]:

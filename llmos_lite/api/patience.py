@@ -108,7 +108,7 @@ class PatientProtocol(asyncio.Protocol):
         self._idle_seconds = config.timeout_keep_alive
         self._parser = httptools.HttpRequestParser(self)
         self._parser.set_dangerous_leniencies(lenient_data_after_close=True)  # the request before it has its answer
-        self._url, self._expects = b"", False
+        self._url, self._expects, self._length = b"", False, b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._in_head, self._before, self._piece = True, 0, 0
         self._over = False
@@ -120,6 +120,7 @@ class PatientProtocol(asyncio.Protocol):
         self._body_timer: asyncio.TimerHandle | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
         self._until: float | None = None
+        self._body_by: float | None = None
 
     # -- the transport ----------------------------------------------------------------------------------------------
 
@@ -202,8 +203,7 @@ class PatientProtocol(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """Wait for the rest of a head."""
-        self._url, self._headers, self._expects, self._in_head, self._before = b"", [], False, True, 0
-        self._until = None
+        self._url, self._headers, self._in_head, self._before, self._until = b"", [], True, 0, None
 
     def on_url(self, url: bytes) -> None:
         """Take a piece of the address."""
@@ -213,12 +213,7 @@ class PatientProtocol(asyncio.Protocol):
         """Take a header; not from behind the body, where nobody in front of us looks for one."""
         if not self._in_head:
             return
-        name = name.lower()
-        self._headers.append((name, value))
-        if name == b"expect":
-            self._expects = value.lower() == b"100-continue"
-        elif name == b"content-length" and len(value) > LONGEST_LENGTH:
-            raise ValueError("too long")
+        self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """Prepare an exchange; of several that a client sends at once, each waits for the one before."""
@@ -230,6 +225,7 @@ class PatientProtocol(asyncio.Protocol):
             self._check_head()
         if len(self._later) >= MOST_AT_ONCE:
             raise ValueError("too many")  # the parser says so, and these are the last ones
+        self._look_at(self._headers)
         before, self._last = self._last, self._exchange()
         if before is None or before.response_complete:
             self._pending = self._last
@@ -252,6 +248,16 @@ class PatientProtocol(asyncio.Protocol):
             self._last.end_body()
         if self._pending is not None:
             self._start(self._pending)
+
+    def _look_at(self, headers: list[tuple[bytes, bytes]]) -> None:
+        self._expects, self._length = False, b""
+        for name, value in headers:
+            if name == b"content-length":
+                self._length = value
+            elif name == b"expect":
+                self._expects = value.lower() == b"100-continue"
+        if len(self._length) > LONGEST_LENGTH:
+            raise ValueError("too long")
 
     def _check_head(self) -> None:
         if len(self._url) + sum(len(name) + len(value) for name, value in self._headers) > LARGEST_HEAD:
@@ -286,18 +292,26 @@ class PatientProtocol(asyncio.Protocol):
 
     def _await_body(self, exchange: Exchange) -> None:
         """Let a short body come before anybody waits for it: many clients send the head by itself."""
-        for name, value in self._headers:
-            if name == b"content-length" and int(value) <= HIGH_WATER_LIMIT and not self._expects:
-                if self._body_timer is None:
-                    self._body_timer = self.loop.call_later(BODY_SECONDS, self._start, exchange)
-                return
-        self._start(exchange)
+        if not self._length or int(self._length) > HIGH_WATER_LIMIT or self._expects:
+            self._start(exchange)
+        elif self._body_by is None:
+            self._body_by = self.loop.time() + BODY_SECONDS
+            if self._body_timer is None:
+                self._body_timer = self.loop.call_later(BODY_SECONDS, self._wait_no_more)
+
+    def _wait_no_more(self) -> None:
+        """Begin without the rest of a body whose time is over; a timer for each request would cost more."""
+        self._body_timer = None
+        if self._pending is None or self._body_by is None:
+            return
+        left = self._body_by - self.loop.time()
+        if left > 0:
+            self._body_timer = self.loop.call_later(left, self._wait_no_more)
+        else:
+            self._start(self._pending)
 
     def _start(self, exchange: Exchange) -> None:
-        self._now, self._pending = exchange, None
-        if self._body_timer is not None:
-            self._body_timer.cancel()
-            self._body_timer = None
+        self._now, self._pending, self._body_by = exchange, None, None
         task: asyncio.Task[None]
         task = self.loop.create_task(self._app(exchange.scope, exchange.receive, exchange.send))  # type: ignore[arg-type]
         exchange.task = task

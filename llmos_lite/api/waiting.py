@@ -24,6 +24,8 @@ On a connection of ours nobody has to look: its end is heard.
 class UntilGone:
     """Cancels its body when the client goes away, so that the model stops, and then ends quietly."""
 
+    __slots__ = ("_exchange", "_gone", "_later", "_receive", "_watch")
+
     def __init__(self, receive: Receive) -> None:
         self._receive, self._gone = receive, False
         edge = edge_of(receive)
@@ -32,7 +34,7 @@ class UntilGone:
         self._later: asyncio.TimerHandle | None = None
         self._watch: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> Self:
+    def __enter__(self) -> Self:
         if self._exchange is not None:
             self._exchange.on_end = self._exchange.task.cancel  # it ends quietly
         else:
@@ -40,7 +42,7 @@ class UntilGone:
             self._later = asyncio.get_running_loop().call_later(SOON, self._look, task)
         return self
 
-    async def __aexit__(
+    def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         if self._exchange is not None:

@@ -21,6 +21,8 @@ MOST_IDLE = 64
 MOST_BUFFERED = 1 << 18
 """Bytes of an answer that may wait for their reader before the socket is left unread."""
 LARGEST_HEAD = 1 << 16
+JOINED = 1 << 14
+"""Bytes of a body from which on it is not copied behind its head."""
 
 Into: TypeAlias = Callable[[bytes], bool]
 """Takes a piece of a body; False when it wants no more for now. What it raises, ends the body."""
@@ -134,12 +136,12 @@ class PlainClient:
         head = f"{method} {self._prefix}{path}{self._fixed}{len(body)}\r\n"
         for name, value in headers.items():
             head += f"{name}: {value}\r\n"
-        data = head.encode("latin-1") + b"\r\n" + body
+        data = f"{head}\r\n".encode("latin-1")
         while True:
             kept = bool(self.idle)
             connection = self.idle.pop() if kept else await self._connected()
             try:
-                await connection.ask(data)
+                await connection.ask(data, body)
             except BaseException:
                 connection.close()
                 raise
@@ -184,11 +186,11 @@ class _Connection(asyncio.Protocol, Reply):
         self.answered = self.began = False
         self._complete = True  # nothing is asked yet
 
-    def ask(self, data: bytes) -> Awaitable[None]:
+    def ask(self, head: bytes, body: bytes) -> Awaitable[None]:
         """Send a request; what it returns comes with the head of the answer, or with an `error`."""
         self._headers.clear()
         self._chunks.clear()
-        self._head_size = self._buffered = self.status = 0
+        self._size = self._buffered = self.status = 0
         self._into = self._spilled = self.error = None
         self.answered = self.began = self._complete = self._keep = self._paused = self._full = False
         self._heard = self._loop.time()
@@ -196,8 +198,10 @@ class _Connection(asyncio.Protocol, Reply):
             self._timer = self._loop.call_later(self._client.timeout, self._check_silence)
         if self._transport.is_closing():
             self.error = ConnectionResetError("closed")
+        elif len(body) < JOINED:
+            self._transport.write(head + body)
         else:
-            self._transport.write(data)
+            self._transport.writelines((head, body))
         return self._news()
 
     def header(self, name: str) -> str:
@@ -325,16 +329,18 @@ class _Connection(asyncio.Protocol, Reply):
             return
         self._heard = self._loop.time()
         self.began = True
+        self._size += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:  # or what was raised below
-            self._fail(ConnectionResetError("not HTTP"))
-            self.close()
+            self._break_off("not HTTP")
         if self._into is None:
             if self.answered:
                 self._wake()
                 if not self._complete:
                     self._hold_back(len(data))
+            elif self._size > LARGEST_HEAD:
+                self._break_off("head too large")
             return
         # Whoever waits in `pour` hears of nothing but the end of it.
         try:
@@ -345,6 +351,10 @@ class _Connection(asyncio.Protocol, Reply):
         if self._complete or self._full or self._spilled is not None:
             self._into = None
             self._wake()
+
+    def _break_off(self, why: str) -> None:
+        self._fail(ConnectionResetError(why))
+        self.close()
 
     def _hold_back(self, size: int) -> None:
         self._buffered += size
@@ -370,11 +380,9 @@ class _Connection(asyncio.Protocol, Reply):
             self._keep = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header."""
-        self._head_size += len(name) + len(value)
-        if self._head_size > LARGEST_HEAD:
-            raise ConnectionResetError("head too large")
-        self._headers[name.lower()] = value
+        """Keep a header; not from behind the body, where there may be any number."""
+        if not self.answered:
+            self._headers[name.lower()] = value
 
     def on_headers_complete(self) -> None:
         """Let the answer begin, unless the head is an interim one (100 Continue, 103 Early Hints)."""
@@ -382,9 +390,15 @@ class _Connection(asyncio.Protocol, Reply):
             raise ConnectionResetError("not asked for")
         self.status = self._parser.get_status_code()
         if self.status >= 200:  # noqa: PLR2004 - below are the interim answers of HTTP
+            if self._size > LARGEST_HEAD:
+                self._check_head()
             self.answered = True
         else:
             self._headers.clear()
+
+    def _check_head(self) -> None:
+        if sum(len(name) + len(value) for name, value in self._headers.items()) > LARGEST_HEAD:
+            raise ConnectionResetError("head too large")
 
     def on_message_complete(self) -> None:
         """Note the end, and whether the connection can be used again."""

@@ -405,7 +405,7 @@ async def test_a_stream_begins_with_the_same_head_on_either_way(name: bytes, end
 async def test_who_leaves_ends_an_answer_quietly(caplog: pytest.LogCaptureFixture) -> None:
     async def waits(receive: Receive, _: Send) -> None:
         await receive()
-        async with UntilGone(receive):
+        with UntilGone(receive):
             await asyncio.Event().wait()
 
     assert await said(waits, edge=True) == []

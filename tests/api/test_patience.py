@@ -385,7 +385,7 @@ async def test_an_answer_ends_at_once_when_its_client_goes(*, wrapped: bool) -> 
             return await receive()
 
         await read_body(receive)
-        async with UntilGone(layer if wrapped else receive):
+        with UntilGone(layer if wrapped else receive):
             begun.set()
             try:
                 await asyncio.Event().wait()
@@ -409,7 +409,7 @@ async def test_a_client_that_was_gone_before_is_noticed_too() -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
         lost.set()
-        async with UntilGone(receive):
+        with UntilGone(receive):
             try:
                 await asyncio.Event().wait()
             finally:

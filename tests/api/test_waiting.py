@@ -28,26 +28,27 @@ class Client:
 
 async def test_nobody_looks_after_a_quick_answer() -> None:
     client = Client()
-    async with UntilGone(client.receive):
+    with UntilGone(client.receive):
         await asyncio.sleep(0)
     assert (client.looks, len(asyncio.all_tasks())) == (0, 1)
 
 
 async def test_a_client_that_goes_away_ends_a_long_answer_quietly() -> None:
     client, ended = Client(), False
-    async with asyncio.timeout(waiting.SOON + 10), UntilGone(client.receive):
-        client.gone.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            ended = True
+    async with asyncio.timeout(waiting.SOON + 10):
+        with UntilGone(client.receive):
+            client.gone.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended = True
     assert ended
     assert client.looks == 1
 
 
 async def test_a_client_that_stays_gets_its_long_answer() -> None:
     client = Client()
-    async with UntilGone(client.receive):
+    with UntilGone(client.receive):
         await client.looked.wait()
     await asyncio.sleep(0)
     assert len(asyncio.all_tasks()) == 1

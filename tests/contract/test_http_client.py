@@ -255,10 +255,26 @@ async def test_a_head_without_end_is_refused() -> None:
             await body(plain(server.url))
 
 
+async def test_interim_heads_without_end_are_refused() -> None:
+    hint = b"HTTP/1.1 103 Early Hints\r\nlink: %b\r\n\r\n" % (b"x" * 1000)
+    async with serving(Server(hint * (LARGEST_HEAD // 1000 + 2))) as server:
+        with pytest.raises(ConnectionError):
+            await body(plain(server.url))
+
+
+async def test_what_stands_behind_a_body_is_no_header() -> None:
+    head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nx-kind: head\r\n\r\n"
+    async with serving(Server(head + b"2\r\nok\r\n0\r\nx-kind: trailer\r\nx-more: 1\r\n\r\n")) as server:
+        reply = await plain(server.url).send("POST", "/x", {}, b"{}")
+        assert await reply.read(10) == b"ok"
+        assert (reply.header("x-kind"), reply.header("x-more")) == ("head", "")
+        await reply.end()
+
+
 async def test_a_head_that_is_too_large_is_refused_when_it_comes_with_its_body() -> None:
     async with serving(Server(b"")) as server:
         connection = await PlainClient(urlsplit(server.url), timeout=5.0)._connected()
-        news = connection.ask(b"")
+        news = connection.ask(b"", b"")
         connection.data_received(OK.replace(b"Test", b"x" * LARGEST_HEAD))
         await news
         assert (connection.answered, type(connection.error)) == (False, ConnectionResetError)
