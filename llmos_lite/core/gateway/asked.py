@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -27,7 +27,7 @@ _MARKS = re.compile(rb',\s*"cache_control"\s*:\s*(?:\{[^{}]*\}|null)|"cache_cont
 _PLAIN = re.compile(rb'\s*\{\s*"role"\s*:\s*"\w{1,20}"\s*,\s*"content"\s*:\s*"')
 _BLOCK = re.compile(rb'("content"\s*:\s*)\[\s*\{\s*(?:"type"\s*:\s*"text"\s*,\s*)?"text"\s*:\s*(?=")')
 _BLOCK_END = re.compile(
-    rb'(?<=")\s*(?:,\s*"type"\s*:\s*"text"\s*)?\}\s*\](?=\s*(?:\}|,\s*"role"\s*:\s*"\w{1,20}"\s*\})\s*\Z)'
+    rb'"\s*(?:,\s*"type"\s*:\s*"text"\s*)?\}\s*\](?=\s*(?:\}|,\s*"role"\s*:\s*"\w{1,20}"\s*\})\s*\Z)'
 )
 """Around the text of a message that is one block; bytes, since a long conversation must not be decoded again."""
 _NEAR = 200
@@ -146,9 +146,32 @@ def number_of(raw: Raw | None) -> int:
     return int(digits) if digits.isdigit() and len(digits) < 10 else 0  # noqa: PLR2004 - no answer has 10**9 tokens
 
 
-def joined(items: Iterable[bytes | Raw]) -> Raw:
+def joined(items: Sequence[bytes | Raw]) -> Raw:
     """Return a list of items that are JSON already."""
-    return Raw(b"[%b]" % b",".join(items))
+    return Raw(b"".join(_listed(items)))
+
+
+def written(fields: Mapping[str, Raw | list[bytes | Raw]]) -> bytes:
+    """Return an object, of values and lists of values that are JSON already; a long conversation is copied once."""
+    parts: list[bytes | Raw] = []
+    for name, value in fields.items():
+        parts += (b",", encode(name), b":")
+        if isinstance(value, list):
+            parts += _listed(value)
+        else:
+            parts.append(value)
+    parts[:1] = [b"{"]
+    return b"".join((*parts, b"}"))
+
+
+def _listed(items: Sequence[bytes | Raw]) -> list[bytes | Raw]:
+    """Return the parts of a list: what is joined byte for byte is copied once."""
+    if not items:
+        return [b"[]"]
+    parts: list[bytes | Raw] = [b","] * (2 * len(items) + 1)
+    parts[1::2] = items
+    parts[0], parts[-1] = b"[", b"]"
+    return parts
 
 
 def settled(item: Raw) -> bytes:
@@ -162,10 +185,11 @@ def settled(item: Raw) -> bytes:
         return data
     if MARK in data:
         data = _MARKS.sub(b"", data)
-    head, tail = _BLOCK.search(data, 0, _NEAR), _BLOCK_END.search(data, max(0, len(data) - _NEAR))
+    head = _BLOCK.search(data, 0, _NEAR)
+    tail = _BLOCK_END.search(data, max(0, len(data) - _NEAR - 1)) if head is not None else None
     if head is None or tail is None or data.count(b'"type"') != 1:
         return data
-    return data[: head.end(1)] + data[head.end() : tail.start()] + data[tail.end() :]
+    return data[: head.end(1)] + data[head.end() : tail.start() + 1] + data[tail.end() :]
 
 
 def links(items: Iterable[Raw], start: bytes = b"", stable: Callable[[Raw], bytes] = bytes) -> list[bytes]:

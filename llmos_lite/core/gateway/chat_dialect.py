@@ -16,12 +16,12 @@ from llmos_lite.core.gateway.asked import (
     fields_of,
     is_true,
     items_of,
-    joined,
     number_of,
     quoted,
     settled,
     text_of,
     text_part,
+    written,
 )
 from llmos_lite.core.gateway.dialect import MOST_KEPT
 from llmos_lite.core.gateway.problems import openai_event, openai_problem, openai_refusal
@@ -119,7 +119,7 @@ class ChatDialect:
                 messages[last] = appended(messages[last], head)
             else:
                 messages.insert(0, _system(head))
-        return encode({**fields, "messages": joined(messages)})
+        return written({**fields, "messages": messages})
 
     def reader(self, model: str) -> ChatReader:
         """Return a reader for a stream."""

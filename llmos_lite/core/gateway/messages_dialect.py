@@ -21,6 +21,7 @@ from llmos_lite.core.gateway.asked import (
     settled,
     text_of,
     text_part,
+    written,
 )
 from llmos_lite.core.gateway.dialect import MOST_KEPT
 from llmos_lite.core.gateway.problems import anthropic_event, anthropic_problem, anthropic_refusal
@@ -87,15 +88,15 @@ class MessagesDialect:
 
     def with_skills(self, asked: Asked, fields: Mapping[str, Raw], head: str, later: Sequence[Placed]) -> bytes:
         """Return the body with a last block in its system prompt, and what came later as a block before the words."""
-        changed = dict(fields)
+        changed: dict[str, Raw | list[bytes | Raw]] = {**fields}
+        if head:
+            changed["system"] = _with_block(fields.get("system", Raw(b"null")), head, marked=_may_mark(asked))
         if later:
             messages: list[bytes | Raw] = list(asked.items)
             for place in later:
                 messages[place.at] = _prefixed(messages[place.at], place.text)
-            changed["messages"] = joined(messages)
-        if head:
-            changed["system"] = _with_block(fields.get("system", Raw(b"null")), head, marked=_may_mark(asked))
-        return encode(changed)
+            changed["messages"] = messages
+        return written(changed)
 
     def reader(self, model: str) -> MessagesReader:
         """Return a reader for a stream."""

@@ -15,10 +15,10 @@ from llmos_lite.core.gateway.asked import (
     fields_of,
     is_true,
     items_of,
-    joined,
     number_of,
     quoted,
     text_of,
+    written,
 )
 from llmos_lite.core.gateway.chat_dialect import Leading, after_results, content_text
 from llmos_lite.core.gateway.problems import openai_problem, openai_refusal, responses_event
@@ -94,7 +94,7 @@ class ResponsesDialect:
         elif head:
             own = _instructions(asked.fields)
             changed["instructions"] = Raw(encode(f"{own}\n\n{head}" if own else head))
-        return encode(changed | {"input": joined(items)})
+        return written({**changed, "input": items})
 
     def reader(self, model: str) -> ResponsesReader:
         """Return a reader for a stream."""

@@ -15,7 +15,7 @@ from llmos_lite.core.accounts.accounts import Accounts, unknown_team
 from llmos_lite.core.accounts.permissions import Actor, Verb, allowed, permit
 from llmos_lite.core.chat.tools import ToolBounds
 from llmos_lite.core.gateway.answers import OK, Answers, passed_headers, passed_status, read_reply
-from llmos_lite.core.gateway.asked import Asked, Placed, Raw, Said, encode, fields_of, joined, links, text_of
+from llmos_lite.core.gateway.asked import Asked, Placed, Raw, Said, encode, fields_of, joined, links, text_of, written
 from llmos_lite.core.gateway.chat_dialect import ChatDialect
 from llmos_lite.core.gateway.context import Contexts
 from llmos_lite.core.gateway.dialect import Dialect
@@ -344,9 +344,10 @@ def _passing(turn: Turn, request: Request, route: Route) -> Passing:
         fields = fields | {"model": Raw(encode(route.model))}
     if turn.reservation is not None and turn.reservation.bounded and not asked.most_tokens:
         fields = fields | {turn.dialect.limit: Raw(encode(turn.reservation.answer))}
-    body = request.body if fields is turn.asked.fields else encode(fields)
     if not turn.side and (thread.head or thread.later):
         body = turn.dialect.with_skills(asked, fields, thread.head, thread.later)
+    else:
+        body = request.body if fields is turn.asked.fields else written(fields)
     path, headers, turn.translated = route.wire.path, turn.steering.passed, None
     if route.wire is not asked_in:
         turn.translated = translate_request(body, asked_in, route.wire)

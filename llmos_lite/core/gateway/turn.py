@@ -165,11 +165,12 @@ class Turn(msgspec.Struct, kw_only=True):
 
     def remembered(self, ended: Ended) -> Thread:
         """Return the conversation after this turn."""
-        after = replace(self.thread, trace_id=self.trace_id, answered=ended is not Ended.ERROR)
         if self.rounds is None or ended is Ended.ERROR:
-            return after
+            return replace(self.thread, trace_id=self.trace_id, answered=ended is not Ended.ERROR)
         return replace(
-            after,
+            self.thread,
+            trace_id=self.trace_id,
+            answered=True,
             skills=self.skills,
             exposures=self.exposures,
             read=(*self.thread.read, *self.rounds.read),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmos_lite.core.gateway.asked import Asked, Placed, links
+from llmos_lite.core.gateway.asked import Asked, Placed, Raw, encode, joined, links, settled, written
 from llmos_lite.core.gateway.chat_dialect import ChatDialect
 from llmos_lite.core.gateway.dialect import Dialect
 from llmos_lite.core.gateway.messages_dialect import MessagesDialect
@@ -187,6 +187,28 @@ def test_only_marks_are_taken_out_of_a_message(text: str, data: st.DataObject) -
         [words] = dialect.read(body(dialect, [{"role": "user", "content": said}])).items
         assert dialect.stable(alone) == dialect.stable(words)
         assert json.loads(dialect.stable(words))["content"] == said
+
+
+@given(st.dictionaries(st.text(max_size=8), JSON | st.lists(JSON, max_size=3), max_size=4))
+def test_an_object_is_written_as_an_encoder_writes_it(value: dict[str, Any]) -> None:
+    parts = {
+        name: [encode(one) for one in field] if isinstance(field, list) else Raw(encode(field))
+        for name, field in value.items()
+    }
+    assert written(parts) == encode(value)
+    assert all(bytes(joined(part)) == encode(value[name]) for name, part in parts.items() if isinstance(part, list))
+
+
+@pytest.mark.parametrize("text", ["", "hi", 'say "type" }] {"text":"', "x" * 500, "x" * 300 + '"}]}'])
+@pytest.mark.parametrize("gap", ["", " ", "\n  ", " " * 30])
+@pytest.mark.parametrize("last", ["text", "type"])
+def test_a_text_and_one_block_of_it_have_one_link(text: str, gap: str, last: str) -> None:
+    said, kind = f'"text":{gap}{json.dumps(text)}', f'"type":{gap}"text"'
+    block = f",{gap}".join((kind, said) if last == "text" else (said, kind))
+    for before, after in (('"role":"user",', ""), ("", ',"role":"user"')):
+        blocks = f'{{{before}"content":[{gap}{{{gap}{block}{gap}}}{gap}]{after}}}'
+        plain = f'{{{before}"content":{json.dumps(text)}{after}}}'
+        assert settled(Raw(blocks.encode())) == settled(Raw(plain.encode()))
 
 
 def test_responses_use_instructions_or_a_message_of_the_developer() -> None:

@@ -19,6 +19,7 @@ from llmos_lite.engines.llm import Completion, ToolCall
 from llmos_lite.engines.llm_calls import arguments_object
 from llmos_lite.engines.llm_http import decoded
 
+_has_some = re.compile(rb"\[\s*[^\s\]]").match
 _look = re.compile(rb'"tool_calls"|"finish_reason"\s*:\s*"|"usage"\s*:\s*\{').search
 _PAUSE = "\n\n"
 _CALLED = frozenset({"tool_calls", "function_call"})
@@ -149,8 +150,7 @@ def has_form(raw: Raw | None) -> bool:
 def with_tools(asked: Asked, tools: bytes) -> Asked:
     """Return a request with tools, JSON with commas between them, behind its own; what is no list of tools goes."""
     known = bytes(asked.fields.get("tools", b""))
-    has_some = known.startswith(b"[") and known[1:-1].strip()
-    every = b"%b,%b]" % (known[:-1], tools) if has_some else b"[%b]" % tools
+    every = b"".join((memoryview(known)[:-1], b",", tools, b"]")) if _has_some(known) else b"[%b]" % tools
     return replace(asked, fields=asked.fields | {"tools": Raw(every)})
 
 
