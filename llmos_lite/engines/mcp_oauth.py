@@ -17,7 +17,7 @@ import asyncio
 import base64
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
@@ -56,6 +56,7 @@ _METHODS = ("client_secret_post", "client_secret_basic", "none")
 _LATER = frozenset({"server_error", "slow_down", "temporarily_unavailable"})
 """What is no word about a grant."""
 _CODE = re.compile(r"[a-z_]{1,40}")
+_WORD = re.compile(r"[A-Za-z0-9_-]{1,40}")
 _OK, _CREATED, _MOVED, _BAD, _UNAUTHENTICATED, _BROKEN = 200, 201, 300, 400, 401, 500
 _ASKING = {"accept": "application/json", MCP_PROTOCOL_VERSION_HEADER: LATEST_PROTOCOL_VERSION}
 _HELLO: dict[str, Any] = {
@@ -123,7 +124,7 @@ class OAuthSpeaker:
             UpstreamFailed: `tool_server.oauth`.
             UpstreamTimeout: `tool_server.oauth_timeout`.
         """
-        method = next((one for one in _METHODS if one in server.methods), "none" if server.methods else None)
+        method = next((one for one in _METHODS if one in server.methods), None)
         wanted = OAuthClientMetadata.model_validate(
             {
                 "redirect_uris": [AnyUrl(redirect_uri)],
@@ -247,6 +248,9 @@ class OAuthSpeaker:
             found.revocation_endpoint,
         )
         authorize, token, register, revoke = (self._check(str(one)) if one else "" for one in endpoints)
+        methods = tuple(found.token_endpoint_auth_methods_supported or ())
+        if methods and set(_METHODS).isdisjoint(methods):
+            raise _no_method(str(found.issuer), methods)
         return AuthorizationServer(
             issuer=str(found.issuer),
             authorize=authorize,
@@ -258,7 +262,7 @@ class OAuthSpeaker:
             pkce="S256" in (found.code_challenge_methods_supported or ()),
             names_itself=bool(found.authorization_response_iss_parameter_supported),
             documents=bool(found.client_id_metadata_document_supported),
-            methods=tuple(found.token_endpoint_auth_methods_supported or ()),
+            methods=methods,
         )
 
     # -- tokens -----------------------------------------------------------------------------------------------------
@@ -277,7 +281,9 @@ class OAuthSpeaker:
         try:
             found = OAuthToken.model_validate_json(response.content)
         except ValidationError:
-            raise unusable(f"{_host(server.token)} gave no token") from None
+            kind = _kind(response)
+            what = f"a token of the kind {kind}, and only Bearer is known here" if kind else "no token"
+            raise unusable(f"{_host(server.token)} gave {what}") from None
         if not _fits(found.access_token) or not _fits(found.refresh_token or "x"):
             raise unusable(f"{_host(server.token)} gave a token that cannot be sent")
         lasts = found.expires_in
@@ -361,6 +367,24 @@ def _code(response: httpx2.Response) -> str:
     except (msgspec.DecodeError, UnicodeDecodeError):
         found = None
     return found if isinstance(found, str) and _CODE.fullmatch(found) else ""
+
+
+def _kind(response: httpx2.Response) -> str:
+    """Return which kind a token is that is no bearer token, as DPoP (RFC 9449); empty for none."""
+    try:
+        kind = msgspec.json.decode(response.content, type=dict[str, object]).get("token_type")
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
+    odd = isinstance(kind, str) and kind.lower() != "bearer" and _WORD.fullmatch(kind)
+    return str(kind) if odd else ""
+
+
+def _no_method(issuer: str, methods: Sequence[str]) -> LlmosError:
+    """Return the error for a server that takes a client's word in no way of ours; the specification asks for none."""
+    named = ", ".join([one for one in methods if _WORD.fullmatch(one)][:5]) or "something else"
+    error = unusable(f"{_host(issuer)} knows a client only by {named}, and here is only {', '.join(_METHODS)}")
+    error.hint = "Have its operator allow one of these; or set a token for the tool server: --token-file."
+    return error
 
 
 def _fits(token: str) -> bool:

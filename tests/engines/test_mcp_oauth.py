@@ -36,6 +36,7 @@ class Net:
     inside: int
     says: dict[str, Any] = field(default_factory=dict)
     resource: dict[str, Any] = field(default_factory=dict)
+    token: dict[str, Any] = field(default_factory=dict)
     challenge: str = "Bearer"
     moved: str = ""
     bare: bool = False
@@ -74,7 +75,7 @@ class Net:
                 }
                 | self.says
             ),
-            "/token": said({"access_token": "t", "token_type": "Bearer"}),
+            "/token": said({"access_token": "t", "token_type": "Bearer"} | self.token),
         }
         path = METADATA if scope["path"] == self.moved else "" if scope["path"] in self.gone else scope["path"]
         await answers.get(path, said({}, 404))(scope, receive, send)
@@ -231,3 +232,36 @@ async def test_headers_of_the_server_go_to_the_server_alone(net: Net) -> None:
     await OAuthSpeaker(private=False).find(net.server)
     assert net.given_keys == ["/mcp"]
     assert len(net.seen) == 3
+
+
+@pytest.mark.parametrize(
+    ("methods", "named"),
+    [
+        (["private_key_jwt"], "private_key_jwt"),
+        (["tls_client_auth", "private_key_jwt"], "tls_client_auth, private_key_jwt"),
+        (["<script>"], "something else"),
+    ],
+)
+async def test_a_provider_that_knows_clients_in_no_way_of_ours_is_refused_with_words(
+    net: Net, methods: list[str], named: str
+) -> None:
+    net.says = {"token_endpoint_auth_methods_supported": methods}
+    with pytest.raises(LlmosError) as caught:
+        await OAuthSpeaker(private=False).find(net.server)
+    assert caught.value.code == "tool_server.oauth"
+    assert f"knows a client only by {named}, and here is only client_secret_post, client" in caught.value.message
+    assert "--token-file" in caught.value.hint
+
+
+@pytest.mark.parametrize("methods", [["private_key_jwt", "none"], ["client_secret_basic"], []])
+async def test_one_way_of_ours_is_enough(net: Net, methods: list[str]) -> None:
+    net.says = {"token_endpoint_auth_methods_supported": methods}
+    assert (await OAuthSpeaker(private=False).find(net.server)).methods == tuple(methods)
+
+
+async def test_a_token_that_is_bound_to_a_key_is_named(net: Net) -> None:
+    net.token = {"token_type": "DPoP"}
+    speaker = OAuthSpeaker(private=False)
+    found = await speaker.find(net.server)
+    with pytest.raises(LlmosError, match="a token of the kind DPoP, and only Bearer is known here"):
+        await speaker.as_itself(found, OAuthClient(id="c", secret="s", method="client_secret_basic"))
