@@ -11,7 +11,8 @@ from auditing import ADMIN
 from fastapi.routing import APIRoute
 
 from llmos_lite.api.app import App
-from llmos_lite.api.audited import ACTIONS, record_refusal
+from llmos_lite.api.audited import record_refusal
+from llmos_lite.api.audited_routes import ACTIONS
 from llmos_lite.api.routes import all_routes
 from llmos_lite.bootstrap import Services
 from llmos_lite.core.accounts.permissions import Scope
