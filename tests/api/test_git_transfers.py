@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from git_server import LONGEST, Git, Host, hosting, skill
 
-from llmos_lite.api import git_http
+from llmos_lite.api import git_http, git_transfer
 from llmos_lite.settings import Settings
 
 MAX_PUSH = 1 << 20
@@ -185,7 +185,7 @@ def test_a_push_that_breaks_off_leaves_nothing(host: Host, git: Git) -> None:
 
 
 def test_silence_is_given_up(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(git_http, "LONGEST_SILENCE", 0.2)
+    monkeypatch.setattr(git_transfer, "LONGEST_SILENCE", 0.2)
     with begin(host, "alice", "git-upload-pack", LIST[:-4]) as connection:
         connection.settimeout(LONGEST)
         assert b"503" in connection.recv(1000).split(b"\r\n")[0]
