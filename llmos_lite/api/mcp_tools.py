@@ -26,8 +26,9 @@ from llmos_lite.api.mcp_resources import contents
 from llmos_lite.core.accounts.permissions import Verb, allowed
 from llmos_lite.core.skills.activation import resources
 from llmos_lite.core.skills.format import LARGEST_FILE, Skill
-from llmos_lite.core.skills.service import ListedSkill, SkillService, SkillView
+from llmos_lite.core.skills.service import SkillService
 from llmos_lite.core.skills.uris import SCHEME, SkillUri, not_served, skill_uri
+from llmos_lite.core.skills.views import ListedSkill, SkillView
 from llmos_lite.core.traces.reports import Report
 from llmos_lite.core.traces.trace import Outcome
 from llmos_lite.errors import Invalid, LlmosError, NotFound

@@ -19,7 +19,7 @@ from llmos_lite.core.skills.draft import SkillChange, SkillDraft
 from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.install import Installed, Package, unpack
 from llmos_lite.core.skills.lint.rules import lint
-from llmos_lite.core.skills.service import ListedSkill, SkillView
+from llmos_lite.core.skills.views import ListedSkill, SkillView
 from llmos_lite.volumes.access import VolumeRef
 
 router = APIRouter(route_class=Paragraph, tags=["skills"])

@@ -15,7 +15,7 @@ from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.guard import folder_of, refuses
 from llmos_lite.core.skills.naming import content_under
 from llmos_lite.core.skills.scan import Scanner, scan
-from llmos_lite.core.skills.service import SkillService, SkillView, skill_view
+from llmos_lite.core.skills.service import SkillService
 from llmos_lite.core.skills.signoffs import signed_off
 from llmos_lite.core.skills.versions import (
     OID,
@@ -28,6 +28,7 @@ from llmos_lite.core.skills.versions import (
     require_main,
     unknown,
 )
+from llmos_lite.core.skills.views import SkillView, skill_view
 from llmos_lite.engines.git_diff import is_binary
 from llmos_lite.engines.git_objects import File, check_path
 from llmos_lite.errors import Conflict, Invalid, NotFound, TooLarge

@@ -15,8 +15,9 @@ from llmos_lite.core.skills.guard import folder_of, refuses
 from llmos_lite.core.skills.lockfile import Lock
 from llmos_lite.core.skills.naming import content_under
 from llmos_lite.core.skills.scan import Scanner, scan
-from llmos_lite.core.skills.service import SkillService, SkillView, skill_view
+from llmos_lite.core.skills.service import SkillService
 from llmos_lite.core.skills.versions import Version, current_version
+from llmos_lite.core.skills.views import SkillView, skill_view
 from llmos_lite.engines.git_objects import Change, File, tree_id
 from llmos_lite.errors import NotFound
 from llmos_lite.volumes.access import PLATFORM, VolumeRef, check_id

@@ -21,9 +21,10 @@ from llmos_lite.core.skills.format import LARGEST_FILE, Skill
 from llmos_lite.core.skills.frontmatter import BrokenFrontMatterError, Json
 from llmos_lite.core.skills.library import Library
 from llmos_lite.core.skills.paging import keyset_page
-from llmos_lite.core.skills.service import ListedSkill, SkillService
+from llmos_lite.core.skills.service import SkillService
 from llmos_lite.core.skills.uris import SkillUri, not_served, skill_uri
 from llmos_lite.core.skills.versions import Version, read_version
+from llmos_lite.core.skills.views import ListedSkill
 from llmos_lite.errors import Invalid, LlmosError, NotFound
 from llmos_lite.volumes.skill_paths import FILE
 

@@ -18,7 +18,8 @@ from llmos_lite.core.accounts.permissions import Actor, Scope, Verb, permit, req
 from llmos_lite.core.skills.draft import SkillDraft
 from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.frontmatter import Value
-from llmos_lite.core.skills.service import SkillService, SkillView
+from llmos_lite.core.skills.service import SkillService
+from llmos_lite.core.skills.views import SkillView
 from llmos_lite.engines.git_objects import File
 from llmos_lite.engines.volume_interface import VolumeInterface
 from llmos_lite.errors import Invalid, LlmosError, NotFound

@@ -14,7 +14,8 @@ from llmos_lite.core.skills.lint.codes import finding
 from llmos_lite.core.skills.lint.rules import lint
 from llmos_lite.core.skills.manager import SkillsManager
 from llmos_lite.core.skills.scan import Finding
-from llmos_lite.core.skills.service import SkillService, skill_view
+from llmos_lite.core.skills.service import SkillService
+from llmos_lite.core.skills.views import skill_view
 from llmos_lite.volumes.access import ID, ID_LENGTH, VolumeRef, check_id
 
 CLEARLY = 1.05
