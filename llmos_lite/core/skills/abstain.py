@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import math
 import re
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import ahocorasick_rs
 
     from llmos_lite.core.skills.search import Hit
 
@@ -174,10 +177,18 @@ def is_side_request(query: str) -> bool:
         head, tail = text.lower(), ""
     else:
         head, tail = text[:_HEAD].lower(), text[-_TAIL:].lower()
-    for hint in _HINTS:
-        if hint in head or hint in tail:
-            return _SIDE_TASK.match(text) is not None or _is_about_the_talk(head) or _is_about_the_talk(tail)
-    return False
+    if not _hints().find_matches_as_indexes(f"{head}\n{tail}".encode(errors="replace")):
+        return False
+    return _SIDE_TASK.match(text) is not None or _is_about_the_talk(head) or _is_about_the_talk(tail)
+
+
+@cache
+def _hints() -> ahocorasick_rs.BytesAhoCorasick:
+    """Return what finds the hints in one pass, over bytes: a text of a client may hold half characters."""
+    import ahocorasick_rs  # noqa: PLC0415 - a start need not wait for it
+
+    words = [hint.encode() for hint in _HINTS]
+    return ahocorasick_rs.BytesAhoCorasick(words, implementation=ahocorasick_rs.Implementation.DFA)
 
 
 def _is_about_the_talk(lower: str) -> bool:

@@ -125,3 +125,11 @@ def test_evidence_grows_with_what_matches_and_shrinks_with_the_library() -> None
     many = Hit(source=0, key="x", score=25.0, coverage=0.5, header=0.5, terms=2, searched=10_000)
     assert evidence(few) > THRESHOLD > evidence(many)
     assert evidence(few, named=True) > evidence(few)
+
+
+@pytest.mark.parametrize("around", ["", "\ud800 ", "İ" * 50, "x " * 1000])
+def test_what_stands_around_a_side_request_does_not_hide_it(around: str) -> None:
+    asked = "Generate a short title for this conversation. Answer with the title only."
+    assert is_side_request(f"{around}{asked}")
+    assert is_side_request(f"{asked}{around}")
+    assert not is_side_request(f"{around}Brew a pot of tea.{around}")
