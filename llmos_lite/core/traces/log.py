@@ -7,31 +7,29 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iter
 from contextlib import asynccontextmanager
 from functools import partial
 from itertools import islice
-from typing import Any, NamedTuple, TypedDict, Unpack
-
-from msgspec.structs import replace
+from typing import Any, NamedTuple, Unpack
 
 from llmos_lite.core.accounts.permissions import Actor, Scope, Verb, allowed, permit
 from llmos_lite.core.accounts.permissions import require as require_scope
 from llmos_lite.core.page import Page
-from llmos_lite.core.traces.digest import digest_id, digest_of
+from llmos_lite.core.traces.digest import digest_of
 from llmos_lite.core.traces.erased import Erased
 from llmos_lite.core.traces.fold import Folder, trace_author
+from llmos_lite.core.traces.judging import feedback_event, feedback_events, verdict_events
 from llmos_lite.core.traces.lines import encode_event
 from llmos_lite.core.traces.memory import RecentConversations
+from llmos_lite.core.traces.readable import Filters, filter_for, may_read, opens, text_for_rows, unknown_trace
 from llmos_lite.core.traces.reader import TraceReader
 from llmos_lite.core.traces.redaction import KeepAll, Redactor
 from llmos_lite.core.traces.reindex import Hook, Reindex, ReindexReport
 from llmos_lite.core.traces.rows import Listener, TraceIndexer
 from llmos_lite.core.traces.segments import Placed, commit_segments, segments_of
-from llmos_lite.core.traces.state import OUTCOME_OF, TraceState
+from llmos_lite.core.traces.state import TraceState
 from llmos_lite.core.traces.trace import (
-    SCHEMA,
     Event,
     Feedback,
     Message,
     Outcome,
-    Share,
     Trace,
     encode,
     make_ulid,
@@ -44,9 +42,8 @@ from llmos_lite.engines.journal import Beside, Journal, Line, NoJournal
 from llmos_lite.errors import Conflict, Forbidden, Invalid, LlmosError, NotFound
 from llmos_lite.observability import Metrics
 from llmos_lite.records.catalog import Catalog
-from llmos_lite.records.catalog_traces import ARCHIVED, TraceFilter, TraceRecord
-from llmos_lite.volumes.access import PLATFORM, Access, VolumeRef, access
-from llmos_lite.volumes.access import require as require_access
+from llmos_lite.records.catalog_traces import ARCHIVED, TraceRecord
+from llmos_lite.volumes.access import PLATFORM, VolumeRef
 from llmos_lite.volumes.manager import VolumeManager
 
 __all__ = [
@@ -69,17 +66,6 @@ IMPORTED = 2000
 
 Progress = Callable[[int, int], None]
 """Hears how many are done, of how many (0: not known)."""
-
-
-class Filters(TypedDict, total=False):
-    """What a list of traces is narrowed to; times are milliseconds, `before` is not included."""
-
-    after: int | None
-    before: int | None
-    skill: str | None
-    outcome: Outcome | None
-    text: str | None
-    conversation: str | None
 
 
 class StoredCounts(NamedTuple):
@@ -200,7 +186,7 @@ class TraceLog:
         if feedback == Feedback():
             raise Invalid("feedback.empty", "The feedback says nothing.", hint="Give a rating, a note or a kept text.")
         trace = await self._rated(actor, trace_id, volume)
-        await self._append(_feedback_events(actor, trace, feedback))
+        await self._append(feedback_events(actor, trace, feedback))
         return await self.get(actor, trace_id, volume=volume)
 
     async def report(self, actor: Actor, trace_id: str, outcome: Outcome, source: str, note: str = "") -> None:
@@ -210,8 +196,8 @@ class TraceLog:
             NotFound, Forbidden: as `feedback`.
         """
         trace = await self._rated(actor, trace_id, None)
-        said = [_said(actor, trace, Feedback(note=note))] if note else []
-        await self._append([*said, *_verdicts(actor, trace, outcome, source)])
+        said = [feedback_event(actor, trace, Feedback(note=note))] if note else []
+        await self._append([*said, *verdict_events(actor, trace, outcome, source)])
 
     async def _rated(self, actor: Actor, trace_id: str, volume: VolumeRef | None) -> Trace:
         """Return a trace that the actor may say something of."""
@@ -266,19 +252,19 @@ class TraceLog:
             NotFound: `trace.unknown`, for a trace that is not there or not theirs, alike.
         """
         require_scope(actor, Scope.TRACES_READ)
-        trace_id = _whole(trace_id)
+        trace_id = text_for_rows(trace_id)
         found = (await self._reader.states([trace_id])).get(trace_id)
         if found is None:
             raise await self._missing(actor, trace_id, volume)
-        if not _may_read(actor, VolumeRef.parse(found[0].trace.volume), volume):
-            raise _unknown(trace_id)
+        if not may_read(actor, VolumeRef.parse(found[0].trace.volume), volume):
+            raise unknown_trace(trace_id)
         return TraceView.of(*found)
 
     async def _missing(self, actor: Actor, trace_id: str, volume: VolumeRef | None) -> LlmosError:
         """Return why a trace cannot be read: it lies in an archive, or there is none that the actor may see."""
         row = await self._catalog.traces.get(trace_id)
-        if row is None or row.blob != ARCHIVED or not _may_read(actor, VolumeRef.parse(row.volume), volume):
-            return _unknown(trace_id)
+        if row is None or row.blob != ARCHIVED or not may_read(actor, VolumeRef.parse(row.volume), volume):
+            return unknown_trace(trace_id)
         return Conflict(
             "trace.archived",
             f"The trace {trace_id} lies in the archive of {row.branch}.",
@@ -298,12 +284,12 @@ class TraceLog:
         Raises:
             NotFound: `trace.unknown`.
         """
-        row = await self._catalog.traces.get(_whole(trace_id))
+        row = await self._catalog.traces.get(text_for_rows(trace_id))
         if row is None or row.trace_id in self.erased:
-            raise _unknown(trace_id)
+            raise unknown_trace(trace_id)
         ref = VolumeRef.parse(row.volume)
-        if not (allowed(actor, Verb.WRITE_TRACES, ref) and _opens(actor, ref, volume)):
-            raise _unknown(trace_id)
+        if not (allowed(actor, Verb.WRITE_TRACES, ref) and opens(actor, ref, volume)):
+            raise unknown_trace(trace_id)
         return row.actor, ref
 
     async def states(self, trace_ids: Sequence[str]) -> list[TraceState]:
@@ -325,7 +311,7 @@ class TraceLog:
             NotFound: `volume.unknown`, for one that is not theirs.
             Invalid: `cursor.invalid`.
         """
-        narrowed = _narrow(actor, volume, filters)
+        narrowed = filter_for(actor, volume, filters)
         await self.settle()
         rows = await self._catalog.traces.page(narrowed, limit=max(1, min(limit, MOST_ROWS)), cursor=cursor)
         return Page([TraceSummary.of(row) for row in rows.items], rows.next_cursor, rows.total)
@@ -338,7 +324,7 @@ class TraceLog:
         Raises:
             NotFound: `volume.unknown`.
         """
-        narrowed = _narrow(actor, volume, filters)
+        narrowed = filter_for(actor, volume, filters)
         await self.settle()
         cursor: str | None = None
         while True:
@@ -357,7 +343,7 @@ class TraceLog:
         Raises:
             NotFound: `conversation.unknown`, for one that is not there or not theirs, alike.
         """
-        key = str(actor.volume), _whole(conversation_id)
+        key = str(actor.volume), text_for_rows(conversation_id)
         kept = self._recent.get(key)
         if kept is not None:
             return kept
@@ -508,86 +494,3 @@ class TraceLog:
         self._recent.forget(trace_ids)
         if self._indexer.listener is not None:
             self._indexer.listener.forget(trace_ids)
-
-
-def _whole(text: str) -> str:
-    """Return text that a database takes: half characters become question marks."""
-    return text.encode(errors="replace").decode()
-
-
-def _unknown(trace_id: str) -> NotFound:
-    return NotFound(
-        "trace.unknown",
-        f"There is no trace {_whole(trace_id)[:64]!r} that you may see.",
-        hint="`llmos traces list` shows the newest.",
-    )
-
-
-def _may_read(actor: Actor, ref: VolumeRef, named: VolumeRef | None) -> bool:
-    verb = Verb.INSPECT_TRACES if named == ref else Verb.READ_TRACES
-    return allowed(actor, verb, ref) and _opens(actor, ref, named)
-
-
-def _opens(actor: Actor, ref: VolumeRef, named: VolumeRef | None) -> bool:
-    """Tell whether the lock of the volume opens; for an admin who names it, with an admin's rights."""
-    principal = actor.principal_for(ref) if named == ref else actor.principal
-    return access(principal, ref) is not Access.NONE
-
-
-def _narrow(actor: Actor, volume: VolumeRef | None, filters: Filters) -> TraceFilter:
-    """Return the filter for a volume that the actor may read."""
-    require_scope(actor, Scope.TRACES_READ)
-    ref = volume or actor.volume
-    require_access(actor.principal_for(ref) if volume is not None else actor.principal, ref, write=False)
-    permit(actor, Verb.INSPECT_TRACES if volume is not None else Verb.READ_TRACES, ref)
-    skill, text, conversation = filters.get("skill"), filters.get("text"), filters.get("conversation")
-    return TraceFilter(
-        volumes=(str(ref),),
-        after=filters.get("after"),
-        before=filters.get("before"),
-        outcome=filters.get("outcome"),
-        skill=_whole(skill) if skill else None,
-        text=_whole(text) if text else None,
-        conversation=_whole(conversation) if conversation else None,
-    )
-
-
-def _feedback_events(actor: Actor, trace: Trace, feedback: Feedback) -> list[Event]:
-    said = _said(actor, trace, feedback)
-    if feedback.rating is None:
-        return [said]
-    return [said, *_verdicts(actor, trace, OUTCOME_OF[feedback.rating], "feedback")[1:]]
-
-
-def _said(actor: Actor, trace: Trace, feedback: Feedback) -> Event:
-    at = max(now_ms(), trace.time)
-    return Event(
-        v=SCHEMA,
-        kind="feedback",
-        id=make_ulid(at),
-        trace_id=trace.id,
-        at=at,
-        volume=trace.volume,
-        by=actor.user_id,
-        feedback=feedback,
-    )
-
-
-def _verdicts(actor: Actor, trace: Trace, outcome: Outcome, source: str) -> list[Event]:
-    """Return what came of a trace as an event of it and, when its team sees it, as one of the team's digest."""
-    at = max(now_ms(), trace.time)
-    own = Event(
-        v=SCHEMA,
-        kind="outcome",
-        id=make_ulid(at),
-        trace_id=trace.id,
-        at=at,
-        volume=trace.volume,
-        by=actor.user_id,
-        outcome=outcome,
-        source=source,
-    )
-    if not trace.team or trace.share is Share.NONE or trace.volume != str(actor.volume):
-        return [own]
-    digest, team = digest_id(trace.id, trace.team), str(VolumeRef.team(trace.team))
-    return [own, replace(own, id=make_ulid(at), trace_id=digest, volume=team)]
