@@ -12,7 +12,8 @@ from llmos_lite.api.deps import Body, Chatter, Has, Listing, Paragraph, TraceRea
 from llmos_lite.api.openapi import answers
 from llmos_lite.api.volumes import Volume
 from llmos_lite.core.traces.archive import Archived
-from llmos_lite.core.traces.erase import REASON_LENGTH, ErasureReport
+from llmos_lite.core.traces.erase import REASON_LENGTH
+from llmos_lite.core.traces.erasure_report import ErasureReport
 from llmos_lite.volumes.access import VolumeRef
 
 router = APIRouter(route_class=Paragraph, tags=["traces"])

@@ -14,7 +14,7 @@ import contextlib
 import json
 import logging
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -25,19 +25,20 @@ from llmos_lite.core.accounts.permissions import Actor, Scope, Verb, allowed, re
 from llmos_lite.core.traces.archive import Archives
 from llmos_lite.core.traces.cutting import TOMBSTONE, Cut, Doomed, cut, of_traces, older_than, placed, time_of
 from llmos_lite.core.traces.digest import digest_id
+from llmos_lite.core.traces.erasure_report import ErasureReport, VolumeErasure
 from llmos_lite.core.traces.erasures import Erasure, Erasures
 from llmos_lite.core.traces.fold import trace_author
 from llmos_lite.core.traces.log import TraceLog
 from llmos_lite.core.traces.quotes import Marks
 from llmos_lite.core.traces.segments import commit_segments, segments_of
-from llmos_lite.core.traces.skill_quotes import LEAST_WORDS, QuotingSkill, SkillQuotes
+from llmos_lite.core.traces.skill_quotes import QuotingSkill, SkillQuotes
 from llmos_lite.core.traces.state import TraceState
 from llmos_lite.core.traces.trace import SCHEMA, Event, make_ulid, now_ms
+from llmos_lite.core.traces.unquoting import json_without, lines_without, pattern_without
 from llmos_lite.engines.git_history import History
 from llmos_lite.errors import Forbidden, LlmosError
 from llmos_lite.records.catalog import Catalog
 from llmos_lite.records.catalog_erasure import Copy
-from llmos_lite.records.catalog_patterns import PatternRecord
 from llmos_lite.records.catalog_runs import RunRecord
 from llmos_lite.volumes.access import PLATFORM, SYSTEM, VolumeKind, VolumeRef, check_id
 from llmos_lite.volumes.access import require as require_access
@@ -50,38 +51,8 @@ CHUNK = 200
 """Traces whose text is held at a time."""
 LOOK = 1.0
 """Seconds between two looks whether long work has ended."""
-GONE = "(erased)"
 LONG_WORK = frozenset({"evolve", "import"})
 """Kinds of runs that hold text of traces while they go on."""
-
-
-class VolumeErasure(msgspec.Struct, frozen=True, kw_only=True):
-    """What was done in one volume.
-
-    `branches` are the months that were rewritten, `archives` those that had to be packed anew; `objects` counts what
-    was removed from the repository.
-    """
-
-    volume: str
-    traces: int = 0
-    branches: list[str] = []
-    archives: list[str] = []
-    objects: int = 0
-
-
-class ErasureReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What was erased, and what could not be reached.
-
-    `unreached` names mirrors that keep a copy; `unfinished` says, by volume, what could not be erased yet: it is tried
-    again at the next start.
-    """
-
-    erasure_id: str
-    traces: int
-    volumes: list[VolumeErasure] = []
-    skills: list[QuotingSkill] = []
-    unreached: list[str] = []
-    unfinished: dict[str, str] = {}
 
 
 class Mirror(Protocol):
@@ -420,7 +391,7 @@ class Eraser:
         members = await rows.members_of(volume)
         for pattern in await rows.of(volume):
             left = members.get(pattern.pattern_id, [])
-            mended = _without_quotes(pattern, len(left), marks)
+            mended = pattern_without(pattern, len(left), marks)
             if mended is None:
                 await rows.remove(pattern.pattern_id)
             elif mended != pattern:
@@ -431,7 +402,7 @@ class Eraser:
         async for run in self._catalog.erasure.runs():
             if run.finished:
                 await asyncio.to_thread(_remove_spool, self._data / "tmp", run)
-            changed = {"result": _scrubbed(run.result, marks), "error": _without_lines(run.error, marks)}
+            changed = {"result": json_without(run.result, marks), "error": lines_without(run.error, marks)}
             if changed != {"result": run.result, "error": run.error}:
                 await self._catalog.runs.update(run.run_id, **changed)
 
@@ -450,44 +421,6 @@ class Eraser:
             await self._rows(_Work(erasure, Marks.unpack(erasure.marks)))
             await self._catalog.database.compact()
         await asyncio.to_thread(self._noted.remove, erasure.erasure_id)
-
-
-def _without_quotes(pattern: PatternRecord, left: int, marks: Marks) -> PatternRecord | None:
-    """Return a pattern without what is quoted; None when nothing is left to call it by."""
-    examples = [text for text in json.loads(pattern.examples) if not marks.quoted(text)]
-    goal = pattern.goal if not marks.quoted(pattern.goal) else next(iter(examples), "")
-    if not goal:
-        return None
-    count = min(pattern.count, left) or pattern.count
-    return msgspec.structs.replace(
-        pattern,
-        goal=goal,
-        count=count,
-        users=min(pattern.users, count),
-        examples=pattern.examples if examples == json.loads(pattern.examples) else json.dumps(examples),
-    )
-
-
-def _scrubbed(text: str, marks: Marks) -> str:
-    """Return JSON whose strings quote nothing."""
-    value = json.loads(text)
-    clean = _each("", value, marks)
-    return text if clean == value else json.dumps(clean, ensure_ascii=False)
-
-
-def _each(key: str, value: object, marks: Marks) -> object:
-    if isinstance(value, str):
-        told = key == "goal" or len(value.split()) >= LEAST_WORDS  # a single word may be a state, or an id
-        return GONE if told and any(map(marks.quoted, [value, *value.splitlines()])) else value
-    if isinstance(value, list):
-        return [_each(key, item, marks) for item in value]
-    if isinstance(value, Mapping):
-        return {name: _each(name, item, marks) for name, item in value.items()}
-    return value
-
-
-def _without_lines(text: str, marks: Marks) -> str:
-    return "\n".join(GONE if marks.quoted(line) else line for line in text.split("\n"))
 
 
 def _remove_spool(folder: Path, run: RunRecord) -> None:

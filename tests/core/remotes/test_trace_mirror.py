@@ -15,7 +15,7 @@ from trace_instance import NOV, trace
 from llmos_lite.bootstrap import Services
 from llmos_lite.core.remotes import mirrors as module
 from llmos_lite.core.remotes.traces import sent_of
-from llmos_lite.core.traces.erase import ErasureReport
+from llmos_lite.core.traces.erasure_report import ErasureReport
 from llmos_lite.core.traces.trace import Trace
 from llmos_lite.errors import Invalid, StorageFailed
 from llmos_lite.records.remotes import RemoteRecord

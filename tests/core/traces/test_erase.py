@@ -15,7 +15,8 @@ from planted import traces_of
 from trace_instance import ADMIN, ALICE, BOB, EVE, NOV, SRE, trace
 
 from llmos_lite.core.accounts.permissions import Actor, Role, Scope
-from llmos_lite.core.traces.erase import Eraser, ErasureReport
+from llmos_lite.core.traces.erase import Eraser
+from llmos_lite.core.traces.erasure_report import ErasureReport
 from llmos_lite.core.traces.erasures import Erasure, Erasures
 from llmos_lite.core.traces.reader import TraceReader
 from llmos_lite.core.traces.trace import Feedback, Outcome, Share
