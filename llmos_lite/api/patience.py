@@ -266,7 +266,7 @@ class PatientProtocol(asyncio.Protocol):
     def _exchange(self) -> Exchange:
         parser, url, query = self._parser, self._url, b""
         version = parser.get_http_version()
-        if not url.startswith(b"/") or b"?" in url or b"#" in url:
+        if url[:1] != b"/" or url.find(b"?") >= 0 or url.find(b"#") >= 0:  # `in` takes a failed conversion for bytes
             parsed = httptools.parse_url(url)
             url, query = parsed.path, parsed.query or b""
         path = url.decode("ascii")

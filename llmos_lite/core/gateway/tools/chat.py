@@ -197,7 +197,7 @@ class ChatScreen:
 
     def feed(self, data: bytes) -> bytes:
         """Take whole events of a stream."""
-        if self._passing and b"[DONE]" not in data and _look(data) is None:
+        if self._passing and data.find(b"[DONE]") < 0 and _look(data) is None:
             return data
         shown = b"".join(map(self._shown, events_of(data)))
         self._passing = self._first and bool(self._id) and not self._held

@@ -8,7 +8,7 @@ import msgspec
 
 from llmos_lite.core.gateway.asked import Raw, encode
 
-_END = re.compile(rb"\r?\n\r?\n|\r\r")
+_END = re.compile(rb"\n\r?\n|\r(?:\n\r?\n|\r)")  # each way begins with a sign of its own: a third of the time
 _object = msgspec.json.Decoder(dict[str, Raw])
 _list = msgspec.json.Decoder(list[Raw])
 _number = (int, float)
