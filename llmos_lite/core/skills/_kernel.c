@@ -92,7 +92,8 @@ static PyObject *piece(PyObject *module, PyObject *args) {
 typedef struct {
     Py_buffer levels, shares; /* of common words; see commonness.py */
     double step, pair_weight, prior_documents, prior_matches, background;
-    Size most; /* terms of a query that count */
+    double steps[256]; /* of each weight, as a number: to look it up is quicker than to make it */
+    Size most;         /* terms of a query that count */
 } Rules;
 
 static void close_rules(Rules *rules) {
@@ -106,6 +107,7 @@ static PyObject *rules(PyObject *module, PyObject *args) {
     PyObject *made = NULL;
     Rules *rules = PyMem_Calloc(1, sizeof(Rules));
     if (!rules) return PyErr_NoMemory();
+    for (int weight = 0; weight < 256; weight++) rules->steps[weight] = weight & (HEADER_BIT - 1);
     if (PyArg_ParseTuple(args, "y*y*dddddn", &rules->levels, &rules->shares, &rules->step, &rules->pair_weight,
                          &rules->prior_documents, &rules->prior_matches, &rules->background, &rules->most))
         made = rules->levels.len == 1 << LEVEL_BITS || wrong() ? PyCapsule_New(rules, RULES, close_rules_of) : NULL;
@@ -249,16 +251,23 @@ static void weigh(Query *query, const Rules *rules) {
     for (Size w = 0; w < query->used; w++) query->mass += query->words[w].idf;
 }
 
+static int are_below(const uint16_t *docs, Size count, Size end) {
+    uint16_t most = 0;
+    for (Size at = 0; at < count; at++) most = docs[at] > most ? docs[at] : most;
+    return !count || most < end;
+}
+
 static void add_terms(Query *query, const Rules *rules, Size number) {
     const Piece *piece = query->parts[number].piece;
     double *scores = query->scores + query->parts[number].first;
     for (Size w = 0; w < query->used; w++) {
         Span span = *span_of(query, number, query->words[w].term);
+        Size count = span.end - span.begin;
+        const uint16_t *docs = piece->docs + span.begin;
+        const uint8_t *weights = piece->weights + span.begin;
         double gain = query->words[w].idf * rules->step;
-        for (int32_t at = span.begin; at < span.end; at++) {
-            if (piece->docs[at] >= piece->documents) { query->is_broken = 1; break; }
-            scores[piece->docs[at]] += (piece->weights[at] & (HEADER_BIT - 1)) * gain;
-        }
+        if (!are_below(docs, count, piece->documents)) { query->is_broken = 1; return; }
+        for (Size at = 0; at < count; at++) scores[docs[at]] += rules->steps[weights[at]] * gain;
     }
     for (Size doc = 0; piece->count != piece->documents && doc < piece->documents; doc++)
         if (!piece->alive[doc]) scores[doc] = 0;

@@ -48,7 +48,7 @@ class CompiledMatches(Matches):
 
     def top(self, wanted: Wanted) -> list[Top]:
         """Return the best that are wanted, best first; see `Matches`."""
-        return _kernel.top(self._query, *wanted)
+        return _kernel.top(self._query, wanted.limit, wanted.hidden, wanted.collapse, wanted.share, wanted.sure)
 
 
 def _opened(piece: Piece) -> _kernel.Piece:

@@ -117,7 +117,8 @@ class Explainer:
     def explain(self, scored: ScoredSkill) -> Explanation:
         """Explain one of the items."""
         skill = scored.skill
-        if skill.error is not None:
+        hit = scored.hit
+        if hit is None:
             return Explanation(code="broken", reason=f"It cannot be read: {skill.error}")
         fields = self._fields(skill)
         told = {word for found in fields.values() for word in found}
@@ -127,14 +128,12 @@ class Explainer:
         return Explanation(
             total=round(scored.score, 2),
             fields=fields,
-            pairs=round(max(0.0, scored.score - scored.asked - scored.meaning - own), 2)
-            if self._has_pairs(skill)
-            else 0.0,
-            asked=round(scored.asked, 2),
-            meaning=round(scored.meaning, 2),
+            pairs=round(max(0.0, scored.score - hit.asked - hit.meaning - own), 2) if self._has_pairs(skill) else 0.0,
+            asked=round(hit.asked, 2),
+            meaning=round(hit.meaning, 2),
             missing=tuple(word for word in self._words() if word not in told),
-            coverage=round(scored.coverage, 3),
-            header=round(scored.header, 3),
+            coverage=round(hit.coverage, 3),
+            header=round(hit.header, 3),
             cut=None if best is None else round(CLOSE * best, 2),
             evidence=self._evidence.get(_key(skill), {}),
             used=not code,

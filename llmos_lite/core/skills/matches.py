@@ -12,6 +12,7 @@ from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import NamedTuple, TypeAlias, TypeVar
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -55,7 +56,7 @@ _BLOCK = 1 << 18
 """Weights that are made floats at once, so that they stay in the cache of a core."""
 
 
-class Wanted(NamedTuple):
+class Wanted(msgspec.Struct, frozen=True, gc=False):
     """Which documents are wanted.
 
     Args:

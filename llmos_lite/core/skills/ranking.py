@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from hashlib import blake2b
 from operator import attrgetter
+from types import ModuleType
 from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
@@ -45,21 +46,13 @@ class ScoredSkill(msgspec.Struct, frozen=True, gc=False):
     Args:
         skill: the skill.
         score: BM25 over its fields; comparable inside one answer only.
-        coverage: share of the query's meaning (idf mass) that it covers, 0 to 1.
-        header: the same for its name, description, keywords and category alone.
         fits: whether that is enough to be put into a context.
-        asked: points of the score that come from what was asked where it helped.
-        meaning: points of the score that come from what it means, beside its words.
         hit: what the search said of it; None for a skill that was not searched for.
     """
 
     skill: Skill
     score: float
-    coverage: float = 0.0
-    header: float = 0.0
     fits: bool = True
-    asked: float = 0.0
-    meaning: float = 0.0
     hit: Hit | None = None
 
 
@@ -100,8 +93,10 @@ class Ranking:
             meaning: of the query; see `meaning`.
             searched: the search itself, where it is ranked more than once; see `searched`.
         """
-        found = searched or partial(self.searched, libraries, query, asked=asked, meaning=meaning)
+        if limit <= 0:
+            return []
         if meaning is not None or len(query) > LONGEST_CACHED:
+            found = searched() if searched else self.searched(libraries, query, asked=asked, meaning=meaning)
             return self._ranked(libraries, query, limit, found, only_fitting=only_fitting, shadowed=shadowed)
         age: tuple[int, ...] = ()
         for view in asked:
@@ -113,6 +108,7 @@ class Ranking:
         key = (asks, limit, only_fitting, shadowed, tuple(map(state_of, libraries)), age)
         known = self._known.get(key)
         if known is None:
+            found = searched() if searched else self.searched(libraries, query, asked=asked)
             known = self._ranked(libraries, query, limit, found, only_fitting=only_fitting, shadowed=shadowed)
             self._known.put(key, known)
         return known.copy()
@@ -122,13 +118,12 @@ class Ranking:
         libraries: Sequence[Library],
         query: str,
         limit: int,
-        searched: Once,
+        found: Searched | None,
         *,
         only_fitting: bool,
         shadowed: bool,
     ) -> list[ScoredSkill]:
-        """Return the best skills; see `ranked`."""
-        found = searched() if limit > 0 else None
+        """Return the best skills that were found; see `ranked`."""
         if found is None:
             return []
         hidden = () if shadowed else self._hidden(libraries)
@@ -163,10 +158,11 @@ class Ranking:
         meaning: Meaning | None = None,
     ) -> Searched | None:
         """Return a search of these libraries, for whoever ranks more than once; None when nothing can be found."""
-        from llmos_lite.core.skills.search import searched  # noqa: PLC0415 - loads numpy
-
         close = self._semantics.closeness(libraries, meaning) if self._semantics and meaning else None
-        return searched([library.index for library in libraries], query, extra=_asked_by(libraries, asked), close=close)
+        extra = _asked_by(libraries, asked) if asked else None
+        indexes = [library.index for library in libraries]
+        found: Searched | None = _search().searched(indexes, query, extra=extra, close=close)
+        return found
 
     def scored(
         self, found: Sequence[tuple[Skill, Hit]], query: str, *, only_fitting: bool, shadowed: bool = False
@@ -178,29 +174,23 @@ class Ranking:
         usable = [one for one in found if one[0].usable] if shadowed else found
         bar = self._bar(usable, query)
         return [
-            ScoredSkill(
-                skill,
-                hit.score,
-                hit.coverage,
-                hit.header,
-                hit.score >= bar and (not shadowed or skill.usable),
-                hit.asked,
-                hit.meaning,
-                hit,
-            )
+            ScoredSkill(skill, score, score >= bar and (not shadowed or skill.usable), hit)
             for skill, hit in (usable if only_fitting else found)
-            if hit.score >= bar or not only_fitting
+            if (score := hit.score) >= bar or not only_fitting
         ]
 
     def _bar(self, found: Sequence[tuple[Skill, Hit]], query: str) -> float:
         """Return the least score that fits; infinite when nothing does."""
-        if any(is_enough(hit, partial(self._names, query, skill)) for skill, hit in found[:LOOKED_AT]):
-            return math.inf if is_side_request(query) else CLOSE * found[0][1].score
+        asked: list[int] = []
+        for skill, hit in found[:LOOKED_AT]:
+            if is_enough(hit, partial(self._names, asked, query, skill)):
+                return math.inf if is_side_request(query) else CLOSE * found[0][1].score
         return math.inf
 
-    def _names(self, query: str, skill: Skill) -> bool:
-        """Tell whether a query holds every word of a skill's name."""
-        return set(self._analyzer.hashes(query[:QUERY_CHARACTERS])).issuperset(self._analyzer.hashes(skill.skill_id))
+    def _names(self, asked: list[int], query: str, skill: Skill) -> bool:
+        """Tell whether a query holds every word of a skill's name; `asked` takes the words of the query."""
+        asked += [] if asked else self._analyzer.hashes(query[:QUERY_CHARACTERS])
+        return set(asked).issuperset(self._analyzer.hashes(skill.skill_id))
 
     def held(
         self,
@@ -238,6 +228,14 @@ class Ranking:
         ranked = self.ranked(every, query, limit, asked=asked, meaning=meaning, searched=searched)
         best = [one.skill for one in ranked]
         return [replace(skill, held=held) for skill in best if (held := codes[skill.volume].get(skill.skill_id))]
+
+
+@cache
+def _search() -> ModuleType:
+    """Return what searches; the statement alone would cost a fiftieth of each choice."""
+    from llmos_lite.core.skills import search  # noqa: PLC0415 - loads numpy
+
+    return search
 
 
 def _asked_by(libraries: Sequence[Library], asked: Sequence[AskedIndex]) -> Extra | None:

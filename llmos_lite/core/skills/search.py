@@ -115,12 +115,16 @@ def searched(
     indexes: Sequence[SkillIndex], query: str, *, extra: Extra | None = None, close: Close | None = None
 ) -> Searched | None:
     """Return a search that can be asked for its best more than once, or None; see `search`."""
-    analyzer = next((index.analyzer for index in indexes), None)
-    sources = [source for source, index in enumerate(indexes) for _ in index.pieces]
-    hashes = analyzer.hashes(query[:QUERY_CHARACTERS]) if analyzer is not None else []
-    if not hashes or not sources:
+    sources: list[int] = []
+    pieces: list[Piece] = []
+    for source, index in enumerate(indexes):
+        for piece in index.pieces:
+            sources.append(source)
+            pieces.append(piece)
+    hashes = indexes[0].analyzer.hashes(query[:QUERY_CHARACTERS]) if pieces else ()
+    if not hashes:
         return None
-    found = Searched(sources, [piece for index in indexes for piece in index.pieces], hashes)
+    found = Searched(sources, pieces, hashes)
     if extra is not None:
         found.add_extra(extra)
     if close is not None:
