@@ -20,7 +20,8 @@ _items = msgspec.json.Decoder(list[Raw])
 _text = msgspec.json.Decoder(str)
 encode = msgspec.json.Encoder().encode
 
-MOST_QUOTED = 256
+MOST_QUOTED = 128
+"""Texts of ours that are kept as JSON, some 10 kB each: as many as conversations go on at a time."""
 MARK = b'"cache_control"'
 _MARKS = re.compile(rb',\s*"cache_control"\s*:\s*(?:\{[^{}]*\}|null)|"cache_control"\s*:\s*(?:\{[^{}]*\}|null)\s*,?\s*')
 """Inside a text the quotes are escaped, so that only a key reads like this."""
