@@ -1,7 +1,7 @@
 """Which skill: BM25 per field over name, header and body, with pairs of neighbouring words.
 
 Reference (`tantivy`, boosts .5/1/1, 2,000 public skills, 342 eval prompts): recall@5 .763, nDCG@10 .659; this one .80
-and .72. Choosing for one chat takes about .07 ms of CPU among 1,000 skills and .15 among 10,000. `make bench` measures
+and .72. Choosing for one chat takes about .04 ms of CPU among 1,000 skills and .09 among 10,000. `make bench` measures
 both. No substring ever matches: only whole, stemmed words do.
 """
 
