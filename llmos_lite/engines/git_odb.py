@@ -100,7 +100,9 @@ class Objects:
     def reopen(self) -> None:
         """Look at the packs anew: those that upkeep rolled up are gone, and take no room when they are closed."""
         with self._mutex:
-            self._repo = None
+            if self._repo is not None:
+                self._repo.free()  # it is in a cycle, and keeps all packs mapped until the collector comes by
+                self._repo = None
 
     def _ask(self, question: Callable[[pygit2.Repository], T]) -> T:
         """Ask the repository; once more, opened anew, when a pack that it knew went away."""

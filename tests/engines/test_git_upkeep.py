@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -201,6 +202,22 @@ def test_a_reader_whose_packs_went_away_looks_again(make: Callable[..., LocalGit
     assert [readers[0].read(f"d/{turn}") for turn in range(60)] == [b"%d" % turn * 500 for turn in range(60)]
     assert readers[1].count() == 60
     assert [commit.subject for commit in walk] == [str(turn) for turn in range(58, -1, -1)]
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux shows what a process has mapped")
+def test_packs_that_are_rolled_up_are_let_go_of(store: LocalGitStore) -> None:
+    def mapped() -> int:
+        return Path("/proc/self/maps").read_text().count(f"{store.gitdir}/objects/pack/")
+
+    for commit in store.log(limit=60, branch=store.head() or ""):
+        store.entry("d/0", at=commit.oid)
+    assert mapped() >= 60
+    gc.disable()
+    try:
+        store.upkeep(always=True)
+        assert mapped() == 0
+    finally:
+        gc.enable()
 
 
 def test_a_walk_goes_on_after_packs_went_away(store: LocalGitStore, monkeypatch: pytest.MonkeyPatch) -> None:
