@@ -116,7 +116,7 @@ class SseReader:
             return self._whole(text)
         events = []
         for event in found:
-            if event.startswith(b"data: ") and b"\n" not in event:
+            if event.startswith(b"data: ") and event.find(b"\n") < 0:
                 events.append(event[6:])
             elif lines := [_value(line) for line in event.split(b"\n") if line.startswith(b"data:")]:
                 events.append(b"\n".join(lines))

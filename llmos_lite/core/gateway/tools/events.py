@@ -32,7 +32,7 @@ def events_of(data: bytes) -> list[Event]:
 
 def event_of(raw: bytes) -> Event:
     """Return an event from its bytes."""
-    if raw.startswith(b"data: ") and raw.find(b"\n") == len(raw) - 2 and b"\r" not in raw:
+    if raw.startswith(b"data: ") and raw.find(b"\n") == len(raw) - 2 and raw.find(b"\r") < 0:
         return Event(raw, raw[6:-2])
     lines = [line[5:].lstrip(b" ") for line in raw.splitlines() if line.startswith(b"data:")]
     return Event(raw, lines[0] if len(lines) == 1 else b"\n".join(lines))
