@@ -1,8 +1,9 @@
 """What was used this month, in memory, with what is reserved; beside it a file that survives a crash of the process.
 
 A row in a database for each chat would cost more than the rest of the chat. So the totals are in memory, each change
-is appended to a small file (not synced: a power cut may lose what came since the rows were last written, a crash of the
-process loses nothing), and the rows are written every few seconds. Lines hold totals: one read twice does no harm.
+is appended to a small file, and the rows are written every few seconds. The file is not synced: a power cut may lose
+what came since the rows were last written, a crash of the process at most what the last turn of its event loop settled.
+Lines hold totals: one read twice does no harm.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ class Ledger:
         self._at = 0
         self._accounts: dict[str, Account] = {}
         self._changed: dict[tuple[str, str], Used] = {}
+        self._unsaved: dict[tuple[str, str], Used] = {}
+        """What the file does not hold yet: what this turn of the event loop changed."""
         self._ends = 0.0
         self._flushing = asyncio.Lock()
         self._opening = asyncio.Lock()
@@ -85,17 +88,21 @@ class Ledger:
         return accounts
 
     def settle(self, accounts: Iterable[Account]) -> None:
-        """Note that the totals of accounts have changed."""
-        lines = bytearray()
+        """Note that the totals of accounts have changed; what one turn of the event loop changes is one write."""
+        if not self._unsaved and self._file >= 0:
+            asyncio.get_running_loop().call_soon(self._save)
         for account in accounts:
             used = account.used
-            self._changed[used.subject, used.month] = used
-            lines += _encode(used) + b"\n"
-        if self._file >= 0:
-            try:
-                os.write(self._file, lines)
-            except OSError as error:
-                log.warning("the usage of a chat is only in memory for now: %s", error)
+            self._changed[used.subject, used.month] = self._unsaved[used.subject, used.month] = used
+
+    def _save(self) -> None:
+        unsaved, self._unsaved = self._unsaved, {}
+        if not unsaved or self._file < 0:
+            return
+        try:
+            os.write(self._file, b"".join([_encode(used) + b"\n" for used in unsaved.values()]))
+        except OSError as error:
+            log.warning("the usage of a chat is only in memory for now: %s", error)
 
     async def flush(self) -> None:
         """Write the rows of what has changed.
@@ -106,6 +113,7 @@ class Ledger:
         async with self._flushing:
             if not self._changed:
                 return
+            self._save()
             changed, self._changed = self._changed, {}
             done = self._switch()
             try:

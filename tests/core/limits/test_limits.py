@@ -30,6 +30,7 @@ async def chat(
     reservation = await limits.reserve(actor, team, used[0], tokens_out=used[1], model=model)
     await asyncio.sleep(0)
     reservation.settle(*used)
+    await asyncio.sleep(0)  # its trace is stored before anybody hears of the answer
 
 
 # -- requests and chats at once -------------------------------------------------------------------------------------
@@ -285,6 +286,18 @@ async def test_what_was_used_survives_a_crash_and_what_was_reserved_does_not(cou
     await after.stop()
     assert (await counter.rows.get("user:carol", "2026-11")).tokens == 100
     assert list(counter.folder.glob("usage-*.log")) == []
+
+
+async def test_chats_that_end_together_are_noted_in_one_write(counter: Counter) -> None:
+    crashed = counter.limits()
+    await chat(crashed, USER, (1, 1))
+    (file,) = [path for path in counter.folder.glob("usage-*.log") if path.stat().st_size]
+    before = file.read_bytes()
+    await asyncio.gather(*[chat(crashed, USER, (1, 1)) for _ in range(10)])
+    assert file.read_bytes().removeprefix(before).count(b"\n") == 1
+    after = counter.limits()
+    assert (await after.usage(USER))[0].requests == 11
+    await after.stop()
 
 
 async def test_a_crash_after_the_rows_were_written_counts_nothing_twice(counter: Counter) -> None:
