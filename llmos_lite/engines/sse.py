@@ -12,7 +12,7 @@ LONGEST_EVENT = 1 << 20
 EVENT_ENDS = (b"\n\n", b"\n\r\n", b"\r\r")
 _LOOKED_AT = 1 << 16
 """Bytes at the beginning of a stream in which it shows that no empty line ends its events."""
-_TWO_LINES = re.compile(rb"(?:(?!data:)[^\n]*\n)*+data:([^\n]*)\n(?:(?!data:)[^\n]+\n)*+data:")
+_TWO_LINES = re.compile(rb"(?:(?!data:)[^\n]*\n)*+data:([^\n]*)\n(?:(?!data:|\r?\n)[^\n]+\n)*+data:")
 _DATA_LINE = re.compile(rb"^(data:[^\n]*\n)(?!\r?\n)", re.MULTILINE)
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -33,15 +33,16 @@ def whole_events(begun: bytearray, data: bytes) -> bytes:
     return whole
 
 
-def lacks_ends(begun: bytes | bytearray) -> bool:
+def lacks_ends(begun: bytes | bytearray, data: bytes = b"") -> bool:
     """Tell whether a server puts no empty line between its events: an object in one line, and behind it another.
 
     As one event, which they are to the standard, these two would be nothing that any API of models says.
 
     Args:
         begun: what came of an event that is not whole.
+        data: what comes after it.
     """
-    found = _TWO_LINES.match(begun) if len(begun) < _LOOKED_AT else None
+    found = _TWO_LINES.match(begun + data[:_LOOKED_AT]) if len(begun) < _LOOKED_AT else None
     if found is None:
         return False
     try:
@@ -110,10 +111,10 @@ class SseReader:
                 return events
         if self._lacks_ends:
             text = _ended(text)
-        *found, self._rest = text.split(b"\n\n")
-        if not (found or self._lacks_ends) and lacks_ends(text):
+        elif lacks_ends(text):
             self._lacks_ends = True
             return self._whole(text)
+        *found, self._rest = text.split(b"\n\n")
         events = []
         for event in found:
             if event.startswith(b"data: ") and event.find(b"\n") < 0:

@@ -48,6 +48,10 @@ def test_objects_that_only_their_line_ends_are_events(cuts: list[int]) -> None:
     assert events + reader.close() == [b'{"a": 1}', b'{"a": 2}', b"[DONE]"]
 
 
+def test_an_empty_line_at_the_end_of_all_makes_no_one_event_of_them() -> None:
+    assert SseReader().feed(b'data: {"a": 1}\ndata: [DONE]\n\n') == [b'{"a": 1}', b"[DONE]"]
+
+
 @pytest.mark.parametrize(
     "text", [b"data: {\ndata: }\n", b"data: 1\ndata: 2\n", b'data: {"a": 1}\nid: 5\n', b"data: {}"]
 )
@@ -58,6 +62,10 @@ def test_lines_that_may_be_one_event_are_one(text: bytes) -> None:
 
 def test_a_long_beginning_is_not_looked_at_again_and_again() -> None:
     assert not lacks_ends(b": " + b"x" * (1 << 16) + b"\ndata: {}\ndata: {}\n")
+
+
+def test_an_empty_line_ends_an_event_whatever_its_lines_end_in() -> None:
+    assert not lacks_ends(b"data: {}\r\n\r\ndata: {}\r\n\r\n")
 
 
 @pytest.mark.parametrize("line", [b"data: ", b"data: aaaaaaaaaa\n"])

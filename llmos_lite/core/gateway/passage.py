@@ -32,7 +32,7 @@ class Passage:
     ) -> None:
         self._reply, self._reading, self._shown, self._straight = reply, reading, shown, straight
         self._held, self._begun, self._until = b"", bytearray(), 0.0
-        self._lacks_ends = False
+        self._lacks_ends = self._has_ends = False
         self.ended = False
 
     async def held(self) -> bytes | None:
@@ -67,18 +67,22 @@ class Passage:
         return b"" if self.ended else self._shown(last.rstrip(b"\r\n") + b"\n\n")
 
     def _take(self, data: bytes) -> bool:
-        if self._begun or not data.endswith(EVENT_ENDS):
-            data = (ended_lines if self._lacks_ends else whole_events)(self._begun, data)
-            if len(self._begun) > LARGEST_ANSWER:
-                raise too_large()
+        if self._begun or not self._has_ends or not data.endswith(EVENT_ENDS):
+            data = self._events(data)
             if not data:
-                if self._lacks_ends or not lacks_ends(self._begun):
-                    return True
-                self._lacks_ends = True
-                data = ended_lines(self._begun, b"")
+                return True
         self.ended = self._reading.take(data)
         shown = data if self._shown is None else self._shown(data)
         if not self.ended and (not shown or self._straight(shown)):
             return True
         self._held = shown
         return False
+
+    def _events(self, data: bytes) -> bytes:
+        """Return the whole events that there are now; the first of all shows how the server ends them."""
+        self._lacks_ends = self._lacks_ends or lacks_ends(self._begun, data)
+        data = (ended_lines if self._lacks_ends else whole_events)(self._begun, data)
+        if len(self._begun) > LARGEST_ANSWER:
+            raise too_large()
+        self._has_ends = not self._lacks_ends and b"data:" in data
+        return data

@@ -15,6 +15,7 @@ from llmos_lite.core.gateway.chat_dialect import ChatDialect
 from llmos_lite.core.gateway.passage import Passage
 from llmos_lite.core.gateway.reading import Reading
 from llmos_lite.engines.http_client import Reply
+from llmos_lite.engines.sse import SseReader
 from llmos_lite.errors import UpstreamFailed
 
 WORDS = b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n'
@@ -65,9 +66,9 @@ async def passed(pieces: Iterable[bytes | Exception | None], *, full: bool = Fal
     return b"".join(sent), passage.close(), reading.ended
 
 
-@given(cuts=st.lists(st.integers(1, 200), max_size=8), full=st.booleans())
-async def test_any_cut_passes_byte_for_byte(cuts: list[int], *, full: bool) -> None:
-    data = b": ping\n\n" + WORDS * 3 + DONE
+@given(cuts=st.lists(st.integers(1, 200), max_size=8), full=st.booleans(), end=st.sampled_from([b"\n", b"\r\n", b"\r"]))
+async def test_any_cut_passes_byte_for_byte(cuts: list[int], end: bytes, *, full: bool) -> None:
+    data = (b": ping\n\n" + WORDS * 3 + DONE).replace(b"\n", end)
     edges = sorted({0, *(min(cut, len(data)) for cut in cuts), len(data)})
     pieces = [data[start:end] for start, end in pairwise(edges)]
     assert await passed(pieces, full=full) == (data, b"", True)
@@ -94,6 +95,15 @@ async def test_events_that_only_their_line_ends_pass_as_events(cuts: list[int], 
     pieces = [data[start:stop] for start, stop in pairwise(edges)]
     told = b": ping" + end + b"event: x" + end + (line + b"\n") * 3 + last + b"\n"
     assert await passed(pieces) == (told, b"", True)
+
+
+@given(cuts=st.lists(st.integers(1, 200), max_size=8), end=st.sampled_from([b"\n", b"\r\n"]))
+async def test_lines_behind_which_an_empty_one_ends_the_stream_pass_as_events(cuts: list[int], end: bytes) -> None:
+    data = (WORDS.rstrip() + end) * 3 + DONE.rstrip() + end + end
+    edges = sorted({0, *(min(cut, len(data)) for cut in cuts), len(data)})
+    sent, last, ended = await passed([data[start:stop] for start, stop in pairwise(edges)])
+    assert SseReader().feed(sent + last) == [WORDS[6:-2]] * 3 + [b"[DONE]"]
+    assert ended
 
 
 async def test_events_that_only_their_line_ends_pass_as_soon_as_that_is_sure() -> None:
