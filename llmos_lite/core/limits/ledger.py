@@ -115,8 +115,8 @@ class Ledger:
                 return
             self._save()
             changed, self._changed = self._changed, {}
-            done = self._switch()
             try:
+                done = self._switch()
                 await self._rows.put(changed.values())
             except BaseException:
                 self._changed = changed | self._changed

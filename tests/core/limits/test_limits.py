@@ -314,6 +314,20 @@ async def test_a_crash_after_the_rows_were_written_counts_nothing_twice(counter:
     await crashed.stop()
 
 
+async def test_rows_that_had_to_wait_for_a_file_are_written_with_the_next(counter: Counter) -> None:
+    limits = counter.limits()
+    await chat(limits, USER, (30, 10))
+    (used,) = counter.folder.glob("usage-*.log")
+    following = used.with_name("usage-0.log" if used.name == "usage-1.log" else "usage-1.log")
+    following.mkdir()
+    with pytest.raises(StorageFailed):
+        await limits._ledger.flush()
+    following.rmdir()
+    await limits._ledger.flush()
+    assert (await counter.rows.get("user:carol", "2026-11")).tokens == 40
+    await limits.stop()
+
+
 async def test_a_full_disk_loses_nothing_of_what_is_in_memory(
     counter: Counter, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
