@@ -343,8 +343,18 @@ def test_documents_that_are_text_become_text() -> None:
 
 
 @pytest.mark.parametrize("server", [Wire.CHAT, Wire.RESPONSES])
+def test_a_model_is_told_of_a_document_beside_a_result_too(server: Wire) -> None:
+    """Claude Code puts the PDF that it read into the message of the result, behind it."""
+    call = {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "Read", "input": {}}]}
+    result = {"type": "tool_result", "tool_use_id": "t", "content": "a.pdf"}
+    body = {"model": "m", "messages": [call, {"role": "user", "content": [result, PDF]}]}
+    said = json.loads(translate_request(json.dumps(body).encode(), Wire.MESSAGES, server).body)
+    assert "(Here was a document that this model cannot be shown.)" in json.dumps(said)
+
+
+@pytest.mark.parametrize("server", [Wire.CHAT, Wire.RESPONSES])
 def test_a_model_is_told_of_a_document_that_a_tool_gave_and_it_cannot_be_shown(server: Wire) -> None:
-    """Claude Code reads PDFs so, and every later request of the conversation holds the result, too."""
+    """Every later request of the conversation holds the result, too."""
     call = {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "Read", "input": {}}]}
     result = {"type": "tool_result", "tool_use_id": "t", "content": [{"type": "text", "text": "a.pdf"}, PDF]}
     body = {"model": "m", "messages": [call, {"role": "user", "content": [result]}]}

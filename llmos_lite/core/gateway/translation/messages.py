@@ -189,7 +189,9 @@ def _effort(budget: int) -> str:
 
 
 def _turn(message: _Message) -> Turn:
-    return Turn(role_of(message.role), list(_content(message.content)))
+    """Return a message; what stands beside the result of a call belongs to it (Claude Code puts a PDF there)."""
+    read = _content if bytes(message.content).find(b'"tool_result"') < 0 else _given
+    return Turn(role_of(message.role), list(read(message.content)))
 
 
 def _content(raw: Raw) -> Iterator[Part]:
