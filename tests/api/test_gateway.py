@@ -269,6 +269,12 @@ async def test_a_conversation_is_called_what_the_client_calls_it(here: Gate, wir
     assert (await here.trace()).conversation == "5f0c-session"
 
 
+@pytest.mark.parametrize("wire", ["chat", "responses"])
+async def test_a_long_name_of_a_conversation_becomes_one_that_can_be_asked_for(here: Gate, wire: str) -> None:
+    await here.ask(wire, PHOTOS, prompt_cache_key="k" * 500)
+    assert len((await here.trace()).conversation) == 64
+
+
 @pytest.mark.parametrize("wire", WIRES)
 async def test_an_erased_conversation_begins_anew(here: Gate, wire: str) -> None:
     await here.ask(wire, PHOTOS)

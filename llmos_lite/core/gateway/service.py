@@ -35,8 +35,9 @@ from llmos_lite.core.gateway.turn import Turn, asks_for_itself, fresh, system_ha
 from llmos_lite.core.limits import Limits
 from llmos_lite.core.skills.format import estimate_tokens
 from llmos_lite.core.telemetry.model_span import Spans
+from llmos_lite.core.traces.importers.base import conversation_id
 from llmos_lite.core.traces.log import TraceLog
-from llmos_lite.core.traces.trace import Ended, Share, make_ulid, now_ms
+from llmos_lite.core.traces.trace import GOAL_LENGTH, Ended, Share, make_ulid, now_ms
 from llmos_lite.engines.upstream import Passing, Wire, takes_tools
 from llmos_lite.engines.upstreams import Route, Upstreams
 from llmos_lite.errors import LlmosError
@@ -200,7 +201,7 @@ class Gateway:
             await self._keeper.recall()
             found = self._keeper.find(actor, chain, who, asked.after)
             said = dialect.said(asked.items[found.seen :])
-        if found.again and _is_another(found, steering.conversation or asked.session):
+        if found.again and _is_another(found, steering.conversation or conversation_id(asked.session)):
             every = dialect.said(asked.items)
             if not _goes_on(every):
                 found, said = Found(), every
@@ -264,16 +265,16 @@ class Gateway:
     def _thread(self, found: Found, wire: Wire, steering: Steering, asked: Asked, words: str) -> Thread:
         """Return the conversation as the request finds it."""
         before = found.thread
-        named = steering.conversation or asked.session
+        named, goal = steering.conversation or conversation_id(asked.session), words[:GOAL_LENGTH]
         if before is None:
-            return Thread(conversation=named or make_ulid(now_ms()), goal=words, system=system_hash(asked.system))
+            return Thread(conversation=named or make_ulid(now_ms()), goal=goal, system=system_hash(asked.system))
         read: list[Placed] = []
         if not (found.again or asked.after):
             read = [Placed(self._tools.place(wire, asked, found.seen), text) for text in before.read]
         return Thread(
             conversation=named or before.conversation,
             parent=before.parent if found.again else before.trace_id,
-            goal=words or before.goal,
+            goal=goal or before.goal,
             goal_of="" if words else before.goal_of or before.trace_id,
             head=before.head,
             later=() if asked.after else (*before.later, *read),

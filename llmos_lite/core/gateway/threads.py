@@ -69,7 +69,7 @@ class Thread(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def weight(self) -> int:
         """Return how many characters it keeps beside its head."""
-        weight = 500 + 200 * (len(self.skills) + len(self.exposures))
+        weight = 500 + len(self.goal) + 200 * (len(self.skills) + len(self.exposures))
         for place in self.later:
             weight += len(place.text)
         for text in self.read:

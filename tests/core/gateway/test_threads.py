@@ -62,6 +62,13 @@ def test_the_text_of_skills_is_bounded() -> None:
     assert kept == [97, 98, 99]
 
 
+def test_the_words_of_people_are_bounded() -> None:
+    threads = Threads(most_text=5000)
+    for number in range(100):
+        threads.keep(b"%d" % number, Thread(conversation="x", goal="g" * 1000))
+    assert [number for number in range(100) if threads.find([b"%d" % number]).thread] == [97, 98, 99]
+
+
 def test_a_text_that_many_conversations_have_is_kept_and_counted_once() -> None:
     threads = Threads(most_text=5000)
     heads = ["".join(["h"] * 1000) for _ in range(9)]
