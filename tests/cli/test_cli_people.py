@@ -65,6 +65,7 @@ def test_keys_are_made_listed_and_ended(
 
 def test_urls_for_clients_without_headers(llmos: Command, ask: Callable[..., Any]) -> None:
     llmos("teams", "add", "sre")
+    llmos("users", "add", "bob")
     llmos("members", "add", "sre", "bob")
     url = llmos("keys", "catalog", "--team", "sre", "--user", "bob").strip()
     assert re.fullmatch(r"http://127\.0\.0\.1:8420/c/llmos_[0-9a-f]{8}_[0-9a-f]{64}/t/sre", url)
@@ -96,6 +97,7 @@ def test_people_are_invited_changed_and_shut_out(llmos: Command, ask: Callable[.
 
 def test_teams_are_renamed_deleted_and_brought_back(llmos: Command, ask: Callable[..., Any]) -> None:
     llmos("teams", "add", "sre")
+    llmos("users", "add", "bob")
     llmos("members", "add", "sre", "bob")
     assert ask("teams", "rename", "sre", "Reliability")["name"] == "Reliability"
     assert "Its volume stays" in llmos("teams", "delete", "sre")
