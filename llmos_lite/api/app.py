@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 from llmos_lite.api.audited import Auditing, record_refusal
 from llmos_lite.api.chat import ChatEndpoint
 from llmos_lite.api.errors import Asgi, MethodNotAllowed, Receive, Scope, Send
-from llmos_lite.api.gateway import LARGE_REQUEST, WireEndpoint, gateway_routes
+from llmos_lite.api.gateway import LARGE_REQUEST, WireEndpoint, gateway_routes, words_for
 from llmos_lite.api.gateway import PREFIX as API
 from llmos_lite.api.git_http import PREFIX, GitEndpoint
 from llmos_lite.api.health import Health, Metrics, Ready
@@ -132,13 +132,20 @@ class App:
             raise
 
     def _check_base(self, scope: Scope) -> None:
-        """Raise for an address that clients ask whose base URL is wrong, in their words."""
+        """Raise for what clients of other APIs ask in vain, with a wrong base URL or not, in their words."""
         if scope["path"] in self._missed:
             meant, scope["state"]["words"] = self._missed[scope["path"]]
             raise NotFound(
                 "route.unknown",
                 f"There is nothing at {scope['path']!r}; {meant!r} is meant.",
                 hint="The base URL of OpenAI's clients ends in /v1, that of Anthropic's does not.",
+            )
+        if scope["path"].startswith(f"{API}/"):
+            scope["state"]["words"] = words_for(scope)
+            raise NotFound(
+                "route.unknown",
+                f"There is nothing at {scope['path'][:200]!r}.",
+                hint="docs/gateway.md names what clients of OpenAI and Anthropic may ask.",
             )
 
     async def _crud(self, scope: Scope, receive: Receive, send: Send) -> None:

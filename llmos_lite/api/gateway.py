@@ -10,7 +10,7 @@ import msgspec
 from llmos_lite.api.audited import Services as Recording
 from llmos_lite.api.audited import record_refusal
 from llmos_lite.api.auth import Needs, actor_of
-from llmos_lite.api.errors import Receive, Scope, Send
+from llmos_lite.api.errors import Receive, Scope, Send, Words
 from llmos_lite.api.middleware import Request as Edge
 from llmos_lite.api.straight import edge_of, straight_to
 from llmos_lite.api.waiting import UntilGone, packing_of, read_body, unpacked
@@ -164,14 +164,19 @@ class ModelsEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         del receive
-        anthropic = any(name == b"anthropic-version" for name, _ in scope["headers"])
-        scope.setdefault("state", {})["words"] = anthropic_problem if anthropic else openai_problem
+        words = words_for(scope)
+        scope.setdefault("state", {})["words"] = words
         self.needs.check(await actor_of(self._accounts, scope))
         found = await self._providers.models()
-        body = _encode(_anthropic_list(found) if anthropic else _openai_list(found))
+        body = _encode(_anthropic_list(found) if words is anthropic_problem else _openai_list(found))
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+
+def words_for(scope: Scope) -> Words:
+    """Return how an error is told on a route that is not of one API alone: Anthropic's clients name their version."""
+    return anthropic_problem if any(name == b"anthropic-version" for name, _ in scope["headers"]) else openai_problem
 
 
 def _openai_list(found: Sequence[ModelEntry]) -> dict[str, object]:

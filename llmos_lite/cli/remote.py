@@ -35,6 +35,9 @@ class HttpTransport:
             raise _bad(address) from None
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise _bad(address)
+        if parts.path.rstrip("/") == "/v1":
+            said = f"{address[:200]!r} is the base URL of OpenAI's clients."
+            raise Invalid("server.address", said, hint="Leave out /v1.")
         self._secure, self._host, self._port, self._prefix = parts.scheme == "https", parts.hostname, port, parts.path
 
     def send(self, request: Request) -> Reply:

@@ -66,6 +66,11 @@ def _listen(host: str, port: int) -> socket.socket:
     except socket.gaierror as error:
         listener.close()
         raise Invalid("serve.host", f"There is no address {host!r} here ({error.strerror}).") from error
+    except OverflowError as error:
+        listener.close()
+        raise Invalid(
+            "serve.port", f"{port} is no port.", hint="Set LLMOS_PORT or --port to a number from 0 to 65535."
+        ) from error
     except OSError as error:
         listener.close()
         raise Unavailable(

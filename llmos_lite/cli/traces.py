@@ -50,7 +50,7 @@ def add(app: typer.Typer) -> None:
             "before": moment(before),
         }
         found = list(session.api.items("/traces", params, limit=limit))
-        columns = ["TRACE", "TIME", "OUTCOME", "SKILLS", "GOAL"]
+        columns = ["TRACE", "TIME", "ENDED", "OUTCOME", "SKILLS", "GOAL"]
         session.out.show(found, lambda: session.out.table(columns, map(_row, found), "No traces."))
 
     @command(traces, "show")
@@ -130,6 +130,7 @@ def _row(trace: Json) -> list[object]:
     return [
         trace.get("trace_id"),
         when(trace.get("time")),
+        trace.get("ended"),
         trace.get("outcome"),
         ", ".join(skills_of(trace)),
         one_line(trace.get("goal")),
@@ -148,7 +149,8 @@ def skills_of(trace: Json) -> list[str]:
 def _show(session: Session, trace: Json) -> None:
     say = session.out.say
     say(f"{trace.get('trace_id')}  {when(trace.get('time'))}  {trace.get('volume')}  {trace.get('model')}")
-    say(f"ended {trace.get('ended')}, outcome {trace.get('outcome')}, skills: {', '.join(skills_of(trace)) or 'none'}")
+    ended = f"{trace.get('ended')} ({code})" if (code := trace.get("error")) else trace.get("ended")
+    say(f"ended {ended}, outcome {trace.get('outcome')}, skills: {', '.join(skills_of(trace)) or 'none'}")
     if isinstance(redacted := trace.get("redacted"), dict) and redacted:
         say(f"redacted: {', '.join(f'{count} {kind}' for kind, count in redacted.items())}")
     messages, calls = trace.get("messages"), trace.get("tool_calls")

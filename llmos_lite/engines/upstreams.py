@@ -183,9 +183,9 @@ def _awake(ways: Sequence[_Way]) -> Sequence[_Way]:
     awake = [way for way in ways if not way.breaker.left]
     if awake:
         return awake
-    left = min(way.breaker.left for way in ways)
-    said = f"The model's server {ways[0].server} keeps failing, and is left alone for a moment."
-    raise Unavailable("model.resting", said, hint="Try again then.", retry_after=max(1, round(left)))
+    left = max(1, round(min(way.breaker.left for way in ways)))
+    said = f"The model's server {ways[0].server!r} keeps failing, and is left alone for {left} s."
+    raise Unavailable("model.resting", said, hint="Try again then.", retry_after=left)
 
 
 def _check_meant(way: _Way) -> None:
@@ -195,7 +195,7 @@ def _check_meant(way: _Way) -> None:
         Unavailable: `model.resting`.
     """
     if way.server != way.meant:
-        said = f"The model's server {way.meant} keeps failing, and your own key is for no other."
+        said = f"The model's server {way.meant!r} keeps failing, and your own key is for no other."
         raise Unavailable("model.resting", said, hint="Try again in a moment.", retry_after=5)
 
 

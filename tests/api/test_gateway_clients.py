@@ -295,6 +295,20 @@ async def test_a_client_with_a_wrong_base_url_is_told_the_right_one_in_its_words
     assert "ends in /v1" in said
 
 
+@pytest.mark.parametrize(
+    "path", ["/v1/images/generations", "/v1/models/plain", "/v1/chat/completions/chat/completions"]
+)
+async def test_what_the_gateway_does_not_have_is_refused_in_the_clients_words(
+    fresh_copy: Path, upstream: Upstream, path: str
+) -> None:
+    async with gate(fresh_copy, upstream) as here:
+        openai = (await here.client.post(path, {})).json()["error"]
+        anthropic = (await here.client.post(path, {}, headers={"anthropic-version": "2023-06-01"})).json()
+    assert openai["message"].startswith(f"There is nothing at {path!r}. ")
+    assert (openai["code"], anthropic["type"]) == ("route.unknown", "error")
+    assert anthropic["error"]["message"] == openai["message"]
+
+
 async def test_a_web_search_that_is_demanded_of_another_server_is_refused(fresh_copy: Path, upstream: Upstream) -> None:
     search = {"type": "web_search"}
     async with gate(fresh_copy, upstream, llm_provider="anthropic") as here:

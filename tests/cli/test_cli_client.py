@@ -164,7 +164,9 @@ def test_nobody_there_is_an_error_with_a_hint() -> None:
     assert "llmos serve" in caught.value.hint
 
 
-@pytest.mark.parametrize("address", ["localhost:1", "ftp://x", "http://", "http://x:port", "http://[::1"])
+@pytest.mark.parametrize(
+    "address", ["localhost:1", "ftp://x", "http://", "http://x:port", "http://[::1", "http://x/v1"]
+)
 def test_an_address_that_is_none_is_refused(address: str) -> None:
     with pytest.raises(Invalid) as caught:
         HttpTransport(address)

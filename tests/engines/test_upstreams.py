@@ -151,6 +151,7 @@ async def test_a_server_that_keeps_failing_is_left_alone(one: Answering) -> None
         await ask(asked)
     assert refused.value.code == "model.resting"
     assert refused.value.detail["retry_after"] == 60
+    assert "server 'a' keeps failing, and is left alone for 60 s" in str(refused.value)
     assert asked.resting("a") > 0
     assert len(one.asked) == 3
 

@@ -217,7 +217,7 @@ class Examples:
         try:
             texts, model = await self._ask(skill)
         except UnusableRequestsError as error:
-            log.info("%s: %s", skill.skill_id, error)
+            log.info("no example requests for %s: %s", skill.skill_id, error)
             await self._keep(ExampleRecord(key, tries=tries, time=now_ms()))
             return False
         except Exception as error:  # noqa: BLE001 - a plugged-in model may raise anything

@@ -56,16 +56,16 @@ def read(answer: str) -> list[str]:
         UnusableRequestsError: it is too long, or no JSON array of text, or says nothing.
     """
     if len(answer) > LARGEST_ANSWER:
-        raise UnusableRequestsError("The answer is too long.")
+        raise UnusableRequestsError("The model's answer is too long.")
     fenced = _FENCE.match(answer)
     try:
         said = _lines(fenced[1] if fenced else answer)
     except (msgspec.DecodeError, UnicodeEncodeError) as error:
-        raise UnusableRequestsError(f"The answer is no JSON array of text: {error}") from error
+        raise UnusableRequestsError(f"The model's answer is no JSON array of text: {error}") from error
     told = dict.fromkeys(_plain(line) for line in said)
     kept = [line for line in told if SHORTEST <= len(line) <= LONGEST][:MOST_REQUESTS]
     if not kept:
-        raise UnusableRequestsError("The answer holds no request.")
+        raise UnusableRequestsError("The model's answer holds no request.")
     return kept
 
 
