@@ -266,6 +266,7 @@ def user_puts_in(*items: dict[str, Any]) -> dict[str, Any]:
 
 
 BY_ID = {"type": "file", "file_id": "file_1"}
+TEXT = {"type": "text", "text": "Found."}
 PDF = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBE"}}
 KEPT_ELSEWHERE = [
     (Wire.RESPONSES, {"input": "x", "conversation": "conv_1"}, "`conversation`"),
@@ -349,7 +350,7 @@ def test_a_model_is_told_of_a_document_beside_a_result_too(server: Wire) -> None
     result = {"type": "tool_result", "tool_use_id": "t", "content": "a.pdf"}
     body = {"model": "m", "messages": [call, {"role": "user", "content": [result, PDF]}]}
     said = json.loads(translate_request(json.dumps(body).encode(), Wire.MESSAGES, server).body)
-    assert "(Here was a document that this model cannot be shown.)" in json.dumps(said)
+    assert "(Here was a file that this model cannot be shown.)" in json.dumps(said)
 
 
 @pytest.mark.parametrize("server", [Wire.CHAT, Wire.RESPONSES])
@@ -360,7 +361,37 @@ def test_a_model_is_told_of_a_document_that_a_tool_gave_and_it_cannot_be_shown(s
     body = {"model": "m", "messages": [call, {"role": "user", "content": [result]}]}
     said = json.loads(translate_request(json.dumps(body).encode(), Wire.MESSAGES, server).body)
     given = said["messages"][-1]["content"] if server is Wire.CHAT else said["input"][-1]["output"]
-    assert given == "a.pdf\n(Here was a document that this model cannot be shown.)"
+    assert given == "a.pdf\n(Here was a file that this model cannot be shown.)"
+
+
+FILE = {"type": "input_file", "filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBE"}
+SOUND = {"type": "input_audio", "input_audio": {"data": "UklG", "format": "wav"}}
+GIVEN: list[tuple[Wire, dict[str, Any]]] = [
+    *(
+        (Wire.RESPONSES, user_puts_in({"type": "function_call_output", "call_id": "c", "output": [part]}))
+        for part in (FILE, SOUND)
+    ),
+    *(
+        (Wire.CHAT, {"messages": [{"role": "tool", "tool_call_id": "c", "content": [part]}]})
+        for part in ({"type": "file", "file": {"file_data": "JVBE"}}, SOUND)
+    ),
+]
+
+
+@pytest.mark.parametrize(("client", "body"), GIVEN)
+def test_a_model_is_told_of_a_file_that_a_tool_gave(client: Wire, body: dict[str, Any]) -> None:
+    for server in set(Wire) - {client}:
+        said = translate_request(json.dumps({"model": "m"} | body).encode(), client, server).body
+        assert b"(Here was a file that this model cannot be shown.)" in said
+
+
+@pytest.mark.parametrize("server", [Wire.CHAT, Wire.RESPONSES])
+def test_a_search_result_becomes_text(server: Wire) -> None:
+    found = {"type": "search_result", "source": "https://x.example/a", "title": "A", "content": [TEXT]}
+    result = {"type": "tool_result", "tool_use_id": "t", "content": [found]}
+    for body in (user_says(found), user_says(result)):
+        said = translate_request(json.dumps({"model": "m"} | body).encode(), Wire.MESSAGES, server).body
+        assert all(one in said for one in (b"A", b"https://x.example/a", b"Found."))
 
 
 FIELDS = st.sampled_from(["model", "messages", "input", "tools", "system"])

@@ -37,6 +37,7 @@ from llmos_lite.core.gateway.translation.reading import (
     no_file_kept,
     no_file_taken,
     no_sound,
+    not_shown,
     present,
     role_of,
     text_or_parts,
@@ -223,7 +224,7 @@ def _specs(tool: _Tool) -> Iterator[ToolSpec]:
 def _turns(messages: Sequence[_Message]) -> list[Turn]:
     turns: list[Turn] = []
     for message in messages:
-        parts = list(_content(message.content))
+        parts = list(_content(message.content, given=message.role == "tool"))
         if is_said(message.audio):
             raise keeps_no("sound", "audio", "Send the words of that answer as its `content`.")
         if message.role == "tool":
@@ -235,7 +236,8 @@ def _turns(messages: Sequence[_Message]) -> list[Turn]:
     return turns
 
 
-def _content(raw: Raw) -> Iterator[Part]:
+def _content(raw: Raw, *, given: bool = False) -> Iterator[Part]:
+    """Yield what a content says, or what a tool gave."""
     found = text_or_parts(_parts, raw)
     if isinstance(found, str):
         yield Text(found)
@@ -246,9 +248,11 @@ def _content(raw: Raw) -> Iterator[Part]:
         elif part.text or part.refusal:
             yield Text(part.text or part.refusal)
         elif part.file is not None:
-            raise no_file_kept("file_id") if part.file.file_id else no_file_taken()
+            if part.file.file_id:
+                raise no_file_kept("file_id")
+            yield Text(not_shown(no_file_taken(), given=given))
         elif part.type == "input_audio":
-            raise no_sound()
+            yield Text(not_shown(no_sound(), given=given))
 
 
 def _uses(calls: Sequence[_Call] | None) -> Iterator[Use]:

@@ -27,6 +27,7 @@ from llmos_lite.core.gateway.translation.reading import (
     keeps_no,
     no_file_kept,
     no_file_taken,
+    not_shown,
     present,
     role_of,
     text_or_parts,
@@ -52,7 +53,7 @@ class Block(msgspec.Struct):
 
     type: str = ""
     text: str = ""
-    source: _Source | None = None
+    source: _Source | str | None = None
     id: str = ""
     name: str = ""
     input: Raw = Raw(b"{}")
@@ -190,62 +191,59 @@ def _effort(budget: int) -> str:
 
 def _turn(message: _Message) -> Turn:
     """Return a message; what stands beside the result of a call belongs to it (Claude Code puts a PDF there)."""
-    read = _content if bytes(message.content).find(b'"tool_result"') < 0 else _given
-    return Turn(role_of(message.role), list(read(message.content)))
+    given = bytes(message.content).find(b'"tool_result"') >= 0
+    return Turn(role_of(message.role), list(_content(message.content, given=given)))
 
 
-def _content(raw: Raw) -> Iterator[Part]:
+def _content(raw: Raw, *, given: bool = False) -> Iterator[Part]:
+    """Yield what a content says, or what a tool gave."""
     found = text_or_parts(_blocks, raw)
     if isinstance(found, str):
         yield Text(found)
         return
     for block in found:
-        yield from _parts_of(block)
+        yield from _parts_of(block, given=given)
 
 
-def _parts_of(block: Block) -> Iterator[Part]:
+def _parts_of(block: Block, *, given: bool) -> Iterator[Part]:
+    source = block.source
     if block.type == "text" and block.text:
         yield Text(block.text)
-    elif block.type == "container_upload" or (block.source and block.source.type == "file"):
+    elif block.type == "search_result":
+        yield from _titled(block)
+    elif block.type == "container_upload" or (isinstance(source, _Source) and source.type == "file"):
         raise no_file_kept("file_id")
-    elif block.type == "document" and block.source:
-        yield from _document(block.source, block.title or "")
-    elif block.type == "image" and block.source:
-        yield Image(block.source.url, block.source.data, block.source.media_type)
+    elif block.type == "document" and isinstance(source, _Source):
+        yield from _document(source, block.title or "", given=given)
+    elif block.type == "image" and isinstance(source, _Source):
+        yield Image(source.url, source.data, source.media_type)
     elif block.type == "tool_use":
         yield Use(block.id, block.name, bytes(block.input).decode())
     elif block.type == "tool_result":
-        yield resulted(block.tool_use_id, _given(block.content), is_error=bool(block.is_error))
+        yield resulted(block.tool_use_id, _content(block.content, given=True), is_error=bool(block.is_error))
 
 
-def _document(source: _Source, title: str) -> Iterator[Part]:
+def _titled(block: Block) -> Iterator[Part]:
+    """Yield the text of a search result, with what it is called and where it stands."""
+    if block.title:
+        yield Text(block.title)
+    if isinstance(block.source, str):
+        yield Text(block.source)
+    yield from _content(block.content)
+
+
+def _document(source: _Source, title: str, *, given: bool) -> Iterator[Part]:
     """Yield the text of a document; one that is none, such as a PDF, has no place in the other dialects.
 
     Raises:
-        Invalid: `request.invalid`.
+        Invalid: `request.invalid`, unless a tool gave it.
     """
     if source.type not in {"text", "content"}:
-        raise no_file_taken()
+        yield Text(not_shown(no_file_taken(), given=given))
+        return
     if title:
         yield Text(title)
     yield from [Text(source.data)] if source.type == "text" else _content(source.content)
-
-
-def _given(raw: Raw) -> Iterator[Part]:
-    """Yield what a call gave; the model is told of a document that it cannot be shown.
-
-    A refusal would end the conversation, since every later request holds that result, too.
-    """
-    found = text_or_parts(_blocks, raw)
-    if isinstance(found, str):
-        yield Text(found)
-        return
-    for block in found:
-        source = block.source
-        if block.type == "document" and source and source.type not in {"text", "content", "file"}:
-            yield Text("(Here was a document that this model cannot be shown.)")
-        else:
-            yield from _parts_of(block)
 
 
 def write_request(ask: Ask) -> bytes:

@@ -64,6 +64,23 @@ def no_sound() -> Invalid:
     return takes_no("sound", "Send its words as text, or name a model whose provider speaks this API.")
 
 
+def not_shown(refused: Invalid, *, given: bool) -> str:
+    """Return what a model is told of a file or sound that a tool gave.
+
+    A refusal would end the conversation, since every later request holds that result, too.
+
+    Args:
+        refused: the error for one that a person sent.
+        given: whether a tool gave it.
+
+    Raises:
+        Invalid: `refused`.
+    """
+    if not given:
+        raise refused
+    return "(Here was a file that this model cannot be shown.)"
+
+
 def is_said(raw: Raw) -> bool:
     """Tell whether a field says anything."""
     return bytes(raw) not in {b"", b"null", b'""', b"[]", b"{}"}

@@ -24,6 +24,7 @@ from llmos_lite.core.gateway.translation.reading import (
     no_file_kept,
     no_file_taken,
     no_sound,
+    not_shown,
     present,
     role_of,
     text_or_parts,
@@ -143,7 +144,7 @@ def _turns(items: Iterable[_Item]) -> Iterator[Turn]:
         if item.type in CALLS:
             yield Turn("assistant", [use_of(item)])
         elif item.type.endswith("_output"):
-            yield Turn("user", [result_of(item, list(_content(item.output)))])
+            yield Turn("user", [result_of(item, list(_content(item.output, given=True)))])
         elif item.type == "message":
             yield Turn(role_of(item.role), [*_content(item.content)])
         elif item.type == "item_reference":
@@ -152,7 +153,8 @@ def _turns(items: Iterable[_Item]) -> Iterator[Turn]:
             raise keeps_no("conversations", item.type[:32], "Send what it stands for, or begin a new conversation.")
 
 
-def _content(raw: Raw) -> Iterator[Part]:
+def _content(raw: Raw, *, given: bool = False) -> Iterator[Part]:
+    """Yield what a content says, or what a tool gave."""
     found = text_or_parts(_parts, raw)
     if isinstance(found, str):
         yield Text(found)
@@ -163,9 +165,9 @@ def _content(raw: Raw) -> Iterator[Part]:
         elif part.file_id:
             raise no_file_kept("file_id")
         elif part.type == "input_file":
-            raise no_file_taken()
+            yield Text(not_shown(no_file_taken(), given=given))
         elif part.type == "input_audio":
-            raise no_sound()
+            yield Text(not_shown(no_sound(), given=given))
         elif part.text or part.refusal:
             yield Text(part.text or part.refusal)
 
