@@ -27,7 +27,7 @@ def list_(session: Session) -> None:
     """List the model servers, without their keys."""
     found = list(session.api.items("/providers"))
     columns = ["NAME", "KIND", "URL", "KEY", "MODELS", "FROM", "PROBLEM"]
-    session.out.show(found, lambda: session.out.table(columns, map(_row, found), "Only the default model is asked."))
+    session.out.show(found, lambda: session.out.table(columns, map(row, found), "Only the default model is asked."))
 
 
 def set_(
@@ -73,7 +73,8 @@ def models(session: Session) -> None:
     session.out.show(found, lambda: session.out.table(["MODEL", "PROVIDER"], rows, "No server lists any model."))
 
 
-def _row(provider: Json) -> list[object]:
+def row(provider: Json) -> list[object]:
+    """Return how a provider is listed; the last cell says what is wrong with it."""
     names = provider.get("models")
     return [
         provider.get("name"),
@@ -82,5 +83,5 @@ def _row(provider: Json) -> list[object]:
         provider.get("key"),
         ", ".join(map(str, names)) if isinstance(names, list) else "",
         provider.get("source"),
-        one_line(provider.get("problem")),
+        one_line(provider.get("problem")) or (f"left alone for {left} s" if (left := provider.get("resting")) else ""),
     ]

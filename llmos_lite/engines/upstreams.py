@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -17,6 +18,8 @@ from llmos_lite.engines.absent import ABSENT, LARGEST, ReadReply, lacks_address
 from llmos_lite.engines.http_client import Reply
 from llmos_lite.engines.upstream import Passing, Upstream, Wire
 from llmos_lite.errors import LlmosError, NotFound, Unavailable, UpstreamFailed
+
+log = logging.getLogger("llmos.models")
 
 RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
 """Statuses after which another try may do better; 529 is Anthropic's word for too much to do."""
@@ -135,13 +138,14 @@ class Breaker:
     Args:
         policy: how often it may fail.
         clock: seconds.
+        name: of the server, for the log.
 
     Attributes:
         failures: in a row; as long as there are none, nobody has to be asked about anything.
     """
 
-    def __init__(self, policy: Policy, clock: Callable[[], float] = time.monotonic) -> None:
-        self._policy, self._clock = policy, clock
+    def __init__(self, policy: Policy, clock: Callable[[], float] = time.monotonic, name: str = "") -> None:
+        self._policy, self._clock, self._name = policy, clock, name
         self.failures, self._until = 0, 0.0
 
     @property
@@ -157,9 +161,13 @@ class Breaker:
     def note(self, *, good: bool) -> None:
         """Note how it went."""
         if good:
+            if self.failures >= self._policy.failures:
+                log.warning("The model's server %r answers again.", self._name)
             self.failures, self._until = 0, 0.0
             return
         self.failures += 1
+        if self.failures == self._policy.failures:
+            log.warning("The model's server %r keeps failing, and is left alone for a while.", self._name)
         if self.failures >= self._policy.failures:
             rest = self._policy.rest * 2 ** min(self.failures - self._policy.failures, 10)
             self._until = self._clock() + min(rest, self._policy.longest_rest)
@@ -218,7 +226,7 @@ class Router:
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.servers, self.rules, self._policy, self._pause = servers, rules, policy or Policy(), pause
-        self._breakers = {name: Breaker(self._policy) for name in servers}
+        self._breakers = {name: Breaker(self._policy, name=name) for name in servers}
         self._known: dict[tuple[str, Wire], Sequence[_Way]] = {}
         self._silent: set[tuple[str, Wire]] = set()
         """What servers turned out not to speak, though their kind does."""

@@ -22,6 +22,7 @@ from llmos_lite.cli.client import Client
 from llmos_lite.cli.command import Session
 from llmos_lite.cli.main import COMMANDS, OWN, run
 from llmos_lite.cli.output import Output
+from llmos_lite.cli.providers import row
 from llmos_lite.cli.runs import RunFailed, follow
 
 SAMPLES = Path(__file__).parents[1] / "core" / "traces" / "importers" / "samples"
@@ -88,6 +89,18 @@ def test_a_server_loads_no_other_command() -> None:
     said = subprocess.run([sys.executable, "-c", shown], capture_output=True, text=True, check=True).stdout
     loaded = {name for name in COMMANDS if f"llmos_lite.cli.{name}" in said.splitlines()}
     assert loaded == {"serve"}
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        ({"resting": 0.0}, ""),
+        ({"resting": 4.5}, "left alone for 4.5 s"),
+        ({"resting": 4.5, "problem": "no key"}, "no key"),
+    ],
+)
+def test_a_model_server_that_is_left_alone_is_listed_so(found: dict[str, str | float], told: str) -> None:
+    assert row({"name": "local", **found})[-1] == told
 
 
 def test_a_port_that_is_none_is_said(llmos: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -164,9 +164,9 @@ async def test_another_server_is_asked_while_one_is_left_alone(one: Answering, t
     assert len(one.asked) == 2
 
 
-def test_one_request_finds_out_whether_a_server_is_back() -> None:
+def test_one_request_finds_out_whether_a_server_is_back(caplog: pytest.LogCaptureFixture) -> None:
     now = 0.0
-    breaker = Breaker(Policy(failures=2, rest=5, longest_rest=12), lambda: now)
+    breaker = Breaker(Policy(failures=2, rest=5, longest_rest=12), lambda: now, "local")
     for _ in range(2):
         breaker.note(good=False)
     assert breaker.left == 5
@@ -179,7 +179,12 @@ def test_one_request_finds_out_whether_a_server_is_back() -> None:
     breaker.note(good=False)
     assert breaker.left == 12
     breaker.note(good=True)
+    breaker.note(good=True)
     assert breaker.left == 0
+    assert [line.split(" and ")[0] for line in caplog.messages] == [
+        "The model's server 'local' keeps failing,",
+        "The model's server 'local' answers again.",
+    ]
 
 
 @given(notes=st.lists(st.booleans()))
