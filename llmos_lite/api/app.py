@@ -145,7 +145,7 @@ class App:
             raise NotFound(
                 "route.unknown",
                 f"There is nothing at {scope['path'][:200]!r}.",
-                hint="docs/gateway.md names what clients of OpenAI and Anthropic may ask.",
+                hint="docs/gateway.md names what there is; only the base URL of OpenAI's clients ends in /v1.",
             )
 
     async def _crud(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -305,6 +305,7 @@ async def test_what_the_gateway_does_not_have_is_refused_in_the_clients_words(
         openai = (await here.client.post(path, {})).json()["error"]
         anthropic = (await here.client.post(path, {}, headers={"anthropic-version": "2023-06-01"})).json()
     assert openai["message"].startswith(f"There is nothing at {path!r}. ")
+    assert "only the base URL of OpenAI's clients ends in /v1" in openai["message"]
     assert (openai["code"], anthropic["type"]) == ("route.unknown", "error")
     assert anthropic["error"]["message"] == openai["message"]
 
