@@ -73,7 +73,7 @@ WAYS: dict[str, Callable[[str], object]] = {
     "session": lambda text: given_by(scope(b"cookie", f'llmos_session="{text}"')),
     "cookies": lambda text: cookie_of(scope(b"cookie", f"{text}; llmos_way={text}"), "llmos_way"),
     "bearer": lambda text: given_by(scope(b"authorization", f"Bearer {text}")),
-    "host": lambda text: Hosts("x").check(scope(b"host", text)),
+    "host": lambda text: Hosts("x").check(text.encode()),
     "email": lambda text: clean_email(f"{text}@{text}"),
     "id": lambda text: check_id(text, "user"),
     "id like": lambda text: id_like(text, 2),
