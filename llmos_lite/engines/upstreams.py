@@ -119,7 +119,7 @@ class Policy:
         retries: further tries of one server.
         wait: seconds before the first of them; doubled with each, and spread by chance.
         longest: seconds that are waited at most; a server that asks for more is not asked again.
-        failures: in a row, after which a server is left alone ...
+        failures: in a row, after which a server that does not answer, or a model of it that fails, is left alone ...
         rest: ... for so many seconds at first, twice as long with each failure after that ...
         longest_rest: ... and at most so many.
     """
@@ -133,28 +133,28 @@ class Policy:
 
 
 class Breaker:
-    """Leaves a server alone that keeps failing, and lets one request at a time find out whether it is back.
+    """Leaves alone what keeps failing, and lets one request at a time find out whether it is back.
 
     Args:
         policy: how often it may fail.
         clock: seconds.
-        name: of the server, for the log.
+        what: it is, for the log and for whoever has to wait.
 
     Attributes:
         failures: in a row; as long as there are none, nobody has to be asked about anything.
     """
 
-    def __init__(self, policy: Policy, clock: Callable[[], float] = time.monotonic, name: str = "") -> None:
-        self._policy, self._clock, self._name = policy, clock, name
+    def __init__(self, policy: Policy, clock: Callable[[], float] = time.monotonic, what: str = "") -> None:
+        self._policy, self._clock, self.what = policy, clock, what
         self.failures, self._until = 0, 0.0
 
     @property
     def left(self) -> float:
-        """Return for how many seconds the server is left alone; 0 when it may be asked."""
+        """Return for how many seconds it is left alone; 0 when it may be asked."""
         return max(0.0, self._until - self._clock())
 
     def ask(self) -> None:
-        """Note that the server is asked: until it has answered, others wait when it was left alone before."""
+        """Note that it is asked: until it has answered, others wait when it was left alone before."""
         if self.failures >= self._policy.failures:
             self._until = self._clock() + self._policy.rest
 
@@ -162,37 +162,67 @@ class Breaker:
         """Note how it went."""
         if good:
             if self.failures >= self._policy.failures:
-                log.warning("The model's server %r answers again.", self._name)
+                log.warning("%s answers again.", self.what)
             self.failures, self._until = 0, 0.0
             return
         self.failures += 1
         if self.failures == self._policy.failures:
-            log.warning("The model's server %r keeps failing, and is left alone for a while.", self._name)
+            log.warning("%s keeps failing, and is left alone for a while.", self.what)
         if self.failures >= self._policy.failures:
             rest = self._policy.rest * 2 ** min(self.failures - self._policy.failures, 10)
             self._until = self._clock() + min(rest, self._policy.longest_rest)
 
 
 class _Way(NamedTuple):
-    """A route, what knows how its server does, that server's name, and the one that the model is meant to go to."""
+    """A route, what knows how its server and its model do, that server's name, and the one the model is meant for.
+
+    A server that says that it failed is there, and its other models may do better: only silence counts against all.
+    """
 
     route: Route
-    breaker: Breaker
+    silence: Breaker
+    failures: Breaker
     server: str
     meant: str
 
+    @property
+    def has_failed(self) -> bool:
+        """Tell whether the last try failed."""
+        return bool(self.silence.failures or self.failures.failures)
+
+    @property
+    def left(self) -> float:
+        """Return for how many seconds it is left alone; 0 when it may be asked."""
+        return max(self.silence.left, self.failures.left)
+
+    def ask(self) -> None:
+        """Note that it is asked."""
+        if self.has_failed:
+            self.silence.ask()
+            self.failures.ask()
+
+    def note(self, status: int) -> None:
+        """Note what it answered; 0 when it did not."""
+        is_down = status in DOWN
+        if not status or self.silence.failures:
+            self.silence.note(good=bool(status))
+        if status and (is_down or self.failures.failures):
+            self.failures.note(good=not is_down)
+
 
 def _awake(ways: Sequence[_Way]) -> Sequence[_Way]:
-    """Return ways without those whose servers are left alone.
+    """Return ways without those that are left alone.
 
     Raises:
         Unavailable: `model.resting`, when that are all.
     """
-    awake = [way for way in ways if not way.breaker.left]
+    awake = [way for way in ways if not way.left]
     if awake:
         return awake
-    left = max(1, round(min(way.breaker.left for way in ways)))
-    said = f"The model's server {ways[0].server!r} keeps failing, and is left alone for {left} s."
+    left = max(1, round(min(way.left for way in ways)))
+    first = ways[0]
+    what = first.silence.what if first.silence.left else first.failures.what
+    said = f"{what} keeps failing, and is left alone for {left} s."
     raise Unavailable("model.resting", said, hint="Try again then.", retry_after=left)
 
 
@@ -226,14 +256,17 @@ class Router:
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.servers, self.rules, self._policy, self._pause = servers, rules, policy or Policy(), pause
-        self._breakers = {name: Breaker(self._policy, name=name) for name in servers}
+        self._silences = {name: Breaker(self._policy, what=f"The model's server {name!r}") for name in servers}
+        self._failures: dict[Target, Breaker] = {}
         self._known: dict[tuple[str, Wire], Sequence[_Way]] = {}
         self._silent: set[tuple[str, Wire]] = set()
         """What servers turned out not to speak, though their kind does."""
 
     def resting(self, name: str) -> float:
-        """Return for how many seconds a server is left alone; 0 for one that may be asked, or that there is not."""
-        return self._breakers[name].left if name in self._breakers else 0.0
+        """Return for how many seconds a server, or a model of it, is left alone; 0 when all of it may be asked."""
+        silence = [self._silences[name]] if name in self._silences else []
+        failures = [breaker for target, breaker in self._failures.items() if target.server == name]
+        return max((breaker.left for breaker in [*silence, *failures]), default=0.0)
 
     def send(self, model: str, wire: Wire, make: Callable[[Route], Passing]) -> Awaitable[Sent]:
         """Send a request; see `Upstreams`.
@@ -244,7 +277,7 @@ class Router:
         """
         ways = self._known.get((model, wire)) or self._found(model, wire)
         for way in ways:
-            if way.breaker.failures:
+            if way.has_failed:
                 ways = _awake(ways)
                 break
         return self._asked(ways, make)
@@ -256,21 +289,18 @@ class Router:
         if passing.own_key:
             _check_meant(way)
             others = ()
-        breaker = way.breaker
         for number in count():
-            if breaker.failures:
-                breaker.ask()
+            way.ask()
             try:
                 reply = await way.route.upstream.send(passing)
             except UpstreamFailed:
-                breaker.note(good=False)
-                wait = self._backoff(number)
+                way.note(0)
+                wait = self._backoff(way, number)
                 if wait is None and not others:
                     raise
             else:
-                if breaker.failures or reply.status in DOWN:
-                    breaker.note(good=reply.status not in DOWN)
-                wait = self._wait(reply, number) if reply.status in RETRIED else None
+                way.note(reply.status)
+                wait = self._wait(way, reply, number) if reply.status in RETRIED else None
                 if reply.status not in RETRIED or (wait is None and not others):
                     absent = reply.status in ABSENT and way.route.wire is not Wire.CHAT
                     return await self._in_chat(way, make, reply) if absent else Sent(way.route, reply)
@@ -311,27 +341,40 @@ class Router:
             if (server := self.servers.get(name)) is not None:
                 said = Wire.CHAT if (name, wire) in self._silent else spoken(server, wire)
                 route = Route(server, own or model, said)
-                ways.append(_Way(route, self._breakers[name], name, targets[0].server))
+                ways.append(
+                    _Way(route, self._silences[name], self._failing(name, route.model), name, targets[0].server)
+                )
         if not ways:
             raise NotFound(
                 "model.unknown", f"No provider has a model {model[:100]!r}.", hint="GET /v1/models lists all."
             )
         if len(self._known) >= MOST_KNOWN:
             self._known.clear()
+            self._failures.clear()
         if len(model) <= LONGEST_KNOWN:
             self._known[model, wire] = ways
         return ways
 
-    def _wait(self, reply: Reply, number: int) -> float | None:
+    def _failing(self, server: str, model: str) -> Breaker:
+        """Return what knows how a model of a server does; for names of any length, only while they are asked."""
+        target = Target(server, model)
+        if target in self._failures:
+            return self._failures[target]
+        breaker = Breaker(self._policy, what=f"The model {model[:100]!r} of the server {server!r}")
+        if len(model) <= LONGEST_KNOWN:
+            self._failures[target] = breaker
+        return breaker
+
+    def _wait(self, way: _Way, reply: Reply, number: int) -> float | None:
         """Return how long to wait before the server is asked again; None for never."""
         said = reply.header("retry-after").partition(".")[0]
-        wait = self._backoff(number)
+        wait = self._backoff(way, number)
         if wait is None or not said.isdecimal():
             return wait
         return float(said) if float(said) <= self._policy.longest else None
 
-    def _backoff(self, number: int) -> float | None:
-        if number >= self._policy.retries:
+    def _backoff(self, way: _Way, number: int) -> float | None:
+        if number >= self._policy.retries or way.left:
             return None
         wait = min(self._policy.wait * 2.0**number, self._policy.longest)
         return wait * random.uniform(0.5, 1.0)  # noqa: S311 - so that many do not come back at once

@@ -142,18 +142,41 @@ async def test_what_fails_after_the_head_is_not_asked_again(one: Answering) -> N
     assert len(one.asked) == 1
 
 
-async def test_a_server_that_keeps_failing_is_left_alone(one: Answering) -> None:
-    one.answers[:] = [BROKEN]
+async def test_a_model_that_keeps_failing_is_left_alone_and_no_other_of_its_server(one: Answering) -> None:
+    one.answers[:] = [BROKEN] * 3 + [OK]
     asked = router(Rules(default=Target("a")), Policy(retries=0, failures=3, rest=60), a=one)
     for _ in range(3):
-        await ask(asked)
+        await ask(asked, "bad")
     with pytest.raises(Unavailable) as refused:
-        await ask(asked)
+        await ask(asked, "bad")
     assert refused.value.code == "model.resting"
     assert refused.value.detail["retry_after"] == 60
-    assert "server 'a' keeps failing, and is left alone for 60 s" in str(refused.value)
+    assert "The model 'bad' of the server 'a' keeps failing, and is left alone for 60 s" in str(refused.value)
     assert asked.resting("a") > 0
     assert len(one.asked) == 3
+    assert (await ask(asked, "good"))[2] == 200
+
+
+async def test_a_server_that_does_not_answer_is_left_alone_with_all_its_models(one: Answering) -> None:
+    one.answers[:] = [b""]
+    asked = router(Rules(default=Target("a")), Policy(retries=0, failures=3, rest=60), a=one)
+    for model in ("x", "y", "z"):
+        with pytest.raises(UpstreamFailed):
+            await ask(asked, model)
+    with pytest.raises(Unavailable) as refused:
+        await ask(asked, "w")
+    assert "The model's server 'a' keeps failing, and is left alone for 60 s" in str(refused.value)
+    assert len(one.asked) == 3
+
+
+async def test_what_is_left_alone_from_now_on_is_not_asked_again_at_once(one: Answering) -> None:
+    one.answers[:] = [BROKEN]
+    asked = router(
+        Rules(default=Target("a")), Policy(retries=5, wait=0.001, failures=3, rest=60, longest_rest=600), a=one
+    )
+    assert (await ask(asked))[2] == 503
+    assert len(one.asked) == 3
+    assert 59 < asked.resting("a") <= 60
 
 
 async def test_another_server_is_asked_while_one_is_left_alone(one: Answering, two: Answering) -> None:
@@ -166,7 +189,7 @@ async def test_another_server_is_asked_while_one_is_left_alone(one: Answering, t
 
 def test_one_request_finds_out_whether_a_server_is_back(caplog: pytest.LogCaptureFixture) -> None:
     now = 0.0
-    breaker = Breaker(Policy(failures=2, rest=5, longest_rest=12), lambda: now, "local")
+    breaker = Breaker(Policy(failures=2, rest=5, longest_rest=12), lambda: now, "The model's server 'local'")
     for _ in range(2):
         breaker.note(good=False)
     assert breaker.left == 5
