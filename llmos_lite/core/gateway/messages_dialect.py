@@ -142,7 +142,10 @@ def _with_block(system: Raw, text: str, *, marked: bool) -> Raw:
 
 def _prefixed(message: bytes | Raw, text: str) -> bytes:
     """Return a message with a block of ours before the person's words, and after the results of tools."""
-    fields = _object.decode(message)
+    try:
+        fields = _object.decode(message)
+    except msgspec.DecodeError:  # the provider says what is wrong with it
+        return bytes(message)
     content = bytes(fields.get("content", Raw(b"null")))
     if content.startswith(b'"'):
         blocks: list[bytes | Raw] = [b'{"type":"text","text":%b}' % content]

@@ -241,3 +241,12 @@ def test_a_message_says_who_speaks_and_what_a_call_gave() -> None:
     assert (call.role, call.text) == ("assistant", "")
     assert (result.role, result.text, result.call_id) == ("tool", "no", "t1")
     assert (words.role, words.text) == ("user", "[image]")
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=NAMES)
+def test_a_message_that_is_none_goes_on_as_it_came(dialect: Dialect) -> None:
+    asked = dialect.read(body(dialect, ["x", 1, None]))
+    for place in range(3):
+        found = injected(dialect, asked, "", (Placed(place, TEXT),))
+        kept = found["input" if dialect is RESPONSES else "messages"]
+        assert [one for one in kept if not isinstance(one, dict)] == ["x", 1, None]
