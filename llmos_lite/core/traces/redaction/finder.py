@@ -50,8 +50,8 @@ class TextFinder:
     @cached_property
     def _automaton(self) -> tuple[ahocorasick_rs.AhoCorasick, list[tuple[Rule, ...]]]:
         words = sorted(self._rules)
-        # 3 MB, and half the time of one that is not deterministic
-        automaton = ahocorasick_rs.AhoCorasick(words, implementation=ahocorasick_rs.Implementation.DFA)
+        # a deterministic one takes half the time, a hundredth of a request's, and 6 MB more
+        automaton = ahocorasick_rs.AhoCorasick(words, implementation=ahocorasick_rs.Implementation.ContiguousNFA)
         return automaton, [tuple(self._rules[word]) for word in words]
 
     def find(self, text: str) -> list[Found]:
