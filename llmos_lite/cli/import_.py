@@ -11,6 +11,7 @@ import typer
 from llmos_lite.cli.client import Json, Params, read_json, url
 from llmos_lite.cli.command import Session, command
 from llmos_lite.cli.runs import follow
+from llmos_lite.errors import Invalid
 
 if TYPE_CHECKING:
     from llmos_lite.cli.archive import Member
@@ -38,6 +39,21 @@ def add(app: typer.Typer) -> None:
         for upload in _uploads(_known(members(paths), log_format, total)):
             _merge(total, _send(session, upload, log_format))
         session.out.show(total, lambda: _report(session, total))
+        _check_known(total)
+
+
+def _check_known(total: Json) -> None:
+    """Raise when nothing that was named is a log.
+
+    Raises:
+        Invalid: `import.unknown_format`.
+    """
+    from llmos_lite.core.traces.importers import importers  # noqa: PLC0415 - slow to load
+
+    skipped = total["skipped"]
+    if isinstance(skipped, dict) and total["files"] and skipped.get(UNKNOWN) == total["files"]:
+        known = ", ".join(sorted(importers()))
+        raise Invalid("import.unknown_format", "None of it is a log that can be read.", hint=f"What can: {known}.")
 
 
 def _send(session: Session, upload: list[Member], log_format: str) -> Json:

@@ -263,6 +263,10 @@ def test_logs_are_imported_evolved_and_reindexed(
     ]
     (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, lines)))
     ask("import", tmp_path / "log.jsonl", "--user", "alice", "--format", "openai-chat")
+    (tmp_path / "notes.txt").write_text("hello")
+    refused = llmos("import", tmp_path / "notes.txt", "--user", "alice", code=2)
+    assert "None of it is a log that can be read." in refused
+    assert "openai-chat" in refused
     assert "cobol" in llmos("import", tmp_path / "log.jsonl", "--user", "alice", "--format", "cobol", code=2)
     evolved = llmos("evolve", "--user", "alice")
     assert "skills created: 1" in evolved
