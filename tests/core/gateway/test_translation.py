@@ -238,6 +238,14 @@ def test_the_calls_of_openai_are_counted_from_nought() -> None:
     assert re.findall(rb'"index":(\d),"id"', stream) == [b"0", b"1"]
 
 
+def user_says(*parts: dict[str, Any]) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": [{"type": "text", "text": "Look."}, *parts]}]}
+
+
+def user_puts_in(*items: dict[str, Any]) -> dict[str, Any]:
+    return {"input": [{"role": "user", "content": "Look."}, *items]}
+
+
 def test_claude_codes_schema_of_an_answer_reaches_openai() -> None:
     schema = {"type": "object", "properties": {"title": {"type": "string"}}}
     config = {"effort": "high", "format": {"type": "json_schema", "schema": schema}}
@@ -252,17 +260,50 @@ def test_a_schema_of_the_answer_is_kept_between_openais_two() -> None:
     assert said["response_format"] == {"type": "json_schema", "json_schema": {"name": "n", "schema": {"a": 1}}}
 
 
+CHAT_SCHEMA = {"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"a": 1}}}}
+RESPONSES_SCHEMA = {"text": {"format": {"type": "json_schema", "name": "n", "schema": {"a": 1}}}}
+
+
+@pytest.mark.parametrize(
+    ("client", "body"), [(Wire.CHAT, user_says() | CHAT_SCHEMA), (Wire.RESPONSES, {"input": "x"} | RESPONSES_SCHEMA)]
+)
+def test_a_schema_of_the_answer_reaches_anthropic(client: Wire, body: dict[str, Any]) -> None:
+    said = json.loads(translate_request(json.dumps({"model": "m"} | body).encode(), client, Wire.MESSAGES).body)
+    assert said["output_config"] == {"format": {"type": "json_schema", "schema": {"a": 1}}}
+    assert "system" not in said
+
+
+def test_json_without_a_schema_is_wanted_in_every_dialect() -> None:
+    chats = json.dumps(user_says() | {"model": "m", "response_format": {"type": "json_object"}}).encode()
+    asked = json.dumps({"model": "m", "input": "x", "text": {"format": {"type": "json_object"}}}).encode()
+    said = json.loads(translate_request(chats, Wire.CHAT, Wire.RESPONSES).body)
+    assert said["text"] == {"format": {"type": "json_object"}}
+    assert json.loads(translate_request(asked, Wire.RESPONSES, Wire.CHAT).body)["response_format"] == {
+        "type": "json_object"
+    }
+    for body, client in ((chats, Wire.CHAT), (asked, Wire.RESPONSES)):
+        system = json.loads(translate_request(body, client, Wire.MESSAGES).body)["system"]
+        assert [part["text"] for part in system] == [messages.JSON_ALONE]
+
+
+def test_free_text_is_asked_for_nowhere() -> None:
+    body = json.dumps(
+        user_says() | {"model": "m", "response_format": {"type": "text"}, "n": 1, "functions": []}
+    ).encode()
+    for server, field in ((Wire.RESPONSES, "text"), (Wire.MESSAGES, "system")):
+        assert field not in json.loads(translate_request(body, Wire.CHAT, server).body)
+
+
+@pytest.mark.parametrize(("client", "field"), [(Wire.CHAT, "stop"), (Wire.MESSAGES, "stop_sequences")])
+def test_where_to_stop_is_refused_where_nobody_could_be_told(client: Wire, field: str) -> None:
+    body = json.dumps(user_says() | {"model": "m", field: ["END"]}).encode()
+    with pytest.raises(Invalid, match="where to stop"):
+        translate_request(body, client, Wire.RESPONSES)
+
+
 def test_a_conversation_that_only_openai_keeps_cannot_be_translated() -> None:
     with pytest.raises(Invalid, match="previous_response_id"):
         translate_request(b'{"model":"m","input":"x","previous_response_id":"r"}', Wire.RESPONSES, Wire.CHAT)
-
-
-def user_says(*parts: dict[str, Any]) -> dict[str, Any]:
-    return {"messages": [{"role": "user", "content": [{"type": "text", "text": "Look."}, *parts]}]}
-
-
-def user_puts_in(*items: dict[str, Any]) -> dict[str, Any]:
-    return {"input": [{"role": "user", "content": "Look."}, *items]}
 
 
 BY_ID = {"type": "file", "file_id": "file_1"}
@@ -295,6 +336,8 @@ KEPT_ELSEWHERE = [
     (Wire.CHAT, user_says({"type": "input_audio", "input_audio": {"data": "UklG", "format": "wav"}}), "sound"),
     (Wire.CHAT, user_says() | {"modalities": ["text", "audio"], "audio": {"voice": "alloy"}}, "sound"),
     (Wire.CHAT, {"messages": [{"role": "assistant", "audio": {"id": "audio_1"}}]}, "`audio`"),
+    (Wire.CHAT, user_says() | {"n": 2}, "several answers"),
+    (Wire.CHAT, user_says() | {"functions": [{"name": "f"}]}, "`functions`"),
 ]  # fmt: skip
 
 

@@ -40,6 +40,7 @@ from llmos_lite.core.gateway.translation.reading import (
     not_shown,
     present,
     role_of,
+    takes_no,
     text_or_parts,
 )
 from llmos_lite.core.gateway.translation.tools import arguments_of, custom, described
@@ -138,6 +139,8 @@ class _Request(msgspec.Struct):
     stop: str | list[str] | None = None
     reasoning_effort: str | None = None
     response_format: _Format | None = None
+    n: int | None = None
+    functions: Raw = Raw()
     modalities: list[str] | None = None
     user: str | None = None
     temperature: Raw = Raw()
@@ -190,13 +193,13 @@ def read_request(body: bytes) -> Ask:
         Invalid: `request.invalid`.
     """
     asked = decoded(_request, body)
-    if "audio" in (asked.modalities or ()):
-        raise no_sound()
+    _check_known(asked)
     choice = asked.tool_choice
     if isinstance(choice, _Tool):
         named = choice.function or choice.custom
         choice = named.name if named else "auto"
-    wanted = asked.response_format.json_schema if asked.response_format else None
+    form = asked.response_format or _Format()
+    wanted = form.json_schema
     return Ask(
         model=asked.model,
         turns=_turns(asked.messages),
@@ -209,8 +212,19 @@ def read_request(body: bytes) -> Ask:
         numbers=present(temperature=asked.temperature, top_p=asked.top_p),
         effort=asked.reasoning_effort or "",
         schema=(wanted.name, wanted.schema) if wanted else None,
+        json=form.type == "json_object",
         user=asked.user or "",
     )
+
+
+def _check_known(asked: _Request) -> None:
+    """Raise for a request of which the other dialects would leave out what the client counts on."""
+    if "audio" in (asked.modalities or ()):
+        raise no_sound()
+    if (asked.n or 1) > 1:
+        raise takes_no("several answers", "Leave `n` out, and ask as often as you want answers.")
+    if is_said(asked.functions):
+        raise takes_no("`functions`", "Send them as `tools`, which took their place.")
 
 
 def _specs(tool: _Tool) -> Iterator[ToolSpec]:
@@ -284,6 +298,8 @@ def write_request(ask: Ask) -> bytes:
     if ask.schema:
         schema: dict[str, object] = {"name": ask.schema[0] or "answer", "schema": ask.schema[1]}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
+    elif ask.json:
+        body["response_format"] = {"type": "json_object"}
     return _encode(body | dict(ask.numbers) | ({"user": ask.short_user} if ask.short_user else {}))
 
 

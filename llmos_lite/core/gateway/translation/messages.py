@@ -36,6 +36,7 @@ from llmos_lite.core.gateway.translation.tools import arguments_of, demanded, de
 
 MOST_TOKENS = 8192
 """What stands for `max_tokens`, which this API demands, when the client does not say."""
+JSON_ALONE = "Answer with one JSON object and nothing else."
 _EFFORT = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 32768}
 """Tokens of thinking for a word of OpenAI's `reasoning_effort`; our own choice, the API takes at least 1,024."""
 
@@ -247,8 +248,13 @@ def _document(source: _Source, title: str, *, given: bool) -> Iterator[Part]:
 
 
 def write_request(ask: Ask) -> bytes:
-    """Write a request; system messages from everywhere come first, since this API has one place for them."""
+    """Write a request; system messages from everywhere come first, since this API has one place for them.
+
+    It knows schemas, but no JSON without one, so that is asked for in words.
+    """
     system = [part.text for turn in ask.turns if turn.role == "system" for part in turn.parts if isinstance(part, Text)]
+    if ask.json:
+        system.append(JSON_ALONE)
     body: dict[str, object] = {
         "model": ask.model,
         "max_tokens": ask.most_tokens or MOST_TOKENS,
@@ -265,6 +271,8 @@ def write_request(ask: Ask) -> bytes:
         body["stream"] = True
     if ask.stop:
         body["stop_sequences"] = ask.stop
+    if ask.schema:
+        body["output_config"] = {"format": {"type": "json_schema", "schema": ask.schema[1]}}
     if ask.user:
         body["metadata"] = {"user_id": ask.user}
     if ask.tools or any(turn.role == "assistant" for turn in ask.turns):

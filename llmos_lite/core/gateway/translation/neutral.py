@@ -123,7 +123,8 @@ class Ask:
         stop: what ends the answer.
         numbers: `temperature`, `top_p`, as they were written.
         effort: how hard the model shall think; empty when nobody says.
-        schema: JSON schema of the answer, with its name; None for free text.
+        schema: JSON schema of the answer, with its name; None when there is none.
+        json: whether the answer shall be a JSON object, of whichever schema.
         user: whom the provider may tell apart.
         left_out: tools that only the client's own provider has.
     """
@@ -139,6 +140,7 @@ class Ask:
     numbers: Mapping[str, Raw] = field(default_factory=dict)
     effort: str = ""
     schema: tuple[str, Raw] | None = None
+    json: bool = False
     user: str = ""
     left_out: Sequence[str] = ()
 

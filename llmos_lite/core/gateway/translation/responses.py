@@ -27,6 +27,7 @@ from llmos_lite.core.gateway.translation.reading import (
     not_shown,
     present,
     role_of,
+    takes_no,
     text_or_parts,
 )
 from llmos_lite.core.gateway.translation.responses_tools import (
@@ -122,6 +123,7 @@ def read_request(body: bytes) -> Ask:
         numbers=present(temperature=asked.temperature, top_p=asked.top_p),
         effort=(asked.reasoning.effort if asked.reasoning else "") or "",
         schema=(wanted.name, wanted.schema) if wanted and wanted.type == "json_schema" else None,
+        json=wanted is not None and wanted.type == "json_object",
         user=asked.user or "",
         left_out=left_out,
     )
@@ -173,7 +175,13 @@ def _content(raw: Raw, *, given: bool = False) -> Iterator[Part]:
 
 
 def write_request(ask: Ask) -> bytes:
-    """Write a request."""
+    """Write a request.
+
+    Raises:
+        Invalid: `request.invalid`, for one that says where the answer shall stop.
+    """
+    if ask.stop:
+        raise takes_no("where to stop", "Leave `stop` out, or name a model whose provider speaks this API.")
     kinds = {part.id: part.kind for turn in ask.turns for part in turn.parts if isinstance(part, Use)}
     body: dict[str, object] = {"model": ask.model, "input": [one for turn in ask.turns for one in _items(turn, kinds)]}
     if ask.tools:
@@ -190,6 +198,8 @@ def write_request(ask: Ask) -> bytes:
     if ask.schema:
         form = {"type": "json_schema", "name": ask.schema[0] or "answer", "schema": ask.schema[1]}
         body["text"] = {"format": form}
+    elif ask.json:
+        body["text"] = {"format": {"type": "json_object"}}
     return _encode(body | {"store": False} | dict(ask.numbers) | ({"user": ask.short_user} if ask.short_user else {}))
 
 
