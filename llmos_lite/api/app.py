@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 from llmos_lite.api.audited import Auditing, record_refusal
 from llmos_lite.api.chat import ChatEndpoint
 from llmos_lite.api.errors import Asgi, MethodNotAllowed, Receive, Scope, Send
-from llmos_lite.api.gateway import LARGE_REQUEST, WireEndpoint, gateway_routes, words_for
+from llmos_lite.api.gateway import LARGE_REQUEST, MODELS, WireEndpoint, gateway_routes, words_for
 from llmos_lite.api.gateway import PREFIX as API
 from llmos_lite.api.git_http import PREFIX, GitEndpoint
 from llmos_lite.api.health import Health, Metrics, Ready
@@ -118,7 +118,8 @@ class App:
             return
         if scope["method"] == "HEAD":  # the server leaves the body out by itself
             scope = {**scope, "method": "GET"}
-        answer = self._hot.get((scope["method"], scope["path"]))
+        one_model = scope["path"].startswith(f"{MODELS}/") and scope["method"] == "GET"
+        answer = self._hot.get((scope["method"], MODELS if one_model else scope["path"]))
         if answer is None and scope["path"] in self._paths:
             raise MethodNotAllowed(scope["method"], {method for method, path in self._hot if path == scope["path"]})
         if answer is None:

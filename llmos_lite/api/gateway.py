@@ -22,9 +22,10 @@ from llmos_lite.core.gateway.problems import anthropic_problem, openai_problem
 from llmos_lite.core.gateway.service import Gateway
 from llmos_lite.core.providers.service import ModelEntry, Providers
 from llmos_lite.engines.upstream import Wire
-from llmos_lite.errors import Forbidden, Unauthenticated
+from llmos_lite.errors import Forbidden, NotFound, Unauthenticated
 
 PREFIX = "/v1"
+MODELS = f"{PREFIX}/models"
 LARGE_REQUEST = 64 << 20
 """Bytes of a request with pictures in it: Anthropic takes 32 MB, OpenAI 50 MB of pictures."""
 _encode = msgspec.json.Encoder().encode
@@ -150,7 +151,7 @@ class CountEndpoint(WireEndpoint):
 
 
 class ModelsEndpoint:
-    """`/v1/models`: what there is, in the form that the client's API has.
+    """`/v1/models`, and `/v1/models/NAME`: what there is, in the form that the client's API has.
 
     Args:
         services: of the instance.
@@ -168,7 +169,12 @@ class ModelsEndpoint:
         scope.setdefault("state", {})["words"] = words
         self.needs.check(await actor_of(self._accounts, scope))
         found = await self._providers.models()
-        body = _encode(_anthropic_list(found) if words is anthropic_problem else _openai_list(found))
+        is_anthropic = words is anthropic_problem
+        if name := scope["path"].removeprefix(MODELS).removeprefix("/"):
+            told = (_anthropic_model if is_anthropic else _openai_model)(_named(found, name))
+        else:
+            told = (_anthropic_list if is_anthropic else _openai_list)(found)
+        body = _encode(told)
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
@@ -179,16 +185,33 @@ def words_for(scope: Scope) -> Words:
     return anthropic_problem if any(name == b"anthropic-version" for name, _ in scope["headers"]) else openai_problem
 
 
+def _named(found: Sequence[ModelEntry], name: str) -> ModelEntry:
+    """Return the model of a name.
+
+    Raises:
+        NotFound: `model.unknown`.
+    """
+    entry = next((one for one in found if one.name == name), None)
+    if entry is None:
+        raise NotFound("model.unknown", f"No provider lists a model {name[:100]!r}.", hint=f"GET {MODELS} lists all.")
+    return entry
+
+
+def _openai_model(one: ModelEntry) -> dict[str, object]:
+    return {"id": one.name, "object": "model", "created": 0, "owned_by": one.provider}
+
+
 def _openai_list(found: Sequence[ModelEntry]) -> dict[str, object]:
-    data = [{"id": one.name, "object": "model", "created": 0, "owned_by": one.provider} for one in found]
-    return {"object": "list", "data": data}
+    return {"object": "list", "data": list(map(_openai_model, found))}
+
+
+def _anthropic_model(one: ModelEntry) -> dict[str, object]:
+    return {"type": "model", "id": one.name, "display_name": one.name, "created_at": "1970-01-01T00:00:00Z"}
 
 
 def _anthropic_list(found: Sequence[ModelEntry]) -> dict[str, object]:
-    born = "1970-01-01T00:00:00Z"
-    data = [{"type": "model", "id": one.name, "display_name": one.name, "created_at": born} for one in found]
     ends = {"first_id": found[0].name, "last_id": found[-1].name} if found else {"first_id": None, "last_id": None}
-    return {"data": data, "has_more": False, **ends}
+    return {"data": list(map(_anthropic_model, found)), "has_more": False, **ends}
 
 
 Endpoint: TypeAlias = WireEndpoint | ModelsEndpoint
@@ -202,5 +225,5 @@ def gateway_routes(services: Services) -> dict[tuple[str, str], Endpoint]:
     return wires | {
         ("POST", f"{PREFIX}/embeddings"): PlainEndpoint(services, "/embeddings"),
         ("POST", f"{PREFIX}/messages/count_tokens"): CountEndpoint(services),
-        ("GET", f"{PREFIX}/models"): ModelsEndpoint(services),
+        ("GET", MODELS): ModelsEndpoint(services),
     }

@@ -121,6 +121,24 @@ async def test_models_are_listed_in_the_clients_form(admin: Client, upstream: Up
     assert anthropic["has_more"] is False
 
 
+async def test_one_model_is_told_by_its_name_whatever_signs_it_holds(admin: Client, upstream: Upstream) -> None:
+    upstream.models = ["plain", "meta/llama-4:8b"]
+    await put(admin, "mine", url=upstream.url, models=["*"])
+    client = {"anthropic-version": "2023-06-01"}
+    for path in ("meta/llama-4:8b", "meta%2Fllama-4%3A8b"):
+        found = await admin.get(f"/v1/models/{path}")
+        assert found.json() == {"id": "meta/llama-4:8b", "object": "model", "created": 0, "owned_by": "mine"}
+        assert (await admin.get(f"/v1/models/{path}", headers=client)).json()["type"] == "model"
+    openai = await admin.get("/v1/models/none")
+    anthropic = await admin.get("/v1/models/none", headers=client)
+    assert (openai.status, openai.json()["error"]["code"]) == (404, "model.unknown")
+    assert (anthropic.status, anthropic.json()["error"]["type"]) == (404, "not_found_error")
+
+
+async def test_a_model_is_told_to_those_who_may_chat(admin: Client) -> None:
+    assert (await admin.request("GET", "/v1/models/nick", headers={"authorization": "Bearer none"})).status == 401
+
+
 async def test_embeddings_pass_without_skills_and_traces(admin: Client) -> None:
     vectors = json.dumps({"data": [{"embedding": [0.5]}]}).encode()
     async with answering(reply(vectors)) as server:
