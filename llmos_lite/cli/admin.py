@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gzip
 import os
@@ -155,7 +156,7 @@ def doctor(
             step(len(found), 0)
         if repair:
             found = _reindexed(folder, found)
-    found += _served(folder)
+    found += [*_models(folder), *_served(folder)]
     marks = {"ok": "ok", "repaired": "repaired", "warning": "WARNING", "broken": "BROKEN"}
     rows = [[marks[item.state], item.check, f"{item.message} {item.hint}".strip()] for item in found]
     out.show([item.as_dict() for item in found], lambda: out.table(["", "CHECK", ""], rows, "Nothing to look at."))
@@ -173,6 +174,18 @@ def _settings(folder: Path) -> list[Finding]:
         return [Finding("settings", "broken", error.message, error.hint)]
     fine = Finding("settings", "ok", "The settings of this environment can be read.")
     return [Finding("settings", "warning", line) for line in said] or [fine]
+
+
+def _models(folder: Path) -> list[Finding]:
+    """Tell whether the model servers of the environment can be reached."""
+    from llmos_lite.bootstrap import reach  # noqa: PLC0415 - slow to load
+    from llmos_lite.core.doctor import Finding  # noqa: PLC0415 - as above
+
+    try:
+        found = asyncio.run(reach(Settings.parse(os.environ, data=folder), os.environ))
+    except LlmosError:  # the settings say it
+        return []
+    return [Finding(f"models {one.provider}", "ok" if one.fine else "warning", one.message, one.hint) for one in found]
 
 
 def _reindexed(folder: Path, found: list[Finding]) -> list[Finding]:

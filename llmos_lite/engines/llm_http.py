@@ -450,6 +450,11 @@ def flaw_of(url: str) -> str:
     return next((flaw for flaw, there in flaws.items() if there), "")
 
 
+def openai_url(url: str) -> str:
+    """Return the base URL of a server that speaks OpenAI's API: a bare host gets the `/v1` that all of them have."""
+    return url.rstrip("/") + ("" if urlsplit(url).path.strip("/") else "/v1")
+
+
 def checked_url(url: str, setting: str = "LLMOS_LLM_URL") -> str:
     """Return a base URL without its trailing slash.
 

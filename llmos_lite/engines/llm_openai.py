@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
-from urllib.parse import urlsplit
 
 import msgspec
 
 from llmos_lite.engines.llm import ChatMessage, ChatRequest, Completion, Tool, ToolCall, has_tool_messages, token_count
 from llmos_lite.engines.llm_calls import Calls, arguments_object
-from llmos_lite.engines.llm_http import HttpModel, ModelServer, all_decoded, decoded
+from llmos_lite.engines.llm_http import HttpModel, ModelServer, all_decoded, decoded, openai_url
 from llmos_lite.engines.llm_texts import MOST_TEXT, Texts
 from llmos_lite.engines.sse import SseReader
 from llmos_lite.errors import UpstreamFailed
@@ -96,9 +95,8 @@ class OpenAIModel(HttpModel):
     path = "/chat/completions"
 
     def __init__(self, base_url: str, *, key: str = "", model: str = "", timeout: float = 120.0) -> None:
-        base_url = base_url.rstrip("/") + ("" if urlsplit(base_url).path.strip("/") else "/v1")
         headers = {"authorization": f"Bearer {key}"} if key else {}
-        super().__init__(ModelServer(base_url, headers=headers, secret=key, timeout=timeout), model)
+        super().__init__(ModelServer(openai_url(base_url), headers=headers, secret=key, timeout=timeout), model)
 
     def written(self, request: ChatRequest, model: str) -> bytes:
         """Return the body of a request, with the system prompt as its first message."""

@@ -19,7 +19,7 @@ from msgspec import structs
 
 from llmos_lite.engines.http_client import Reply
 from llmos_lite.engines.llm_anthropic import VERSION
-from llmos_lite.engines.llm_http import ModelServer
+from llmos_lite.engines.llm_http import ModelServer, openai_url
 from llmos_lite.engines.upstream import HttpUpstream, Passing, Upstream, Wire
 from llmos_lite.errors import Invalid
 
@@ -96,6 +96,7 @@ def _plain(spec: ServerSpec) -> Upstream:
         url += "" if url.endswith("/v1") else "/v1"
         own = {"anthropic-version": VERSION} | ({"x-api-key": spec.key} if spec.key else {})
     else:
+        url = openai_url(url)
         own = {"authorization": f"Bearer {spec.key}"} if spec.key else {}
     return HttpUpstream(spec.name, _server(spec, url, own), spec.spoken)
 

@@ -71,3 +71,11 @@ def test_a_broken_volume_is_told_and_ends_badly(doctor: Command, data: Path, mon
     assert "BROKEN" not in doctor()
     monkeypatch.setenv("LLMOS_PORT", "http")
     assert "LLMOS_PORT" in doctor(code=1)
+
+
+def test_a_model_server_that_is_not_there_is_a_warning(doctor: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLMOS_LLM_PROVIDER", "openai")
+    monkeypatch.setenv("LLMOS_LLM_URL", "http://127.0.0.1:1/v1")
+    found = {one["check"]: one for one in json.loads(doctor("--json"))}
+    assert found["models default"]["state"] == "warning"
+    assert "LLMOS_LLM_URL" in found["models default"]["hint"]

@@ -51,6 +51,19 @@ async def test_azure_has_a_key_of_its_own_and_the_api_of_openai() -> None:
     assert "authorization" not in asked.headers
 
 
+@pytest.mark.parametrize("path", ["", "/", "/v1", "/v1/"])
+async def test_a_bare_host_gets_the_path_of_openais_api(path: str) -> None:
+    async with answering(reply(b"{}")) as server:
+        await send(open_server(ServerSpec(name="o", kind="openai", url=server.url + path)), wire=Wire.CHAT)
+    assert server.asked[0].path == "/v1/chat/completions"
+
+
+async def test_a_path_that_is_named_stays_as_it_is() -> None:
+    async with answering(reply(b"{}")) as server:
+        await send(open_server(ServerSpec(name="o", kind="openai", url=f"{server.url}/api")), wire=Wire.CHAT)
+    assert server.asked[0].path == "/api/chat/completions"
+
+
 async def test_azures_deployments_stand_in_the_path() -> None:
     async with answering(reply(b"{}")) as server:
         spec = ServerSpec(name="az", kind="azure", url=server.url, key="k", api_version="2024-10-21")

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from llmos_lite.core.accounts.permissions import Actor, require_admin
+from llmos_lite.core.providers.asking import ask_for_models
 from llmos_lite.core.providers.config import VARIABLE, Config, Provider, key_of, target_of
 from llmos_lite.core.traces.trace import now_ms
 from llmos_lite.engines.sealing import Seals
@@ -23,8 +24,6 @@ from llmos_lite.records.providers import ProviderRecord, ProviderRows
 DEFAULT = "default"
 """Name of the server that the settings name, or of the model of `/chat`."""
 LISTED_SECONDS = 60.0
-LARGEST_LIST = 4 << 20
-PATIENCE = 5.0
 
 
 class Base(NamedTuple):
@@ -258,23 +257,9 @@ def _about(provider: Provider) -> str:
 _secrets = msgspec.json.Decoder(tuple[str, dict[str, str]])
 
 
-class _Listed(msgspec.Struct):
-    id: str
-
-
-class _List(msgspec.Struct):
-    data: list[_Listed] = []
-
-
-_list = msgspec.json.Decoder(_List)
-
-
 async def _names(server: Upstream) -> list[str]:
     """Return the models that a server lists; nothing for one that cannot be asked, or lists none."""
     try:
-        async with asyncio.timeout(PATIENCE):
-            async with await server.send(Passing(path="/models", headers={}, method="GET")) as reply:
-                body = await reply.read(LARGEST_LIST)
-                return [one.id for one in _list.decode(body).data] if reply.status == 200 else []  # noqa: PLR2004 - OK
+        return (await ask_for_models(server)).names
     except (LlmosError, TimeoutError, msgspec.DecodeError):
         return []
