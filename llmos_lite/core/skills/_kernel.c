@@ -50,6 +50,12 @@ typedef struct {
     int bits, wide;                                     /* of a pair's hash that name a bucket; bytes of the others */
 } Piece;
 
+static int are_below(const uint16_t *docs, Size count, Size end) {
+    uint16_t most = 0;
+    for (Size at = 0; at < count; at++) most = docs[at] > most ? docs[at] : most;
+    return !count || most < end;
+}
+
 static int open_piece(Piece *piece) {
     Py_buffer *view = piece->views;
     piece->terms = view[TERMS].buf, piece->starts = view[STARTS].buf, piece->docs = view[DOCS].buf;
@@ -60,7 +66,9 @@ static int open_piece(Piece *piece) {
     piece->term_count = view[TERMS].len / 4, piece->pairs = view[PAIR_DOCS].len / 2;
     piece->wide = view[PAIR_LOW].len > piece->pairs ? 2 : 1;
     while (piece->bits < PAIR_BITS && view[BUCKETS].len > (((Size)1 << piece->bits) + 1) * 4) piece->bits++;
-    return view[STARTS].len == (piece->term_count + 1) * 4 && view[DOCS].len == piece->postings * 2
+    return are_below(piece->docs, view[DOCS].len / 2, piece->documents)
+        && are_below(piece->pair_docs, piece->pairs, piece->documents)
+        && view[STARTS].len == (piece->term_count + 1) * 4 && view[DOCS].len == piece->postings * 2
         && view[BUCKETS].len == (((Size)1 << piece->bits) + 1) * 4 && view[PAIR_LOW].len == piece->pairs * piece->wide
         && view[PRINTS].len == piece->documents * PRINT_WIDTH && PyTuple_Size(piece->keys) == piece->documents
         && (!piece->frequency || view[FREQUENCY].len == piece->term_count * 4);
@@ -251,12 +259,6 @@ static void weigh(Query *query, const Rules *rules) {
     for (Size w = 0; w < query->used; w++) query->mass += query->words[w].idf;
 }
 
-static int are_below(const uint16_t *docs, Size count, Size end) {
-    uint16_t most = 0;
-    for (Size at = 0; at < count; at++) most = docs[at] > most ? docs[at] : most;
-    return !count || most < end;
-}
-
 static void add_terms(Query *query, const Rules *rules, Size number) {
     const Piece *piece = query->parts[number].piece;
     double *scores = query->scores + query->parts[number].first;
@@ -266,7 +268,6 @@ static void add_terms(Query *query, const Rules *rules, Size number) {
         const uint16_t *docs = piece->docs + span.begin;
         const uint8_t *weights = piece->weights + span.begin;
         double gain = query->words[w].idf * rules->step;
-        if (!are_below(docs, count, piece->documents)) { query->is_broken = 1; return; }
         for (Size at = 0; at < count; at++) scores[docs[at]] += rules->steps[weights[at]] * gain;
     }
     for (Size doc = 0; piece->count != piece->documents && doc < piece->documents; doc++)
@@ -284,7 +285,6 @@ static Size add_pair_in(Query *query, Part part, uint32_t hash, double points) {
     for (int32_t at = begin; at < end; at++) {
         uint16_t doc = piece->pair_docs[at];
         if ((piece->wide == 2 ? ((const uint16_t *)piece->low)[at] : piece->low[at]) != low) continue;
-        if (doc >= piece->documents) { query->is_broken = 1; break; }
         found += piece->alive[doc];
         if (scores[doc] > 0) scores[doc] += points;
     }
@@ -308,8 +308,9 @@ static void add_pairs(Query *query, const Rules *rules) {
         number_of(&query->pairs, (uint64_t)query->order[at - 1] << 32 | query->order[at]);
     for (uint32_t at = 0; at < query->pairs.count; at++) {
         Size found = add_pair(query, query->pairs.keys[at], 0);
+        if (!found) continue;
         double rarity = log((query->total + rules->prior_documents + 1) / (found + rules->prior_matches + 0.5));
-        if (found) add_pair(query, query->pairs.keys[at], rules->pair_weight * rarity);
+        add_pair(query, query->pairs.keys[at], rules->pair_weight * rarity);
     }
 }
 
@@ -357,18 +358,27 @@ static int weight_in(const Piece *piece, Span span, Size doc) {
     return span.begin < span.end && *here == doc ? piece->weights[here - piece->docs] : 0;
 }
 
-/* Returns score, part, number there, share of the idf mass that it holds, that its header holds, and how many terms. */
-static PyObject *told(const Query *query, Found one) {
+static int is_there(const Query *query, Size part, Size doc) {
+    return part >= 0 && part < query->part_count && doc >= 0 && doc < query->parts[part].piece->documents;
+}
+
+/* Returns the share of the idf mass that a document holds, the one that its header holds, and how many terms it has. */
+static PyObject *held(PyObject *module, PyObject *args) {
+    PyObject *capsule;
+    Size part, doc;
     double idf = 0, header = 0;
     int terms = 0;
+    if (!PyArg_ParseTuple(args, "Onn", &capsule, &part, &doc)) return NULL;
+    Query *query = PyCapsule_GetPointer(capsule, QUERY);
+    if (!query || (!is_there(query, part, doc) && !wrong())) return NULL;
     for (Size w = 0; w < query->used; w++) {
-        Span span = *span_of(query, one.part, query->words[w].term);
-        int weight = weight_in(query->parts[one.part].piece, span, one.doc);
+        Span span = *span_of(query, part, query->words[w].term);
+        int weight = weight_in(query->parts[part].piece, span, doc);
         idf += weight ? query->words[w].idf : 0;
         header += weight & HEADER_BIT ? query->words[w].idf : 0;
         terms += weight != 0;
     }
-    return Py_BuildValue("dnnddi", one.score, one.part, one.doc, idf / query->mass, header / query->mass, terms);
+    return Py_BuildValue("ddi", idf / query->mass, header / query->mass, terms);
 }
 
 /* A heap with the worst of the best on top */
@@ -475,7 +485,7 @@ static PyObject *chosen(Query *query, const Wanted *wanted) {
         if (count < width) break;
     }
     if (is_enough >= 0) list = PyList_New(0);
-    for (Size at = 0; list && at < kept && !PyErr_Occurred(); at++) append(list, told(query, found[at]));
+    for (Size at = 0; list && at < kept && !PyErr_Occurred(); at++) append(list, Py_BuildValue("dnn", found[at].score, found[at].part, found[at].doc));
     PyMem_Free(found);
     return whole(list);
 }
@@ -566,6 +576,7 @@ static PyMethodDef METHODS[] = {{"piece", piece, METH_VARARGS, NULL},
                                 {"scores", scores, METH_O, NULL},
                                 {"terms", terms, METH_O, NULL},
                                 {"top", top, METH_VARARGS, NULL},
+                                {"held", held, METH_VARARGS, NULL},
                                 {"words", words, METH_NOARGS, NULL},
                                 {"hashes", hashes, METH_VARARGS, NULL},
                                 {NULL, NULL, 0, NULL}};

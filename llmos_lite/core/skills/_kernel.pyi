@@ -40,7 +40,7 @@ def scores(query: Query, /) -> bytearray: ...
 # Return hash, idf and number of documents of each term that counts.
 def terms(query: Query, /) -> list[tuple[int, float, int]]: ...
 
-# Return the best that are wanted: their score, piece, number there, and what they hold of the query; see `Top`.
+# Return the best that are wanted: their score, piece, and number there.
 def top(
     query: Query,
     limit: int,
@@ -49,7 +49,10 @@ def top(
     share: float,
     sure: int,
     /,
-) -> list[tuple[float, int, int, float, float, int]]: ...
+) -> list[tuple[float, int, int]]: ...
+
+# Return what a document of a piece holds of the query; see `Held`.
+def held(query: Query, piece: int, document: int, /) -> tuple[float, float, int]: ...
 
 # Return room for the hashes of words.
 def words() -> Words: ...

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import math
 import re
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
+
+from llmos_lite.core.skills.text import REMEMBERED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +47,8 @@ gain and usual value half of the prompts and intents chose, the other half was n
 ALONE_SURPRISE, ALONE_COVERAGE = 2.5, 0.2
 """A skill that is this near needs no words in common: it holds less than a fifth of them, as in another language."""
 
+_LEAST = 1e-9
+"""Points of a match that has none, as their logarithm is taken."""
 THRESHOLD = 2.86
 LOOKED_AT = 3
 """Matches that may speak for using skills: the best one need not be the first."""
@@ -131,14 +135,25 @@ def evidence(hit: Hit, *, named: bool = False) -> float:
         hit: the match.
         named: whether the query holds every word of the skill's name.
     """
-    words = sum(parts(hit, named=named).values())
+    score = hit.score - hit.meaning
+    words = (
+        math.log(max(score, _LEAST))
+        + HEADER_GAIN * hit.header**2
+        + TERMS_GAIN * math.log(hit.terms or 1)
+        + (_named_gain(hit) if named else 0.0)
+        + (WHOLE_GAIN if _holds_all(hit) else 0.0)
+        - LIBRARY_COST * math.log(hit.searched + 15)
+    )
+    if hit.surprise is None:
+        return words
+    words += MEANING_GAIN * (_bounded(hit.surprise) - USUAL_SURPRISE)
     return max(words, THRESHOLD) if _means_it(hit) else words
 
 
 def parts(hit: Hit, *, named: bool = False) -> dict[str, float]:
-    """Return the evidence of a match by feature; see `evidence`."""
+    """Return the evidence of a match by feature, as people want it explained; `evidence` is their sum."""
     return {
-        "score": math.log(max(hit.score - hit.meaning, 1e-9)),
+        "score": math.log(max(hit.score - hit.meaning, _LEAST)),
         "header": HEADER_GAIN * hit.header**2,
         "terms": TERMS_GAIN * math.log(max(hit.terms, 1)),
         "named": _named_gain(hit) * named,
@@ -165,11 +180,20 @@ def _holds_all(hit: Hit) -> bool:
 
 
 def is_side_request(query: str) -> bool:
-    """Tell whether a client speaks and no person.
+    """Tell whether a client speaks and no person; the last answer is kept, as whoever chooses skills asks again.
 
     It asks for something about the conversation itself (a title, tags, what the user might ask next, a summary), or
     hands in what a tool returned.
     """
+    return _told(query) if len(query) <= REMEMBERED else _is_side_request(query)
+
+
+@lru_cache(maxsize=1)
+def _told(query: str) -> bool:
+    return _is_side_request(query)
+
+
+def _is_side_request(query: str) -> bool:
     text = query.strip()
     if _is_output(text):
         return True

@@ -7,8 +7,8 @@ from functools import cached_property
 import numpy as np
 
 from llmos_lite.core.skills import _kernel, commonness, matches
-from llmos_lite.core.skills.index import Piece
-from llmos_lite.core.skills.matches import Floats, Matches, Top, Wanted
+from llmos_lite.core.skills.index import Piece, Pieces
+from llmos_lite.core.skills.matches import Floats, Found, Held, Matches, Wanted
 from llmos_lite.core.skills.segment import STEP, Hashes
 
 _RULES = _kernel.rules(
@@ -26,8 +26,9 @@ _RULES = _kernel.rules(
 class CompiledMatches(Matches):
     """Scores of the documents of all pieces; see `Matches`."""
 
-    def _match(self, hashes: list[int]) -> None:
-        self._query = _kernel.match(_RULES, tuple([piece.opened or _opened(piece) for piece in self.pieces]), hashes)
+    def __init__(self, pieces: Pieces, hashes: list[int]) -> None:
+        self.pieces, self.total = pieces.every, pieces.total
+        self._query = _kernel.match(_RULES, pieces.opened or _all_opened(pieces), hashes)
 
     @cached_property
     def scores(self) -> Floats:
@@ -46,9 +47,18 @@ class CompiledMatches(Matches):
         words = _kernel.terms(self._query)
         return sum(idf for _, idf, documents in words if documents) / sum(idf for _, idf, _ in words)
 
-    def top(self, wanted: Wanted) -> list[Top]:
+    def top(self, wanted: Wanted) -> list[Found]:
         """Return the best that are wanted, best first; see `Matches`."""
         return _kernel.top(self._query, wanted.limit, wanted.hidden, wanted.collapse, wanted.share, wanted.sure)
+
+    def held(self, piece: int, document: int) -> Held:
+        """Return what a document of a piece holds of the query; see `Matches`."""
+        return _kernel.held(self._query, piece, document)
+
+
+def _all_opened(pieces: Pieces) -> tuple[_kernel.Piece, ...]:
+    pieces.opened = tuple([piece.opened or _opened(piece) for piece in pieces.every])
+    return pieces.opened
 
 
 def _opened(piece: Piece) -> _kernel.Piece:

@@ -102,6 +102,32 @@ class Piece:
         return frequency
 
 
+class Pieces:
+    """Pieces that are searched as if they were one; made once for indexes that stay as they are.
+
+    Args:
+        every: the pieces; their documents are numbered one after the other.
+        sources: by piece, the position of its index among those that are searched.
+
+    Attributes:
+        keys: by piece, those of its documents.
+        total: how many documents count.
+        opened: what the compiled search knows the pieces as, once they were searched.
+    """
+
+    def __init__(self, every: Sequence[Piece], sources: Sequence[int] = ()) -> None:
+        self.every, self.sources = every, sources
+        self.keys = [piece.segment.keys for piece in every]
+        self.total = sum([piece.count for piece in every])
+        self.opened: tuple[_kernel.Piece, ...] = ()
+
+    @classmethod
+    def of(cls, indexes: Sequence[SkillIndex]) -> Pieces:
+        """Return the pieces of several indexes."""
+        sources = [source for source, index in enumerate(indexes) for _ in index.pieces]
+        return cls([piece for index in indexes for piece in index.pieces], sources)
+
+
 @dataclass(frozen=True, slots=True)
 class SkillIndex:
     """The searchable documents of one volume; immutable, so that readers never wait for a writer."""

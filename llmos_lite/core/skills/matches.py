@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llmos_lite.core.skills.commonness import BACKGROUND, in_background
-from llmos_lite.core.skills.index import SAME, Piece, repeats_any
+from llmos_lite.core.skills.index import SAME, Pieces, repeats_any
 from llmos_lite.core.skills.segment import HEADER_BIT, PRINT_WIDTH, STEP, Bytes, Hashes, Numbers, Places, pair_hashes
 
 T = TypeVar("T", bound=np.generic)
@@ -29,8 +29,6 @@ Held: TypeAlias = tuple[float, float, int]
 name or header, both 0 to 1, and how many terms these are."""
 Repeated: TypeAlias = Callable[[int, list[int]], bool]
 """Tells whether one of those that were found nearly repeats one of others, all of them by their places in the list."""
-Top: TypeAlias = tuple[float, int, int, float, float, int]
-"""What `Found` and `Held` say of a document, one behind the other."""
 Postings: TypeAlias = tuple[Places, Numbers, Numbers, Numbers]
 
 QUERY_TERMS = 128
@@ -99,9 +97,8 @@ class Matches:
         hashes: the terms of the query in order, with repeats; at least one.
     """
 
-    def __init__(self, pieces: Sequence[Piece], hashes: list[int]) -> None:
-        self.pieces = pieces
-        self.total = sum([piece.count for piece in pieces])
+    def __init__(self, pieces: Pieces, hashes: list[int]) -> None:
+        self.pieces, self.total = pieces.every, pieces.total
         self._match(hashes)
 
     @cached_property
@@ -243,14 +240,14 @@ class Matches:
         gains = PAIR_WEIGHT * _idf(np.bincount(which, minlength=count), self.total)
         np.add.at(self._scores, docs, gains.take(which) * (self._scores.take(docs) > 0))
 
-    def top(self, wanted: Wanted) -> list[Top]:
+    def top(self, wanted: Wanted) -> list[Found]:
         """Return the best that are wanted, best first; the choice is widened until enough are left or nothing is."""
         width = wanted.limit + _SPARE
         while True:
             candidates = self._best(width)
             kept, is_enough = self._kept(candidates, wanted)
             if is_enough or len(candidates) < width:
-                return [(*found, *held) for found, held in zip(kept, self._held(kept), strict=True)]
+                return kept
             width *= _WIDER
 
     def _kept(self, candidates: list[Found], wanted: Wanted) -> tuple[list[Found], bool]:
@@ -296,33 +293,19 @@ class Matches:
 
         return repeats
 
-    def _held(self, documents: list[Found]) -> list[Held]:
-        """Return what documents hold of the query; none of them twice."""
-        places = [self.starts[number] + document for _, number, document in documents]
-        order = np.full(self.starts[-1], -1, dtype=np.intp)
-        order[places] = np.arange(len(places))
-        hit = order.take(self._docs)
-        at = (hit >= 0).nonzero()[0]
-        hit = hit.take(at)
-        rarity = self._share.take(self._terms.take(self._lengths.cumsum().searchsorted(at, side="right")))
-        header = rarity * (self._weights.take(at) >= HEADER_BIT)
-        count = len(places)
-        sums = [np.bincount(hit, weights=points, minlength=count).tolist() for points in (rarity, header)]
-        found = list(zip(*sums, np.bincount(hit, minlength=count).tolist(), strict=True))
+    def held(self, piece: int, document: int) -> Held:
+        """Return what a document of a piece holds of the query."""
+        at = (self._docs == self.starts[piece] + document).nonzero()[0]
+        terms = self._terms.take(self._lengths.cumsum().searchsorted(at, side="right"))
+        weights = self._weights.take(at)
         for rows in self._rows:
-            self._note(rows, places, found)
-        return found
-
-    def _note(self, rows: _Rows, places: Sequence[int], found: list[Held]) -> None:
-        """Add what comes by document."""
-        start, stop = self.starts[rows.piece], self.starts[rows.piece + 1]
-        here = [number for number, place in enumerate(places) if start <= place < stop]
-        weights = rows.weights.take([places[number] - start for number in here], axis=1)
-        rarity = self._share.take(rows.terms)
-        sums = ((rarity @ (weights > 0)).tolist(), (rarity @ (weights >= HEADER_BIT)).tolist())
-        for number, *more in zip(here, *sums, np.count_nonzero(weights, axis=0).tolist(), strict=True):
-            coverage, header, terms = map(sum, zip(found[number], more, strict=True))
-            found[number] = coverage, header, terms
+            if rows.piece == piece:
+                here = rows.weights[:, document]
+                there = here.nonzero()[0]
+                terms = np.concatenate((terms, rows.terms.take(there)))
+                weights = np.concatenate((weights, here.take(there)))
+        rarity = self._share.take(terms)
+        return float(rarity.sum()), float(rarity @ (weights >= HEADER_BIT)), len(terms)
 
 
 def _best(scores: Floats, width: int) -> Places:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
-from hashlib import blake2b
 from operator import attrgetter
 from types import ModuleType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -22,6 +21,8 @@ from llmos_lite.core.traces.trace import now_ms
 
 if TYPE_CHECKING:
     from llmos_lite.core.skills.asked import AskedIndex
+    from llmos_lite.core.skills.index import Pieces
+    from llmos_lite.core.skills.matches import Found
     from llmos_lite.core.skills.search import Extra, Hit, Searched
     from llmos_lite.core.skills.semantic import Meaning, Semantics
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 state_of = attrgetter("state")
 """What tells a library apart: where it was read, and what of it is held back."""
+_kind_of = attrgetter("name", "withholds")
 LIMIT = 3
 HELD = 50
 """Hits among which those are looked for that are held back."""
@@ -47,13 +49,30 @@ class ScoredSkill(msgspec.Struct, frozen=True, gc=False):
         skill: the skill.
         score: BM25 over its fields; comparable inside one answer only.
         fits: whether that is enough to be put into a context.
-        hit: what the search said of it; None for a skill that was not searched for.
+        hit: what the search said of it; None where only what fits was asked for, or nothing was searched.
     """
 
     skill: Skill
     score: float
     fits: bool = True
     hit: Hit | None = None
+
+
+class _Scope(NamedTuple):
+    """Libraries as they are searched together, from one change to the next.
+
+    Args:
+        states: of the libraries; see `state_of`.
+        pieces: all of theirs.
+        hidden: by piece, the ids that are not found: of what is held back, or shadowed by a better library; None where
+            there are none.
+        skills: by piece, those of its library, by id.
+    """
+
+    states: tuple[object, ...]
+    pieces: Pieces
+    hidden: tuple[frozenset[str], ...] | None
+    skills: list[Mapping[str, Skill]]
 
 
 class Ranking:
@@ -67,7 +86,7 @@ class Ranking:
     def __init__(self, analyzer: Analyzer, semantics: Semantics | None = None) -> None:
         self._analyzer, self._semantics = analyzer, semantics
         self._known: Lru[tuple[object, ...], list[ScoredSkill]] = Lru(CACHED_RANKINGS)
-        self._hides: Lru[tuple[object, ...], list[frozenset[str]]] = Lru(CACHED_RANKINGS)
+        self._scopes: Lru[tuple[object, ...], _Scope] = Lru(CACHED_RANKINGS)
 
     def ranked(
         self,
@@ -104,11 +123,11 @@ class Ranking:
                 age = (*age, view.serial)
         if age:
             age = (now_ms() // MINUTE, *age)
-        asks = blake2b(query.encode("utf-8", "surrogatepass"), digest_size=16).digest()  # nobody's words are kept
+        asks = hash(query)  # nobody's words are kept
         key = (asks, limit, only_fitting, shadowed, tuple(map(state_of, libraries)), age)
         known = self._known.get(key)
         if known is None:
-            found = searched() if searched else self.searched(libraries, query, asked=asked)
+            found = searched() if searched else self.searched(libraries, query, asked=asked if age else ())
             known = self._ranked(libraries, query, limit, found, only_fitting=only_fitting, shadowed=shadowed)
             self._known.put(key, known)
         return known.copy()
@@ -126,27 +145,26 @@ class Ranking:
         """Return the best skills that were found; see `ranked`."""
         if found is None:
             return []
-        hidden = () if shadowed else self._hidden(libraries)
-        hits = found.best(
-            limit,
-            hidden=hidden if any(hidden) else None,
-            collapse=not shadowed,
-            share=CLOSE if only_fitting else 0.0,
-            sure=LOOKED_AT,
-        )
-        if shadowed:
-            pairs = [(_marked(libraries[: hit.source], libraries[hit.source], hit.key), hit) for hit in hits]
-        else:  # nothing is hidden that would have to be marked
-            pairs = [(libraries[hit.source].skills[hit.key], hit) for hit in hits]
+        scope, search = self._scope(libraries), _search()
+        share = CLOSE if only_fitting else 0.0
+        hidden = None if shadowed else scope.hidden
+        rows = found.top(search.Wanted(limit, hidden, not shadowed, share, LOOKED_AT))
+        if only_fitting and not shadowed:  # nothing is hidden that would have to be marked
+            bar = self._bar(_looked_at(scope, found, rows[:LOOKED_AT]), query)
+            skills, keys = scope.skills, scope.pieces.keys
+            return [ScoredSkill(skills[part][keys[part][at]], score) for score, part, at in rows if score >= bar]
+        pairs = [
+            (_marked(libraries[: hit.source], libraries[hit.source], hit.key), hit) for hit in map(found.hit, rows)
+        ]
         return self.scored(pairs, query, only_fitting=only_fitting, shadowed=shadowed)
 
-    def _hidden(self, libraries: Sequence[Library]) -> Sequence[frozenset[str]]:
-        """Return the ids in each library that are not found: of what is held back, or shadowed by a better library."""
-        key = tuple(map(state_of, libraries))
-        known = self._hides.get(key)
-        if known is None:
-            known = [_hidden_by(libraries[:place], library) for place, library in enumerate(libraries)]
-            self._hides.put(key, known)
+    def _scope(self, libraries: Sequence[Library]) -> _Scope:
+        """Return libraries as they are searched; made once while nothing changes."""
+        states, kinds = tuple(map(state_of, libraries)), tuple(map(_kind_of, libraries))
+        known = self._scopes.get(kinds)
+        if known is None or known.states != states:
+            known = _scope_of(states, libraries)
+            self._scopes.put(kinds, known)
         return known
 
     def searched(
@@ -160,8 +178,10 @@ class Ranking:
         """Return a search of these libraries, for whoever ranks more than once; None when nothing can be found."""
         close = self._semantics.closeness(libraries, meaning) if self._semantics and meaning else None
         extra = _asked_by(libraries, asked) if asked else None
-        indexes = [library.index for library in libraries]
-        found: Searched | None = _search().searched(indexes, query, extra=extra, close=close)
+        pieces = self._scope(libraries).pieces
+        if not pieces.every:
+            return None
+        found: Searched | None = _search().searched(pieces, self._analyzer, query, extra=extra, close=close)
         return found
 
     def scored(
@@ -172,19 +192,21 @@ class Ranking:
         `shadowed` tells whether there are some among them that may not be used.
         """
         usable = [one for one in found if one[0].usable] if shadowed else found
-        bar = self._bar(usable, query)
+        bar = self._bar(usable[:LOOKED_AT], query)
         return [
             ScoredSkill(skill, score, score >= bar and (not shadowed or skill.usable), hit)
             for skill, hit in (usable if only_fitting else found)
             if (score := hit.score) >= bar or not only_fitting
         ]
 
-    def _bar(self, found: Sequence[tuple[Skill, Hit]], query: str) -> float:
-        """Return the least score that fits; infinite when nothing does."""
+    def _bar(self, found: Iterable[tuple[Skill, Hit]], query: str) -> float:
+        """Return the least score that fits, by the first that were found; infinite when nothing does."""
         asked: list[int] = []
-        for skill, hit in found[:LOOKED_AT]:
+        most = 0.0
+        for skill, hit in found:
+            most = most or hit.score
             if is_enough(hit, partial(self._names, asked, query, skill)):
-                return math.inf if is_side_request(query) else CLOSE * found[0][1].score
+                return math.inf if is_side_request(query) else CLOSE * most
         return math.inf
 
     def _names(self, asked: list[int], query: str, skill: Skill) -> bool:
@@ -230,6 +252,13 @@ class Ranking:
         return [replace(skill, held=held) for skill in best if (held := codes[skill.volume].get(skill.skill_id))]
 
 
+def _looked_at(scope: _Scope, found: Searched, rows: Sequence[Found]) -> Iterator[tuple[Skill, Hit]]:
+    """Yield the best with what there is to say of them, as long as somebody asks."""
+    for row in rows:
+        hit = found.hit(row)
+        yield scope.skills[row[1]][hit.key], hit
+
+
 @cache
 def _search() -> ModuleType:
     """Return what searches; the statement alone would cost a fiftieth of each choice."""
@@ -261,6 +290,15 @@ def resolved(libraries: Sequence[Library]) -> list[Skill]:
         found += [(skill_id, place, _marked(libraries[:place], library, skill_id)) for skill_id in library.skills]
     found.sort(key=lambda item: item[:2])
     return [skill for _, _, skill in found]
+
+
+def _scope_of(states: tuple[object, ...], libraries: Sequence[Library]) -> _Scope:
+    from llmos_lite.core.skills.index import Pieces  # noqa: PLC0415 - loads numpy
+
+    hides = [_hidden_by(libraries[:place], library) for place, library in enumerate(libraries)]
+    pieces = Pieces.of([library.index for library in libraries])
+    hidden = tuple([hides[source] for source in pieces.sources]) if any(hides) else None
+    return _Scope(states, pieces, hidden, [libraries[source].skills for source in pieces.sources])
 
 
 def _hidden_by(better: Sequence[Library], library: Library) -> frozenset[str]:

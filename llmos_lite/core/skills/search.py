@@ -7,7 +7,7 @@ both. No substring ever matches: only whole, stemmed words do.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -15,11 +15,11 @@ import numpy as np
 from msgspec.structs import replace
 
 from llmos_lite.core.skills.fusion import Close, Near, fused, unit_of
-from llmos_lite.core.skills.index import Piece, SkillIndex
+from llmos_lite.core.skills.index import Piece, Pieces, SkillIndex
 from llmos_lite.core.skills.kernel import IS_COMPILED
-from llmos_lite.core.skills.matches import Floats, Matches, Wanted
+from llmos_lite.core.skills.matches import Floats, Found, Matches, Wanted
 from llmos_lite.core.skills.segment import Hashes
-from llmos_lite.core.skills.text import QUERY_CHARACTERS
+from llmos_lite.core.skills.text import QUERY_CHARACTERS, Analyzer
 
 MATCHES: type[Matches] = Matches
 if IS_COMPILED:
@@ -107,24 +107,24 @@ def search(
         share: of the best hit's score that a hit needs, unless it is one of the first `sure`.
         sure: hits that need no share of the best one's score.
     """
-    found = searched(indexes, query, extra=extra, close=close) if limit > 0 else None
-    return found.best(limit, hidden=hidden, collapse=collapse, share=share, sure=sure) if found else []
+    pieces = Pieces.of(indexes)
+    if limit <= 0 or not pieces.every:
+        return []
+    found = searched(pieces, indexes[0].analyzer, query, extra=extra, close=close)
+    by_piece = tuple([hidden[source] for source in pieces.sources]) if hidden is not None else None
+    if found is None:
+        return []
+    return [found.hit(one) for one in found.top(Wanted(limit, by_piece, collapse, share, sure))]
 
 
 def searched(
-    indexes: Sequence[SkillIndex], query: str, *, extra: Extra | None = None, close: Close | None = None
+    pieces: Pieces, analyzer: Analyzer, query: str, *, extra: Extra | None = None, close: Close | None = None
 ) -> Searched | None:
-    """Return a search that can be asked for its best more than once, or None; see `search`."""
-    sources: list[int] = []
-    pieces: list[Piece] = []
-    for source, index in enumerate(indexes):
-        for piece in index.pieces:
-            sources.append(source)
-            pieces.append(piece)
-    hashes = indexes[0].analyzer.hashes(query[:QUERY_CHARACTERS]) if pieces else ()
+    """Return a search of at least one piece that can be asked for its best more than once, or None; see `search`."""
+    hashes = analyzer.hashes(query[:QUERY_CHARACTERS])
     if not hashes:
         return None
-    found = Searched(sources, pieces, hashes)
+    found = Searched(pieces, hashes)
     if extra is not None:
         found.add_extra(extra)
     if close is not None:
@@ -136,13 +136,12 @@ class Searched:
     """One query on its way through the pieces, whose documents are numbered one after the other.
 
     Args:
-        sources: by piece, the position of its index among those searched.
         pieces: what is searched.
         hashes: the terms of the query.
     """
 
-    def __init__(self, sources: Sequence[int], pieces: Sequence[Piece], hashes: list[int]) -> None:
-        self._sources, self._pieces = sources, pieces
+    def __init__(self, pieces: Pieces, hashes: list[int]) -> None:
+        self._pieces = pieces
         self._matches = MATCHES(pieces, hashes)
         self._bonuses: dict[tuple[int, int], Bonus] = {}
         self._nears: dict[int, tuple[Near, Floats]] = {}
@@ -150,7 +149,7 @@ class Searched:
     def add_extra(self, extra: Extra) -> None:
         """Give documents points for what else is known of them."""
         for (wanted, key), bonus in extra(*self._matches.rarity).items():
-            for number, (source, piece) in enumerate(zip(self._sources, self._pieces, strict=True)):
+            for number, (source, piece) in enumerate(self._every()):
                 place = piece.place(key) if source == wanted else None
                 if place is not None:
                     at = self._matches.starts[number] + place
@@ -163,35 +162,26 @@ class Searched:
         """Give documents points for what they mean."""
         scores, starts = self._matches.scores, self._matches.starts
         unit = unit_of(float(scores.max(initial=0)), self._matches.known)
-        for number, (source, piece) in enumerate(zip(self._sources, self._pieces, strict=True)):
+        for number, (source, piece) in enumerate(self._every()):
             near = close(source, piece.segment.keys)
             if near is not None:
                 here = scores[starts[number] : starts[number + 1]]
                 self._nears[number] = near, here.copy()
                 here[:] = fused(here, near, unit) * piece.alive
 
-    def best(
-        self,
-        limit: int,
-        *,
-        hidden: Sequence[Collection[str]] | None = None,
-        collapse: bool = True,
-        share: float = 0.0,
-        sure: int = 0,
-    ) -> list[Hit]:
-        """Return the best hits; see `search`."""
-        sources, pieces, total = self._sources, self._pieces, self._matches.total
-        by_piece = tuple([hidden[source] for source in sources]) if hidden is not None else None
-        found = self._matches.top(Wanted(limit, by_piece, collapse, share, sure))
-        hits = [
-            Hit(sources[number], pieces[number].segment.keys[document], score, coverage, header, terms, total)
-            for score, number, document, coverage, header, terms in found
-        ]
-        if not self._bonuses and not self._nears:
-            return hits
-        return [
-            self._with_more(number, document, hit) for (_, number, document, *_), hit in zip(found, hits, strict=True)
-        ]
+    def _every(self) -> Iterator[tuple[int, Piece]]:
+        return zip(self._pieces.sources, self._pieces.every, strict=True)
+
+    def top(self, wanted: Wanted) -> list[Found]:
+        """Return the best that are wanted, best first."""
+        return self._matches.top(wanted)
+
+    def hit(self, one: Found) -> Hit:
+        """Return what there is to say of one of the best."""
+        score, number, document = one
+        key, held = self._pieces.keys[number][document], self._matches.held(number, document)
+        hit = Hit(self._pieces.sources[number], key, score, *held, self._matches.total)
+        return self._with_more(number, document, hit) if self._bonuses or self._nears else hit
 
     def _with_more(self, number: int, document: int, hit: Hit) -> Hit:
         """Return a hit with what is known of its document beside its words."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from llmos_lite.core.skills.abstain import THRESHOLD, evidence, is_side_request
+from llmos_lite.core.skills.abstain import ALONE_COVERAGE, ALONE_SURPRISE, THRESHOLD, evidence, is_side_request, parts
 from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.manager import SkillsManager
 from llmos_lite.core.skills.search import Hit
@@ -125,6 +127,28 @@ def test_evidence_grows_with_what_matches_and_shrinks_with_the_library() -> None
     many = Hit(source=0, key="x", score=25.0, coverage=0.5, header=0.5, terms=2, searched=10_000)
     assert evidence(few) > THRESHOLD > evidence(many)
     assert evidence(few, named=True) > evidence(few)
+
+
+SHARES = st.sampled_from([0.0, 0.15, 0.2, 0.5, 0.99, 1.0])
+HITS = st.builds(
+    Hit,
+    source=st.just(0),
+    key=st.just("x"),
+    score=st.floats(0, 100),
+    coverage=SHARES,
+    header=SHARES,
+    terms=st.integers(0, 9),
+    searched=st.sampled_from([1, 200, 201, 9000]),
+    meaning=st.floats(0, 10),
+    surprise=st.none() | st.floats(-9, 9),
+)
+
+
+@given(HITS, st.booleans())
+def test_the_evidence_is_the_sum_of_its_parts_or_enough_where_the_meaning_is(hit: Hit, named: bool) -> None:  # noqa: FBT001
+    plain = sum(parts(hit, named=named).values())
+    alone = hit.surprise is not None and hit.surprise >= ALONE_SURPRISE and hit.coverage <= ALONE_COVERAGE
+    assert evidence(hit, named=named) == pytest.approx(max(plain, THRESHOLD) if alone else plain)
 
 
 @pytest.mark.parametrize("around", ["", "\ud800 ", "İ" * 50, "x " * 1000])

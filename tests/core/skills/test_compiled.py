@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from llmos_lite.core.skills import search as search_module
 from llmos_lite.core.skills import segment as segment_module
 from llmos_lite.core.skills.fields import Document
-from llmos_lite.core.skills.index import Piece, SkillIndex, repeats
+from llmos_lite.core.skills.index import Piece, Pieces, SkillIndex, repeats
 from llmos_lite.core.skills.kernel import IS_COMPILED, is_there
 from llmos_lite.core.skills.matches import Matches, Wanted
 from llmos_lite.core.skills.segment import PRINT_WIDTH, Segment
@@ -54,8 +54,8 @@ WANTED = [
 
 
 def both(pieces: list[Piece], query: str) -> tuple[Matches, Matches]:
-    hashes = ANALYZER.hashes(query)
-    return Matches(pieces, hashes), search_module.MATCHES(pieces, hashes)
+    together, hashes = Pieces(pieces), ANALYZER.hashes(query)
+    return Matches(together, hashes), search_module.MATCHES(together, hashes)
 
 
 def assert_alike(pieces: list[Piece], query: str) -> None:
@@ -66,9 +66,9 @@ def assert_alike(pieces: list[Piece], query: str) -> None:
     slow.scores = fast.scores  # of two that differ in the last digit, either may be first
     for wanted in WANTED:
         found, expected = fast.top(wanted), slow.top(wanted)
-        assert [one[:3] for one in found] == [one[:3] for one in expected]
-        for mine, other in zip(found, expected, strict=True):
-            assert mine == pytest.approx(other)
+        assert found == expected
+        for _, piece, document in found:
+            assert fast.held(piece, document) == pytest.approx(slow.held(piece, document))
     for mine, other in zip(fast.rarity, slow.rarity, strict=True):
         assert mine == pytest.approx(other)
 
@@ -95,7 +95,7 @@ def test_both_take_the_rarest_words_of_a_long_query() -> None:
 def test_a_score_without_end_ends_the_search() -> None:
     for matches in both(list(index([("w1", "w2")] * 20).pieces), "w1"):
         matches.scores[3] = np.inf
-        assert [found[:3] for found in matches.top(Wanted(5))] == [(np.inf, 0, 3)]
+        assert matches.top(Wanted(5)) == [(np.inf, 0, 3)]
 
 
 @needs_it
@@ -113,7 +113,7 @@ def test_both_find_the_same_repeats(drawn: list[tuple[int, int, int]]) -> None:
             kept.append(at)
     for matches in both([replace(piece, segment=replace(piece.segment, prints=prints))], "w1"):
         matches.scores[:] = 1
-        assert [place for _, _, place, *_ in matches.top(Wanted(12))] == kept
+        assert [place for _, _, place in matches.top(Wanted(12))] == kept
 
 
 ARRAYS = [one.name for one in fields(Segment) if one.name not in {"keys", "rows", "row_starts", "by_key"}]
@@ -133,9 +133,10 @@ def test_wrong_arrays_are_refused_or_searched_but_nothing_is_read_outside(
     array = np.resize(array, max(0, len(array) + longer))
     broken = Piece(replace(piece.segment, **{name: array}), piece.alive, piece.count, piece.frequency)
     try:
-        matches = search_module.MATCHES([broken], ANALYZER.hashes("w1 w2 skill deploy w3 w4 w1"))
+        matches = search_module.MATCHES(Pieces([broken]), ANALYZER.hashes("w1 w2 skill deploy w3 w4 w1"))
         matches.scores[:] = 1
-        assert len(matches.top(Wanted(20))) <= 20
+        found = matches.top(Wanted(20))
+        assert len([matches.held(piece, document) for _, piece, document in found]) <= 20
     except ValueError:
         pass
 
@@ -150,7 +151,7 @@ def test_what_does_not_belong_together_is_refused() -> None:
         replace(piece, segment=replace(piece.segment, starts=piece.segment.starts + 100)),
     ):
         with pytest.raises(ValueError, match="do not belong"):
-            search_module.MATCHES([changed], ANALYZER.hashes("w1 w2 deploy"))
+            search_module.MATCHES(Pieces([changed]), ANALYZER.hashes("w1 w2 deploy"))
 
 
 @needs_it
@@ -175,6 +176,11 @@ def test_what_a_call_cannot_use_is_refused() -> None:
         kernel.top(query, 3, (), False, 0.0, 0)  # noqa: FBT003
     with pytest.raises(TypeError):
         kernel.top(query, 3, (7,), False, 0.0, 0)  # type: ignore[arg-type]  # noqa: FBT003
+    for nowhere in ((0, 9), (0, -1), (1, 0), (-1, 0)):
+        with pytest.raises(ValueError, match="do not belong"):
+            kernel.held(query, *nowhere)
+    with pytest.raises(ValueError, match="PyCapsule"):
+        kernel.held(None, 0, 0)  # type: ignore[arg-type]
 
 
 class Emptying:
