@@ -12,6 +12,7 @@ import asyncio
 import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from llmos_lite.core.chat.disclosure import Disclosure
 from llmos_lite.core.gateway.context import Contexts
 from llmos_lite.core.gateway.pieces import Piece, Request
 from llmos_lite.core.gateway.service import Gateway
+from llmos_lite.core.gateway.steering import steering_of
 from llmos_lite.engines.http_client import Reply
 from llmos_lite.engines.upstream import Passing, Wire
 from llmos_lite.engines.upstreams import Route, Sent
@@ -187,7 +189,9 @@ async def _captured(wire: Wire, folder: Path, disclosure: Disclosure) -> list[di
         turns = []
         for turn, request in enumerate(_requests(wire)):
             capture.load = LOADED.get(turn, "") if disclosure is Disclosure.CATALOG else ""
-            await gateway.pass_on(actor, wire, Request(json.dumps(request).encode(), []), _Nobody())
+            await gateway.pass_on(
+                actor, wire, Request(json.dumps(request).encode(), partial(steering_of, [])), _Nobody()
+            )
             turns.append(capture.bodies[-1])
         await gateway.close()
         return turns

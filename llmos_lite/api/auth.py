@@ -74,7 +74,11 @@ async def actor_of(accounts: Accounts, scope: Scope) -> Actor:
         Unauthenticated: without a credential that holds.
         Forbidden: `request.cross_site`, for a browser's session used from another site.
     """
-    given = given_by(scope)
+    return await actor_by(accounts, scope, given_by(scope))
+
+
+async def actor_by(accounts: Accounts, scope: Scope, given: Given) -> Actor:
+    """Return whoever makes a request whose headers were read; see `actor_of`."""
     if given.session and not given.key:
         check_same_site(scope)
     client = client_of(scope)

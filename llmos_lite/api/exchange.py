@@ -10,13 +10,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HEADER_RE, HEADER_VALUE_RE, STATUS_LINE
 from uvicorn.server import ServerState
 
 from llmos_lite.api.errors import Message, Scope
+
+if TYPE_CHECKING:
+    from llmos_lite.api.heads import Known
 
 log = logging.getLogger("uvicorn.error")
 
@@ -57,6 +60,7 @@ class Exchange:
         expects: whether the client waits for a sign before it sends the body.
 
     Attributes:
+        known: its head, when the connection had the same one before.
         task: answers.
         on_end: called when the connection ends before the answer.
         disconnected: whether the connection has ended.
@@ -79,6 +83,7 @@ class Exchange:
         "disconnected",
         "flow",
         "keep_alive",
+        "known",
         "more",
         "on_end",
         "response_complete",
@@ -94,6 +99,7 @@ class Exchange:
         self._line, self.transport, self.flow = line, line.transport, line.flow
         self.scope, self.keep_alive, self._expects = scope, keep_alive, expects
         self.on_end: Callable[[], object] | None = None
+        self.known: Known | None = None
         self.disconnected = self.started = self.response_complete = self._fresh = False
         self._news: asyncio.Event | None = None
         self._parts: list[bytes] = []

@@ -9,11 +9,12 @@ import msgspec
 
 from llmos_lite.api.audited import Services as Recording
 from llmos_lite.api.audited import record_refusal
-from llmos_lite.api.auth import Needs, actor_of
+from llmos_lite.api.auth import Needs, actor_by, actor_of
 from llmos_lite.api.errors import Receive, Scope, Send, Words
+from llmos_lite.api.heads import Head
 from llmos_lite.api.middleware import Request as Edge
 from llmos_lite.api.straight import edge_of, straight_to
-from llmos_lite.api.waiting import UntilGone, packing_of, read_body, unpacked
+from llmos_lite.api.waiting import UntilGone, read_body, unpacked
 from llmos_lite.core.accounts.accounts import Accounts
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.accounts.permissions import Scope as Right
@@ -79,20 +80,26 @@ class WireEndpoint:
             raise
 
     async def _asked(self, scope: Scope, receive: Receive, edge: Edge | None) -> tuple[Actor, Request]:
-        state, headers = scope["state"], scope["headers"]
+        state, head = scope["state"], _head_of(scope, edge)
         state["words"] = self.words
-        actor = self.needs.check(await actor_of(self._accounts, scope))
+        actor = self.needs.check(await actor_by(self._accounts, scope, head.given()))
         body = edge.body() if edge is not None and receive == edge.receive else None
         if body is None:
             body = await read_body(receive)
-        if packing := packing_of(headers):
+        if packing := head.packing():
             body = await unpacked(body, packing, LARGE_REQUEST)
         query = scope["query_string"].decode("latin-1")
-        return actor, Request(body, headers, query, state["request_id"], straight_to(edge))
+        return actor, Request(body, head.steering, query, state["request_id"], straight_to(edge))
 
     def answer(self, actor: Actor, request: Request, out: Out) -> Awaitable[None]:
         """Hand the answer out: whole, or its head and then its bytes."""
         return self._gateway.pass_on(actor, self._wire, request, out)
+
+
+def _head_of(scope: Scope, edge: Edge | None) -> Head:
+    """Return the headers of a request; those that its connection knows, unless somebody changed them on the way."""
+    known = None if edge is None or edge.exchange is None else edge.exchange.known
+    return known if known is not None and known.headers == scope["headers"] else Head(scope["headers"])
 
 
 class _Out:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
-import re
 from collections.abc import Iterable, Mapping
 from random import getrandbits
 from types import MethodType
@@ -17,12 +16,12 @@ from uvicorn.protocols.http.httptools_impl import HEADER_RE
 
 from llmos_lite.api.errors import Asgi, Message, Receive, Scope, Send, Words, explain, log_unexpected, send_problem
 from llmos_lite.api.exchange import Exchange
+from llmos_lite.api.heads import Marks
 from llmos_lite.api.hosts import Hosts
 from llmos_lite.api.links import kept_private, lift
 from llmos_lite.api.proxies import Proxies
 from llmos_lite.errors import Invalid, NotFound, TooLarge, Unavailable
 
-REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 LARGE_SKILLS = 256 << 20
 """Largest archive of skills, in bytes."""
 
@@ -123,9 +122,8 @@ class Request:
 
     __slots__ = (
         "_finished",
-        "_host",
-        "_lengths",
         "_limit",
+        "_marks",
         "_more",
         "_read",
         "_receive",
@@ -147,24 +145,12 @@ class Request:
         self._read = self._limit = 0
         self._waited = 0.0
         self._secret = "_" in scope["path"] and lift(scope)
-        self.id = ""
-        self._host: bytes | None = None
-        self._lengths: list[bytes] = []
-        self._look_at(scope["headers"])
+        known = None if self.exchange is None else self.exchange.known
+        self._marks = Marks(scope["headers"]) if known is None else known.marks
+        self.id = self._marks.id or f"{getrandbits(64):016x}"
         if "state" not in scope:
             scope["state"] = {}
         scope["state"]["request_id"] = self.id
-
-    def _look_at(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        """Take what is ours to look at out of the headers."""
-        for name, value in headers:
-            if name == b"host":
-                self._host = value if self._host is None else b""
-            elif name == b"content-length":
-                self._lengths.append(value)
-            elif name == b"x-request-id" and not self.id and REQUEST_ID.fullmatch(value):
-                self.id = value.decode()
-        self.id = self.id or f"{getrandbits(64):016x}"
 
     def check(self, limit: int, hosts: Hosts | None) -> None:
         """Refuse what no path of ours has, what means another server, and a body that says itself that it is too large.
@@ -175,8 +161,8 @@ class Request:
         if not path.isprintable():
             raise NotFound("route.unknown", f"There is nothing at {path[:200]!r}.")
         if hosts is not None and path != PROBED:
-            hosts.check(self._host)
-        for value in self._lengths:
+            hosts.check(self._marks.host)
+        for value in self._marks.lengths:
             if not value.isdigit():
                 raise Invalid("request.invalid", "The header Content-Length is not a number.")
             if len(value) > 18 or int(value) > limit:  # noqa: PLR2004 - more digits than any disk has bytes

@@ -22,6 +22,7 @@ from uvicorn.server import ServerState
 
 from llmos_lite.api.errors import Asgi
 from llmos_lite.api.exchange import Exchange
+from llmos_lite.api.heads import LONGEST_LENGTH, Known
 from llmos_lite.api.upgrades import body_parser, framing_of
 
 log = logging.getLogger("llmos.server")
@@ -36,10 +37,10 @@ LARGEST_HEAD = 64 << 10
 """Bytes of the head of a request, its address among them."""
 LARGEST_PIECE = 256 << 10
 """Bytes that the event loop reads at once: the first piece of a head may end the body before."""
-LONGEST_LENGTH = 18
-"""Digits of the length of a body: more than any disk has bytes."""
 HURRY_SECONDS = 2.0
 """Seconds that requests have to end in when the server is told to stop a second time."""
+MOST_LEARNED = 16
+"""Heads that a connection learns."""
 MOST_WAITING = 16
 """Requests that wait for the answers before them, from which on nothing more is read."""
 MOST_AT_ONCE = 1000
@@ -115,6 +116,8 @@ class PatientProtocol(asyncio.Protocol):
         self._now: Exchange | None = None
         self._last: Exchange | None = None
         self._later: deque[Exchange] = deque()
+        self._known: Known | None = None
+        self._learned = 0
         self._pending: Exchange | None = None
         self._head_timer: asyncio.TimerHandle | None = None
         self._body_timer: asyncio.TimerHandle | None = None
@@ -137,6 +140,12 @@ class PatientProtocol(asyncio.Protocol):
         """Read on, and count what is no body: a head, and what stands between and behind the chunks of a body."""
         if self._over:
             return  # read all the same: or nobody would hear that the client goes
+        known, before = self._known, self._last
+        between = before is not None and before.keep_alive and before.response_complete and not before.more
+        between = between and not self._in_head
+        if known is not None and between and (body := known.again(data)) is not None:
+            self._take(known, body)
+            return
         self._piece = len(data)
         try:
             self._parser.feed_data(data)
@@ -153,6 +162,24 @@ class PatientProtocol(asyncio.Protocol):
             self._refuse(b"The head of the request is too large.")
         elif self._in_head and self._head_timer is None:
             self._head_timer = self.loop.call_later(HEAD_SECONDS, self._give_up)
+        elif between and self._learned < MOST_LEARNED and self._last is self._now is not before:
+            self._learn(data)
+
+    def _learn(self, data: bytes) -> None:
+        """Know the head of a request when it comes again, unless this client says another one with each."""
+        exchange = self._last
+        if exchange is not None and exchange.keep_alive and not (exchange.more or self._later):
+            self._known, self._learned = Known.of(data, exchange.scope), self._learned + 1
+
+    def _take(self, known: Known, body: bytes) -> None:
+        """Take up a whole request whose head came before; the parser is between two requests, and sees none of it."""
+        self._until = None
+        exchange = Exchange(self, known.scope(self._state.copy()), keep_alive=True, expects=False)
+        exchange.known, self._last = known, exchange
+        if exchange.take(body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        exchange.more = False
+        self._start(exchange)
 
     def _stay(self, rest: bytes) -> bool:
         """Answer a request for another protocol as any other, and take nothing after it; False when it is refused."""
@@ -359,6 +386,7 @@ class PatientProtocol(asyncio.Protocol):
 
     def _refuse(self, why: bytes) -> None:
         """Say what is wrong and close, or close after the answers to what came whole before it."""
+        self._known = None
         last = self._last
         if last is not None and last.more and self._later:
             self._later.pop()

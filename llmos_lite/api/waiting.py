@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Iterable
 from types import TracebackType
 from typing import Self, cast
 
@@ -88,15 +87,6 @@ async def _read(receive: Receive) -> bytes:
         parts.append(message.get("body", b""))
         more = message.get("more_body", False)
     return b"".join(parts)
-
-
-def packing_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Return how a client says that the body of a request is packed; empty when it is not."""
-    for name, value in headers:
-        if name == b"content-encoding":
-            how = value.strip().lower()
-            return b"" if how == b"identity" else how
-    return b""
 
 
 async def unpacked(body: bytes, how: bytes, limit: int) -> bytes:

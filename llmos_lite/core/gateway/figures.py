@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+from msgspec.structs import replace
+
 from llmos_lite.core.gateway.turn import Turn
 from llmos_lite.core.telemetry.model_span import ModelSpan, continued
 from llmos_lite.core.traces.trace import Ended
@@ -32,7 +34,8 @@ def go_on_in_its_trace(turn: Turn) -> None:
     """Let the spans of the model's server stand below ours, when the client has a trace at all."""
     turn.traceparent = turn.steering.passed.get("traceparent", "")
     if turn.traceparent:
-        turn.steering.passed["traceparent"] = continued(turn.trace_id, turn.traceparent)
+        ours = {"traceparent": continued(turn.trace_id, turn.traceparent)}
+        turn.steering = replace(turn.steering, passed=turn.steering.passed | ours)
 
 
 def served_of(turn: Turn, ended: Ended, error: str) -> Served:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import NamedTuple, Protocol, TypeAlias
+
+from llmos_lite.core.gateway.steering import Steering
 
 Straight: TypeAlias = Callable[[bytes], bool]
 """Writes bytes of an answer that has begun to the client at once; False, with nothing written, when that must wait."""
@@ -20,14 +22,14 @@ class Request(NamedTuple):
 
     Args:
         body: its bytes.
-        headers: their names in lower case.
+        steering: returns what its headers say.
         query: after the path; empty for none.
         id: of the request, for errors.
         straight: the short way for the pieces of a stream.
     """
 
     body: bytes
-    headers: Collection[tuple[bytes, bytes]]
+    steering: Callable[[], Steering]
     query: str = ""
     id: str = ""
     straight: Straight = never

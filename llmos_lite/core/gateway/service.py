@@ -26,7 +26,7 @@ from llmos_lite.core.gateway.messages_dialect import MessagesDialect
 from llmos_lite.core.gateway.pieces import Out, Request, Whole
 from llmos_lite.core.gateway.reading import LARGEST_ANSWER
 from llmos_lite.core.gateway.responses_dialect import ResponsesDialect, input_of
-from llmos_lite.core.gateway.steering import Steering, steering_of
+from llmos_lite.core.gateway.steering import Steering
 from llmos_lite.core.gateway.thread_log import ThreadLog
 from llmos_lite.core.gateway.threads import Found, Thread
 from llmos_lite.core.gateway.tools.rounds import NoTools, OwnTools, Rounds
@@ -93,7 +93,7 @@ class Gateway:
             LlmosError: before the head, for whatever keeps the request from being answered.
         """
         permit(actor, Verb.CHAT, actor.volume)
-        steering, asked = steering_of(request.headers), self.dialects[wire].read(request.body)
+        steering, asked = request.steering(), self.dialects[wire].read(request.body)
         if steering.team:
             _check_team(actor, steering.team)
         async with self._limits.request(actor):
@@ -141,7 +141,7 @@ class Gateway:
             Invalid: `model.no_embeddings`, when whoever has the model does not speak OpenAI's API.
         """
         permit(actor, Verb.CHAT, actor.volume)
-        steering, fields = steering_of(request.headers), fields_of(request.body)
+        steering, fields = request.steering(), fields_of(request.body)
         model = text_of(fields.get("model"))
 
         def made(route: Route) -> Passing:
