@@ -132,12 +132,12 @@ class Upstream:
         return [seen for seen in self.requests if seen.method == "POST"]
 
     async def until(self, *, requests: int = 0, chats: int = 0, aborted: int = 0) -> None:
-        """Wait for so many requests, requests for an answer, and clients gone; at most 5 s."""
+        """Wait for so many requests, requests for an answer, and clients gone; at most half a minute."""
 
         def reached() -> bool:
             return len(self.requests) >= requests and len(self.chats) >= chats and self.aborted >= aborted
 
-        async with asyncio.timeout(5), self.changed:
+        async with asyncio.timeout(30), self.changed:
             await self.changed.wait_for(reached)
 
     async def _notify(self) -> None:
