@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -15,7 +15,7 @@ from llmos_lite.core.chat.chosen import Choice, HeldSkill, uses_of
 from llmos_lite.core.chat.conversation import Conversation
 from llmos_lite.core.chat.disclosure import LARGE, MORE, MOST_ENTRIES, Disclosure
 from llmos_lite.core.chat.injection import Injection, inject
-from llmos_lite.core.chat.listing import Listing
+from llmos_lite.core.chat.listing import Listing, Made
 from llmos_lite.core.chat.shelf import Shelf
 from llmos_lite.core.chat.skill_tools import TOOL_TOKENS, SkillTools
 from llmos_lite.core.skills.card import Place, card_of
@@ -50,7 +50,7 @@ class Chooser:
         assignment: Assignment | None = None,
     ) -> None:
         self._skills, self._assignment, self._budget = skills, assignment, budget_tokens
-        self._made: Lru[tuple[int, ...], _Made] = Lru(MOST_MADE)
+        self._made: Lru[tuple[int, ...], Made] = Lru(MOST_MADE)
         self._listing = Listing(assignment, budget_tokens=budget_tokens, tool_tokens=tool_tokens)
 
     async def choose(
@@ -124,20 +124,13 @@ class Chooser:
 
         The same words find the same objects as long as no library changes; see `Ranking`.
         """
-        key = (limit, is_auto, *map(id, found))
-        fitting = found[:limit]
-        known = self._made.get(key)
-        if known is None:
-            choice = self._of(shelf, actor, talk, fitting, found[limit:] if is_auto else [], is_auto=is_auto)
-            tools = (choice.box.held, choice.box.listed) if choice.box is not None else None
-            self._made.put(key, _Made(found, replace(choice, commits={}, box=None), tools))
-            return choice
-        made, box = known.choice, None
-        if known.tools is not None:
-            arms = Arms(None, actor, talk.id, found)
-            arms.seen(fitting, whole=True)
-            box = self._listing.box(shelf, actor, arms, *known.tools)
-        return Choice(made.system, made.context, made.considered, shelf.commits, box, made.offered)
+        key = (limit, is_auto, *map(id, found))  # as long as what was made of them is kept, nothing else has these ids
+        made = self._made.get(key)
+        if made is None:
+            made = self._listing.fresh(found, limit, is_auto=is_auto)
+            self._made.put(key, made)
+        opens = partial(self._listing.fresh_box, shelf, actor, talk.id, made) if made.tools else None
+        return Choice(made.system, made.context, made.considered, shelf.commits, opens, made.offered)
 
     def _of(
         self,
@@ -199,20 +192,6 @@ class Chooser:
         arms = Arms(self._assignment, actor, talk.id)
         injection = inject(arms.seen(fitting, whole=True), self._budget)
         return Choice(injection.text, uses_of(injection.skills), arms.exposures, shelf.commits), injection
-
-
-class _Made(NamedTuple):
-    """A context as it was made, without what belongs to one message.
-
-    Args:
-        found: what it was made of; as long as it is kept, nothing else has the same ids.
-        choice: what goes into it.
-        tools: what its tools need: the skills that it holds, and those that it lists; None where it has none.
-    """
-
-    found: Sequence[ScoredSkill]
-    choice: Choice
-    tools: tuple[Sequence[ScoredSkill], Sequence[ScoredSkill]] | None
 
 
 def _near(shelf: Shelf, query: str, limit: int, talk: Conversation) -> list[ScoredSkill]:

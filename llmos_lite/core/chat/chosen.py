@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 
 import msgspec
 
@@ -21,7 +22,7 @@ class HeldSkill(msgspec.Struct, frozen=True, gc=False):
     held_for: tuple[str, ...]
 
 
-class Choice(msgspec.Struct, frozen=True):
+class Choice(msgspec.Struct, frozen=True, dict=True):
     """What goes into the context.
 
     Args:
@@ -29,7 +30,7 @@ class Choice(msgspec.Struct, frozen=True):
         context: the skills in it, best first.
         considered: every skill that was considered, in whichever arm.
         commits: the commit at which each volume was read.
-        box: the tools by which the model reads more; None when it gets none.
+        opens: makes the tools by which the model reads more; None when it gets none.
         offered: the skills that a catalog lists for the first time in this conversation.
         held: those that a scanner keeps out of it.
     """
@@ -38,9 +39,14 @@ class Choice(msgspec.Struct, frozen=True):
     context: tuple[SkillUse, ...] = ()
     considered: tuple[Exposure, ...] = ()
     commits: Mapping[str, str] = msgspec.field(default_factory=dict)
-    box: SkillTools | None = None
+    opens: Callable[[], SkillTools] | None = None
     offered: tuple[str, ...] = ()
     held: tuple[HeldSkill, ...] = ()
+
+    @cached_property
+    def box(self) -> SkillTools | None:
+        """Return the tools by which the model reads more; None when it gets none."""
+        return self.opens() if self.opens is not None else None
 
     @property
     def used(self) -> tuple[SkillUse, ...]:
@@ -63,3 +69,14 @@ def uses_of(skills: Sequence[ScoredSkill]) -> tuple[SkillUse, ...]:
         skill = one.skill
         uses.append(SkillUse(skill.skill_id, skill.name, skill.volume, skill.version, round(one.score, 3)))
     return tuple(uses)
+
+
+def treated(skills: Sequence[ScoredSkill]) -> tuple[tuple[SkillUse, ...], tuple[Exposure, ...]]:
+    """Return what a trace keeps of skills in a context that no chance could have kept out of it."""
+    uses: list[SkillUse] = []
+    exposures: list[Exposure] = []
+    for one in skills:
+        skill, score = one.skill, round(one.score, 3)
+        uses.append(SkillUse(skill.skill_id, skill.name, skill.volume, skill.version, score))
+        exposures.append(Exposure(skill.volume, skill.skill_id, skill.version, "treatment", 1.0, score))
+    return tuple(uses), tuple(exposures)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
+from operator import attrgetter
 
-from llmos_lite.core.skills.card import card_of
+from llmos_lite.core.skills.card import Card, card_of
 from llmos_lite.core.skills.format import estimate_tokens
 from llmos_lite.core.skills.ranking import ScoredSkill
 from llmos_lite.errors import Invalid
@@ -59,23 +60,30 @@ class Disclosure(StrEnum):
             ) from None
 
 
-def catalog(found: Sequence[ScoredSkill]) -> str:
+def cards_of(found: Sequence[ScoredSkill]) -> list[Card]:
+    """Return what a context shows of each."""
+    return [one.skill.card or card_of(one.skill) for one in found]
+
+
+def catalog(cards: Sequence[Card]) -> str:
     """Return a catalog in the form of the standard's own tool, without paths; no text can break out of it."""
-    entries = [(one.skill.card or card_of(one.skill)).entry for one in found]
-    return "\n".join(("<available_skills>", *entries, "</available_skills>"))
+    return "\n".join(("<available_skills>", *map(_entry_of, cards), "</available_skills>"))
 
 
+_entry_of, _tokens_of = attrgetter("entry"), attrgetter("entry_tokens")
 _FRAME = estimate_tokens(f"{INTRODUCTION} {FILES}\n\n{catalog(())}\n")
 
 
-def within(found: Sequence[ScoredSkill], budget_tokens: int) -> Sequence[ScoredSkill]:
-    """Return the first skills whose entries fit a budget, their introduction with them."""
+def within(cards: Sequence[Card], budget_tokens: int) -> int:
+    """Return how many entries, from the first on, fit a budget, their introduction with them."""
     left = budget_tokens - _FRAME
-    for place, one in enumerate(found):
-        left -= (one.skill.card or card_of(one.skill)).entry_tokens
+    if sum(map(_tokens_of, cards)) <= left:
+        return len(cards)
+    for place, card in enumerate(cards):
+        left -= card.entry_tokens
         if left < 0:
-            return found[:place]
-    return found
+            return place
+    return len(cards)
 
 
 def with_new(offered: Sequence[str], fresh: Sequence[str]) -> tuple[str, ...]:

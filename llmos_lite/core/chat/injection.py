@@ -45,16 +45,17 @@ def inject(skills: Sequence[ScoredSkill], budget_tokens: int) -> Injection:
         skills: what fits, best first.
         budget_tokens: most tokens for all of them; short ones are whole, long ones share the rest evenly.
     """
-    needs = [(one.skill.card or card_of(one.skill)).tokens for one in skills]
+    cards = [one.skill.card or card_of(one.skill) for one in skills]
+    needs = [card.tokens for card in cards]
     room = budget_tokens - _INTRODUCED
     whole = sum(needs) <= room
     shares = needs if whole else _shares(needs, room)
     blocks: list[tuple[tuple[int, str, str], str]] = []
     held: list[ScoredSkill] = []
     has_files = False
-    for scored, need, share in zip(skills, needs, shares, strict=True):
-        skill, card = scored.skill, scored.skill.card or card_of(scored.skill)
-        if share == need and card.opening:
+    for scored, card, share in zip(skills, cards, shares, strict=True):
+        skill = scored.skill
+        if share == card.tokens and card.opening:
             block = f"{card.opening}{skill.body[card.start : card.end]}{CLOSING}"
         else:
             block = _block(skill, share) if share else ""

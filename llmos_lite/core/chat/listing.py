@@ -6,18 +6,41 @@ The catalog comes before the texts and only grows while a conversation goes on, 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
 
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.chat.arms import Arms
 from llmos_lite.core.chat.assignment import Assignment
-from llmos_lite.core.chat.chosen import Choice, uses_of
+from llmos_lite.core.chat.chosen import Choice, treated, uses_of
 from llmos_lite.core.chat.conversation import Conversation
-from llmos_lite.core.chat.disclosure import FILES, INTRODUCTION, MOST_ENTRIES, SHARE, catalog, within
+from llmos_lite.core.chat.disclosure import FILES, INTRODUCTION, MOST_ENTRIES, SHARE, cards_of, catalog, within
 from llmos_lite.core.chat.injection import inject, split
 from llmos_lite.core.chat.shelf import Shelf
 from llmos_lite.core.chat.skill_tools import SkillTools
-from llmos_lite.core.skills.card import card_of
+from llmos_lite.core.skills.card import Card, card_of
 from llmos_lite.core.skills.ranking import ScoredSkill
+from llmos_lite.core.traces.trace import Exposure, SkillUse
+
+
+class Made(NamedTuple):
+    """The context of a new conversation as it was made, without what belongs to one message.
+
+    Args:
+        found: what it was made of, best first; the first of it are those that were considered.
+        system: the system prompt.
+        context: the skills in it.
+        considered: those that were considered.
+        offered: those that its catalog lists.
+        tools: what its tools need: the skills that it holds, and those that it lists; None where it has none.
+    """
+
+    found: Sequence[ScoredSkill]
+    system: str
+    context: tuple[SkillUse, ...]
+    considered: tuple[Exposure, ...]
+    offered: tuple[str, ...] = ()
+    tools: tuple[Sequence[ScoredSkill], Sequence[ScoredSkill]] | None = None
 
 
 class Listing:
@@ -49,25 +72,68 @@ class Listing:
         arms = Arms(self._assignment, actor, talk.id, () if talk.offered else [*fitting, *others])
         whole, long = split(arms.seen(fitting, whole=True), self._budget)
         known, fresh = _entries(talk, shelf, whole, [*long, *others], only_new=only_new)
-        room = int(self._budget * SHARE) if fitting else self._budget
-        shown = arms.seen(within([*known, *fresh], room))
+        every = [*known, *fresh]
+        shown = arms.seen(every[: within(cards_of(every), self._room(fitting))])
         injection = inject(whole, self._budget)
         uses = uses_of(injection.skills)
         if not shown and not injection.has_files:
             exposures = arms.exposures  # more than fit where chance hides all that could be read
             return Choice(injection.text, uses, exposures, shelf.commits) if len(exposures) > len(fitting) else None
-        box = self.box(shelf, actor, arms, injection.skills, shown)
-        offered = _new(shown, known) if known else shown
-        keys = tuple([(one.skill.card or card_of(one.skill)).key for one in offered])
-        head = f"{INTRODUCTION} {FILES}\n\n{catalog(shown)}" if shown else FILES
-        system = f"{head}\n\n{injection.text}" if injection.text else head
-        return Choice(system, uses, arms.exposures, shelf.commits, box, keys)
+        opens = partial(self.box, shelf, actor, arms, injection.skills, shown)
+        keys = _keys(cards_of(_new(shown, known) if known else shown))
+        system = _system(cards_of(shown), injection.text)
+        return Choice(system, uses, arms.exposures, shelf.commits, opens, keys)
+
+    def fresh(self, found: Sequence[ScoredSkill], limit: int, *, is_auto: bool) -> Made:
+        """Return the context of a new conversation in which nothing is left to chance.
+
+        Args:
+            found: what fits, best first.
+            limit: of how many the texts would go in; the others are listed.
+            is_auto: whether anything may be listed.
+        """
+        fitting = found[:limit]
+        uses, considered = treated(fitting)
+        if is_auto:
+            whole, long = split(fitting, self._budget)
+            listed = [*long, *found[limit:]][:MOST_ENTRIES]
+            cards = cards_of(listed)
+            count = within(cards, self._room(fitting))
+            injection = inject(whole, self._budget)
+            if count or injection.has_files:
+                if len(injection.skills) < len(fitting):
+                    uses = uses_of(injection.skills)
+                text, keys = _system(cards[:count], injection.text), _keys(cards[:count])
+                return Made(found, text, uses, considered, keys, (injection.skills, listed[:count]))
+        injection = inject(fitting, self._budget)
+        return Made(found, injection.text, uses_of(injection.skills), considered)
+
+    def fresh_box(self, shelf: Shelf, actor: Actor, talk_id: str, made: Made) -> SkillTools:
+        """Return the tools of such a context; see `fresh`."""
+        arms = Arms(None, actor, talk_id, made.found)
+        arms.seen(made.found[: len(made.considered)], whole=True)
+        held, listed = made.tools or ((), ())
+        return self.box(shelf, actor, arms, held, listed)
+
+    def _room(self, fitting: Sequence[ScoredSkill]) -> int:
+        """Return how many tokens a catalog may take."""
+        return int(self._budget * SHARE) if fitting else self._budget
 
     def box(
         self, shelf: Shelf, actor: Actor, arms: Arms, held: Sequence[ScoredSkill], listed: Sequence[ScoredSkill]
     ) -> SkillTools:
         """Return the tools that read the rest; see `SkillTools`."""
         return SkillTools(shelf, actor, arms, held=held, listed=listed, tokens=self._tool_tokens)
+
+
+def _system(listed: Sequence[Card], text: str) -> str:
+    """Return a system prompt of a catalog and the text of other skills."""
+    head = f"{INTRODUCTION} {FILES}\n\n{catalog(listed)}" if listed else FILES
+    return f"{head}\n\n{text}" if text else head
+
+
+def _keys(cards: Sequence[Card]) -> tuple[str, ...]:
+    return tuple([card.key for card in cards])
 
 
 def _entries(

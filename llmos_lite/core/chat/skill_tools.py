@@ -16,7 +16,7 @@ import msgspec
 
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.chat.arms import Arms
-from llmos_lite.core.chat.disclosure import catalog
+from llmos_lite.core.chat.disclosure import cards_of, catalog
 from llmos_lite.core.chat.shelf import Shelf
 from llmos_lite.core.chat.tools import ToolResult
 from llmos_lite.core.skills.activation import resources
@@ -140,7 +140,7 @@ class SkillTools:
         names = [one.skill.skill_id for one in shown]
         self._names |= dict.fromkeys(names)
         self.searched.update([one.skill.volume for one in shown])
-        return self._counted(catalog(shown), note=", ".join(names))
+        return self._counted(catalog(cards_of(shown)), note=", ".join(names))
 
     # -- reading ----------------------------------------------------------------------------------------------------
 

@@ -77,7 +77,7 @@ class Contexts:
                 return thread
             wanted = Disclosure.BODIES
         choice = await self._choice(actor, thread, words, steering, limit, wanted=wanted)
-        if choice.box is not None and not thread.tools and not may_call(wanted):
+        if choice.opens is not None and not thread.tools and not may_call(wanted):
             choice = await self._choice(actor, thread, words, steering, limit, wanted=Disclosure.BODIES)
         found = choice.context or choice.considered or choice.system or choice.held
         return _with(thread, choice, place) if found else thread
@@ -118,5 +118,5 @@ def _with(thread: Thread, choice: Choice, place: int) -> Thread:
         commits={**thread.commits, **choice.commits},
         offered=(*thread.offered, *choice.offered),
         held=choice.held,
-        tools=thread.tools or choice.box is not None,
+        tools=thread.tools or choice.opens is not None,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,39 @@ class Turns:
     def arms(self, actor: Actor, conversation_id: str, skills: Sequence[ScoredSkill]) -> Sequence[Arm]:
         del actor
         return [Arm(treated=False, propensity=0.5) if conversation_id == "control" else TREATED for _ in skills]
+
+
+class Everybody:
+    """Treats everybody, whatever it is."""
+
+    def arms(self, actor: Actor, conversation_id: str, skills: Sequence[ScoredSkill]) -> Sequence[Arm]:
+        del actor, conversation_id
+        return [TREATED] * len(skills)
+
+
+@pytest.mark.parametrize("budget", [100, 300, 700, 1200, 2500, 6000])
+async def test_where_chance_lets_everybody_have_all_it_is_the_same(chat: Room, budget: int) -> None:
+    alice = await chat.actor("alice")
+    more = ("", "word " * 900, "See references/pots.md. ", "word " * 3000, "\n\nPour it. " * 300)
+    files = {
+        f"skills/tea-{number}/SKILL.md": text(f"tea-{number}", f"Warm {number}. {more[number * 7 % 5]}").encode()
+        for number in range(LARGE + 5)
+    }
+    for count in (1, 4, LARGE + 5):
+        some = dict(list(files.items())[:count])
+        chat.volume("user:alice").store.commit({**some}, f"Add {count} teas", Author("alice", "alice@localhost"))
+        plain, chance = (Chooser(chat.skills, budget_tokens=budget, assignment=one) for one in (None, Everybody()))
+        for disclosure, limit in product(Disclosure, (1, 3, 8)):
+            one = await choose(plain, alice, disclosure=disclosure, limit=limit)
+            other = await choose(chance, alice, disclosure=disclosure, limit=limit)
+            again = await choose(plain, alice, disclosure=disclosure, limit=limit)
+            for made in (one, again):
+                assert (made.system, made.used, made.considered) == (other.system, other.used, other.considered)
+                assert (made.exposures, made.offered, made.commits) == (other.exposures, other.offered, other.commits)
+                assert (made.box is None) is (other.box is None)
+                if made.box is not None and other.box is not None:
+                    assert made.box.tools == other.box.tools
+                    assert list(made.box.held) == list(other.box.held)
 
 
 async def test_chance_is_asked_each_time(chat: Room) -> None:

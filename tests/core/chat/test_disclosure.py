@@ -47,7 +47,7 @@ def test_another_word_is_refused() -> None:
 
 
 def test_a_catalog_has_the_form_of_the_standards_own_tool() -> None:
-    assert catalog(scored(skill("pdf", 'Fill <forms> & "more"'))) == (
+    assert catalog([Card(skill("pdf", 'Fill <forms> & "more"'))]) == (
         "<available_skills>\n<skill>\n<name>\npdf\n</name>\n<description>\n"
         "Fill &lt;forms&gt; &amp; &quot;more&quot;\n</description>\n</skill>\n</available_skills>"
     )
@@ -55,7 +55,7 @@ def test_a_catalog_has_the_form_of_the_standards_own_tool() -> None:
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=900), max_size=5))
 def test_no_description_breaks_out_of_a_catalog(texts: list[str]) -> None:
-    written = catalog(scored(*(skill(f"s{place}", text) for place, text in enumerate(texts))))
+    written = catalog([Card(skill(f"s{place}", text)) for place, text in enumerate(texts)])
     root = ET.fromstring(re.sub("[\ufffe\uffff]", "", written))  # noqa: S314 - our own text
     assert [entry.tag for entry in root] == ["skill"] * len(texts)
     found = [(entry.findtext("description") or "").strip() for entry in root]
@@ -64,10 +64,12 @@ def test_no_description_breaks_out_of_a_catalog(texts: list[str]) -> None:
 
 @given(st.lists(st.integers(1, 400), max_size=40), st.integers(0, 6000))
 def test_a_catalog_keeps_within_its_budget(sizes: list[int], budget: int) -> None:
-    skills = scored(*(skill(f"s{place}", "x" * size) for place, size in enumerate(sizes)))
-    kept = within(skills, budget)
-    assert kept == skills[: len(kept)]
+    cards = [Card(skill(f"s{place}", "x" * size)) for place, size in enumerate(sizes)]
+    count = within(cards, budget)
+    kept, more = cards[:count], sum(card.entry_tokens for card in cards[: count + 1])
     assert not kept or estimate_tokens(f"{INTRODUCTION} {FILES}\n\n{catalog(kept)}") <= budget
+    frame = estimate_tokens(f"{INTRODUCTION} {FILES}\n\n{catalog([])}\n")
+    assert count == len(cards) or frame + more > budget, "no other would fit"
 
 
 @given(st.lists(st.integers(1, 9000), max_size=6), st.integers(200, 5000))
