@@ -115,7 +115,7 @@ class Metrics:
         self._counts = dict.fromkeys(_COUNTERS, 0)
         self._models: set[str] = set()
         self._requests: defaultdict[tuple[str, str, str], int] = defaultdict(int)
-        self._tokens: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self._tokens: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
         self._dialects: defaultdict[str, _Dialect] = defaultdict(_Dialect)
 
     def served(self, one: Served) -> None:
@@ -124,12 +124,15 @@ class Metrics:
         if model not in self._models:
             model = self._model(one)
         self._chats[one.ended] += 1
-        self._counts["skills_injected"] += one.skills
-        self._counts["chats_unrecorded"] += not one.recorded
+        if one.skills:
+            self._counts["skills_injected"] += one.skills
+        if not one.recorded:
+            self._counts["chats_unrecorded"] += 1
         self._requests[one.dialect, model, one.error or one.ended] += 1
         if one.tokens_in or one.tokens_out:
-            self._tokens[model, "in"] += one.tokens_in
-            self._tokens[model, "out"] += one.tokens_out
+            tokens = self._tokens[model]
+            tokens[0] += one.tokens_in
+            tokens[1] += one.tokens_out
         dialect = self._dialects[one.dialect]
         dialect.retries += one.retries
         dialect.seconds.counts[bisect_left(CHAT_SECONDS, seconds)] += 1
@@ -217,8 +220,9 @@ class Metrics:
         for labels, count in self._requests.items():
             requests.add_metric(labels, count)
         tokens = CounterMetricFamily("llmos_model_tokens", "Tokens of models.", labels=["model", "direction"])
-        for pair, count in self._tokens.items():
-            tokens.add_metric(pair, count)
+        for model, both in self._tokens.items():
+            for direction, count in zip(("in", "out"), both, strict=True):
+                tokens.add_metric([model, direction], count)
         retries = CounterMetricFamily("llmos_model_retries", "Further tries of requests.", labels=["dialect"])
         side = CounterMetricFamily("llmos_model_side_calls", "Requests of clients for themselves.", labels=["dialect"])
         for name, dialect in self._dialects.items():

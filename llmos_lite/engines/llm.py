@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Literal, NamedTuple, NotRequired, Protocol, TypeAlias, TypedDict
 
+import msgspec
+
 from llmos_lite.errors import UpstreamFailed
 
 OFFLINE = "offline"
@@ -106,8 +108,7 @@ class Delta:
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Completion:
+class Completion(msgspec.Struct, frozen=True, kw_only=True):
     """A whole answer.
 
     `tokens_in` and `tokens_out` are the provider's counts, 0 when it gives none. `finish` is the provider's word for

@@ -196,10 +196,9 @@ class _Way(NamedTuple):
         return max(self.silence.left, self.failures.left)
 
     def ask(self) -> None:
-        """Note that it is asked."""
-        if self.has_failed:
-            self.silence.ask()
-            self.failures.ask()
+        """Note that it is asked, after it has failed."""
+        self.silence.ask()
+        self.failures.ask()
 
     def note(self, status: int) -> None:
         """Note what it answered; 0 when it did not."""
@@ -290,7 +289,8 @@ class Router:
             _check_meant(way)
             others = ()
         for number in count():
-            way.ask()
+            if way.has_failed:
+                way.ask()
             try:
                 reply = await way.route.upstream.send(passing)
             except UpstreamFailed:

@@ -64,6 +64,7 @@ class Actor:
             that reads a team and not the person's own volume, that is the team's.
         principal: this actor as the volumes see it, with the rights that the seed's table gives.
         is_admin: whether this is a system admin with a credential for it.
+        chats: whether it may chat in its volume, as most requests want to.
     """
 
     user_id: str
@@ -80,11 +81,13 @@ class Actor:
     volume: VolumeRef = field(init=False, repr=False, compare=False)
     principal: Principal = field(init=False, repr=False, compare=False)
     is_admin: bool = field(init=False, repr=False, compare=False)
+    chats: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "volume", self._own())
         object.__setattr__(self, "principal", self._plain())
         object.__setattr__(self, "is_admin", self.role is Role.SYSTEM_ADMIN and Scope.ADMIN in self.scopes)
+        object.__setattr__(self, "chats", allowed(self, Verb.CHAT, self.volume))
 
     def _own(self) -> VolumeRef:
         own = self.service or VolumeRef.user(self.user_id)

@@ -14,6 +14,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias
 
+from msgspec import structs
+
 from llmos_lite.engines.llm import ChatMessage, ChatRequest, Completion, Delta, LanguageModel, Tool, ToolCall
 from llmos_lite.errors import LlmosError, UpstreamFailed
 
@@ -147,14 +149,14 @@ async def converse(
                     done = piece
         done = talk.heard(done)
         if talk.is_over(done):
-            yield Round(replace(done, tool_calls=()))
+            yield Round(structs.replace(done, tool_calls=()))
             return
         own = [call for call in done.tool_calls if not talk.is_foreign(call)]
         results = await answered(box, own, bounds, talk.deadline)
         for call, result in zip(own, results, strict=True):
             yield ToolDone(call, result)
         if len(own) < len(done.tool_calls):
-            yield Round(replace(done, tool_calls=tuple(filter(talk.is_foreign, done.tool_calls))))
+            yield Round(structs.replace(done, tool_calls=tuple(filter(talk.is_foreign, done.tool_calls))))
             return
         yield Round(done, talk.next(done, results))
 

@@ -17,6 +17,7 @@ from llmos_lite.core.gateway.translation.translator import AnswerTranslation
 from llmos_lite.core.gateway.turn import Turn
 from llmos_lite.core.traces.trace import Ended
 from llmos_lite.engines.http_client import Reply
+from llmos_lite.engines.llm import Completion
 from llmos_lite.engines.llm_http import refuses_tools
 from llmos_lite.engines.upstream import Wire
 from llmos_lite.engines.upstreams import Sent
@@ -61,11 +62,10 @@ class Answers:
         """
         if sent.reply.status != OK:
             return self._refused(turn, sent, out)
-        if turn.rounds is not None:
-            return self._in_rounds(turn, turn.rounds, sent, out)
-        if sent.reply.header("content-type").startswith("text/event-stream"):
-            return self._streamed(turn, sent, out)
-        return self._whole(turn, sent, out)
+        streamed = sent.reply.header("content-type").startswith("text/event-stream")
+        if turn.rounds is not None and (streamed or turn.rounds.begun):
+            return self._in_rounds(turn, turn.rounds, sent, out, streamed=streamed)
+        return self._streamed(turn, sent, out) if streamed else self._whole(turn, sent, out)
 
     async def _refused(self, turn: Turn, sent: Sent, out: Out) -> None:
         """Hand a refusal on in the server's own words; what is no JSON becomes an error of ours."""
@@ -83,10 +83,17 @@ class Answers:
 
     async def _whole(self, turn: Turn, sent: Sent, out: Out) -> None:
         body = await read_reply(sent.reply, LARGEST_ANSWER)
-        turn.completion = self._dialects[sent.route.wire].whole(body, sent.route.model)
+        turn.completion = done = self._dialects[sent.route.wire].whole(body, sent.route.model)
         if sent.route.wire is not turn.dialect.wire:
             body = _translation(turn, sent).whole(body)
+        rounds = None if turn.rounds is None or turn.rounds.is_theirs(done) else turn.rounds
+        if rounds is not None:
+            rounds.screen.take(body)
+            if await self._follows(turn, rounds, done, out):
+                return
         await self._keeper.keep(turn, Ended.COMPLETE)
+        if rounds is not None:
+            body = rounds.screen.end()
         await out(Whole(OK, _headers(turn, sent.reply), body))
 
     async def _streamed(self, turn: Turn, sent: Sent, out: Out) -> None:
@@ -112,28 +119,28 @@ class Answers:
         if last:
             await out(last)
 
-    async def _in_rounds(self, turn: Turn, rounds: Rounds, sent: Sent, out: Out) -> None:
-        """Answer in a conversation with tools of ours: what calls these is not for the client."""
-        streamed = sent.reply.header("content-type").startswith("text/event-stream")
-        if rounds.begun and not streamed:
+    async def _in_rounds(self, turn: Turn, rounds: Rounds, sent: Sent, out: Out, *, streamed: bool) -> None:
+        """Stream in a conversation with tools of ours: what calls these is not for the client."""
+        if not streamed:
             raise UpstreamFailed("model.garbage", "The model answered a stream in another form.")
-        if streamed:
-            if not rounds.begun:
-                rounds.begun = True
-                await out(Head(OK, _headers(turn, sent.reply)))
-            await self._screened(turn, rounds, sent, out)
-        else:
-            await self._taken(turn, rounds, sent)
-        failed = turn.reading.failed if turn.reading is not None and streamed else None
-        if failed is None and turn.completion is not None:
-            open_box = partial(self._contexts.box, turn.actor, turn.thread, turn.steering)
-            if await rounds.take(turn.completion, open_box):
-                if shown := rounds.screen.next(turn.completion):
-                    await out(shown)
-                return
+        if not rounds.begun:
+            rounds.begun = True
+            await out(Head(OK, _headers(turn, sent.reply)))
+        await self._screened(turn, rounds, sent, out)
+        failed = turn.reading.failed if turn.reading is not None else None
+        if failed is None and turn.completion is not None and await self._follows(turn, rounds, turn.completion, out):
+            return
         await self._keeper.keep(turn, Ended.ERROR if failed else Ended.COMPLETE, _code(failed))
-        last = rounds.screen.end()
-        await out(last if streamed else Whole(OK, _headers(turn, sent.reply), last))
+        await out(rounds.screen.end())
+
+    async def _follows(self, turn: Turn, rounds: Rounds, done: Completion, out: Out) -> bool:
+        """Answer what calls tools of ours; tell whether a further request follows."""
+        open_box = partial(self._contexts.box, turn.actor, turn.thread, turn.steering)
+        if not await rounds.take(done, open_box):
+            return False
+        if shown := rounds.screen.next(done):
+            await out(shown)
+        return True
 
     async def _screened(self, turn: Turn, rounds: Rounds, sent: Sent, out: Out) -> None:
         """Hand out what a client gets of one stream, but for its end."""
@@ -157,13 +164,6 @@ class Answers:
         if translation is not None and (shown := rounds.screen.feed(translation.end())):
             await out(shown)
         turn.completion = reading.completion()
-
-    async def _taken(self, turn: Turn, rounds: Rounds, sent: Sent) -> None:
-        body = await read_reply(sent.reply, LARGEST_ANSWER)
-        turn.completion = self._dialects[sent.route.wire].whole(body, sent.route.model)
-        if sent.route.wire is not turn.dialect.wire:
-            body = _translation(turn, sent).whole(body)
-        rounds.screen.take(body, calls=bool(turn.completion.tool_calls))
 
 
 def _translation(turn: Turn, sent: Sent) -> AnswerTranslation:

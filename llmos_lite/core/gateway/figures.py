@@ -10,24 +10,10 @@ from llmos_lite.core.gateway.turn import Turn
 from llmos_lite.core.telemetry.model_span import ModelSpan, continued
 from llmos_lite.core.traces.trace import Ended
 from llmos_lite.engines.upstream import Wire
-from llmos_lite.engines.upstreams import Route
 from llmos_lite.observability import Served
 
 _PROVIDERS = {Wire.CHAT: "openai", Wire.RESPONSES: "openai", Wire.MESSAGES: "anthropic"}
 """What the conventions call whoever invented a dialect; the server's own name stands beside it."""
-
-
-def note_try(turn: Turn, route: Route) -> None:
-    """Note that a request is sent, and where."""
-    turn.route, turn.tries = route, turn.tries + 1
-
-
-def note_answer(turn: Turn) -> None:
-    """Note that the head of an answer is there."""
-    turn.first = turn.first or time.perf_counter() - turn.clock
-    if turn.tries > 1:
-        turn.retries += turn.tries - 1
-    turn.tries = 0
 
 
 def go_on_in_its_trace(turn: Turn) -> None:

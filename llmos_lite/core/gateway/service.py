@@ -19,7 +19,7 @@ from llmos_lite.core.gateway.asked import Asked, Placed, Raw, Said, encode, fiel
 from llmos_lite.core.gateway.chat_dialect import ChatDialect
 from llmos_lite.core.gateway.context import Contexts
 from llmos_lite.core.gateway.dialect import Dialect
-from llmos_lite.core.gateway.figures import go_on_in_its_trace, note_answer, note_try
+from llmos_lite.core.gateway.figures import go_on_in_its_trace
 from llmos_lite.core.gateway.keeper import Keeper
 from llmos_lite.core.gateway.local import no_embeddings
 from llmos_lite.core.gateway.messages_dialect import MessagesDialect
@@ -92,7 +92,8 @@ class Gateway:
         Raises:
             LlmosError: before the head, for whatever keeps the request from being answered.
         """
-        permit(actor, Verb.CHAT, actor.volume)
+        if not actor.chats:
+            permit(actor, Verb.CHAT, actor.volume)
         steering, asked = request.steering(), self.dialects[wire].read(request.body)
         if steering.team:
             _check_team(actor, steering.team)
@@ -108,7 +109,7 @@ class Gateway:
                     try:
                         sent = await self._upstreams.send(asked.model, wire, made)
                         try:
-                            note_answer(turn)
+                            turn.note_answer()
                             await self._answers.answered(turn, sent, out)
                         finally:
                             await sent.reply.end()
@@ -201,14 +202,15 @@ class Gateway:
             await self._keeper.recall()
             found = self._keeper.find(actor, chain, who, asked.after)
             said = dialect.said(asked.items[found.seen :])
-        if found.again and _is_another(found, steering.conversation or conversation_id(asked.session)):
+        named = _named(steering, asked)
+        if found.again and _is_another(found, named):
             every = dialect.said(asked.items)
             if not _goes_on(every):
                 found, said = Found(), every
         new = fresh(found, said) if found.thread is not None else said
         words = words_in(new)
         side = asks_for_itself(asked, new)
-        thread = self._thread(found, dialect.wire, steering, asked, words)
+        thread = self._thread(found, dialect.wire, named, asked, words)
         if thread.goal_of and not thread.goal:
             thread = structs.replace(thread, goal=await self._keeper.goal(thread.goal_of))
         if not side:
@@ -216,6 +218,10 @@ class Gateway:
             at_end = bool(said) and said[-1].role != "system"
             place = len(asked.items) - 1 if at_end else _place(asked, dialect)
             thread = await self._contexts.extended(actor, thread, words, steering, place, may_call=may_call)
+        rounds = None
+        if thread.tools and not side:
+            begins = found.thread is None or not found.thread.tools
+            rounds = self._tools.rounds(dialect.wire, _owing(asked, found), begins=begins)
         return Turn(
             actor=actor,
             dialect=dialect,
@@ -231,7 +237,7 @@ class Gateway:
             recorded=steering.record and account.record,
             started=started,
             clock=clock,
-            rounds=self._tools.rounds(dialect.wire, _owing(asked, found)) if thread.tools and not side else None,
+            rounds=rounds,
         )
 
     async def _reserve(self, turn: Turn, size: int) -> None:
@@ -255,17 +261,16 @@ class Gateway:
         """Choose skills anew for a model that takes no tools."""
         asked = turn.asked
         self._tools.note_refusal(asked.model)
-        thread = self._thread(turn.found, turn.dialect.wire, turn.steering, asked, turn.words)
+        thread = self._thread(turn.found, turn.dialect.wire, _named(turn.steering, asked), asked, turn.words)
         thread = structs.replace(thread, tools=False)
         turn.rounds = None
         turn.thread = await self._contexts.extended(
             turn.actor, thread, turn.words, turn.steering, _place(asked, turn.dialect)
         )
 
-    def _thread(self, found: Found, wire: Wire, steering: Steering, asked: Asked, words: str) -> Thread:
-        """Return the conversation as the request finds it."""
-        before = found.thread
-        named, goal = steering.conversation or conversation_id(asked.session), words[:GOAL_LENGTH]
+    def _thread(self, found: Found, wire: Wire, named: str, asked: Asked, words: str) -> Thread:
+        """Return the conversation as the request finds it; `named` as the client calls it, if it does."""
+        before, goal = found.thread, words[:GOAL_LENGTH]
         if before is None:
             return Thread(conversation=named or make_ulid(now_ms()), goal=goal, system=system_hash(asked.system))
         read: list[Placed] = []
@@ -292,6 +297,11 @@ class Gateway:
 def _check_team(actor: Actor, team: str) -> None:
     if not (team in actor.teams and allowed(actor, Verb.CHAT, VolumeRef(VolumeKind.TEAM, team))):
         raise unknown_team(team)
+
+
+def _named(steering: Steering, asked: Asked) -> str:
+    """Return what the client calls the conversation; empty when it does not say."""
+    return steering.conversation or (conversation_id(asked.session) if asked.session else "")
 
 
 def _is_another(found: Found, named: str) -> bool:
@@ -336,7 +346,7 @@ def _passing(turn: Turn, request: Request, route: Route) -> Passing:
     thread, asked_in = turn.thread, turn.dialect.wire
     if turn.rounds is not None and not takes_tools(route.upstream):
         raise NoTools
-    note_try(turn, route)
+    turn.route, turn.tries = route, turn.tries + 1
     asked = turn.rounds.asked if turn.rounds is not None else turn.asked
     if turn.rounds is None and asked.after:
         asked = _owing(asked, turn.found)

@@ -103,6 +103,13 @@ class Turn(msgspec.Struct, kw_only=True):
         before = self.found.thread
         return bool(self.asked.system) and (before is None or before.system != self.thread.system)
 
+    def note_answer(self) -> None:
+        """Note that the head of an answer is there."""
+        self.first = self.first or time.perf_counter() - self.clock
+        if self.tries > 1:
+            self.retries += self.tries - 1
+        self.tries = 0
+
     def has_its_calls(self) -> bool:
         """Tell whether the answer holds whole calls of tools: a client that only wanted these goes away (Codex)."""
         if self.completion is None and self.reading is not None:

@@ -33,10 +33,10 @@ _decode = msgspec.json.Decoder(Used).decode
 class Account:
     """One subject in this month: what it used, and what is reserved."""
 
-    __slots__ = ("micros", "tokens", "used")
+    __slots__ = ("key", "micros", "tokens", "used")
 
     def __init__(self, used: Used) -> None:
-        self.used = used
+        self.used, self.key = used, (used.subject, used.month)
         self.tokens = self.micros = 0
 
 
@@ -92,8 +92,7 @@ class Ledger:
         if not self._unsaved and self._file >= 0:
             asyncio.get_running_loop().call_soon(self._save)
         for account in accounts:
-            used = account.used
-            self._changed[used.subject, used.month] = self._unsaved[used.subject, used.month] = used
+            self._changed[account.key] = self._unsaved[account.key] = account.used
 
     def _save(self) -> None:
         unsaved, self._unsaved = self._unsaved, {}

@@ -65,7 +65,7 @@ class Prices:
         Raises:
             Forbidden: `price.unknown`.
         """
-        found = self.find(model)
+        found = self._known[model] if model in self._known else self.find(model)
         if found is None and self._refuse:
             raise Forbidden(
                 "price.unknown",

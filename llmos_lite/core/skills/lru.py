@@ -30,10 +30,12 @@ class Lru(Generic[K, V]):
 
     def get(self, key: K) -> V | None:
         """Return a value, None for one that is not there; it stays for longer."""
-        with self._guard:
-            value = self._values.get(key)
-            if value is not None:
+        value = self._values.get(key)
+        if value is not None:
+            try:
                 self._values.move_to_end(key)
+            except KeyError:  # another thread has put it out meanwhile, which takes no lock to stand
+                return value
         return value
 
     def put(self, key: K, value: V) -> None:

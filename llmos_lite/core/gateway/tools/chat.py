@@ -83,6 +83,8 @@ _any = msgspec.json.Decoder()
 class ChatTools:
     """Tools in chat completions; see `ToolDialect`."""
 
+    tells_tools = False
+
     def wishes(self, asked: Asked) -> Wishes:
         """Return what a request says about tools."""
         fields = asked.fields
@@ -183,7 +185,7 @@ class ChatScreen:
         self._first, self._id, self._pause = True, "", False
         self._usage: object = None
         self._texts: list[str] = []
-        self._body, self._passes = b"", False
+        self._body = b""
         self._begin()
 
     def _begin(self) -> None:
@@ -285,11 +287,9 @@ class ChatScreen:
 
     # -- answers at once --------------------------------------------------------------------------------------------
 
-    def take(self, body: bytes, *, calls: bool = True) -> None:
+    def take(self, body: bytes) -> None:
         """Take an answer that came at once."""
-        self._body, self._passes = body, self._first and not calls
-        if self._passes:
-            return
+        self._body = body
         chunk = decoded(_chunk, body)
         if chunk.usage and bytes(chunk.usage) != b"null":
             self._now = _any.decode(chunk.usage)
@@ -350,7 +350,7 @@ class ChatScreen:
     def end(self) -> bytes:
         """Return what was held back."""
         if self._body:
-            return self._body if self._passes else self._whole()
+            return self._whole()
         dropped = bool(self._calls) and all(call.hidden for call in self._calls)
         if not dropped and self._usage is None:
             return b"".join([held.event.raw for held in self._held])

@@ -52,8 +52,8 @@ class Screen(Protocol):
             UpstreamFailed: `model.garbage`.
         """
 
-    def take(self, body: bytes, *, calls: bool = True) -> None:
-        """Take an answer that came at once; `calls` tells whether it calls any tool.
+    def take(self, body: bytes) -> None:
+        """Take an answer that came at once.
 
         Raises:
             UpstreamFailed: `model.garbage`.
@@ -71,6 +71,10 @@ class Screen(Protocol):
 
 class ToolDialect(Protocol):
     """Tools in one dialect."""
+
+    @property
+    def tells_tools(self) -> bool:
+        """Tell whether an answer says which tools the model had, ours among them."""
 
     def wishes(self, asked: Asked) -> Wishes:
         """Return what a request says about tools."""

@@ -70,6 +70,8 @@ _any = msgspec.json.Decoder()
 class MessagesTools:
     """Tools in messages; see `ToolDialect`."""
 
+    tells_tools = False
+
     def wishes(self, asked: Asked) -> Wishes:
         """Return what a request says about tools."""
         fields = asked.fields
@@ -135,7 +137,7 @@ class MessagesScreen:
         self._ours = ours
         self._first, self._shown, self._usage = True, 0, None
         self._content: list[Raw] = []
-        self._body, self._passes = b"", False
+        self._body = b""
         self._begin()
 
     def _begin(self) -> None:
@@ -211,11 +213,9 @@ class MessagesScreen:
 
     # -- answers at once --------------------------------------------------------------------------------------------
 
-    def take(self, body: bytes, *, calls: bool = True) -> None:
+    def take(self, body: bytes) -> None:
         """Take an answer that came at once."""
-        self._body, self._passes = body, self._first and not calls
-        if self._passes:
-            return
+        self._body = body
         usage = object_of(body).get("usage")
         self._now = None if usage is None else _any.decode(usage)
 
@@ -265,7 +265,7 @@ class MessagesScreen:
     def end(self) -> bytes:
         """Return what was held back."""
         if self._body:
-            return self._body if self._passes else self._whole()
+            return self._whole()
         return self._flushed() + b"".join(self._last(event, one) for event, one in self._held)
 
     def _last(self, event: Event, one: _Event) -> bytes:

@@ -62,6 +62,8 @@ _any = msgspec.json.Decoder()
 class ResponsesTools:
     """Tools in responses; see `ToolDialect`."""
 
+    tells_tools = True
+
     def wishes(self, asked: Asked) -> Wishes:
         """Return what a request says about tools."""
         fields = asked.fields
@@ -249,9 +251,8 @@ class ResponsesScreen:
 
     # -- answers at once --------------------------------------------------------------------------------------------
 
-    def take(self, body: bytes, *, calls: bool = True) -> None:
+    def take(self, body: bytes) -> None:
         """Take an answer that came at once; it may say which tools it had, in any case."""
-        del calls
         self._body = body
 
     def _whole(self) -> bytes:

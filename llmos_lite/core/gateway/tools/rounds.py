@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from llmos_lite.core.chat.disclosure import Disclosure
 from llmos_lite.core.chat.skill_tools import LOAD, SEARCH, SkillTools
@@ -56,7 +57,6 @@ class Rounds:
 
     Attributes:
         asked: the request that is sent next.
-        screen: what the client sees.
         follows: whether there is a further request.
         begun: whether the client has got the beginning of its answer.
         calls: of ours, answered, for the trace.
@@ -68,7 +68,7 @@ class Rounds:
     def __init__(self, dialect: ToolDialect, original: Asked, bounds: ToolBounds, deadline: float) -> None:
         self._dialect, self._original, self._bounds, self._deadline = dialect, original, bounds, deadline
         self.asked: Asked = dialect.offered(original)
-        self.screen: Screen = dialect.screen(is_ours)
+        self._screen: Screen | None = None
         self.follows = self.begun = self._last = False
         self.calls: list[Kept] = []
         self.read: list[str] = []
@@ -77,6 +77,17 @@ class Rounds:
         self.tokens_in = self.tokens_out = self._count = 0
         self.box: SkillTools | None = None
         self._items: list[Raw] = []
+
+    @property
+    def screen(self) -> Screen:
+        """Return what the client sees."""
+        if self._screen is None:
+            self._screen = self._dialect.screen(is_ours)
+        return self._screen
+
+    def is_theirs(self, done: Completion) -> bool:
+        """Tell whether an answer that came at once is for the client as it is: it calls nothing, and is the first."""
+        return not (done.tool_calls or self._count or self._dialect.tells_tools)
 
     @property
     def searched(self) -> Collection[str]:
@@ -167,12 +178,19 @@ class OwnTools:
         wishes = self._dialects[wire].wishes(asked)
         return wishes.free and self._may(asked.model, wishes.names, closed=wishes.closed, wanted=wanted)
 
-    def rounds(self, wire: Wire, asked: Asked) -> Rounds | None:
-        """Return the requests behind one answer, in a conversation that has tools; None when this one can have none."""
+    def rounds(self, wire: Wire, asked: Asked, *, begins: bool) -> Rounds | None:
+        """Return the requests behind one answer, in a conversation that has tools; None when this one can have none.
+
+        Args:
+            wire: what the client speaks.
+            asked: what it asks.
+            begins: whether the conversation has got its tools just now, so that `may_begin` was asked.
+        """
         dialect = self._dialects[wire]
-        wishes = dialect.wishes(asked)
-        if not self._may(asked.model, wishes.names, closed=wishes.closed, wanted=Disclosure.CATALOG):
-            return None
+        if not begins:
+            wishes = dialect.wishes(asked)
+            if not self._may(asked.model, wishes.names, closed=wishes.closed, wanted=Disclosure.CATALOG):
+                return None
         return Rounds(dialect, asked, self._bounds, asyncio.get_running_loop().time() + self._bounds.seconds)
 
     def place(self, wire: Wire, asked: Asked, seen: int) -> int:
