@@ -79,9 +79,11 @@ class Chooser:
         """
         if not limit:
             return Choice()
-        libraries = await self._libraries(actor, team_id)
-        asked, meaning = await self._skills.asked(actor, team_id), await self._skills.meaning(libraries, query)
-        shelf = Shelf(self._skills, libraries, asked, meaning, query)
+        skills = self._skills
+        libraries = skills.in_memory(actor, team_id) or await self._libraries(actor, team_id)
+        asked = await skills.asked(actor, team_id)
+        meaning = await skills.meaning(libraries, query) if skills.knows_meaning else None
+        shelf = Shelf(skills, libraries, asked, meaning, query)
         choice = self._from(shelf, query, actor, limit, talk, without=without, disclosure=disclosure, only_new=only_new)
         held = tuple(map(_held, shelf.withheld(limit))) if shelf.withholds else ()
         return replace(choice, held=held) if held else choice

@@ -7,11 +7,11 @@ then user; by id inside each), not in the order of their score, which changes fr
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 
 import msgspec
 
-from llmos_lite.core.skills.card import LEAST, card_of
+from llmos_lite.core.skills.card import LEAST, Card, card_of
 from llmos_lite.core.skills.format import CLOSING, Skill, estimate_tokens
 from llmos_lite.core.skills.lru import Lru
 from llmos_lite.core.skills.ranking import ScoredSkill
@@ -46,36 +46,44 @@ def inject(skills: Sequence[ScoredSkill], budget_tokens: int) -> Injection:
         budget_tokens: most tokens for all of them; short ones are whole, long ones share the rest evenly.
     """
     cards = [one.skill.card or card_of(one.skill) for one in skills]
-    needs = [card.tokens for card in cards]
     room = budget_tokens - _INTRODUCED
-    whole = sum(needs) <= room
+    whole = sum(map(_tokens_of, cards)) <= room
+    if whole and cards and all(map(_opening_of, cards)):
+        blocks = [
+            (card.rank, f"{card.opening}{one.skill.body[card.start : card.end]}{CLOSING}")
+            for one, card in zip(skills, cards, strict=True)
+        ]
+        return Injection(_text(blocks), tuple(skills), has_files=any(map(_has_files, cards)))
+    needs = [card.tokens for card in cards]
     shares = needs if whole else _shares(needs, room)
-    blocks: list[tuple[tuple[int, str, str], str]] = []
-    held: list[ScoredSkill] = []
-    has_files = False
-    for scored, card, share in zip(skills, cards, shares, strict=True):
-        skill = scored.skill
-        if share == card.tokens and card.opening:
-            block = f"{card.opening}{skill.body[card.start : card.end]}{CLOSING}"
-        else:
-            block = _block(skill, share) if share else ""
-        if block:
-            blocks.append((card.rank, block))
-            held.append(scored)
-            has_files = has_files or card.has_files
-    if not held:
+    found = [
+        (one, card, block)
+        for one, card, share in zip(skills, cards, shares, strict=True)
+        if share and (block := _block(one.skill, card, share))
+    ]
+    if not found:
         return Injection(whole=whole)
+    text = _text([(card.rank, block) for _, card, block in found])
+    return Injection(text, tuple([one for one, _, _ in found]), whole, any(card.has_files for _, card, _ in found))
+
+
+_tokens_of, _opening_of, _has_files = map(attrgetter, ("tokens", "opening", "has_files"))
+
+
+def _text(blocks: list[tuple[tuple[int, str, str], str]]) -> str:
+    """Return the system prompt of skills, each with its rank."""
     blocks.sort()
-    text = "\n\n".join((INTRODUCTION, *map(itemgetter(1), blocks)))
-    return Injection(text, tuple(held), whole, has_files)
+    return "\n\n".join((INTRODUCTION, *map(itemgetter(1), blocks)))
 
 
 _blocks: Lru[tuple[str, str, str, int], str] = Lru(256)
 """To cut a text takes longer than to choose it."""
 
 
-def _block(skill: Skill, share: int) -> str:
+def _block(skill: Skill, card: Card, share: int) -> str:
     """Return a skill as it stands in a context; the same version with the same room is written once."""
+    if share == card.tokens and card.opening:
+        return f"{card.opening}{skill.body[card.start : card.end]}{CLOSING}"
     if not skill.version:
         return skill.to_context_injection(share)
     key = skill.volume, skill.skill_id, skill.version, share

@@ -80,7 +80,7 @@ class Listing:
             exposures = arms.exposures  # more than fit where chance hides all that could be read
             return Choice(injection.text, uses, exposures, shelf.commits) if len(exposures) > len(fitting) else None
         opens = partial(self.box, shelf, actor, arms, injection.skills, shown)
-        keys = _keys(cards_of(_new(shown, known) if known else shown))
+        keys = tuple([card.key for card in cards_of(_new(shown, known) if known else shown)])
         system = _system(cards_of(shown), injection.text)
         return Choice(system, uses, arms.exposures, shelf.commits, opens, keys)
 
@@ -92,21 +92,21 @@ class Listing:
             limit: of how many the texts would go in; the others are listed.
             is_auto: whether anything may be listed.
         """
-        fitting = found[:limit]
+        fitting, others = found[:limit], found[limit:] if is_auto else []
         uses, considered = treated(fitting)
-        if is_auto:
+        alone = beside = inject(fitting, self._budget)
+        if is_auto and not alone.whole:
             whole, long = split(fitting, self._budget)
-            listed = [*long, *found[limit:]][:MOST_ENTRIES]
-            cards = cards_of(listed)
-            count = within(cards, self._room(fitting))
-            injection = inject(whole, self._budget)
-            if count or injection.has_files:
-                if len(injection.skills) < len(fitting):
-                    uses = uses_of(injection.skills)
-                text, keys = _system(cards[:count], injection.text), _keys(cards[:count])
-                return Made(found, text, uses, considered, keys, (injection.skills, listed[:count]))
-        injection = inject(fitting, self._budget)
-        return Made(found, injection.text, uses_of(injection.skills), considered)
+            beside, others = inject(whole, self._budget), [*long, *others]
+        listed = others[:MOST_ENTRIES]
+        cards = cards_of(listed)
+        count = within(cards, self._room(fitting))
+        if count or (is_auto and beside.has_files):
+            held, cards, tools = beside.skills, cards[:count], (beside.skills, listed[:count])
+            system, keys = _system(cards, beside.text), tuple([card.key for card in cards])
+        else:
+            held, system, keys, tools = alone.skills, alone.text, (), None
+        return Made(found, system, uses if len(held) == len(fitting) else uses_of(held), considered, keys, tools)
 
     def fresh_box(self, shelf: Shelf, actor: Actor, talk_id: str, made: Made) -> SkillTools:
         """Return the tools of such a context; see `fresh`."""
@@ -130,10 +130,6 @@ def _system(listed: Sequence[Card], text: str) -> str:
     """Return a system prompt of a catalog and the text of other skills."""
     head = f"{INTRODUCTION} {FILES}\n\n{catalog(listed)}" if listed else FILES
     return f"{head}\n\n{text}" if text else head
-
-
-def _keys(cards: Sequence[Card]) -> tuple[str, ...]:
-    return tuple([card.key for card in cards])
 
 
 def _entries(

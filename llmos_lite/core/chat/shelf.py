@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.library import Library
 from llmos_lite.core.skills.manager import SkillsManager
 from llmos_lite.core.skills.ranking import ScoredSkill, usable
+from llmos_lite.core.skills.together import Together
 
 if TYPE_CHECKING:
     from llmos_lite.core.skills.asked import AskedIndex
@@ -42,16 +43,10 @@ class Shelf:
         meaning: Meaning | None = None,
         query: str = "",
     ) -> None:
-        self.skills, self.libraries = skills, libraries
+        self.skills, self.libraries = skills, Together.of(libraries)
         self._asked, self._meaning, self._query = asked, meaning, query
-        self.count, self.withholds = 0, False
-        self.commits: dict[str, str] = {}
-        for library in libraries:
-            self.count += library.count
-            if library.commit:
-                self.commits[library.name] = library.commit
-            if library.held:
-                self.withholds = True
+        self.count, self.withholds = self.libraries.total, self.libraries.withholds
+        self.commits: Mapping[str, str] = self.libraries.commits
         self._searched: Once | None = None
         if self.withholds:
             self._searched = cache(partial(skills.ranking.searched, libraries, query, asked=asked, meaning=meaning))

@@ -143,7 +143,7 @@ class Catalogs:
         held = tuple(offer for skill, offer in found if offer is not None and skill.held)
         return Catalog(offers, {str(one.ref): one.commit for one in libraries}, held)
 
-    def _libraries(self, actor: Actor, ref: VolumeRef | None) -> list[Library]:
+    def _libraries(self, actor: Actor, ref: VolumeRef | None) -> Sequence[Library]:
         manager = self._skills.manager
         return [manager.library_of(self._open(actor, ref))] if ref else manager.libraries(actor)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
+from operator import is_
 from typing import Protocol
 
 from llmos_lite.core.accounts.permissions import Actor
@@ -15,11 +16,13 @@ from llmos_lite.core.skills.library import Library
 from llmos_lite.core.skills.lru import Lru
 from llmos_lite.core.skills.sight import Sight
 from llmos_lite.core.skills.text import Analyzer
+from llmos_lite.core.skills.together import Together
 from llmos_lite.volumes.access import VolumeRef
 from llmos_lite.volumes.git_volume import GitVolume
 from llmos_lite.volumes.manager import VolumeManager
 
 CACHED_LIBRARIES = CACHED_SIGHTS = 1000
+CACHED_TOGETHER = 256
 
 
 class Watch(Protocol):
@@ -51,34 +54,44 @@ class Libraries:
         self._analyzer = Analyzer()
         self._libraries: Lru[VolumeRef, Library] = Lru(CACHED_LIBRARIES)
         self._sieved: Lru[VolumeRef, tuple[Library, frozenset[str], Library]] = Lru(CACHED_LIBRARIES)
+        self._together: Lru[str, Together] = Lru(CACHED_TOGETHER)
         self._sights: dict[tuple[str | None, ...], Sight] = {}
         self._guard = threading.Lock()
         self._loading: dict[VolumeRef, threading.Lock] = {}
 
-    def libraries(self, actor: Actor, team_id: str | None = None) -> list[Library]:
+    def libraries(self, actor: Actor, team_id: str | None = None) -> Together:
         """Return the libraries that the actor sees, the one that wins first."""
-        refs = self.sight(actor, team_id).refs
+        sight = self.sight(actor, team_id)
         found: list[Library] = []
-        for ref, head in zip(refs, self._volumes.heads(actor.principal, refs), strict=True):
+        for ref, head in zip(sight.refs, self._volumes.heads(actor.principal, sight.refs), strict=True):
             known = self._libraries.get(ref)
             found.append(known if known is not None and known.commit == head else self._load(actor, ref))
-        return self._sifted(found)
+        return self._joined(sight, found)
 
-    def in_memory(self, actor: Actor, team_id: str | None = None) -> list[Library] | None:
+    def in_memory(self, actor: Actor, team_id: str | None = None) -> Together | None:
         """Return the libraries that the actor sees, or None when one has to be opened or read."""
-        refs = self.sight(actor, team_id).refs
-        heads = self._volumes.heads_at_hand(actor.principal, refs)
+        sight = self.sight(actor, team_id)
+        heads = self._volumes.heads_at_hand(actor.principal, sight.refs)
         if heads is None:
             return None
+        last = self._together.get(sight.names)
+        if last is not None and last.heads == heads and last.is_safe:
+            return last
         found: list[Library] = []
-        unsafe = False
-        for ref, head in zip(refs, heads, strict=True):
+        for ref, head in zip(sight.refs, heads, strict=True):
             known = self._libraries.get(ref)
             if known is None or known.commit != head:
                 return None
             found.append(known)
-            unsafe = unsafe or bool(known.unsafe)
-        return self._sifted(found) if unsafe else found
+        return self._joined(sight, found)
+
+    def _joined(self, sight: Sight, libraries: list[Library]) -> Together:
+        """Return libraries together, without what is held back; made once while nothing changes."""
+        found, last = self._sifted(libraries), self._together.get(sight.names)
+        if last is None or not all(map(is_, last, found)):
+            last = Together(found)
+            self._together.put(sight.names, last)
+        return last
 
     def sight(self, actor: Actor, team_id: str | None = None) -> Sight:
         """Return what the actor sees; it is found out once for each actor, whose rights never change.

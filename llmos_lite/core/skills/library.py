@@ -38,7 +38,6 @@ class Library:
         name: of the volume, as it is written.
         count: how many of the skills can be found.
         state: what tells it apart: volume, commit, and ids of what is held.
-        withholds: whether anything is held.
     """
 
     ref: VolumeRef
@@ -50,13 +49,11 @@ class Library:
     name: str = field(init=False, compare=False)
     count: int = field(init=False, compare=False)
     state: tuple[VolumeRef, str, frozenset[str]] = field(init=False, compare=False)
-    withholds: bool = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", str(self.ref))
         object.__setattr__(self, "count", self.index.count)
         object.__setattr__(self, "state", (self.ref, self.commit, frozenset(self.held)))
-        object.__setattr__(self, "withholds", bool(self.held))
 
     @classmethod
     def empty(cls, ref: VolumeRef, analyzer: Analyzer) -> Self:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from typing import Generic, TypeVar
 
@@ -11,7 +10,7 @@ V = TypeVar("V")
 
 
 class Lru(Generic[K, V]):
-    """Values by key, the most recently used ones; safe to share between threads.
+    """Values by key, the most recently used ones; safe to share between threads: each step is one of the dictionary.
 
     Args:
         most: how many.
@@ -20,7 +19,6 @@ class Lru(Generic[K, V]):
     def __init__(self, most: int) -> None:
         self._most = most
         self._values: OrderedDict[K, V] = OrderedDict()
-        self._guard = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._values)
@@ -40,8 +38,7 @@ class Lru(Generic[K, V]):
 
     def put(self, key: K, value: V) -> None:
         """Keep a value."""
-        with self._guard:
-            self._values[key] = value
-            self._values.move_to_end(key)
-            while len(self._values) > self._most:
-                self._values.popitem(last=False)
+        self._values.pop(key, None)
+        self._values[key] = value
+        while len(self._values) > self._most:
+            self._values.popitem(last=False)

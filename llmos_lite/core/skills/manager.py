@@ -11,7 +11,8 @@ from llmos_lite.core.skills.format import Skill, estimate_tokens
 from llmos_lite.core.skills.libraries import Libraries, Watch
 from llmos_lite.core.skills.library import Library, document, read_skill
 from llmos_lite.core.skills.lru import Lru
-from llmos_lite.core.skills.ranking import LIMIT, Ranking, ScoredSkill, resolved, state_of
+from llmos_lite.core.skills.ranking import LIMIT, Ranking, ScoredSkill, resolved
+from llmos_lite.core.skills.together import Together
 from llmos_lite.core.skills.versions import Version, read_version
 from llmos_lite.volumes.access import ID, ID_LENGTH, VolumeRef
 from llmos_lite.volumes.manager import VolumeManager
@@ -83,6 +84,7 @@ class SkillsManager(Libraries):
         super().__init__(volumes, watch)
         self._budget, self._uses, self._semantics = budget_tokens, uses, semantics
         self.ranking = Ranking(self._analyzer, semantics)
+        self.knows_meaning = semantics is not None
         self.examples: Examples | None = None
         """Requests that a model wrote for skills, where it does."""
         self._lists: Lru[tuple[object, ...], SkillSet] = Lru(CACHED_LISTS)
@@ -109,7 +111,7 @@ class SkillsManager(Libraries):
 
     def listed(self, libraries: Sequence[Library]) -> SkillSet:
         """Return the skills of these libraries, of which the first wins, by id and then in their order."""
-        key = tuple(map(state_of, libraries))
+        key = Together.of(libraries).states
         found = self._lists.get(key)
         if found is None:
             found = SkillSet(resolved(libraries), libraries)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache, partial
-from operator import attrgetter
 from types import ModuleType
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
@@ -17,11 +16,11 @@ from llmos_lite.core.skills.format import Skill
 from llmos_lite.core.skills.library import Library
 from llmos_lite.core.skills.lru import Lru
 from llmos_lite.core.skills.text import QUERY_CHARACTERS, Analyzer
+from llmos_lite.core.skills.together import Together
 from llmos_lite.core.traces.trace import now_ms
 
 if TYPE_CHECKING:
     from llmos_lite.core.skills.asked import AskedIndex
-    from llmos_lite.core.skills.index import Pieces
     from llmos_lite.core.skills.matches import Found
     from llmos_lite.core.skills.search import Extra, Hit, Searched
     from llmos_lite.core.skills.semantic import Meaning, Semantics
@@ -29,9 +28,6 @@ if TYPE_CHECKING:
     Once: TypeAlias = Callable[[], Searched | None]
     """Searches when it is called first."""
 
-state_of = attrgetter("state")
-"""What tells a library apart: where it was read, and what of it is held back."""
-_kind_of = attrgetter("name", "withholds")
 LIMIT = 3
 HELD = 50
 """Hits among which those are looked for that are held back."""
@@ -58,23 +54,6 @@ class ScoredSkill(msgspec.Struct, frozen=True, gc=False):
     hit: Hit | None = None
 
 
-class _Scope(NamedTuple):
-    """Libraries as they are searched together, from one change to the next.
-
-    Args:
-        states: of the libraries; see `state_of`.
-        pieces: all of theirs.
-        hidden: by piece, the ids that are not found: of what is held back, or shadowed by a better library; None where
-            there are none.
-        skills: by piece, those of its library, by id.
-    """
-
-    states: tuple[object, ...]
-    pieces: Pieces
-    hidden: tuple[frozenset[str], ...] | None
-    skills: list[Mapping[str, Skill]]
-
-
 class Ranking:
     """Ranks skills.
 
@@ -86,7 +65,6 @@ class Ranking:
     def __init__(self, analyzer: Analyzer, semantics: Semantics | None = None) -> None:
         self._analyzer, self._semantics = analyzer, semantics
         self._known: Lru[tuple[object, ...], list[ScoredSkill]] = Lru(CACHED_RANKINGS)
-        self._scopes: Lru[tuple[object, ...], _Scope] = Lru(CACHED_RANKINGS)
 
     def ranked(
         self,
@@ -114,6 +92,7 @@ class Ranking:
         """
         if limit <= 0:
             return []
+        libraries = Together.of(libraries)
         if meaning is not None or len(query) > LONGEST_CACHED:
             found = searched() if searched else self.searched(libraries, query, asked=asked, meaning=meaning)
             return self._ranked(libraries, query, limit, found, only_fitting=only_fitting, shadowed=shadowed)
@@ -124,7 +103,7 @@ class Ranking:
         if age:
             age = (now_ms() // MINUTE, *age)
         asks = hash(query)  # nobody's words are kept
-        key = (asks, limit, only_fitting, shadowed, tuple(map(state_of, libraries)), age)
+        key = (asks, limit, only_fitting, shadowed, libraries.states, age)
         known = self._known.get(key)
         if known is None:
             found = searched() if searched else self.searched(libraries, query, asked=asked if age else ())
@@ -134,7 +113,7 @@ class Ranking:
 
     def _ranked(
         self,
-        libraries: Sequence[Library],
+        libraries: Together,
         query: str,
         limit: int,
         found: Searched | None,
@@ -145,27 +124,18 @@ class Ranking:
         """Return the best skills that were found; see `ranked`."""
         if found is None:
             return []
-        scope, search = self._scope(libraries), _search()
         share = CLOSE if only_fitting else 0.0
-        hidden = None if shadowed else scope.hidden
-        rows = found.top(search.Wanted(limit, hidden, not shadowed, share, LOOKED_AT))
+        hidden = None if shadowed else libraries.hidden
+        rows = found.top(_search().Wanted(limit, hidden, not shadowed, share, LOOKED_AT))
         if only_fitting and not shadowed:  # nothing is hidden that would have to be marked
-            bar = self._bar(_looked_at(scope, found, rows[:LOOKED_AT]), query)
-            skills, keys = scope.skills, scope.pieces.keys
-            return [ScoredSkill(skills[part][keys[part][at]], score) for score, part, at in rows if score >= bar]
+            bar = self._bar(_looked_at(libraries, found, rows[:LOOKED_AT]), query)
+            skills, keys = libraries.skills, libraries.pieces.keys
+            fitting = rows if rows and rows[-1][0] >= bar else [row for row in rows if row[0] >= bar]
+            return [ScoredSkill(skills[part][keys[part][at]], score) for score, part, at in fitting]
         pairs = [
             (_marked(libraries[: hit.source], libraries[hit.source], hit.key), hit) for hit in map(found.hit, rows)
         ]
         return self.scored(pairs, query, only_fitting=only_fitting, shadowed=shadowed)
-
-    def _scope(self, libraries: Sequence[Library]) -> _Scope:
-        """Return libraries as they are searched; made once while nothing changes."""
-        states, kinds = tuple(map(state_of, libraries)), tuple(map(_kind_of, libraries))
-        known = self._scopes.get(kinds)
-        if known is None or known.states != states:
-            known = _scope_of(states, libraries)
-            self._scopes.put(kinds, known)
-        return known
 
     def searched(
         self,
@@ -178,7 +148,7 @@ class Ranking:
         """Return a search of these libraries, for whoever ranks more than once; None when nothing can be found."""
         close = self._semantics.closeness(libraries, meaning) if self._semantics and meaning else None
         extra = _asked_by(libraries, asked) if asked else None
-        pieces = self._scope(libraries).pieces
+        pieces = Together.of(libraries).pieces
         if not pieces.every:
             return None
         found: Searched | None = _search().searched(pieces, self._analyzer, query, extra=extra, close=close)
@@ -224,7 +194,8 @@ class Ranking:
         meaning: Meaning | None = None,
     ) -> list[ScoredSkill]:
         """Return the best hits that a scanner holds back, whether they would fit or not; see `ranked`."""
-        if not any(library.held for library in libraries):
+        libraries = Together.of(libraries)
+        if not libraries.withholds:
             return []
         every = self.ranked(libraries, query, HELD, only_fitting=False, shadowed=True, asked=asked, meaning=meaning)
         return [one for one in every if one.skill.held and not one.skill.shadowed_by][:limit]
@@ -243,20 +214,20 @@ class Ranking:
 
         It searches only where something is held back at all.
         """
-        if not any(library.held for library in libraries):
+        libraries = Together.of(libraries)
+        if not libraries.withholds:
             return []
         codes = {str(library.ref): library.held for library in libraries}
-        every = [replace(library, held={}) if library.held else library for library in libraries]
-        ranked = self.ranked(every, query, limit, asked=asked, meaning=meaning, searched=searched)
+        ranked = self.ranked(libraries.unheld, query, limit, asked=asked, meaning=meaning, searched=searched)
         best = [one.skill for one in ranked]
         return [replace(skill, held=held) for skill in best if (held := codes[skill.volume].get(skill.skill_id))]
 
 
-def _looked_at(scope: _Scope, found: Searched, rows: Sequence[Found]) -> Iterator[tuple[Skill, Hit]]:
+def _looked_at(libraries: Together, found: Searched, rows: Sequence[Found]) -> Iterator[tuple[Skill, Hit]]:
     """Yield the best with what there is to say of them, as long as somebody asks."""
     for row in rows:
         hit = found.hit(row)
-        yield scope.skills[row[1]][hit.key], hit
+        yield libraries.skills[row[1]][hit.key], hit
 
 
 @cache
@@ -290,20 +261,6 @@ def resolved(libraries: Sequence[Library]) -> list[Skill]:
         found += [(skill_id, place, _marked(libraries[:place], library, skill_id)) for skill_id in library.skills]
     found.sort(key=lambda item: item[:2])
     return [skill for _, _, skill in found]
-
-
-def _scope_of(states: tuple[object, ...], libraries: Sequence[Library]) -> _Scope:
-    from llmos_lite.core.skills.index import Pieces  # noqa: PLC0415 - loads numpy
-
-    hides = [_hidden_by(libraries[:place], library) for place, library in enumerate(libraries)]
-    pieces = Pieces.of([library.index for library in libraries])
-    hidden = tuple([hides[source] for source in pieces.sources]) if any(hides) else None
-    return _Scope(states, pieces, hidden, [libraries[source].skills for source in pieces.sources])
-
-
-def _hidden_by(better: Sequence[Library], library: Library) -> frozenset[str]:
-    shared = [(one, key) for one in better for key in one.skills.keys() & library.skills.keys()]
-    return frozenset(key for one, key in shared if one.offers(key)).union(library.held)
 
 
 def _marked(better: Sequence[Library], library: Library, skill_id: str) -> Skill:

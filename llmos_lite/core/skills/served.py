@@ -11,7 +11,7 @@ import hashlib
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from llmos_lite.core.accounts.permissions import Actor, Scope, require
@@ -182,7 +182,7 @@ class ServedSkills:
             raise not_served(str(uri))
         return found
 
-    async def _libraries(self, actor: Actor, team_id: str | None) -> list[Library]:
+    async def _libraries(self, actor: Actor, team_id: str | None) -> Sequence[Library]:
         await self._skills.load_skills_for_user(actor, team_id)  # asks for every right
         return await asyncio.to_thread(self._skills.manager.libraries, actor, team_id)
 

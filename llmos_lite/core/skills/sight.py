@@ -17,6 +17,7 @@ class Sight:
 
     Attributes:
         refs: the volumes, the one that wins first.
+        names: theirs, in one text.
         asked: those whose goals the actor's choice profits from: the actor's own, and those of the teams. A credential
             that may neither chat nor read traces gets none: the order of its hits would tell of them.
 
@@ -24,7 +25,7 @@ class Sight:
         NotFound: `volume.unknown`, for a team that the actor is not in.
     """
 
-    __slots__ = ("actor", "asked", "refs")
+    __slots__ = ("actor", "asked", "names", "refs")
 
     def __init__(self, actor: Actor, team_id: str | None = None) -> None:
         teams = [VolumeRef.team(team) for team in ([team_id] if team_id else sorted(actor.teams))]
@@ -32,6 +33,7 @@ class Sight:
             require(actor.principal, teams[0], write=False)
         self.actor = actor
         self.refs = tuple(dict.fromkeys((actor.volume, *teams, SYSTEM)))
+        self.names = " ".join(map(str, self.refs))
         self.asked = tuple(_asked(actor, (actor.volume, *teams)))
 
 
