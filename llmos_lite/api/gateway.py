@@ -65,9 +65,10 @@ class WireEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; what is refused before the first byte is raised, and said in the client's words."""
         edge = edge_of(send)
+        near = edge if edge is not None and receive == edge.receive else None
         try:
-            actor, request = await self._asked(scope, receive, edge)
-            with UntilGone(receive):
+            actor, request = await self._asked(scope, receive, edge, near)
+            with UntilGone(receive, near):
                 out = _Out(send)
                 await self.answer(actor, request, out)
                 whole = out.whole
@@ -79,11 +80,13 @@ class WireEndpoint:
             await record_refusal(self._services, scope, error)
             raise
 
-    async def _asked(self, scope: Scope, receive: Receive, edge: Edge | None) -> tuple[Actor, Request]:
+    async def _asked(
+        self, scope: Scope, receive: Receive, edge: Edge | None, near: Edge | None
+    ) -> tuple[Actor, Request]:
         state, head = scope["state"], _head_of(scope, edge)
         state["words"] = self.words
         actor = self.needs.check(await actor_by(self._accounts, scope, head.given()))
-        body = edge.body() if edge is not None and receive == edge.receive else None
+        body = None if near is None else near.body()
         if body is None:
             body = await read_body(receive)
         if packing := head.packing():

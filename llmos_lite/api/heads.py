@@ -70,11 +70,19 @@ class Head:
 
 
 class Marks:
-    """What the edge looks at: the host, None for none and empty for several; lengths of the body; the request's id."""
+    """What the edge looks at.
 
-    __slots__ = ("host", "id", "lengths")
+    Attributes:
+        host: of the request; None for none, empty for several.
+        lengths: of the body.
+        id: of the request; empty when the client gives it none.
+        fine: whether the edge has nothing against path and host.
+    """
+
+    __slots__ = ("fine", "host", "id", "lengths")
 
     def __init__(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        self.fine = False
         self.host: bytes | None = None
         self.lengths: list[bytes] = []
         self.id = ""

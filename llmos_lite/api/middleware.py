@@ -157,16 +157,22 @@ class Request:
 
         A router lets a line feed at the end of a path pass, and the audit log does not.
         """
-        self._limit, path = limit, self.scope["path"]
-        if not path.isprintable():
-            raise NotFound("route.unknown", f"There is nothing at {path[:200]!r}.")
-        if hosts is not None and path != PROBED:
-            hosts.check(self._marks.host)
+        self._limit = limit
+        if not self._marks.fine:
+            self._check_names(hosts)
         for value in self._marks.lengths:
             if not value.isdigit():
                 raise Invalid("request.invalid", "The header Content-Length is not a number.")
             if len(value) > 18 or int(value) > limit:  # noqa: PLR2004 - more digits than any disk has bytes
                 raise _too_large(limit)
+
+    def _check_names(self, hosts: Hosts | None) -> None:
+        path = self.scope["path"]
+        if not path.isprintable():
+            raise NotFound("route.unknown", f"There is nothing at {path[:200]!r}.")
+        if hosts is not None and path != PROBED:
+            hosts.check(self._marks.host)
+        self._marks.fine = True
 
     async def receive(self) -> Message:
         """Hand the next piece of the body on, and count it."""

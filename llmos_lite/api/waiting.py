@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self, cast
 
 from llmos_lite.api.errors import Receive
+from llmos_lite.api.middleware import Request
 from llmos_lite.api.straight import edge_of
 from llmos_lite.errors import Invalid, TooLarge
 
@@ -21,13 +22,18 @@ On a connection of ours nobody has to look: its end is heard.
 
 
 class UntilGone:
-    """Cancels its body when the client goes away, so that the model stops, and then ends quietly."""
+    """Cancels its body when the client goes away, so that the model stops, and then ends quietly.
+
+    Args:
+        receive: of ASGI.
+        edge: our own, when it is known already that nothing lies between it and `receive`.
+    """
 
     __slots__ = ("_exchange", "_gone", "_later", "_receive", "_watch")
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, edge: Request | None = None) -> None:
         self._receive, self._gone = receive, False
-        edge = edge_of(receive)
+        edge = edge or edge_of(receive)
         exchange = None if edge is None else edge.exchange
         self._exchange = None if exchange is None or exchange.disconnected else exchange
         self._later: asyncio.TimerHandle | None = None

@@ -194,11 +194,15 @@ class ChatStream:
             for chunk in all_decoded(_chats, _chat, events):
                 if chunk.error:
                     _checked(chunk)
-                self._usage, self._model = chunk.usage or self._usage, chunk.model or self._model
+                if chunk.usage:
+                    self._usage = chunk.usage
+                self._model = chunk.model or self._model
                 for choice in chunk.choices or ():
                     self._answered = True
-                    self._finish = choice.finish_reason or self._finish
-                    if (delta := choice.delta) is None:
+                    if choice.finish_reason:
+                        self._finish = choice.finish_reason
+                    delta = choice.delta
+                    if delta is None:
                         continue
                     if delta.content:
                         texts.append(delta.content)

@@ -186,11 +186,6 @@ class _Way(NamedTuple):
     meant: str
 
     @property
-    def has_failed(self) -> bool:
-        """Tell whether the last try failed."""
-        return bool(self.silence.failures or self.failures.failures)
-
-    @property
     def left(self) -> float:
         """Return for how many seconds it is left alone; 0 when it may be asked."""
         return max(self.silence.left, self.failures.left)
@@ -276,9 +271,8 @@ class Router:
         """
         ways = self._known.get((model, wire)) or self._found(model, wire)
         for way in ways:
-            if way.has_failed:
-                ways = _awake(ways)
-                break
+            if way.silence.failures or way.failures.failures:
+                return self._asked(_awake(ways), make)
         return self._asked(ways, make)
 
     async def _asked(self, ways: Sequence[_Way], make: Callable[[Route], Passing]) -> Sent:
@@ -289,7 +283,7 @@ class Router:
             _check_meant(way)
             others = ()
         for number in count():
-            if way.has_failed:
+            if way.silence.failures or way.failures.failures:
                 way.ask()
             try:
                 reply = await way.route.upstream.send(passing)

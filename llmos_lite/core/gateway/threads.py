@@ -70,6 +70,8 @@ class Thread(msgspec.Struct, frozen=True, kw_only=True):
     def weight(self) -> int:
         """Return how many characters it keeps beside its head."""
         weight = 500 + len(self.goal) + 200 * (len(self.skills) + len(self.exposures))
+        if not (self.later or self.read or self.owed):
+            return weight
         for place in self.later:
             weight += len(place.text)
         for text in self.read:
