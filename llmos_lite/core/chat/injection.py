@@ -48,40 +48,34 @@ def inject(skills: Sequence[ScoredSkill], budget_tokens: int) -> Injection:
     cards = [one.skill.card or card_of(one.skill) for one in skills]
     room = budget_tokens - _INTRODUCED
     whole = sum(map(_tokens_of, cards)) <= room
-    if whole and cards and all(map(_opening_of, cards)):
+    if whole and all(map(_opening_of, cards)):
+        held, has_files = tuple(skills), any(map(_has_files, cards))
         blocks = [
             (card.rank, f"{card.opening}{one.skill.body[card.start : card.end]}{CLOSING}")
             for one, card in zip(skills, cards, strict=True)
         ]
-        return Injection(_text(blocks), tuple(skills), has_files=any(map(_has_files, cards)))
-    needs = [card.tokens for card in cards]
-    shares = needs if whole else _shares(needs, room)
-    found = [
-        (one, card, block)
-        for one, card, share in zip(skills, cards, shares, strict=True)
-        if share and (block := _block(one.skill, card, share))
-    ]
-    if not found:
+    else:
+        needs = [card.tokens for card in cards]
+        shares = needs if whole else _shares(needs, room)
+        made = [_block(one.skill, card, share) for one, card, share in zip(skills, cards, shares, strict=True)]
+        held = tuple([one for one, block in zip(skills, made, strict=True) if block])
+        has_files = any(card.has_files for card, block in zip(cards, made, strict=True) if block)
+        blocks = [(card.rank, block) for card, block in zip(cards, made, strict=True) if block]
+    if not blocks:
         return Injection(whole=whole)
-    text = _text([(card.rank, block) for _, card, block in found])
-    return Injection(text, tuple([one for one, _, _ in found]), whole, any(card.has_files for _, card, _ in found))
+    blocks.sort()
+    return Injection("\n\n".join((INTRODUCTION, *map(itemgetter(1), blocks))), held, whole, has_files)
 
 
 _tokens_of, _opening_of, _has_files = map(attrgetter, ("tokens", "opening", "has_files"))
-
-
-def _text(blocks: list[tuple[tuple[int, str, str], str]]) -> str:
-    """Return the system prompt of skills, each with its rank."""
-    blocks.sort()
-    return "\n\n".join((INTRODUCTION, *map(itemgetter(1), blocks)))
-
-
 _blocks: Lru[tuple[str, str, str, int], str] = Lru(256)
 """To cut a text takes longer than to choose it."""
 
 
 def _block(skill: Skill, card: Card, share: int) -> str:
-    """Return a skill as it stands in a context; the same version with the same room is written once."""
+    """Return a skill as it stands in a context, nothing without room; the same version is cut once to the same room."""
+    if not share:
+        return ""
     if share == card.tokens and card.opening:
         return f"{card.opening}{skill.body[card.start : card.end]}{CLOSING}"
     if not skill.version:

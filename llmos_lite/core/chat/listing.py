@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from operator import attrgetter
+
+import msgspec
 
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.chat.arms import Arms
@@ -23,7 +25,7 @@ from llmos_lite.core.skills.ranking import ScoredSkill
 from llmos_lite.core.traces.trace import Exposure, SkillUse
 
 
-class Made(NamedTuple):
+class Made(msgspec.Struct, frozen=True):
     """The context of a new conversation as it was made, without what belongs to one message.
 
     Args:
@@ -48,6 +50,8 @@ class Listing:
 
     def __init__(self, assignment: Assignment | None, *, budget_tokens: int, tool_tokens: int) -> None:
         self._assignment, self._budget, self._tool_tokens = assignment, budget_tokens, tool_tokens
+        self._beside = int(budget_tokens * SHARE)
+        """Tokens that a catalog may take beside texts."""
 
     def of(
         self,
@@ -73,14 +77,14 @@ class Listing:
         whole, long = split(arms.seen(fitting, whole=True), self._budget)
         known, fresh = _entries(talk, shelf, whole, [*long, *others], only_new=only_new)
         every = [*known, *fresh]
-        shown = arms.seen(every[: within(cards_of(every), self._room(fitting))])
+        shown = arms.seen(every[: within(cards_of(every), self._beside if fitting else self._budget)])
         injection = inject(whole, self._budget)
         uses = uses_of(injection.skills)
         if not shown and not injection.has_files:
             exposures = arms.exposures  # more than fit where chance hides all that could be read
             return Choice(injection.text, uses, exposures, shelf.commits) if len(exposures) > len(fitting) else None
         opens = partial(self.box, shelf, actor, arms, injection.skills, shown)
-        keys = tuple([card.key for card in cards_of(_new(shown, known) if known else shown)])
+        keys = tuple(map(_key_of, cards_of(_new(shown, known) if known else shown)))
         system = _system(cards_of(shown), injection.text)
         return Choice(system, uses, arms.exposures, shelf.commits, opens, keys)
 
@@ -100,10 +104,10 @@ class Listing:
             beside, others = inject(whole, self._budget), [*long, *others]
         listed = others[:MOST_ENTRIES]
         cards = cards_of(listed)
-        count = within(cards, self._room(fitting))
+        count = within(cards, self._beside if fitting else self._budget)
         if count or (is_auto and beside.has_files):
             held, cards, tools = beside.skills, cards[:count], (beside.skills, listed[:count])
-            system, keys = _system(cards, beside.text), tuple([card.key for card in cards])
+            system, keys = _system(cards, beside.text), tuple(map(_key_of, cards))
         else:
             held, system, keys, tools = alone.skills, alone.text, (), None
         return Made(found, system, uses if len(held) == len(fitting) else uses_of(held), considered, keys, tools)
@@ -115,15 +119,14 @@ class Listing:
         held, listed = made.tools or ((), ())
         return self.box(shelf, actor, arms, held, listed)
 
-    def _room(self, fitting: Sequence[ScoredSkill]) -> int:
-        """Return how many tokens a catalog may take."""
-        return int(self._budget * SHARE) if fitting else self._budget
-
     def box(
         self, shelf: Shelf, actor: Actor, arms: Arms, held: Sequence[ScoredSkill], listed: Sequence[ScoredSkill]
     ) -> SkillTools:
         """Return the tools that read the rest; see `SkillTools`."""
         return SkillTools(shelf, actor, arms, held=held, listed=listed, tokens=self._tool_tokens)
+
+
+_key_of = attrgetter("key")
 
 
 def _system(listed: Sequence[Card], text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from typing import TypeAlias
 
-from llmos_lite.core.skills.format import CLOSING, Skill, estimate_tokens
+from llmos_lite.core.skills.format import BREAKING_OUT, CLOSING, Skill, estimate_tokens
 from llmos_lite.volumes.access import VolumeKind
 
 Place: TypeAlias = tuple[str, str]
@@ -42,12 +42,13 @@ class Card:
         self.key = f"{volume}/{skill_id}"
         self.rank = _PRECEDENCE.get(volume.partition(":")[0], 0), volume, skill_id
         self.tokens = estimate_tokens(body) + LEAST
-        self.has_files = skill.path.endswith("/SKILL.md") and any(folder in body for folder in _FOLDERS)
+        self.has_files = skill.path.endswith("/SKILL.md") and any(map(body.__contains__, _FOLDERS))
         self.entry = _entry(skill)
         self.entry_tokens = estimate_tokens(f"{self.entry}\n")
         text = body.strip()
-        opening, _, closing = skill.to_context_injection(self.tokens).partition(text or CLOSING)
-        self.opening = opening if closing == CLOSING else ""
+        opening = skill.opening
+        is_whole = estimate_tokens(f"{opening}{CLOSING}") + estimate_tokens(text) <= self.tokens
+        self.opening = opening if text and is_whole and BREAKING_OUT not in text else ""
         self.start = len(body) - len(body.lstrip())
         self.end = self.start + len(text)
 

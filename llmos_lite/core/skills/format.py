@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 CLOSING = "\n</skill_content>"
 """What ends a skill in a context."""
+BREAKING_OUT = "</skill_content"
+"""What may not stand in its text there as it is."""
 LARGEST_FILE = 1 << 20
 DESCRIPTION_LENGTH = 1024
 COMPATIBILITY_LENGTH = 500
@@ -188,6 +190,14 @@ class Skill:
         written |= {key: _scalar(value) for key, value in self.metadata.items()}
         return written | {f"{VENDOR}{key}": _scalar(value) for key, value in self.extra.items()}
 
+    @property
+    def opening(self) -> str:
+        """Return what begins the skill in a context."""
+        title = "" if self.name == self.skill_id else self.name
+        names = {"name": self.skill_id, "title": title, "version": self.version[:12], "volume": self.volume}
+        attributes = " ".join([f'{key}="{html.escape(value)}"' for key, value in names.items() if value])
+        return f"<skill_content {attributes}>\n"
+
     def to_context_injection(self, budget_tokens: int, *, tail: str = "") -> str:
         """Return the skill as the block that goes into a context, or nothing when the budget leaves no room for it.
 
@@ -195,13 +205,10 @@ class Skill:
             budget_tokens: see `estimate_tokens`. A longer body is cut where a section or paragraph ends, and says so.
             tail: what stands below the text in the block, as the list of its files; it is counted, and not cut.
         """
-        title = "" if self.name == self.skill_id else self.name
-        names = {"name": self.skill_id, "title": title, "version": self.version[:12], "volume": self.volume}
-        attributes = " ".join(f'{key}="{html.escape(value)}"' for key, value in names.items() if value)
-        opening, closing = f"<skill_content {attributes}>\n", f"{tail}{CLOSING}"
+        opening, closing = self.opening, f"{tail}{CLOSING}"
         room = budget_tokens - estimate_tokens(opening + closing)
         text = self.body.strip()
-        body = cut(text.replace("</skill_content", "<\\/skill_content"), room)
+        body = cut(text.replace(BREAKING_OUT, "<\\/skill_content"), room)
         return f"{opening}{body}{closing}" if body or (tail and not text) else ""
 
 
