@@ -343,9 +343,10 @@ class _Connection(asyncio.Protocol, Reply):
                 self._break_off("head too large")
             return
         # Whoever waits in `pour` hears of nothing but the end of it.
+        chunks = self._chunks
         try:
-            if self._chunks:
-                self._full = not self._into(self._chunks.pop() if len(self._chunks) == 1 else self._emptied())
+            if chunks:
+                self._full = not self._into(chunks.pop() if len(chunks) == 1 else self._emptied())
         except Exception as error:  # noqa: BLE001 - it is raised where `pour` is waited for
             self._spilled = error
         if self._complete or self._full or self._spilled is not None:

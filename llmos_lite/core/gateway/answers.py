@@ -8,8 +8,8 @@ from functools import partial
 from llmos_lite.core.gateway.context import Contexts
 from llmos_lite.core.gateway.dialect import Dialect
 from llmos_lite.core.gateway.keeper import Keeper
-from llmos_lite.core.gateway.passage import Passage
-from llmos_lite.core.gateway.pieces import Head, Out, Whole
+from llmos_lite.core.gateway.passage import Passage, always
+from llmos_lite.core.gateway.pieces import Head, Out, Whole, never
 from llmos_lite.core.gateway.problems import refusal_in
 from llmos_lite.core.gateway.reading import LARGEST_ANSWER, Reading, too_large
 from llmos_lite.core.gateway.tools.rounds import NoTools, Rounds
@@ -101,7 +101,8 @@ class Answers:
         same = sent.route.wire is turn.dialect.wire
         translation = None if same else _translation(turn, sent)
         await out(Head(OK, _headers(turn, sent.reply)))
-        passage = Passage(sent.reply, reading, None if translation is None else translation.feed, turn.straight)
+        shown = None if translation is None else translation.feed
+        passage = Passage(sent.reply, reading, shown, turn.straight, always if same else never)
         while (data := await passage.held()) is not None:
             if passage.ended and not turn.kept:
                 await self._keeper.keep(turn, Ended.ERROR if reading.failed else Ended.COMPLETE, _code(reading.failed))
@@ -153,6 +154,7 @@ class Answers:
             reading,
             feed if translation is None else lambda data: feed(translation.feed(data)),
             turn.straight,
+            rounds.screen.passes if same else never,
         )
         while (shown := await passage.held()) is not None:
             if shown:

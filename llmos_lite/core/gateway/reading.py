@@ -26,13 +26,16 @@ class Reading:
 
     Attributes:
         failed: what the server said in its stream about its own failure; None while all is well.
+        waiting: events that were not read yet.
+        total: bytes of all events.
+        full: bytes of all events at which those that wait are read.
     """
 
     def __init__(self, dialect: Dialect, model: str) -> None:
         self._reader = dialect.reader(model)
         self._signs = self._reader.signs
-        self._waiting: list[bytes] = []
-        self._total, self._next = 0, min(BATCH, LARGEST_ANSWER)
+        self.waiting: list[bytes] = []
+        self.total, self.full = 0, min(BATCH, LARGEST_ANSWER)
         self._over = False
         self.failed: UpstreamFailed | None = None
 
@@ -52,32 +55,35 @@ class Reading:
         Raises:
             UpstreamFailed: `model.garbage`, past `LARGEST_ANSWER`.
         """
-        self._total += len(data)
-        self._waiting.append(data)
-        if self._total < self._next:
-            for sign in self._signs:
-                if data.find(sign) >= 0:  # `in` tries to make an integer of it first, at three times the cost
-                    break
-            else:
-                return self._over
-        if self._total > LARGEST_ANSWER:
+        self.total += len(data)
+        self.waiting.append(data)
+        if self.total < self.full and not self.is_sign(data):
+            return self._over
+        if self.total > LARGEST_ANSWER:
             raise too_large()
         self._read()
         self._over = self._reader.ended or self.failed is not None
         return self._over
 
+    def is_sign(self, data: bytes) -> bool:
+        """Tell whether events may end the answer."""
+        for sign in self._signs:  # noqa: SIM110 - half the time of `any`
+            if data.find(sign) >= 0:  # `in` tries to make an integer of it first, at three times the cost
+                return True
+        return False
+
     def close(self, last: bytes = b"") -> None:
         """Take the end of the stream, with an event that nothing ends but this."""
         if last:
-            self._waiting.append(last)
-        if self._waiting:
+            self.waiting.append(last)
+        if self.waiting:
             self._read()
         if self.failed is None and not self._reader.ended:
             self._attempt(b"", last=True)
 
     def completion(self) -> Completion | None:
         """Return what was read so far; None when it is no answer."""
-        if self._waiting:
+        if self.waiting:
             self._read()
         try:
             return self._reader.completion()
@@ -86,9 +92,9 @@ class Reading:
 
     def _read(self) -> None:
         if self.failed is None:
-            self._attempt(b"".join(self._waiting))
-        self._waiting.clear()
-        self._next = min(self._total + BATCH, LARGEST_ANSWER)
+            self._attempt(b"".join(self.waiting))
+        self.waiting.clear()
+        self.full = min(self.total + BATCH, LARGEST_ANSWER)
 
     def _attempt(self, data: bytes, *, last: bool = False) -> None:
         try:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from llmos_lite.core.gateway import passage as module
 from llmos_lite.core.gateway.chat_dialect import ChatDialect
-from llmos_lite.core.gateway.passage import Passage
+from llmos_lite.core.gateway.passage import Passage, always
 from llmos_lite.core.gateway.reading import Reading
 from llmos_lite.engines.http_client import Reply
 from llmos_lite.engines.sse import SseReader
@@ -60,7 +60,7 @@ async def passed(pieces: Iterable[bytes | Exception | None], *, full: bool = Fal
             sent.append(data)
         return not full
 
-    passage = Passage(Pieces(pieces), reading, None, straight)
+    passage = Passage(Pieces(pieces), reading, None, straight, always)
     while (held := await passage.held()) is not None:
         sent.append(held)
     return b"".join(sent), passage.close(), reading.ended
@@ -72,6 +72,40 @@ async def test_any_cut_passes_byte_for_byte(cuts: list[int], end: bytes, *, full
     edges = sorted({0, *(min(cut, len(data)) for cut in cuts), len(data)})
     pieces = [data[start:end] for start, end in pairwise(edges)]
     assert await passed(pieces, full=full) == (data, b"", True)
+
+
+def chunk(words: str, more: str = "", key: str = "content") -> bytes:
+    return b'data: {"id":"1","choices":[{"delta":{"%b":"%b"}%b}]}\n\n' % (key.encode(), words.encode(), more.encode())
+
+
+STREAM = [chunk("", ',"x":1'), *(chunk(f"word {number} ") for number in range(5))]
+ODD = [
+    chunk(r"he said \"so\" \n"), chunk("", ',"finish_reason":"stop"'), chunk("a", key="reasoning_content"),
+    chunk("[DONE]"), chunk('"}}]}\n\ndata: [DONE]\n\ndata: {"choices":[{"delta":{"content":"'), chunk("a\n\nb"),
+    chunk("a\r\rdata: [DONE]\r\rb"), chunk("a\\\\"), chunk("\\\\\\"),
+    chunk('"},"error":{"message":"x"},"y":{"z":"'), chunk("a") + chunk("b"),
+    chunk("half")[:-9], chunk("") + DONE, b": ping\n\n", b"event: x\ndata: y\n\n", DONE, WORDS, b"\n\n",
+]  # fmt: skip
+
+
+@given(odd=st.lists(st.sampled_from(ODD), max_size=3), at=st.integers(0, 6), full=st.booleans())
+async def test_events_that_differ_in_their_words_are_what_they_are_by_themselves(
+    odd: list[bytes], at: int, *, full: bool
+) -> None:
+    pieces = [*STREAM[:at], *odd, *STREAM[at:], DONE]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "MOST_LEARNED", 0)
+        slow = await passed(pieces, full=full)
+    assert await passed(pieces, full=full) == slow
+
+
+async def test_words_alone_are_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bytes] = []
+    take = Reading.take
+    monkeypatch.setattr(Reading, "take", lambda self, data: (seen.append(data), take(self, data))[1])
+    pieces = [*STREAM, ODD[0], ODD[1], *STREAM[1:], DONE]
+    assert await passed(pieces) == (b"".join(pieces), b"", True)
+    assert seen == [*STREAM[:2], ODD[1], STREAM[1], DONE]
 
 
 async def test_the_end_of_the_stream_ends_the_last_event() -> None:
@@ -110,7 +144,7 @@ async def test_events_that_only_their_line_ends_pass_as_soon_as_that_is_sure() -
     line = WORDS.rstrip() + b"\n"
     sent: list[bytes] = []
     pieces = Pieces([line, line, line, line[:-1], ConnectionResetError("cut")])
-    passage = Passage(pieces, Reading(ChatDialect(), "m"), None, lambda data: sent.append(data) is None)
+    passage = Passage(pieces, Reading(ChatDialect(), "m"), None, lambda data: sent.append(data) is None, always)
     with pytest.raises(ConnectionResetError):
         await passage.held()
     assert sent == [WORDS * 2, WORDS]

@@ -50,9 +50,9 @@ def test_a_text_that_holds_the_sign_of_the_end_does_not_end_it() -> None:
 def test_small_events_wait_until_there_are_many() -> None:
     reading = Reading(ChatDialect(), "m")
     reading.take(chunk("a"))
-    assert reading._waiting
+    assert reading.waiting
     reading.take(chunk("b" * BATCH))
-    assert not reading._waiting
+    assert not reading.waiting
 
 
 def test_an_answer_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

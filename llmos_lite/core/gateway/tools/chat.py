@@ -205,6 +205,10 @@ class ChatScreen:
         self._passing = self._first and bool(self._id) and not self._held
         return shown
 
+    def passes(self, data: bytes) -> bool:
+        """Tell whether events like these need not be fed."""
+        return self._passing and data.find(b"[DONE]") < 0 and _look(data) is None
+
     def _shown(self, event: Event) -> bytes:
         if not event.data:
             return event.raw

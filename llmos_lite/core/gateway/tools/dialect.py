@@ -52,6 +52,9 @@ class Screen(Protocol):
             UpstreamFailed: `model.garbage`.
         """
 
+    def passes(self, data: bytes) -> bool:
+        """Tell whether events that differ from these in their words alone need not be fed; asked after these were."""
+
     def take(self, body: bytes) -> None:
         """Take an answer that came at once.
 

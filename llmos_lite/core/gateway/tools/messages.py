@@ -165,6 +165,11 @@ class MessagesScreen:
         self._passing = not (self._moved or self._hidden or self._quiet or self._held)
         return shown
 
+    def passes(self, data: bytes) -> bool:
+        """Tell whether events like these need not be fed: they are, since the next request says them again."""
+        del data
+        return False
+
     def _one(self, event: Event) -> bytes:
         if not event.data:
             return event.raw

@@ -156,6 +156,11 @@ class ResponsesScreen:
         self._passing = self._passed and not (self._moved or self._hidden or self._quiet or self._held)
         return shown
 
+    def passes(self, data: bytes) -> bool:
+        """Tell whether events like these need not be fed: they are, since they are counted."""
+        del data
+        return False
+
     def _one(self, event: Event) -> bytes:
         if not event.data:
             return event.raw
