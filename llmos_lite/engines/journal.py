@@ -36,6 +36,8 @@ log = logging.getLogger("llmos.journal")
 
 GROUP = 512
 """Most appends in one durable write."""
+READ = 100
+"""Most events that are read while the writer has to wait."""
 BATCH_EVENTS = 2000
 BATCH_BYTES = 32 << 20
 """Most events and bytes of one batch."""
@@ -318,7 +320,7 @@ class LocalJournal:
     def get(self, trace_id: str) -> list[Entry]:
         """Return the events of one trace; see `Journal`."""
         with self._lock:
-            return [self._entry(seq) for seq in self._traces.get(trace_id, ()) if seq not in self._leaving]
+            return self._read(self._traces.get(trace_id, ()))
 
     def pending(self, volume: str | None = None, *, after: int = 0, limit: int | None = None) -> list[Entry]:
         """Return events, oldest first; see `Journal`."""
@@ -378,18 +380,20 @@ class LocalJournal:
             self._log.close()
             self._held.close()
 
-    def _entry(self, seq: int) -> Entry:
-        slot = self._slots[seq]
-        line = _unpack(self._log.read(slot.place))[3]
-        return Entry(seq, slot.volume, slot.trace_id, slot.at, line)
-
     def _entries(self, seqs: Sequence[int]) -> list[Entry]:
-        entries = []
-        for seq in seqs:
-            with self._lock:  # for each one alone, so that the writer never waits for a whole batch
-                if seq in self._slots and seq not in self._leaving:
-                    entries.append(self._entry(seq))
+        entries: list[Entry] = []
+        for start in range(0, len(seqs), READ):
+            with self._lock:  # for a few alone, so that the writer never waits for a whole batch
+                entries += self._read(seqs[start : start + READ])
         return entries
+
+    def _read(self, seqs: Sequence[int]) -> list[Entry]:
+        """Return those of some events that are there; the lock is held."""
+        slots = [self._slots[seq] for seq in seqs if seq in self._slots and seq not in self._leaving]
+        lines = map(_line, self._log.read([slot.place for slot in slots]))
+        return [
+            Entry(slot.seq, slot.volume, slot.trace_id, slot.at, line) for slot, line in zip(slots, lines, strict=True)
+        ]
 
     def _oldest(self, volume: str, limit: int) -> list[int]:
         """Return the numbers of the oldest events, at least one, up to `limit` and to `BATCH_BYTES`."""
@@ -519,7 +523,7 @@ class LocalJournal:
                 slots = [replace(slot) for slot in self._slots.values() if slot.place.segment == number]
                 batches = [batch for batch in self._batches.values() if batch[2].segment == number]
                 places = [slot.place for slot in slots] + [place for _, _, place in batches]
-                bodies = [self._log.read(place) for place in places]
+                bodies = list(self._log.read(places))
             keys = [(Kind.EVENT, slot.seq) for slot in slots] + [(Kind.BATCH, seq) for seq, _, _ in batches]
             self._submit([Frame(*key, b"", body) for key, body in zip(keys, bodies, strict=True)], slots)
             self._log.finish(places)
@@ -582,6 +586,12 @@ def _unpack(payload: bytes) -> tuple[str, str, int, bytes]:
     at, volume, trace_id = _HEAD.unpack_from(payload)
     middle, end = _HEAD.size + volume, _HEAD.size + volume + trace_id
     return payload[_HEAD.size : middle].decode(), payload[middle:end].decode(), at, payload[end:]
+
+
+def _line(payload: bytes) -> bytes:
+    """Return the line of an event."""
+    _, volume, trace_id = _HEAD.unpack_from(payload)
+    return payload[_HEAD.size + volume + trace_id :]
 
 
 def _closed() -> Unavailable:

@@ -27,6 +27,8 @@ from llmos_lite.engines.journal_disk import Disk
 
 SEGMENT = 4 << 20
 """Size of a segment, in bytes; one frame that is larger gets a segment of its own."""
+RUN = 256 << 10
+"""Most bytes of neighbouring frames that are read at once."""
 SPARE = 4
 """Emptied segments kept for use; more are removed."""
 ALIGN = 32
@@ -166,10 +168,14 @@ class SegmentLog:
                 self._disk.write(segment.name, start, bytes(end - start))
             raise
 
-    def read(self, place: Place) -> bytes:
-        """Return the payload of a frame that is not done."""
-        name = self._segments[place.segment].name
-        return self._disk.read(name, place.offset + _FRAME_HEADER.size, place.length)
+    def read(self, places: Sequence[Place]) -> Iterator[bytes]:
+        """Yield the payloads of frames that are not done, those of neighbours from one read."""
+        for run in _neighbours(places):
+            name, start = self._segments[run[0].segment].name, run[0].offset
+            data = self._disk.read(name, start, run[-1].offset + span(run[-1].length) - start)
+            for _, offset, length in run:
+                begin = offset + _FRAME_HEADER.size - start
+                yield data[begin : begin + length]
 
     def finish(self, places: Sequence[Place]) -> None:
         """Mark frames as done and write zeros over them."""
@@ -295,6 +301,20 @@ def _number(header: bytes) -> int:
     magic, number, checksum = _SEGMENT_HEADER.unpack(header)
     whole = magic == SEGMENT_MAGIC and checksum == zlib.crc32(number.to_bytes(8, "little"))
     return int(number) if whole else 0
+
+
+def _neighbours(places: Sequence[Place]) -> Iterator[list[Place]]:
+    """Cut places so that the frames of each part follow each other, in at most `RUN` bytes if they are several."""
+    run: list[Place] = []
+    end = Place(0, 0, 0)
+    for place in places:
+        if run and (place[:2] != end[:2] or place.offset + span(place.length) - run[0].offset > RUN):
+            yield run
+            run = []
+        run.append(place)
+        end = Place(place.segment, place.offset + span(place.length), 0)
+    if run:
+        yield run
 
 
 def _runs(places: Sequence[Place]) -> dict[int, list[tuple[int, int]]]:

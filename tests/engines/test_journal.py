@@ -245,9 +245,13 @@ async def test_files_that_were_never_used_are_cleared_away(tmp_path: Path) -> No
 
 
 class _Counting(FolderDisk):
-    """Counts its durable writes."""
+    """Counts its reads and durable writes."""
 
-    writes = 0
+    writes = reads = 0
+
+    def read(self, name: str, offset: int, length: int) -> bytes:
+        self.reads += 1
+        return super().read(name, offset, length)
 
     def write_durably(self, name: str, offset: int, parts: Sequence[bytes]) -> None:
         self.writes += 1
@@ -262,6 +266,30 @@ async def test_what_ends_in_one_turn_of_the_loop_is_one_durable_write(tmp_path: 
     await asyncio.gather(*told)
     assert disk.writes == before + 1
     journal.close()
+
+
+async def test_what_lies_together_is_read_together(tmp_path: Path) -> None:
+    disk = _Counting(tmp_path / "j")
+    journal = LocalJournal(tmp_path / "j", disk=disk, segment=64 << 10)
+    lines = [b"%d" % number + b"x" * (number * 7 % 900) for number in range(400)]
+    for number, line in enumerate(lines):
+        await journal.append("user:b" if number % 90 == 50 else "user:a", f"t{number}", line)
+    disk.reads = 0
+    found = journal.pending("user:a")
+    assert [entry.line for entry in found] == [line for at, line in enumerate(lines) if at % 90 != 50]
+    assert disk.reads < 30  # a new one for each segment, each gap, and each hundred
+    journal.close()
+
+
+def test_no_read_is_larger_than_need_be(tmp_path: Path) -> None:
+    disk = _Counting(tmp_path)
+    log = SegmentLog(disk, 1 << 20)
+    bodies = [b"a" * (100 << 10), b"b" * (100 << 10), b"c" * (100 << 10), b"d" * (400 << 10), b"e"]
+    places = log.append([frame(key, body) for key, body in enumerate(bodies)])
+    assert [*log.read(places)] == [b"head " + body for body in bodies]
+    assert disk.reads == 4  # two of the first three go into one, and the fourth is alone
+    assert [*log.read(places[::-1])] == [b"head " + body for body in bodies[::-1]]
+    log.close()
 
 
 async def test_what_nobody_handed_over_before_the_end_is_stored(tmp_path: Path) -> None:
@@ -482,7 +510,7 @@ def test_a_cut_of_power_loses_nothing_that_was_acknowledged(
     assert all(tried[one] == body for one, body in recovered.items())
     # and it goes on working, and what it stores now is found as well
     place = after.append([frame(10_000, b"afterwards")])[0]
-    assert after.read(place) == b"head afterwards"
+    assert [*after.read([place])] == [b"head afterwards"]
     third = SegmentLog(after._disk, 2048)
     assert {one.key for one, _ in third.recover()} == recovered.keys() | {10_000}
 
