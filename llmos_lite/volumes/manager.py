@@ -136,13 +136,17 @@ class VolumeManager:
         for ref in refs:
             if access(principal, ref) is Access.NONE:
                 require(principal, ref, write=False)
-            with self._mutex:
-                opened = self._opened.get(ref)
-                if opened is not None:
+            opened = self._opened.get(ref)
+            if opened is not None:
+                try:
                     self._opened.move_to_end(ref)
-            if opened is None and self.exists(ref):
+                except KeyError:  # another thread has closed it just now
+                    return None
+                found.append(opened.store.head() or "")
+            elif self.exists(ref):
                 return None
-            found.append((opened.store.head() or "") if opened is not None else "")
+            else:
+                found.append("")
         return found
 
     def exists(self, ref: VolumeRef) -> bool:

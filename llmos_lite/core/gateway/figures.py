@@ -35,7 +35,7 @@ def served_of(turn: Turn, ended: Ended, error: str) -> Served:
         turn.first,
         (done.tokens_in if done else 0) + (rounds.tokens_in if rounds else 0),
         (done.tokens_out if done else 0) + (rounds.tokens_out if rounds else 0),
-        len(turn.skills if rounds else turn.thread.skills),
+        len(turn.thread.skills if rounds is None or rounds.box is None else turn.skills),
         turn.retries + (turn.tries - 1 if turn.tries > 1 else 0),
         turn.side,
         error,

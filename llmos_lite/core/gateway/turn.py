@@ -172,7 +172,7 @@ class Turn(msgspec.Struct, kw_only=True):
 
     def remembered(self, ended: Ended) -> Thread:
         """Return the conversation after this turn."""
-        if self.rounds is None or ended is Ended.ERROR:
+        if self.rounds is None or self.rounds.box is None or ended is Ended.ERROR:
             return replace(self.thread, trace_id=self.trace_id, answered=ended is not Ended.ERROR)
         return replace(
             self.thread,
@@ -239,6 +239,7 @@ def trace_of(turn: Turn, ended: Ended, error: str = "", system_in: str = "") -> 
     """Return the trace of a turn; `system_in` holds the client's system prompt, if it is not empty."""
     done = turn.completion
     thread, rounds, before = turn.thread, turn.rounds, turn.found.thread
+    has_more = rounds is not None and rounds.box is not None
     return Trace(
         id=turn.trace_id,
         actor=turn.actor.user_id,
@@ -248,15 +249,15 @@ def trace_of(turn: Turn, ended: Ended, error: str = "", system_in: str = "") -> 
         time=turn.started,
         goal="" if turn.side else thread.goal[:GOAL_LENGTH],
         messages=_messages(turn, with_prompt=not system_in),
-        tool_calls=_tool_calls(turn) if rounds or (done and done.tool_calls) else (),
+        tool_calls=_tool_calls(turn) if (rounds and rounds.calls) or (done and done.tool_calls) else (),
         model=done.model if done and done.model else turn.asked.model,
         tokens_in=(rounds.tokens_in if rounds else 0) + (done.tokens_in if done else 0),
         tokens_out=(rounds.tokens_out if rounds else 0) + (done.tokens_out if done else 0),
         latency_ms=round((time.perf_counter() - turn.clock) * 1000),
         ended=ended,
         error=error,
-        skills_used=turn.skills if rounds else thread.skills,
-        exposures=turn.exposures if rounds else thread.exposures,
+        skills_used=turn.skills if has_more else thread.skills,
+        exposures=turn.exposures if has_more else thread.exposures,
         offered=thread.offered[len(before.offered) :] if before else thread.offered,
         commits=dict(thread.commits),
         source=f"gateway:{turn.dialect.wire}{':side' if turn.side else ''}",
@@ -282,5 +283,5 @@ def _messages(turn: Turn, *, with_prompt: bool) -> tuple[Message, ...]:
         if text and one.role != "system":
             said.append(Message(one.role, text, tool_call_id=one.call_id))
     if text := turn.text:
-        said.append(Message("assistant", clean(text)))
+        said.append(Message("assistant", text if len(text) <= MAX_TEXT else clean(text)))
     return tuple(said)
