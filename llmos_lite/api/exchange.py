@@ -58,6 +58,7 @@ class Exchange:
         scope: what ASGI says of the request.
         keep_alive: whether the connection stays open afterwards.
         expects: whether the client waits for a sign before it sends the body.
+        body: when all of it is there; None when it is still to come.
 
     Attributes:
         known: its head, when the connection had the same one before.
@@ -95,16 +96,16 @@ class Exchange:
     )
     task: asyncio.Task[None]
 
-    def __init__(self, line: Line, scope: Scope, *, keep_alive: bool, expects: bool) -> None:
+    def __init__(self, line: Line, scope: Scope, *, keep_alive: bool, expects: bool, body: bytes | None = None) -> None:
         self._line, self.transport, self.flow = line, line.transport, line.flow
         self.scope, self.keep_alive, self._expects = scope, keep_alive, expects
         self.on_end: Callable[[], object] | None = None
         self.known: Known | None = None
-        self.disconnected = self.started = self.response_complete = self._fresh = False
+        self.disconnected = self.started = self.response_complete = False
         self._news: asyncio.Event | None = None
-        self._parts: list[bytes] = []
-        self.unread = self._left = 0
-        self.more = True
+        self._fresh, self.more = body is not None, body is None
+        self._parts: list[bytes] = [] if body is None else [body]
+        self.unread, self._left = 0 if body is None else len(body), 0
         self.chunked_encoding: bool | None = None
         self._head = b""
 

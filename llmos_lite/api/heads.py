@@ -102,20 +102,26 @@ class Known(Head):
         scope: what ASGI says of its request.
         before: its bytes up to the length of the body.
         after: its bytes behind that.
+
+    Attributes:
+        marks: what the edge looks at.
+        length: bytes of the body of the request that came last.
     """
 
-    __slots__ = ("_after", "_before", "_place", "_scope", "_start", "marks")
+    __slots__ = ("_after", "_before", "_place", "_scope", "_start", "length", "marks")
 
     def __init__(self, scope: Scope, before: bytes, after: bytes) -> None:
         super().__init__(scope["headers"].copy())
         self._scope = dict(scope)
         self._before, self._after, self._start = before, after, len(before)
         self._place = [name for name, _ in self.headers].index(_LENGTH_NAME)
-        self.marks = Marks(self.headers)
+        self.marks, self.length = Marks(self.headers), 0
 
     @classmethod
     def of(cls, data: bytes, scope: Scope) -> Known | None:
-        """Return the head of a request that is there as a whole, with a body of a known length and nothing behind it.
+        """Return the head of a request with a body of a known length, of which nothing but more of it may come.
+
+        Each line has to be a header, and to end as it should: then what the parser took for the head is what this is.
 
         Args:
             data: its bytes.
@@ -123,22 +129,27 @@ class Known(Head):
         """
         size = data.find(b"\r\n\r\n", 0, LARGEST_KEPT) + 4
         found = _LENGTH.search(data, 0, size) if size >= 4 else None  # noqa: PLR2004 - it was found
-        if found is None or len(data) - size != int(found[1]):
+        if found is None or len(data) - size > int(found[1]):
             return None
-        names = [name for name, _ in scope["headers"]]
+        headers = scope["headers"]
+        names = [name for name, _ in headers]
         if names.count(_LENGTH_NAME) != 1 or not _OTHERWISE.isdisjoint(names):
+            return None
+        lines = data.count(b"\r\n", 0, size)
+        if (_LENGTH_NAME, found[1]) not in headers or not lines == data.count(b"\n", 0, size) == len(headers) + 2:
             return None
         return cls(scope, data[: found.start(1)], data[found.end(1) : size])
 
     def again(self, data: bytes) -> bytes | None:
-        """Return the body of a request with the same head that is there as a whole; None for anything else."""
+        """Return what there is of the body of a request with the same head; None for anything else."""
         if not data.startswith(self._before):
             return None
         end = data.find(b"\r", self._start, self._start + LONGEST_LENGTH + 1)
         length, start = data[self._start : end], end + len(self._after)
         if end < 0 or not length.isdigit() or not data.startswith(self._after, end):
             return None
-        if len(data) - start != int(length):
+        self.length = int(length)
+        if len(data) - start > self.length:
             return None
         self.headers = self.headers.copy()
         self.headers[self._place] = _LENGTH_NAME, length

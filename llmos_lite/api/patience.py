@@ -117,7 +117,7 @@ class PatientProtocol(asyncio.Protocol):
         self._last: Exchange | None = None
         self._later: deque[Exchange] = deque()
         self._known: Known | None = None
-        self._learned = 0
+        self._learned = self._left = 0
         self._pending: Exchange | None = None
         self._head_timer: asyncio.TimerHandle | None = None
         self._body_timer: asyncio.TimerHandle | None = None
@@ -138,8 +138,9 @@ class PatientProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read on, and count what is no body: a head, and what stands between and behind the chunks of a body."""
-        if self._over:
-            return  # read all the same: or nobody would hear that the client goes
+        if self._over or self._left:
+            self._take_more(data)
+            return
         known, before = self._known, self._last
         between = before is not None and before.keep_alive and before.response_complete and not before.more
         between = between and not self._in_head
@@ -162,24 +163,49 @@ class PatientProtocol(asyncio.Protocol):
             self._refuse(b"The head of the request is too large.")
         elif self._in_head and self._head_timer is None:
             self._head_timer = self.loop.call_later(HEAD_SECONDS, self._give_up)
-        elif between and self._learned < MOST_LEARNED and self._last is self._now is not before:
+        elif between and self._learned < MOST_LEARNED and self._last is not before:
             self._learn(data)
 
     def _learn(self, data: bytes) -> None:
         """Know the head of a request when it comes again, unless this client says another one with each."""
         exchange = self._last
-        if exchange is not None and exchange.keep_alive and not (exchange.more or self._later):
+        if exchange is not None and exchange.keep_alive and not self._later:
             self._known, self._learned = Known.of(data, exchange.scope), self._learned + 1
 
     def _take(self, known: Known, body: bytes) -> None:
-        """Take up a whole request whose head came before; the parser is between two requests, and sees none of it."""
-        self._until = None
-        exchange = Exchange(self, known.scope(self._state.copy()), keep_alive=True, expects=False)
+        """Take up a request whose head came before; the parser is between two requests, and sees none of it."""
+        self._until, self._left = None, known.length - len(body)
+        if self._left:
+            self._take_begun(known, body)
+            return
+        exchange = Exchange(self, known.scope(self._state.copy()), keep_alive=True, expects=False, body=body)
         exchange.known, self._last = known, exchange
-        if exchange.take(body) > HIGH_WATER_LIMIT:
+        if exchange.unread > HIGH_WATER_LIMIT:
             self.flow.pause_reading()
-        exchange.more = False
         self._start(exchange)
+
+    def _take_begun(self, known: Known, body: bytes) -> None:
+        """Take up a request whose body is still to come, as from many clients, which send the head by itself."""
+        exchange = Exchange(self, known.scope(self._state.copy()), keep_alive=True, expects=False)
+        exchange.known, self._last, self._pending = known, exchange, exchange
+        self._length, self._expects = b"%d" % known.length, False
+        if body:
+            self.on_body(body)
+        self._await_body(exchange)
+
+    def _take_more(self, data: bytes) -> None:
+        """Take more of the body of a request whose head came before; nothing behind the last request."""
+        if self._over:
+            return  # read all the same: or nobody would hear that the client goes
+        left = self._left
+        self._left = max(0, left - len(data))
+        self.on_body(data[:left])
+        if not self._left:
+            self.on_message_complete()
+        elif self._pending is not None:
+            self._await_body(self._pending)
+        if len(data) > left:
+            self.data_received(data[left:])
 
     def _stay(self, rest: bytes) -> bool:
         """Answer a request for another protocol as any other, and take nothing after it; False when it is refused."""

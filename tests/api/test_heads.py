@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -103,6 +104,30 @@ def test_no_byte_of_a_head_is_overlooked(at: int, size: int, put: bytes) -> None
     asyncio.run(alike(AGAIN[:at] + put + AGAIN[at + size :]))
 
 
+@given(cuts=st.lists(st.integers(0, 2 * len(AGAIN)), max_size=4), at_once=st.booleans(), edge=st.booleans())
+def test_a_body_may_come_after_its_head(cuts: list[int], *, at_once: bool, edge: bool) -> None:
+    data = AGAIN + post(b"defg")
+    edges = sorted({0, *(len(AGAIN),) * (not at_once), *cuts, len(data)})
+    asyncio.run(alike(*(data[start:end] for start, end in pairwise(edges)), edge=edge))
+
+
+async def test_a_head_that_comes_by_itself_is_known_too() -> None:
+    head, body = AGAIN[:-3], b"abc"
+    found, packets, _ = await heard(head, body, head, body, head, body, head, b"a", b"bc" + AGAIN)
+    assert [(body, known) for _, body, known in found] == [
+        (b"abc", False), (b"abc", False), (b"abc", True), (b"abc", True), (b"abc", False),
+    ]  # fmt: skip
+    assert len(packets) == 5
+
+
+@pytest.mark.parametrize("behind", [b"", b"a", b"abc"])
+async def test_no_line_in_a_body_makes_a_head(behind: bytes) -> None:
+    """A parser that took lines without CR for a head would end it before the body that looks like one."""
+    body = b"\r\nContent-Length: 99\r\n\r\n" + behind
+    sent = b"POST / HTTP/1.1\nHost: localhost\nContent-Length: 99\n\n" + body
+    assert Known.of(sent, {"headers": [(b"host", b"localhost"), (b"content-length", b"99")]}) is None
+
+
 @pytest.mark.parametrize(
     "lines",
     [b"Expect: 100-continue", b"Transfer-Encoding: chunked", b"Upgrade: h2c", b"Content-Length: 3",
@@ -110,9 +135,9 @@ def test_no_byte_of_a_head_is_overlooked(at: int, size: int, put: bytes) -> None
 )  # fmt: skip
 def test_a_body_that_comes_in_another_way_is_for_the_parser(lines: bytes) -> None:
     sent = AGAIN.replace(b"X-A: b", lines)
-    names = [part.partition(b":")[0].lower() for part in sent.partition(b"\r\n\r\n")[0].split(b"\r\n")[1:]]
-    known = Known.of(sent, {"headers": [(name, b"") for name in names]})
-    assert (known is None) != lines.startswith(b"X-Folded")  # what is folded is no header, and comes again as it is
+    lines_of_head = sent.partition(b"\r\n\r\n")[0].split(b"\r\n")[1:]
+    names = [line.partition(b":")[0].lower() for line in lines_of_head if line[:1] != b" "]
+    assert Known.of(sent, {"headers": [(name, b"3" if name == b"content-length" else b"") for name in names]}) is None
 
 
 async def test_whoever_changes_what_is_given_on_is_believed() -> None:
