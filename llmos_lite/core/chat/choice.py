@@ -132,7 +132,7 @@ class Chooser:
             made = self._listing.fresh(found, limit, is_auto=is_auto)
             self._made.put(key, made)
         opens = partial(self._listing.fresh_box, shelf, actor, talk.id, made) if made.tools else None
-        return Choice(made.system, made.context, made.considered, shelf.commits, opens, made.offered)
+        return Choice(made.prompt, made.context, made.considered, shelf.commits, opens, made.offered)
 
     def _of(
         self,
@@ -193,7 +193,7 @@ class Chooser:
         """Return a context of texts alone."""
         arms = Arms(self._assignment, actor, talk.id)
         injection = inject(arms.seen(fitting, whole=True), self._budget)
-        return Choice(injection.text, uses_of(injection.skills), arms.exposures, shelf.commits), injection
+        return Choice(injection.prompt, uses_of(injection.skills), arms.exposures, shelf.commits), injection
 
 
 def _near(shelf: Shelf, query: str, limit: int, talk: Conversation) -> list[ScoredSkill]:

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import msgspec
 
+from llmos_lite.core.chat.prompt import NOTHING, Prompt
 from llmos_lite.core.chat.skill_tools import SkillTools
 from llmos_lite.core.skills.ranking import ScoredSkill
 from llmos_lite.core.traces.trace import Exposure, SkillUse
@@ -26,7 +27,7 @@ class Choice(msgspec.Struct, frozen=True, dict=True):
     """What goes into the context.
 
     Args:
-        system: the system prompt; empty without skills.
+        prompt: the system prompt; empty without skills.
         context: the skills in it, best first.
         considered: every skill that was considered, in whichever arm.
         commits: the commit at which each volume was read.
@@ -35,7 +36,7 @@ class Choice(msgspec.Struct, frozen=True, dict=True):
         held: those that a scanner keeps out of it.
     """
 
-    system: str = ""
+    prompt: Prompt = NOTHING
     context: tuple[SkillUse, ...] = ()
     considered: tuple[Exposure, ...] = ()
     commits: Mapping[str, str] = msgspec.field(default_factory=dict)
@@ -47,6 +48,11 @@ class Choice(msgspec.Struct, frozen=True, dict=True):
     def box(self) -> SkillTools | None:
         """Return the tools by which the model reads more; None when it gets none."""
         return self.opens() if self.opens is not None else None
+
+    @property
+    def system(self) -> str:
+        """Return the system prompt as a model sees it."""
+        return self.prompt.text
 
     @property
     def used(self) -> tuple[SkillUse, ...]:

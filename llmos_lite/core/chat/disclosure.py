@@ -67,7 +67,12 @@ def cards_of(found: Sequence[ScoredSkill]) -> list[Card]:
 
 def catalog(cards: Sequence[Card]) -> str:
     """Return a catalog in the form of the standard's own tool, without paths; no text can break out of it."""
-    return "\n".join(("<available_skills>", *map(_entry_of, cards), "</available_skills>"))
+    return "".join(entries(cards))
+
+
+def entries(cards: Sequence[Card]) -> tuple[str, ...]:
+    """Return the pieces of a catalog."""
+    return ("<available_skills>", *map(_entry_of, cards), "\n</available_skills>")
 
 
 _entry_of, _tokens_of = attrgetter("entry"), attrgetter("entry_tokens")

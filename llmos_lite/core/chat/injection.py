@@ -11,9 +11,10 @@ from operator import attrgetter, itemgetter
 
 import msgspec
 
+from llmos_lite.core.chat.prompt import NOTHING, Prompt
 from llmos_lite.core.skills.card import LEAST, Card, card_of
 from llmos_lite.core.skills.format import CLOSING, Skill, estimate_tokens
-from llmos_lite.core.skills.lru import Lru
+from llmos_lite.core.skills.lru import Lru, Sized
 from llmos_lite.core.skills.ranking import ScoredSkill
 
 INTRODUCTION = """\
@@ -23,6 +24,8 @@ would without them. If two disagree, the later one is the more specific and wins
 not words of the user: do not quote or mention them unless you are asked."""
 
 _INTRODUCED = estimate_tokens(INTRODUCTION)
+MOST_KEPT = 4 << 20
+"""Characters of skills that are kept as they stand in contexts; some 1,000 of usual length."""
 
 
 class Injection(msgspec.Struct, frozen=True):
@@ -32,7 +35,7 @@ class Injection(msgspec.Struct, frozen=True):
     files beside it.
     """
 
-    text: str = ""
+    prompt: Prompt = NOTHING
     skills: tuple[ScoredSkill, ...] = ()
     whole: bool = True
     has_files: bool = False
@@ -49,10 +52,10 @@ def inject(skills: Sequence[ScoredSkill], budget_tokens: int) -> Injection:
     room = budget_tokens - _INTRODUCED
     whole = sum(map(_tokens_of, cards)) <= room
     if whole and all(map(_opening_of, cards)):
+        known = _known.newer
         held, has_files = tuple(skills), any(map(_has_files, cards))
         blocks = [
-            (card.rank, f"{card.opening}{one.skill.body[card.start : card.end]}{CLOSING}")
-            for one, card in zip(skills, cards, strict=True)
+            (card.rank, known.get(card) or _whole(one.skill, card)) for one, card in zip(skills, cards, strict=True)
         ]
     else:
         needs = [card.tokens for card in cards]
@@ -64,12 +67,22 @@ def inject(skills: Sequence[ScoredSkill], budget_tokens: int) -> Injection:
     if not blocks:
         return Injection(whole=whole)
     blocks.sort()
-    return Injection("\n\n".join((INTRODUCTION, *map(itemgetter(1), blocks))), held, whole, has_files)
+    return Injection(Prompt((INTRODUCTION, *map(itemgetter(1), blocks))), held, whole, has_files)
 
 
 _tokens_of, _opening_of, _has_files = map(attrgetter, ("tokens", "opening", "has_files"))
+_known: Sized[Card, str] = Sized(MOST_KEPT)
+"""Whole skills as they stand in contexts: one that is the same object is hashed and quoted once."""
 _blocks: Lru[tuple[str, str, str, int], str] = Lru(256)
 """To cut a text takes longer than to choose it."""
+
+
+def _whole(skill: Skill, card: Card) -> str:
+    block = _known.get(card)
+    if block is None:
+        block = f"\n\n{card.opening}{skill.body[card.start : card.end]}{CLOSING}"
+        _known.put(card, block)
+    return block
 
 
 def _block(skill: Skill, card: Card, share: int) -> str:
@@ -77,15 +90,19 @@ def _block(skill: Skill, card: Card, share: int) -> str:
     if not share:
         return ""
     if share == card.tokens and card.opening:
-        return f"{card.opening}{skill.body[card.start : card.end]}{CLOSING}"
+        return _whole(skill, card)
     if not skill.version:
-        return skill.to_context_injection(share)
+        return _apart(skill.to_context_injection(share))
     key = skill.volume, skill.skill_id, skill.version, share
     known = _blocks.get(key)
     if known is None:
-        known = skill.to_context_injection(share)
+        known = _apart(skill.to_context_injection(share))
         _blocks.put(key, known)
     return known
+
+
+def _apart(block: str) -> str:
+    return f"\n\n{block}" if block else ""
 
 
 def split(skills: Sequence[ScoredSkill], budget_tokens: int) -> tuple[list[ScoredSkill], list[ScoredSkill]]:

@@ -16,8 +16,9 @@ from llmos_lite.core.chat.arms import Arms
 from llmos_lite.core.chat.assignment import Assignment
 from llmos_lite.core.chat.chosen import Choice, treated, uses_of
 from llmos_lite.core.chat.conversation import Conversation
-from llmos_lite.core.chat.disclosure import FILES, INTRODUCTION, MOST_ENTRIES, SHARE, cards_of, catalog, within
+from llmos_lite.core.chat.disclosure import FILES, INTRODUCTION, MOST_ENTRIES, SHARE, cards_of, entries, within
 from llmos_lite.core.chat.injection import inject, split
+from llmos_lite.core.chat.prompt import Prompt
 from llmos_lite.core.chat.shelf import Shelf
 from llmos_lite.core.chat.skill_tools import SkillTools
 from llmos_lite.core.skills.card import Card, card_of
@@ -30,7 +31,7 @@ class Made(msgspec.Struct, frozen=True):
 
     Args:
         found: what it was made of, best first; the first of it are those that were considered.
-        system: the system prompt.
+        prompt: the system prompt.
         context: the skills in it.
         considered: those that were considered.
         offered: those that its catalog lists.
@@ -38,7 +39,7 @@ class Made(msgspec.Struct, frozen=True):
     """
 
     found: Sequence[ScoredSkill]
-    system: str
+    prompt: Prompt
     context: tuple[SkillUse, ...]
     considered: tuple[Exposure, ...]
     offered: tuple[str, ...] = ()
@@ -82,11 +83,10 @@ class Listing:
         uses = uses_of(injection.skills)
         if not shown and not injection.has_files:
             exposures = arms.exposures  # more than fit where chance hides all that could be read
-            return Choice(injection.text, uses, exposures, shelf.commits) if len(exposures) > len(fitting) else None
+            return Choice(injection.prompt, uses, exposures, shelf.commits) if len(exposures) > len(fitting) else None
         opens = partial(self.box, shelf, actor, arms, injection.skills, shown)
         keys = tuple(map(_key_of, cards_of(_new(shown, known) if known else shown)))
-        system = _system(cards_of(shown), injection.text)
-        return Choice(system, uses, arms.exposures, shelf.commits, opens, keys)
+        return Choice(_prompt(cards_of(shown), injection.prompt), uses, arms.exposures, shelf.commits, opens, keys)
 
     def fresh(self, found: Sequence[ScoredSkill], limit: int, *, is_auto: bool) -> Made:
         """Return the context of a new conversation in which nothing is left to chance.
@@ -107,10 +107,10 @@ class Listing:
         count = within(cards, self._beside if fitting else self._budget)
         if count or (is_auto and beside.has_files):
             held, cards, tools = beside.skills, cards[:count], (beside.skills, listed[:count])
-            system, keys = _system(cards, beside.text), tuple(map(_key_of, cards))
+            prompt, keys = _prompt(cards, beside.prompt), tuple(map(_key_of, cards))
         else:
-            held, system, keys, tools = alone.skills, alone.text, (), None
-        return Made(found, system, uses if len(held) == len(fitting) else uses_of(held), considered, keys, tools)
+            held, prompt, keys, tools = alone.skills, alone.prompt, (), None
+        return Made(found, prompt, uses if len(held) == len(fitting) else uses_of(held), considered, keys, tools)
 
     def fresh_box(self, shelf: Shelf, actor: Actor, talk_id: str, made: Made) -> SkillTools:
         """Return the tools of such a context; see `fresh`."""
@@ -129,10 +129,13 @@ class Listing:
 _key_of = attrgetter("key")
 
 
-def _system(listed: Sequence[Card], text: str) -> str:
-    """Return a system prompt of a catalog and the text of other skills."""
-    head = f"{INTRODUCTION} {FILES}\n\n{catalog(listed)}" if listed else FILES
-    return f"{head}\n\n{text}" if text else head
+_LISTED = f"{INTRODUCTION} {FILES}\n\n"
+
+
+def _prompt(listed: Sequence[Card], others: Prompt) -> Prompt:
+    """Return a system prompt of a catalog and the texts of other skills."""
+    head = (_LISTED, *entries(listed)) if listed else (FILES,)
+    return Prompt((*head, "\n\n", *others.pieces) if others.pieces else head)
 
 
 def _entries(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
 from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 
+from llmos_lite.core.chat.prompt import Prompt
+from llmos_lite.core.skills.lru import Sized
 from llmos_lite.errors import Invalid
 
 Raw: TypeAlias = msgspec.Raw
@@ -20,8 +21,8 @@ _items = msgspec.json.Decoder(list[Raw])
 _text = msgspec.json.Decoder(str)
 encode = msgspec.json.Encoder().encode
 
-MOST_QUOTED = 128
-"""Texts of ours that are kept as JSON, some 10 kB each: as many as conversations go on at a time."""
+MOST_QUOTED = 4 << 20
+"""Bytes of texts of ours that are kept as JSON; some 1,000 skills of usual length."""
 MARK = b'"cache_control"'
 _MARKS = re.compile(rb',\s*"cache_control"\s*:\s*(?:\{[^{}]*\}|null)|"cache_control"\s*:\s*(?:\{[^{}]*\}|null)\s*,?\s*')
 """Inside a text the quotes are escaped, so that only a key reads like this."""
@@ -125,13 +126,26 @@ def text_of(raw: Raw | bytes | None) -> str:
         return ""
 
 
-@lru_cache(MOST_QUOTED)
-def quoted(text: str) -> bytes:
+def quoted(text: str | Prompt) -> bytes:
     """Return a text of ours as JSON; skills are said anew with each request of their conversation."""
-    return encode(text)
+    pieces = (text,) if isinstance(text, str) else text.pieces
+    known = _quoted.newer
+    return b"".join((b'"', *[known.get(piece) or _quote(piece) for piece in pieces], b'"'))
 
 
-def text_part(text: str) -> bytes:
+_quoted: Sized[str, bytes] = Sized(MOST_QUOTED)
+"""Pieces as they stand inside of quotes."""
+
+
+def _quote(piece: str) -> bytes:
+    inside = _quoted.get(piece)
+    if inside is None:
+        inside = encode(piece)[1:-1]
+        _quoted.put(piece, inside)
+    return inside
+
+
+def text_part(text: str | Prompt) -> bytes:
     """Return a text of ours as a part of a message; Anthropic calls it a block."""
     return b'{"type":"text","text":%b}' % quoted(text)
 

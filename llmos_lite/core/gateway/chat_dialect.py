@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from llmos_lite.core.chat.prompt import Prompt
 from llmos_lite.core.gateway.asked import (
     Asked,
     Placed,
@@ -107,13 +108,13 @@ class ChatDialect:
                 found.append(_said(message))
         return found
 
-    def with_skills(self, asked: Asked, fields: Mapping[str, Raw], head: str, later: Sequence[Placed]) -> bytes:
+    def with_skills(self, asked: Asked, fields: Mapping[str, Raw], head: Prompt, later: Sequence[Placed]) -> bytes:
         """Return the body with skills at the end of its system prompt, and what came later before its message."""
         messages: list[bytes | Raw] = [*asked.leading, *asked.items]
         for place in sorted(later, reverse=True):
             at = after_results(asked.items, place.at, self.said)
             messages.insert(asked.lead + at, _system(place.text))
-        if head:
+        if head.pieces:
             if asked.leading:
                 last = len(asked.leading) - 1
                 messages[last] = appended(messages[last], head)
@@ -177,17 +178,17 @@ def after_results(items: Sequence[Raw], at: int, said: Callable[[Sequence[Raw]],
     return at
 
 
-def _system(text: str) -> bytes:
+def _system(text: str | Prompt) -> bytes:
     return b'{"role":"system","content":%b}' % quoted(text)
 
 
-def appended(message: bytes | Raw, text: str) -> bytes:
+def appended(message: bytes | Raw, text: Prompt) -> bytes:
     """Return a system message with a text after its own."""
     before, write, after = _opened.of(bytes(message), _open)
     return b"%b%b%b" % (before, write(text), after)
 
 
-_Write: TypeAlias = Callable[[str], bytes]
+_Write: TypeAlias = Callable[[Prompt], bytes]
 _opened = Repeated[bytes, tuple[bytes, _Write, bytes]]()
 
 
@@ -212,7 +213,7 @@ def _open(message: bytes) -> tuple[bytes, _Write, bytes]:
     )
 
 
-def _further_words(text: str) -> bytes:
+def _further_words(text: Prompt) -> bytes:
     return rb"\n\n%b" % quoted(text)[1:]
 
 

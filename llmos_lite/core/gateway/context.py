@@ -16,6 +16,7 @@ from llmos_lite.core.chat.choice import Chooser
 from llmos_lite.core.chat.chosen import Choice
 from llmos_lite.core.chat.conversation import Conversation
 from llmos_lite.core.chat.disclosure import Disclosure
+from llmos_lite.core.chat.prompt import NOTHING
 from llmos_lite.core.chat.skill_tools import SkillTools
 from llmos_lite.core.gateway.asked import Placed
 from llmos_lite.core.gateway.steering import Steering
@@ -63,7 +64,7 @@ class Contexts:
             NotFound: `skill.unknown`, for a skill that the headers name and the actor does not see.
         """
         if steering.skills == ():
-            return replace(thread, head="", later=(), skills=(), exposures=(), tools=False)
+            return replace(thread, head=NOTHING, later=(), skills=(), exposures=(), tools=False)
         if not (words or steering.skills):
             return thread
         limit = min(self._max_skills, MOST_SKILLS - len(thread.skills))
@@ -79,7 +80,7 @@ class Contexts:
         choice = await self._choice(actor, thread, words, steering, limit, wanted=wanted)
         if choice.opens is not None and not thread.tools and not may_call(wanted):
             choice = await self._choice(actor, thread, words, steering, limit, wanted=Disclosure.BODIES)
-        found = choice.context or choice.considered or choice.system or choice.held
+        found = choice.context or choice.considered or choice.prompt.pieces or choice.held
         return _with(thread, choice, place) if found else thread
 
     async def box(self, actor: Actor, thread: Thread, steering: Steering) -> SkillTools:
@@ -105,9 +106,9 @@ class Contexts:
 def _with(thread: Thread, choice: Choice, place: int) -> Thread:
     """Put what was chosen into a conversation: at its head when it is new, else right before the item at `place`."""
     head, later = thread.head, thread.later
-    if choice.system and not thread.parent:
-        head = choice.system
-    elif choice.system:
+    if choice.prompt.pieces and not thread.parent:
+        head = choice.prompt
+    elif choice.prompt.pieces:
         later = (*later, Placed(place, choice.system))
     return replace(
         thread,

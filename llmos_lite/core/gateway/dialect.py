@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from llmos_lite.core.chat.prompt import Prompt
 from llmos_lite.core.gateway.asked import Asked, Placed, Raw, Said
 from llmos_lite.engines.llm import Completion
 from llmos_lite.engines.upstream import Wire
@@ -63,7 +64,7 @@ class Dialect(Protocol):
     def said(self, items: Sequence[Raw]) -> list[Said]:
         """Return what items of the conversation say; what cannot be read says nothing."""
 
-    def with_skills(self, asked: Asked, fields: Mapping[str, Raw], head: str, later: Sequence[Placed]) -> bytes:
+    def with_skills(self, asked: Asked, fields: Mapping[str, Raw], head: Prompt, later: Sequence[Placed]) -> bytes:
         """Return the body with skills in it, everything else as it was.
 
         Args:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from llmos_lite.core.chat.prompt import Prompt
 from llmos_lite.core.gateway.asked import (
     MARK,
     Asked,
@@ -86,10 +87,10 @@ class MessagesDialect:
         """Return what messages say; one that brings results of tools and words says several things."""
         return [said for item in items for said in _said(item)]
 
-    def with_skills(self, asked: Asked, fields: Mapping[str, Raw], head: str, later: Sequence[Placed]) -> bytes:
+    def with_skills(self, asked: Asked, fields: Mapping[str, Raw], head: Prompt, later: Sequence[Placed]) -> bytes:
         """Return the body with a last block in its system prompt, and what came later as a block before the words."""
         changed: dict[str, Raw | list[bytes | Raw]] = {**fields}
-        if head:
+        if head.pieces:
             changed["system"] = _with_block(fields.get("system", Raw(b"null")), head, marked=_may_mark(asked))
         if later:
             messages: list[bytes | Raw] = list(asked.items)
@@ -128,7 +129,7 @@ def _may_mark(asked: Asked) -> bool:
     return 0 < marks < MOST_MARKS
 
 
-def _with_block(system: Raw, text: str, *, marked: bool) -> Raw:
+def _with_block(system: Raw, text: Prompt, *, marked: bool) -> Raw:
     block = text_part(text)
     if marked:
         block = block[:-1] + b',"cache_control":{"type":"ephemeral"}}'

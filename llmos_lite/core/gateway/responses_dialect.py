@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from llmos_lite.core.chat.prompt import Prompt
 from llmos_lite.core.gateway.asked import (
     Asked,
     Placed,
@@ -82,7 +83,7 @@ class ResponsesDialect:
         """Return what items say; see `Dialect`."""
         return [_said(item) for item in items]
 
-    def with_skills(self, asked: Asked, fields: Mapping[str, Raw], head: str, later: Sequence[Placed]) -> bytes:
+    def with_skills(self, asked: Asked, fields: Mapping[str, Raw], head: Prompt, later: Sequence[Placed]) -> bytes:
         """Return the body with skills after its instructions, or after its leading messages of a developer."""
         changed = dict(fields)
         items: list[bytes | Raw] = list(input_of(asked.fields))
@@ -93,7 +94,7 @@ class ResponsesDialect:
             items.insert(asked.lead, _developer(head))
         elif head:
             own = _instructions(asked.fields)
-            changed["instructions"] = Raw(encode(f"{own}\n\n{head}" if own else head))
+            changed["instructions"] = Raw(encode(f"{own}\n\n{head.text}") if own else quoted(head))
         return written({**changed, "input": items})
 
     def reader(self, model: str) -> ResponsesReader:
@@ -117,7 +118,7 @@ def _instructions(fields: Mapping[str, Raw]) -> str:
     return _known.of(bytes(fields["instructions"]), text_of) if "instructions" in fields else ""
 
 
-def _developer(text: str) -> bytes:
+def _developer(text: str | Prompt) -> bytes:
     part = b'{"type":"input_text","text":%b}' % quoted(text)
     return b'{"type":"message","role":"developer","content":[%b]}' % part
 

@@ -355,7 +355,7 @@ def _passing(turn: Turn, request: Request, route: Route) -> Passing:
         fields = fields | {"model": Raw(encode(route.model))}
     if turn.reservation is not None and turn.reservation.bounded and not asked.most_tokens:
         fields = fields | {turn.dialect.limit: Raw(encode(turn.reservation.answer))}
-    if not turn.side and (thread.head or thread.later):
+    if not turn.side and (thread.head.pieces or thread.later):
         body = turn.dialect.with_skills(asked, fields, thread.head, thread.later)
     else:
         body = request.body if fields is turn.asked.fields else written(fields)

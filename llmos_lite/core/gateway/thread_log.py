@@ -21,6 +21,7 @@ from typing import TypeAlias
 import msgspec
 from msgspec.structs import replace
 
+from llmos_lite.core.chat.prompt import NOTHING, Prompt
 from llmos_lite.core.gateway.asked import Placed, Raw
 from llmos_lite.core.gateway.threads import Thread
 from llmos_lite.engines.git_pack import sync_folder
@@ -46,7 +47,7 @@ class _Turn(msgspec.Struct, array_like=True, tag="k"):
 
     key: bytes
     thread: Thread
-    head: int
+    head: tuple[int, ...] | int
     later: tuple[tuple[int, int], ...]
     read: tuple[int, ...]
     owed: tuple[bytes, ...]
@@ -64,14 +65,16 @@ class _Writer:
 
     def entries(self, kept: Iterable[Kept], erased: Container[str] = ()) -> bytes:
         """Return turns but those of erased traces, and before each the texts in it that the file does not hold yet."""
-        entries: list[bytes] = []
+        entries, known = list[bytes](), self._texts
         for key, thread in kept:
             if thread.trace_id in erased or thread.goal_of in erased:
                 continue
-            head = self._number(thread.head, entries)
+            head = tuple(
+                [known[piece] if piece in known else self._number(piece, entries) for piece in thread.head.pieces]
+            )
             later = tuple([(place.at, self._number(place.text, entries)) for place in thread.later])
             read = tuple([self._number(text, entries) for text in thread.read])
-            bare = replace(thread, goal="", head="", later=(), read=(), owed=())
+            bare = replace(thread, goal="", head=NOTHING, later=(), read=(), owed=())
             entries.append(_framed(_Turn(key, bare, head, later, read, tuple(map(bytes, thread.owed)))))
         return b"".join(entries)
 
@@ -195,9 +198,10 @@ def _read(path: Path) -> Iterator[Kept]:
 
 
 def _whole(turn: _Turn, texts: Sequence[str]) -> Thread:
+    heads = (turn.head,) if isinstance(turn.head, int) else turn.head  # one text, as versions before wrote it
     return replace(
         turn.thread,
-        head=texts[turn.head],
+        head=Prompt(tuple(text for number in heads if (text := texts[number]))),
         later=tuple(Placed(at, texts[number]) for at, number in turn.later),
         read=tuple(texts[number] for number in turn.read),
         owed=tuple(map(Raw, turn.owed)),

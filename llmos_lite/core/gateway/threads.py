@@ -13,6 +13,7 @@ import msgspec
 
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.chat.chosen import HeldSkill
+from llmos_lite.core.chat.prompt import NOTHING, Prompt
 from llmos_lite.core.gateway.asked import Placed, Raw, encode, fields_of
 from llmos_lite.core.traces.trace import Exposure, SkillUse
 
@@ -52,7 +53,7 @@ class Thread(msgspec.Struct, frozen=True, kw_only=True):
     goal: str = ""
     goal_of: str = ""
     answered: bool = True
-    head: str = ""
+    head: Prompt = NOTHING
     later: tuple[Placed, ...] = ()
     skills: tuple[SkillUse, ...] = ()
     exposures: tuple[Exposure, ...] = ()
@@ -104,16 +105,16 @@ class _Heads:
 
     def __init__(self) -> None:
         self.size = 0
-        self._kept: dict[str, tuple[str, int]] = {}
+        self._kept: dict[Prompt, tuple[Prompt, int]] = {}
 
-    def take(self, head: str) -> str:
+    def take(self, head: Prompt) -> Prompt:
         """Return the one that is kept, for one conversation more."""
         kept, holders = self._kept.get(head, (head, 0))
         self._kept[kept] = kept, holders + 1
         self.size += 0 if holders else len(kept)
         return kept
 
-    def drop(self, head: str) -> None:
+    def drop(self, head: Prompt) -> None:
         """Forget it when no other conversation has it."""
         kept, holders = self._kept.pop(head)
         if holders > 1:
@@ -156,7 +157,7 @@ class Threads:
         """Remember a turn."""
         if key in self._kept:
             self._drop(key)
-        if thread.head and (head := self._heads.take(thread.head)) is not thread.head:
+        if thread.head.pieces and (head := self._heads.take(thread.head)) is not thread.head:
             thread = msgspec.structs.replace(thread, head=head)
         weight = thread.weight
         self._kept[key] = thread, weight
@@ -173,7 +174,7 @@ class Threads:
     def _drop(self, key: bytes) -> None:
         thread, weight = self._kept.pop(key)
         self._size -= weight
-        if thread.head:
+        if thread.head.pieces:
             self._heads.drop(thread.head)
 
 
@@ -196,7 +197,7 @@ def still_open(found: Found, actor: Actor, erased: Container[str]) -> Found:
         return found
     bare = msgspec.structs.replace(
         thread,
-        head="",
+        head=NOTHING,
         later=(),
         read=(),
         owed=tuple(map(_withdrawn, thread.owed)),

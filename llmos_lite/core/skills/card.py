@@ -28,7 +28,7 @@ class Card:
         rank: where its text stands among others: system, then team, then user; by id inside each.
         tokens: that its text takes whole, the frame with it.
         has_files: whether its text speaks of files in its folder, by the names that the standard gives to folders.
-        entry: its entry in a catalog.
+        entry: its entry in a catalog, with the line end before it.
         entry_tokens: about how many tokens that is.
         opening: what stands before the whole text, which is the body from `start` to `end`, and before `CLOSING`; empty
             where the text is more than that, or less.
@@ -44,7 +44,7 @@ class Card:
         self.tokens = estimate_tokens(body) + LEAST
         self.has_files = skill.path.endswith("/SKILL.md") and any(map(body.__contains__, _FOLDERS))
         self.entry = _entry(skill)
-        self.entry_tokens = estimate_tokens(f"{self.entry}\n")
+        self.entry_tokens = estimate_tokens(self.entry)
         text = body.strip()
         opening = skill.opening
         is_whole = estimate_tokens(f"{opening}{CLOSING}") + estimate_tokens(text) <= self.tokens
@@ -67,4 +67,4 @@ def _entry(skill: Skill) -> str:
     if len(said) > LONGEST_DESCRIPTION:
         said = said[: LONGEST_DESCRIPTION - 1].rstrip() + "\u2026"
     name, said = html.escape(skill.skill_id), html.escape(said)
-    return f"<skill>\n<name>\n{name}\n</name>\n<description>\n{said}\n</description>\n</skill>"
+    return f"\n<skill>\n<name>\n{name}\n</name>\n<description>\n{said}\n</description>\n</skill>"

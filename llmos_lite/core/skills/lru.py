@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 
 K = TypeVar("K")
 V = TypeVar("V")
+T = TypeVar("T", str, bytes)
 
 
 class Lru(Generic[K, V]):
@@ -42,3 +43,36 @@ class Lru(Generic[K, V]):
         self._values[key] = value
         while len(self._values) > self._most:
             self._values.popitem(last=False)
+
+
+class Sized(Generic[K, T]):
+    """Texts by key, up to a size in all; safe to share between threads.
+
+    There are two halves: when the newer one is full it becomes the older one, and what the older one held is forgotten
+    unless it was asked for meanwhile.
+
+    Args:
+        most: characters or bytes of both.
+
+    Attributes:
+        newer: the newer half, to look at first where a call for each text would cost more than the text.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._half, self._size = most // 2, 0
+        self.newer: dict[K, T] = {}
+        self._older: dict[K, T] = {}
+
+    def get(self, key: K) -> T | None:
+        """Return a text, None for one that is not there."""
+        text = self.newer.get(key)
+        if text is None and (text := self._older.get(key)) is not None:
+            self.put(key, text)
+        return text
+
+    def put(self, key: K, text: T) -> None:
+        """Keep a text."""
+        self._size += len(text)
+        if self._size > self._half:
+            self._older, self.newer, self._size = self.newer, {}, len(text)
+        self.newer[key] = text

@@ -47,7 +47,7 @@ async def test_the_same_words_give_the_same_context_with_tools_of_its_own(chat: 
     write(chat, "user:alice", "tea", "Warm the pot; see references/pots.md.")
     chooser = Chooser(chat.skills, budget_tokens=4000)
     first, again = await choose(chooser, alice), await choose(chooser, alice)
-    assert again.system is first.system
+    assert again.prompt is first.prompt
     assert (again.used, again.exposures, again.commits) == (first.used, first.exposures, first.commits)
     assert first.exposures == first.considered
     assert [exposure.skill_id for exposure in again.exposures] == ["tea"]
@@ -156,4 +156,4 @@ async def test_only_the_latest_are_kept(chat: Room) -> None:
         await chooser.choose(alice, f"{ASK} {number}", None, 3, Conversation("talk"))
     again = await choose(chooser, alice)
     assert again.system == first.system
-    assert again.system is not first.system
+    assert again.prompt is not first.prompt

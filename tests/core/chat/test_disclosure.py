@@ -116,7 +116,7 @@ def test_a_text_stands_in_a_context_as_the_skill_writes_it(body: str, name: str,
         injection = inject(scored(again), budget)
         room = min(Card(one).tokens, budget - estimate_tokens(OPENING))
         block = one.to_context_injection(room) if room >= LEAST else ""
-        assert injection.text == (f"{OPENING}\n\n{block}" if block else "")
+        assert injection.prompt.text == (f"{OPENING}\n\n{block}" if block else "")
 
 
 def test_a_card_is_made_once_for_a_skill_and_never_for_another() -> None:

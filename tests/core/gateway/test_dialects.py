@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmos_lite.core.chat.prompt import Prompt
 from llmos_lite.core.gateway.asked import Asked, Placed, Raw, encode, joined, links, settled, written
 from llmos_lite.core.gateway.chat_dialect import ChatDialect
 from llmos_lite.core.gateway.dialect import Dialect
@@ -45,7 +46,7 @@ def body(dialect: Dialect, items: list[Any], **more: object) -> bytes:
 
 
 def injected(dialect: Dialect, asked: Asked, head: str, later: tuple[Placed, ...] = ()) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(dialect.with_skills(asked, asked.fields, head, later))
+    found: dict[str, Any] = json.loads(dialect.with_skills(asked, asked.fields, Prompt.of(head), later))
     return found
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import struct
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from llmos_lite.core.chat.prompt import Prompt
 from llmos_lite.core.gateway import thread_log
 from llmos_lite.core.gateway.asked import Placed, Raw
 from llmos_lite.core.gateway.thread_log import Kept, ThreadLog
@@ -29,7 +33,7 @@ THREADS = st.builds(
     parent=TEXTS,
     goal_of=st.sampled_from(["", "t1"]),
     answered=st.booleans(),
-    head=TEXTS,
+    head=st.lists(TEXTS.filter(bool)).map(lambda pieces: Prompt(tuple(pieces))),
     later=st.lists(st.builds(Placed, st.integers(0, 99), TEXTS), max_size=3).map(tuple),
     skills=st.sampled_from([(), (USE,)]),
     exposures=st.sampled_from([(), (EXPOSURE,)]),
@@ -60,7 +64,9 @@ def on_disk(folder: Path) -> bytes:
 
 
 def turn(number: int, trace_id: str = "", **fields: str) -> Kept:
-    thread = Thread(conversation=f"c{number}", trace_id=trace_id or f"t{number}", head="skills " * 100, **fields)
+    thread = Thread(
+        conversation=f"c{number}", trace_id=trace_id or f"t{number}", head=Prompt.of("skills " * 100), **fields
+    )
     return number.to_bytes(16, "big"), thread
 
 
@@ -86,6 +92,35 @@ def test_a_text_is_written_once_and_the_words_of_people_never(tmp_path: Path) ->
     assert b"Bob" not in path.read_bytes()
     assert (path.stat().st_mode | path.parent.stat().st_mode) & 0o077 == 0
     assert [thread.goal for _, thread in asyncio.run(log.load())] == [""] * 20
+
+
+def test_a_piece_that_many_heads_share_is_written_once(tmp_path: Path) -> None:
+    shared, own = "a skill of the team " * 50, [f"another {number}" for number in range(20)]
+    heads = [Prompt((shared, piece, shared)) for piece in own]
+    written(tmp_path, [(b"%d" % at, Thread(conversation="c", head=head)) for at, head in enumerate(heads)])
+    [path] = tmp_path.iterdir()
+    assert path.read_bytes().count(shared.encode()) == 1
+    assert [thread.head for _, thread in read(tmp_path)] == heads
+
+
+class _Before(msgspec.Struct, array_like=True, tag="k"):
+    """A turn as versions before wrote it: its head is one text, empty or not."""
+
+    key: bytes
+    thread: Thread
+    head: int
+    later: tuple[tuple[int, int], ...] = ()
+    read: tuple[int, ...] = ()
+    owed: tuple[bytes, ...] = ()
+
+
+@pytest.mark.parametrize("head", ["the skills of before", ""])
+def test_a_log_of_before_is_read(tmp_path: Path, head: str) -> None:
+    entries = [msgspec.msgpack.encode(one) for one in (["t", head], _Before(b"key", Thread(conversation="c"), 0))]
+    frames = [struct.pack(">II", len(entry), zlib.crc32(entry)) + entry for entry in entries]
+    (tmp_path / "00000001.threads").write_bytes(b"".join(frames))
+    [(key, thread)] = read(tmp_path)
+    assert (key, thread.conversation, thread.head) == (b"key", "c", Prompt.of(head))
 
 
 def test_results_that_are_owed_come_back_as_they_were(tmp_path: Path) -> None:
@@ -164,7 +199,7 @@ async def test_a_disk_that_is_full_costs_no_request(tmp_path: Path, monkeypatch:
 
 def test_a_turn_that_cannot_be_written_takes_no_text_from_another(tmp_path: Path) -> None:
     log = written(tmp_path, [turn(1)])
-    log.add([(b"broken", Thread(conversation="half \ud83d", head="never written")), turn(2)])
+    log.add([(b"broken", Thread(conversation="half \ud83d", head=Prompt.of("never written"))), turn(2)])
     log.add([turn(3)])
     assert read(tmp_path) == [turn(1), turn(3)]
 
@@ -190,10 +225,10 @@ def test_what_came_before_does_not_push_out_what_is_new() -> None:
 
 def test_what_was_remembered_before_and_after_counts_once() -> None:
     threads = Threads(most_text=2500)
-    threads.keep(b"a", Thread(conversation="a", head="x" * 1000))
+    threads.keep(b"a", Thread(conversation="a", head=Prompt.of("x" * 1000)))
     threads.restore([])
     for key in (b"a", b"b"):
-        threads.keep(key, Thread(conversation="c", head="y" * 1000))
+        threads.keep(key, Thread(conversation="c", head=Prompt.of("y" * 1000)))
     assert threads.find([b"a"]).thread is not None
 
 

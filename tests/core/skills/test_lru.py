@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmos_lite.core.skills.lru import Lru
+from llmos_lite.core.skills.lru import Lru, Sized
 
 KEYS = st.integers(0, 5)
 
@@ -63,3 +63,26 @@ def test_threads_that_share_one_find_what_they_put_or_nothing() -> None:
     for thread in threads:
         thread.join()
     assert (wrong, len(known) <= 2) == ([], True)
+
+
+@given(st.lists(st.tuples(st.booleans(), KEYS, st.integers(1, 40))))
+def test_texts_are_kept_up_to_a_size_and_the_last_one_always(steps: list[tuple[bool, int, int]]) -> None:
+    known: Sized[int, str] = Sized(100)
+    last: dict[int, str] = {}
+    for writes, key, size in steps:
+        if writes:
+            last[key] = str(key) * size
+            known.put(key, last[key])
+            assert known.get(key) == last[key]
+        else:
+            assert known.get(key) in {None, last.get(key)}
+    assert sum(len(text) for key in range(6) if (text := known.get(key))) <= 2 * 100
+
+
+def test_a_text_that_is_asked_for_stays() -> None:
+    known: Sized[int, bytes] = Sized(200)
+    known.put(0, b"x" * 50)
+    for key in range(1, 30):
+        known.put(key, b"y" * 40)
+        assert known.get(0) == b"x" * 50
+    assert known.get(1) is None
