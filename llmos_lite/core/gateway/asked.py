@@ -76,7 +76,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     stream: bool = False
     system: str = ""
     items: Sequence[Raw] = ()
-    leading: Sequence[Raw] = ()
+    leading: Sequence[bytes] = ()
     most_tokens: int = 0
     after: str = ""
     session: str = ""

@@ -83,7 +83,7 @@ class ChatDialect:
         messages = items_of(fields.get("messages", Raw(b"null")))
         if not messages:
             raise Invalid("request.invalid", "The request has no messages.", hint="Send at least one.")
-        own = self._leading.texts(messages)
+        leading, own = self._leading.of(messages)
         lead = len(own)
         return Asked(
             fields=fields,
@@ -91,7 +91,7 @@ class ChatDialect:
             stream="stream" in fields and is_true(fields["stream"]),
             system="\n\n".join(own),
             items=messages[lead:],
-            leading=messages[:lead],
+            leading=leading,
             most_tokens=_most_tokens(fields) if _LIMITS & fields.keys() else 0,
             session=text_of(fields["prompt_cache_key"]) if "prompt_cache_key" in fields else "",
         )
@@ -148,20 +148,25 @@ class Leading:
 
     def __init__(self, said: Callable[[Sequence[Raw]], list[Said]]) -> None:
         self._said = said
-        self._known = Repeated[bytes, str]()
+        self._known = Repeated[bytes, tuple[bytes, str]]()
 
-    def texts(self, items: Sequence[Raw]) -> list[str]:
-        """Return what each of them says, up to the first item that is none."""
-        found: list[str] = []
+    def of(self, items: Sequence[Raw]) -> tuple[list[bytes], list[str]]:
+        """Return them up to the first item that is none, and what each says; one that came before as that very object.
+
+        Whoever looks one up again then compares no long text.
+        """
+        messages: list[bytes] = []
+        texts: list[str] = []
         for item in items:
             written = bytes(item)
-            text = self._known.get(written)
-            if text is None:
+            known = self._known.get(written)
+            if known is None:
                 if not _is_system(written):
                     break
-                text = self._known.put(written, self._said([item])[0].text)
-            found.append(text)
-        return found
+                known = self._known.put(written, (written, self._said([item])[0].text))
+            messages.append(known[0])
+            texts.append(known[1])
+        return messages, texts
 
 
 def _is_system(message: bytes) -> bool:
@@ -185,7 +190,7 @@ def _system(text: str | Prompt) -> bytes:
 def appended(message: bytes | Raw, text: Prompt) -> bytes:
     """Return a system message with a text after its own."""
     before, write, after = _opened.of(bytes(message), _open)
-    return b"%b%b%b" % (before, write(text), after)
+    return b"".join((before, write(text), after))
 
 
 _Write: TypeAlias = Callable[[Prompt], bytes]

@@ -60,15 +60,15 @@ class ResponsesDialect:
         items = input_of(fields)
         if not items and "previous_response_id" not in fields:
             raise Invalid("request.invalid", "The request has no input.", hint="Send some input.")
-        leading = self._leading.texts(items)
-        lead, own = len(leading), [_instructions(fields), *leading]
+        leading, texts = self._leading.of(items)
+        lead, own = len(leading), [_instructions(fields), *texts]
         return Asked(
             fields=fields,
             model=text_of(fields.get("model")),
             stream=is_true(fields.get("stream")),
             system="\n\n".join(filter(None, own)),
             items=items[lead:],
-            leading=items[:lead],
+            leading=leading,
             most_tokens=number_of(fields.get("max_output_tokens")),
             after=text_of(fields.get("previous_response_id")),
             session=text_of(fields.get("prompt_cache_key")),

@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from llmos_lite.core.accounts.permissions import Actor
-from llmos_lite.core.gateway.asked import Asked, Raw, Said
+from llmos_lite.core.gateway.asked import Asked, Said
 from llmos_lite.core.gateway.dialect import Dialect
 from llmos_lite.core.gateway.pieces import Straight, never
 from llmos_lite.core.gateway.reading import Reading
@@ -28,8 +28,8 @@ from llmos_lite.engines.llm import Completion
 from llmos_lite.engines.llm import ToolCall as Called
 from llmos_lite.engines.upstreams import Route
 
-_NONE = Raw(b"null")
-_NO_TOOLS = (b"null", b"[]")  # no set: it would hash all tools of a request
+_NO_TOOLS = (b"null", b"[]")
+_LONGEST_NONE = max(map(len, _NO_TOOLS))
 _hashes = Repeated[str, str]()
 
 
@@ -212,9 +212,12 @@ def asks_for_itself(asked: Asked, new: Sequence[Said]) -> bool:
             break
         if said.role == "user" and is_side_request(said.text):
             return True
-    if not asked.system:
-        return False
-    return bytes(asked.fields.get("tools", _NONE)) in _NO_TOOLS and is_side_prompt(asked.system)
+    return bool(asked.system) and _has_no_tools(asked) and is_side_prompt(asked.system)
+
+
+def _has_no_tools(asked: Asked) -> bool:
+    tools = asked.fields.get("tools")
+    return tools is None or (memoryview(tools).nbytes <= _LONGEST_NONE and bytes(tools) in _NO_TOOLS)
 
 
 def fresh(found: Found, said: Sequence[Said]) -> list[Said]:

@@ -71,3 +71,13 @@ def test_a_text_is_appended_without_a_change_around_it(content: object, around: 
     whole = json.dumps(message | {"content": expected}, separators=(",", ":")).encode()
     written = json.dumps(message, separators=(",", ":")).encode()
     assert [appended(written, '"new"'), appended(written, '"new"')] == [whole, whole]
+
+
+def test_a_system_prompt_that_came_before_is_that_very_object() -> None:
+    said = [{"role": "system", "content": "x" * 2000}, {"role": "user", "content": "hi"}]
+    body = json.dumps({"messages": said}).encode()
+    dialect = ChatDialect()
+    one, other = dialect.read(body), dialect.read(b" " + body)
+    assert one.leading[0] is other.leading[0]
+    assert one.system is other.system
+    assert len(one.items) == len(other.items) == 1
