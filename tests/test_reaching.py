@@ -51,7 +51,7 @@ async def test_a_model_that_is_not_listed_is_named_with_those_that_are() -> None
         found = await only(LLMOS_LLM_URL=server.url, LLMOS_LLM_MODEL="gpt-x")
     assert not found.fine
     assert found.message.endswith("lists 2 models, and 'gpt-x' is none of them.")
-    assert found.hint == "Set LLMOS_LLM_MODEL to one of them: a, b …"
+    assert found.hint == "Set LLMOS_LLM_MODEL to one of them: 'a', 'b' …"
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ async def test_a_model_that_is_not_listed_is_named_with_those_that_are() -> None
         (reply(b"{}", 403), "refuses the key (403)", "Check LLMOS_LLM_KEY."),
         (reply(b"gone", 404, "text/plain"), "/api/models answers with 404", "Check LLMOS_LLM_URL. OpenAI's base URL"),
         (reply(b"<html>", 200, "text/html"), "not as a model server does", "Check LLMOS_LLM_URL."),
-        (reply(b"\xff\xff"), "not as a model server does", "Check LLMOS_LLM_URL."),
+        (reply(b'{"data":[{"id":"\xff"}]}'), "not as a model server does", "Check LLMOS_LLM_URL."),
         (b"", "broke the connection", "Try again."),
     ],
 )
@@ -91,3 +91,14 @@ async def test_servers_of_the_file_are_asked_with_their_keys(tmp_path: Path) -> 
         assert (found.provider, found.fine) == ("paid", True)
         assert server.asked[0].headers["authorization"] == "Bearer sk-paid"
         assert await reached(LLMOS_PROVIDERS=str(path)) == []  # `warnings` says that the variable is missing
+
+
+async def test_one_that_is_set_wrongly_hides_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "providers.toml"
+    path.write_text('[providers.z]\nkind = "azure"\n')
+    async with running(["a\x1b[31m"]) as server:
+        env = {"LLMOS_PROVIDERS": str(path), "LLMOS_LLM_URL": server.url, "LLMOS_LLM_MODEL": "b"}
+        default, azure = await reached(**env)
+    assert (default.provider, azure.provider, azure.fine) == ("default", "z", False)
+    assert "no url" in azure.message
+    assert "\x1b" not in default.hint

@@ -118,7 +118,9 @@ class App:
             return
         if scope["method"] == "HEAD":  # the server leaves the body out by itself
             scope = {**scope, "method": "GET"}
-        one_model = scope["path"].startswith(f"{MODELS}/") and scope["method"] == "GET"
+        one_model = (
+            scope["method"] == "GET" and scope["path"].startswith(f"{MODELS}/") and scope["path"] != f"{MODELS}/"
+        )
         answer = self._hot.get((scope["method"], MODELS if one_model else scope["path"]))
         if answer is None and scope["path"] in self._paths:
             raise MethodNotAllowed(scope["method"], {method for method, path in self._hot if path == scope["path"]})

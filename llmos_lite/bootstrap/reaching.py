@@ -44,7 +44,7 @@ async def reach(settings: Settings, env: Mapping[str, str]) -> list[Reached]:
     """
     found: list[Reached] = []
     if (default := default_of(settings)) is not None:
-        found.append(await _reached(default.checked(), settings.llm_key, _SETTING, settings.llm_model))
+        found.append(await _reached(default, settings.llm_key, _SETTING, settings.llm_model))
     for one in read_file(settings.providers).providers:
         if one.kind not in _LISTING or one.api_version:
             continue
@@ -58,7 +58,10 @@ async def reach(settings: Settings, env: Mapping[str, str]) -> list[Reached]:
 
 async def _reached(provider: Provider, key: str, setting: str, model: str) -> Reached:
     """Ask one server; `setting` is what the names of its settings begin with, empty for one of the file."""
-    server = open_server(provider.spec(key))
+    try:
+        server = open_server(provider.checked().spec(key))
+    except LlmosError as error:
+        return Reached(provider.name, fine=False, message=error.message, hint=error.hint)
     try:
         return _of_answer(provider, await ask_for_models(server), setting, model)
     except TimeoutError:
@@ -81,7 +84,7 @@ def _of_answer(provider: Provider, told: Told, setting: str, model: str) -> Reac
         hint = f"{_check('URL', setting)} OpenAI's base URL ends in /v1."
     elif model and provider.kind == "openai" and told.names and not _has(told.names, model):
         said = f"{place} lists {count_of(len(told.names), 'model')}, and {model!r} is none of them."
-        hint = f"Set {setting}MODEL to one of them: {', '.join(told.names[:_SHOWN])} …"
+        hint = f"Set {setting}MODEL to one of them: {', '.join(map(repr, told.names[:_SHOWN]))} …"
     else:
         listed = count_of(len(told.names), "model")
         return Reached(provider.name, fine=True, message=f"{place} answers, and lists {listed}.")

@@ -36,8 +36,8 @@ log = logging.getLogger("llmos.journal")
 
 GROUP = 512
 """Most appends in one durable write."""
-READ = 100
-"""Most events that are read while the writer has to wait."""
+READ, READ_BYTES = 100, 1 << 20
+"""Most events and bytes that are read while the writer has to wait."""
 BATCH_EVENTS = 2000
 BATCH_BYTES = 32 << 20
 """Most events and bytes of one batch."""
@@ -382,10 +382,23 @@ class LocalJournal:
 
     def _entries(self, seqs: Sequence[int]) -> list[Entry]:
         entries: list[Entry] = []
-        for start in range(0, len(seqs), READ):
+        start = 0
+        while start < len(seqs):
             with self._lock:  # for a few alone, so that the writer never waits for a whole batch
-                entries += self._read(seqs[start : start + READ])
+                end = start + self._few(seqs[start : start + READ])
+                entries += self._read(seqs[start:end])
+            start = end
         return entries
+
+    def _few(self, seqs: Sequence[int]) -> int:
+        """Return how many of these, from the first on, are read at once, at least one; the lock is held."""
+        size = 0
+        for count, seq in enumerate(seqs):
+            slot = self._slots.get(seq)
+            size += slot.place.length if slot is not None else 0
+            if size > READ_BYTES:
+                return max(count, 1)
+        return len(seqs)
 
     def _read(self, seqs: Sequence[int]) -> list[Entry]:
         """Return those of some events that are there; the lock is held."""

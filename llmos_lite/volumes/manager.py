@@ -290,7 +290,7 @@ class VolumeManager:
     def close(self) -> None:
         """Give all files back to the system; the next use opens them again."""
         with self._mutex:
-            for opened in self._opened.values():
+            for opened in list(self._opened.values()):  # whoever asks meanwhile moves one
                 opened.close()
             self._opened.clear()
         self._creating.close()

@@ -135,6 +135,14 @@ async def test_one_model_is_told_by_its_name_whatever_signs_it_holds(admin: Clie
     assert (anthropic.status, anthropic.json()["error"]["type"]) == (404, "not_found_error")
 
 
+async def test_a_list_that_is_no_text_hides_no_other_model(admin: Client) -> None:
+    async with answering(reply(b'{"data":[{"id":"\xff"}]}')) as server:
+        await put(admin, "odd", url=server.url + "/v1", models=["*"])
+        listed = await admin.get("/v1/models")
+    assert [one["id"] for one in listed.json()["data"]] == ["nick"]
+    assert (await admin.get("/v1/models/")).status == 404
+
+
 async def test_a_model_is_told_to_those_who_may_chat(admin: Client) -> None:
     assert (await admin.request("GET", "/v1/models/nick", headers={"authorization": "Bearer none"})).status == 401
 

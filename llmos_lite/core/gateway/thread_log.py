@@ -47,6 +47,17 @@ class _Turn(msgspec.Struct, array_like=True, tag="k"):
 
     key: bytes
     thread: Thread
+    head: tuple[int, ...]
+    later: tuple[tuple[int, int], ...]
+    read: tuple[int, ...]
+    owed: tuple[bytes, ...]
+
+
+class _Stored(msgspec.Struct, array_like=True, tag="k"):
+    """A turn as any version wrote it: the head was one text, and the thread said that it had none as a text says it."""
+
+    key: bytes
+    thread: dict[str, object]
     head: tuple[int, ...] | int
     later: tuple[tuple[int, int], ...]
     read: tuple[int, ...]
@@ -54,7 +65,7 @@ class _Turn(msgspec.Struct, array_like=True, tag="k"):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_entry = msgspec.msgpack.Decoder(_Text | _Turn)
+_entry = msgspec.msgpack.Decoder(_Text | _Stored)
 
 
 class _Writer:
@@ -193,14 +204,15 @@ def _read(path: Path) -> Iterator[Kept]:
             continue
         try:
             yield entry.key, _whole(entry, texts)
-        except IndexError:
+        except (IndexError, msgspec.ValidationError):
             return
 
 
-def _whole(turn: _Turn, texts: Sequence[str]) -> Thread:
-    heads = (turn.head,) if isinstance(turn.head, int) else turn.head  # one text, as versions before wrote it
+def _whole(turn: _Stored, texts: Sequence[str]) -> Thread:
+    heads = (turn.head,) if isinstance(turn.head, int) else turn.head
+    bare = {name: value for name, value in turn.thread.items() if name != "head"}
     return replace(
-        turn.thread,
+        msgspec.convert(bare, Thread),
         head=Prompt(tuple(text for number in heads if (text := texts[number]))),
         later=tuple(Placed(at, texts[number]) for at, number in turn.later),
         read=tuple(texts[number] for number in turn.read),
@@ -208,7 +220,7 @@ def _whole(turn: _Turn, texts: Sequence[str]) -> Thread:
     )
 
 
-def _entries_of(data: bytes) -> Iterator[_Text | _Turn]:
+def _entries_of(data: bytes) -> Iterator[_Text | _Stored]:
     at = 0
     while at + _HEAD.size <= len(data):
         size, checksum = _HEAD.unpack_from(data, at)

@@ -43,5 +43,11 @@ async def ask_for_models(server: Upstream) -> Told:
     async with asyncio.timeout(PATIENCE):
         async with await server.send(Passing(path="/models", headers={}, method="GET")) as reply:
             body = await reply.read(LARGEST_LIST)
-            names = [one.id for one in _list.decode(body).data] if reply.status == OK else []
-            return Told(reply.status, names)
+            return Told(reply.status, _names_in(body) if reply.status == OK else [])
+
+
+def _names_in(body: bytes) -> list[str]:
+    try:
+        return [one.id for one in _list.decode(body).data]
+    except UnicodeDecodeError as error:
+        raise msgspec.DecodeError(str(error)) from error

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import errno
 import os
-import struct
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
-import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -103,24 +101,24 @@ def test_a_piece_that_many_heads_share_is_written_once(tmp_path: Path) -> None:
     assert [thread.head for _, thread in read(tmp_path)] == heads
 
 
-class _Before(msgspec.Struct, array_like=True, tag="k"):
-    """A turn as versions before wrote it: its head is one text, empty or not."""
+BEFORE = """
+AAAADgRUpwqSoXSqdGhlIHNraWxscwAAAAhWWe/ekqF0pG1vcmUAAADvUHC5eJeha8QDb25l3gATrGNvbnZlcnNhdGlvbqJjMah0cmFjZV9pZKJ0MaZw
+YXJlbnSgpGdvYWygp2dvYWxfb2agqGFuc3dlcmVkw6RoZWFkoKVsYXRlcpCmc2tpbGxzkYWoc2tpbGxfaWShc6RuYW1loVOmdm9sdW1lqHRlYW06c3Jl
+p3ZlcnNpb26hMaVzY29yZcs/4AAAAAAAAKlleHBvc3VyZXOQp2NvbW1pdHOApnN5c3RlbaCldG9vbHPCp29mZmVyZWSQpGhlbGSQpHJlYWSQpG93ZWSQ
+qHNlYXJjaGVkkKVhZnRlcqAAkZICAZCQAAAABHMy3n6SoXSgAAAAso7wK5SXoWvEA3R3b94AE6xjb252ZXJzYXRpb26iYzKodHJhY2VfaWSidDKmcGFy
+ZW50onQxpGdvYWygp2dvYWxfb2agqGFuc3dlcmVkw6RoZWFkoKVsYXRlcpCmc2tpbGxzkKlleHBvc3VyZXOQp2NvbW1pdHOApnN5c3RlbaCldG9vbHPC
+p29mZmVyZWSQpGhlbGSQpHJlYWSQpG93ZWSQqHNlYXJjaGVkkKVhZnRlcqACkJCQ
+"""
+"""Two turns as the version before wrote them, of which the head was one text."""
 
-    key: bytes
-    thread: Thread
-    head: int
-    later: tuple[tuple[int, int], ...] = ()
-    read: tuple[int, ...] = ()
-    owed: tuple[bytes, ...] = ()
 
-
-@pytest.mark.parametrize("head", ["the skills of before", ""])
-def test_a_log_of_before_is_read(tmp_path: Path, head: str) -> None:
-    entries = [msgspec.msgpack.encode(one) for one in (["t", head], _Before(b"key", Thread(conversation="c"), 0))]
-    frames = [struct.pack(">II", len(entry), zlib.crc32(entry)) + entry for entry in entries]
-    (tmp_path / "00000001.threads").write_bytes(b"".join(frames))
-    [(key, thread)] = read(tmp_path)
-    assert (key, thread.conversation, thread.head) == (b"key", "c", Prompt.of(head))
+def test_a_log_of_before_is_read(tmp_path: Path) -> None:
+    (tmp_path / "00000001.threads").write_bytes(base64.b64decode(BEFORE))
+    use = SkillUse("s", "S", "team:sre", "1", 0.5)
+    one = Thread(
+        conversation="c1", trace_id="t1", head=Prompt.of("the skills"), later=(Placed(2, "more"),), skills=(use,)
+    )
+    assert read(tmp_path) == [(b"one", one), (b"two", Thread(conversation="c2", trace_id="t2", parent="t1"))]
 
 
 def test_results_that_are_owed_come_back_as_they_were(tmp_path: Path) -> None:

@@ -260,8 +260,9 @@ def test_a_schema_of_the_answer_is_kept_between_openais_two() -> None:
     assert said["response_format"] == {"type": "json_schema", "json_schema": {"name": "n", "schema": {"a": 1}}}
 
 
-CHAT_SCHEMA = {"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"a": 1}}}}
-RESPONSES_SCHEMA = {"text": {"format": {"type": "json_schema", "name": "n", "schema": {"a": 1}}}}
+SCHEMA = {"type": "object", "properties": {"a": {"type": "null"}}}
+CHAT_SCHEMA = {"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": SCHEMA}}}
+RESPONSES_SCHEMA = {"text": {"format": {"type": "json_schema", "name": "n", "schema": SCHEMA}}}
 
 
 @pytest.mark.parametrize(
@@ -269,8 +270,30 @@ RESPONSES_SCHEMA = {"text": {"format": {"type": "json_schema", "name": "n", "sch
 )
 def test_a_schema_of_the_answer_reaches_anthropic(client: Wire, body: dict[str, Any]) -> None:
     said = json.loads(translate_request(json.dumps({"model": "m"} | body).encode(), client, Wire.MESSAGES).body)
-    assert said["output_config"] == {"format": {"type": "json_schema", "schema": {"a": 1}}}
+    schema = {"type": "object", "properties": {"a": {"type": "null"}}, "additionalProperties": False}
+    assert said["output_config"] == {"format": {"type": "json_schema", "schema": schema}}
     assert "system" not in said
+
+
+def test_a_schema_that_anthropic_does_not_know_is_said_in_words() -> None:
+    form = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"additionalProperties": {"type": "null"}}}}
+    raw = json.dumps(user_says() | {"model": "m", "response_format": form}).encode()
+    said = json.loads(translate_request(raw, Wire.CHAT, Wire.MESSAGES).body)
+    assert "output_config" not in said
+    assert said["system"][0]["text"].startswith(f"{messages.JSON_ALONE} {messages.JSON_OF} ")
+    assert json.loads(said["system"][0]["text"].partition(messages.JSON_OF)[2]) == form["json_schema"]["schema"]
+
+
+@pytest.mark.parametrize("schema", [{}, {"schema": None}])
+def test_a_schema_that_is_left_out_is_json_without_one(schema: dict[str, Any]) -> None:
+    form = {"type": "json_schema", "json_schema": {"name": "n"} | schema}
+    chats = json.dumps(user_says() | {"model": "m", "response_format": form}).encode()
+    asked = json.dumps({"model": "m", "input": "x", "text": {"format": {"type": "json_schema", "name": "n"} | schema}})
+    assert json.loads(translate_request(chats, Wire.CHAT, Wire.RESPONSES).body)["text"] == {
+        "format": {"type": "json_object"}
+    }
+    said = json.loads(translate_request(asked.encode(), Wire.RESPONSES, Wire.CHAT).body)
+    assert said["response_format"] == {"type": "json_object"}
 
 
 def test_json_without_a_schema_is_wanted_in_every_dialect() -> None:

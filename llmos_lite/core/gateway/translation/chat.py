@@ -199,7 +199,8 @@ def read_request(body: bytes) -> Ask:
         named = choice.function or choice.custom
         choice = named.name if named else "auto"
     form = asked.response_format or _Format()
-    wanted = form.json_schema
+    wanted = form.json_schema if form.type == "json_schema" and form.json_schema else _Named()
+    has_schema = is_said(wanted.schema)
     return Ask(
         model=asked.model,
         turns=_turns(asked.messages),
@@ -211,8 +212,8 @@ def read_request(body: bytes) -> Ask:
         stop=[asked.stop] if isinstance(asked.stop, str) else asked.stop or [],
         numbers=present(temperature=asked.temperature, top_p=asked.top_p),
         effort=asked.reasoning_effort or "",
-        schema=(wanted.name, wanted.schema) if wanted else None,
-        json=form.type == "json_object",
+        schema=(wanted.name, wanted.schema) if has_schema else None,
+        json=form.type in {"json_object", "json_schema"} and not has_schema,
         user=asked.user or "",
     )
 

@@ -32,11 +32,13 @@ from llmos_lite.core.gateway.translation.reading import (
     role_of,
     text_or_parts,
 )
+from llmos_lite.core.gateway.translation.schemas import closed
 from llmos_lite.core.gateway.translation.tools import arguments_of, demanded, described, named
 
 MOST_TOKENS = 8192
 """What stands for `max_tokens`, which this API demands, when the client does not say."""
 JSON_ALONE = "Answer with one JSON object and nothing else."
+JSON_OF = "Its JSON schema is:"
 _EFFORT = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 32768}
 """Tokens of thinking for a word of OpenAI's `reasoning_effort`; our own choice, the API takes at least 1,024."""
 
@@ -158,7 +160,9 @@ def read_request(body: bytes) -> Ask:
         numbers=present(temperature=asked.temperature, top_p=asked.top_p),
         effort=_effort(budget) if budget else "",
         left_out=left_out,
-        schema=("answer", wanted.schema) if wanted and wanted.type == "json_schema" else None,
+        schema=("answer", wanted.schema)
+        if wanted and wanted.type == "json_schema" and is_said(wanted.schema)
+        else None,
         user=(asked.metadata.user_id if asked.metadata else "") or "",
     )
 
@@ -250,10 +254,13 @@ def _document(source: _Source, title: str, *, given: bool) -> Iterator[Part]:
 def write_request(ask: Ask) -> bytes:
     """Write a request; system messages from everywhere come first, since this API has one place for them.
 
-    It knows schemas, but no JSON without one, so that is asked for in words.
+    It knows schemas, but not all, and no JSON without one; that is asked for in words.
     """
     system = [part.text for turn in ask.turns if turn.role == "system" for part in turn.parts if isinstance(part, Text)]
-    if ask.json:
+    schema = closed(ask.schema[1]) if ask.schema else None
+    if ask.schema and schema is None:
+        system.append(f"{JSON_ALONE} {JSON_OF} {bytes(ask.schema[1]).decode('utf-8', 'replace')}")
+    elif ask.json:
         system.append(JSON_ALONE)
     body: dict[str, object] = {
         "model": ask.model,
@@ -271,8 +278,8 @@ def write_request(ask: Ask) -> bytes:
         body["stream"] = True
     if ask.stop:
         body["stop_sequences"] = ask.stop
-    if ask.schema:
-        body["output_config"] = {"format": {"type": "json_schema", "schema": ask.schema[1]}}
+    if schema is not None:
+        body["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
     if ask.user:
         body["metadata"] = {"user_id": ask.user}
     if ask.tools or any(turn.role == "assistant" for turn in ask.turns):

@@ -110,7 +110,8 @@ def read_request(body: bytes) -> Ask:
     items = text_or_parts(_input, asked.input)
     brought = [tool for item in items if isinstance(item, _Item) for tool in item.tools or ()]
     tools, left_out = offered([*(asked.tools or ()), *brought])
-    wanted = asked.text.format if asked.text else None
+    wanted = asked.text.format if asked.text and asked.text.format else _Format()
+    has_schema = wanted.type == "json_schema" and is_said(wanted.schema)
     lead = [Turn("system", [Text(asked.instructions)])] if asked.instructions else []
     return Ask(
         model=asked.model,
@@ -122,8 +123,8 @@ def read_request(body: bytes) -> Ask:
         most_tokens=asked.max_output_tokens or 0,
         numbers=present(temperature=asked.temperature, top_p=asked.top_p),
         effort=(asked.reasoning.effort if asked.reasoning else "") or "",
-        schema=(wanted.name, wanted.schema) if wanted and wanted.type == "json_schema" else None,
-        json=wanted is not None and wanted.type == "json_object",
+        schema=(wanted.name, wanted.schema) if has_schema else None,
+        json=wanted.type in {"json_object", "json_schema"} and not has_schema,
         user=asked.user or "",
         left_out=left_out,
     )
