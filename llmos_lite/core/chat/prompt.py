@@ -10,11 +10,6 @@ class Prompt(msgspec.Struct, frozen=True, gc=False):
 
     pieces: tuple[str, ...] = ()
 
-    @classmethod
-    def of(cls, text: str) -> Prompt:
-        """Return a prompt of one piece, or of none."""
-        return cls((text,) if text else ())
-
     @property
     def text(self) -> str:
         """Return it as a model sees it."""

@@ -22,10 +22,9 @@ def test_it_is_its_pieces_one_behind_the_other(pieces: tuple[str, ...]) -> None:
         assert quoted(prompt) == quoted(prompt.text)
 
 
-def test_one_of_no_text_is_nothing() -> None:
-    assert Prompt.of("") == NOTHING
+def test_one_of_no_pieces_is_nothing() -> None:
     assert not NOTHING
-    assert Prompt.of("x")
+    assert Prompt(("x",))
     assert quoted(NOTHING) == b'""'
 
 

@@ -46,7 +46,7 @@ def body(dialect: Dialect, items: list[Any], **more: object) -> bytes:
 
 
 def injected(dialect: Dialect, asked: Asked, head: str, later: tuple[Placed, ...] = ()) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(dialect.with_skills(asked, asked.fields, Prompt.of(head), later))
+    found: dict[str, Any] = json.loads(dialect.with_skills(asked, asked.fields, Prompt((head,) if head else ()), later))
     return found
 
 

@@ -63,7 +63,7 @@ def on_disk(folder: Path) -> bytes:
 
 def turn(number: int, trace_id: str = "", **fields: str) -> Kept:
     thread = Thread(
-        conversation=f"c{number}", trace_id=trace_id or f"t{number}", head=Prompt.of("skills " * 100), **fields
+        conversation=f"c{number}", trace_id=trace_id or f"t{number}", head=Prompt(("skills " * 100,)), **fields
     )
     return number.to_bytes(16, "big"), thread
 
@@ -116,7 +116,7 @@ def test_a_log_of_before_is_read(tmp_path: Path) -> None:
     (tmp_path / "00000001.threads").write_bytes(base64.b64decode(BEFORE))
     use = SkillUse("s", "S", "team:sre", "1", 0.5)
     one = Thread(
-        conversation="c1", trace_id="t1", head=Prompt.of("the skills"), later=(Placed(2, "more"),), skills=(use,)
+        conversation="c1", trace_id="t1", head=Prompt(("the skills",)), later=(Placed(2, "more"),), skills=(use,)
     )
     assert read(tmp_path) == [(b"one", one), (b"two", Thread(conversation="c2", trace_id="t2", parent="t1"))]
 
@@ -197,7 +197,7 @@ async def test_a_disk_that_is_full_costs_no_request(tmp_path: Path, monkeypatch:
 
 def test_a_turn_that_cannot_be_written_takes_no_text_from_another(tmp_path: Path) -> None:
     log = written(tmp_path, [turn(1)])
-    log.add([(b"broken", Thread(conversation="half \ud83d", head=Prompt.of("never written"))), turn(2)])
+    log.add([(b"broken", Thread(conversation="half \ud83d", head=Prompt(("never written",)))), turn(2)])
     log.add([turn(3)])
     assert read(tmp_path) == [turn(1), turn(3)]
 
@@ -223,10 +223,10 @@ def test_what_came_before_does_not_push_out_what_is_new() -> None:
 
 def test_what_was_remembered_before_and_after_counts_once() -> None:
     threads = Threads(most_text=2500)
-    threads.keep(b"a", Thread(conversation="a", head=Prompt.of("x" * 1000)))
+    threads.keep(b"a", Thread(conversation="a", head=Prompt(("x" * 1000,))))
     threads.restore([])
     for key in (b"a", b"b"):
-        threads.keep(key, Thread(conversation="c", head=Prompt.of("y" * 1000)))
+        threads.keep(key, Thread(conversation="c", head=Prompt(("y" * 1000,))))
     assert threads.find([b"a"]).thread is not None
 
 

@@ -58,7 +58,7 @@ def test_those_that_were_quiet_for_longest_are_forgotten() -> None:
 def test_the_text_of_skills_is_bounded() -> None:
     threads = Threads(most_text=5000)
     for number in range(100):
-        threads.keep(b"%d" % number, Thread(conversation="x", head=Prompt.of(f"{number:03}" + "h" * 997)))
+        threads.keep(b"%d" % number, Thread(conversation="x", head=Prompt((f"{number:03}" + "h" * 997,))))
     kept = [number for number in range(100) if threads.find([b"%d" % number]).thread]
     assert kept == [97, 98, 99]
 
@@ -72,7 +72,7 @@ def test_the_words_of_people_are_bounded() -> None:
 
 def test_a_text_that_many_conversations_have_is_kept_and_counted_once() -> None:
     threads = Threads(most_text=5000)
-    heads = [Prompt.of("h" * 1000) for _ in range(9)]
+    heads = [Prompt(("h" * 1000,)) for _ in range(9)]
     for number, head in enumerate(heads):
         threads.keep(b"%d" % number, Thread(conversation="x", head=head))
     kept = [found.thread.head for number in range(9) if (found := threads.find([b"%d" % number])).thread]
@@ -91,10 +91,10 @@ def test_an_answer_that_the_provider_keeps_is_found_by_its_name() -> None:
 @pytest.mark.parametrize(
     "known",
     [
-        Thread(conversation="c", head=Prompt.of("h"), skills=(SkillUse("merger", "Merger", "team:legal", "1", 1.0),)),
-        Thread(conversation="c", head=Prompt.of("h"), exposures=(Exposure("team:legal", "merger", "1"),)),
-        Thread(conversation="c", head=Prompt.of("h"), offered=("system/tea", "team:legal/merger")),
-        Thread(conversation="c", head=Prompt.of("h"), read=("<available_skills>",), searched=("system", "team:legal")),
+        Thread(conversation="c", head=Prompt(("h",)), skills=(SkillUse("merger", "Merger", "team:legal", "1", 1.0),)),
+        Thread(conversation="c", head=Prompt(("h",)), exposures=(Exposure("team:legal", "merger", "1"),)),
+        Thread(conversation="c", head=Prompt(("h",)), offered=("system/tea", "team:legal/merger")),
+        Thread(conversation="c", head=Prompt(("h",)), read=("<available_skills>",), searched=("system", "team:legal")),
     ],
     ids=["used", "considered", "listed", "searched"],
 )
