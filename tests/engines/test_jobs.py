@@ -19,6 +19,9 @@ from llmos_lite.engines.jobs import DbosJobs, LocalJobs
 from llmos_lite.errors import Invalid, Unavailable
 
 LONGEST = 30.0
+# Half a day from now, so that no clock strikes it while a test runs.
+HOUR = (datetime.now(UTC).hour + 12) % 24
+NIGHTLY = f"0 {HOUR} * * *"
 
 
 class Worker:
@@ -133,7 +136,7 @@ async def test_work_that_nobody_submitted_before_a_crash_is_found(tmp_path: Path
 
 async def test_what_a_schedule_says_is_done_when_it_is_due(tmp_path: Path) -> None:
     worker = Worker()
-    async with running(tmp_path, worker, lambda jobs: jobs.schedule("night", "* * * * *", "users")) as jobs:
+    async with running(tmp_path, worker, lambda jobs: jobs.schedule("night", NIGHTLY, "users")) as jobs:
         await jobs.submit("evolve", "r1")
         await worker.until(1)
         assert [one["schedule_name"] for one in await asyncio.to_thread(DBOS.list_schedules)] == ["night"]
@@ -144,25 +147,25 @@ async def test_what_a_schedule_says_is_done_when_it_is_due(tmp_path: Path) -> No
 
 
 async def test_what_was_due_while_the_machine_was_off_is_done_once(tmp_path: Path) -> None:
-    async with running(tmp_path, Worker(), lambda jobs: jobs.schedule("night", "0 2 * * *", "users")) as jobs:
+    async with running(tmp_path, Worker(), lambda jobs: jobs.schedule("night", NIGHTLY, "users")) as jobs:
         await jobs.submit("evolve", "r1")
     before = (datetime.now(UTC) - timedelta(days=3)).timestamp()
     os.utime(tmp_path / "jobs.id", (before, before))
     worker = Worker()
-    async with running(tmp_path, worker, lambda jobs: jobs.schedule("night", "0 2 * * *", "users")):
+    async with running(tmp_path, worker, lambda jobs: jobs.schedule("night", NIGHTLY, "users")):
         await worker.until(1)
     [(what, at)] = worker.due
     moment = datetime.fromtimestamp(at / 1000, UTC)
-    assert (what, moment.hour, moment.minute) == ("users", 2, 0)
+    assert (what, moment.hour, moment.minute) == ("users", HOUR, 0)
     again = Worker()
-    async with running(tmp_path, again, lambda jobs: jobs.schedule("night", "0 2 * * *", "users")) as jobs:
+    async with running(tmp_path, again, lambda jobs: jobs.schedule("night", NIGHTLY, "users")) as jobs:
         await jobs.submit("evolve", "r2")
         await again.until(1)
     assert again.due == []
 
 
 async def test_a_schedule_that_is_off_is_removed(tmp_path: Path) -> None:
-    async with running(tmp_path, Worker(), lambda jobs: jobs.schedule("night", "0 2 * * *", "users")) as jobs:
+    async with running(tmp_path, Worker(), lambda jobs: jobs.schedule("night", NIGHTLY, "users")) as jobs:
         await jobs.submit("evolve", "r1")
     async with running(tmp_path, Worker(), lambda jobs: jobs.schedule("night", "off", "users")) as jobs:
         await jobs.submit("evolve", "r2")
