@@ -62,7 +62,7 @@ class Exchange:
 
     Attributes:
         known: its head, when the connection had the same one before.
-        task: answers.
+        task: answers; None before and after, or each answer would stay in a cycle, with all that it held.
         on_end: called when the connection ends before the answer.
         disconnected: whether the connection has ended.
         unread: how many bytes of the body wait.
@@ -94,13 +94,13 @@ class Exchange:
         "transport",
         "unread",
     )
-    task: asyncio.Task[None]
 
     def __init__(self, line: Line, scope: Scope, *, keep_alive: bool, expects: bool, body: bytes | None = None) -> None:
         self._line, self.transport, self.flow = line, line.transport, line.flow
         self.scope, self.keep_alive, self._expects = scope, keep_alive, expects
         self.on_end: Callable[[], object] | None = None
         self.known: Known | None = None
+        self.task: asyncio.Task[None] | None = None
         self.disconnected = self.started = self.response_complete = False
         self._news: asyncio.Event | None = None
         self._fresh, self.more = body is not None, body is None
@@ -138,6 +138,7 @@ class Exchange:
     def end(self, task: asyncio.Task[None]) -> None:
         """Look after what an app leaves that has ended, well or not."""
         self._line.tasks.discard(task)
+        self.task = None
         cancelled = task.cancelled()
         error = None if cancelled else task.exception()
         if error is None and (self.disconnected or (self.response_complete and not cancelled)):

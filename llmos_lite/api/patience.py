@@ -236,6 +236,8 @@ class PatientProtocol(asyncio.Protocol):
                 exchange.lose()
         self._later.clear()
         self.flow.resume_writing()
+        self._now = self._last = None  # these, and the parser, hold this connection: what is in a cycle stays for long
+        del self._parser
 
     def pause_writing(self) -> None:
         """Hear that the client reads too slowly."""

@@ -40,8 +40,8 @@ class UntilGone:
         self._watch: asyncio.Task[None] | None = None
 
     def __enter__(self) -> Self:
-        if self._exchange is not None:
-            self._exchange.on_end = self._exchange.task.cancel  # it ends quietly
+        if self._exchange is not None and (answering := self._exchange.task) is not None:
+            self._exchange.on_end = answering.cancel  # it ends quietly
         else:
             task = cast("asyncio.Task[None]", asyncio.current_task())
             self._later = asyncio.get_running_loop().call_later(SOON, self._look, task)

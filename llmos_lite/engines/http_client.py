@@ -372,6 +372,7 @@ class _Connection(asyncio.Protocol, Reply):
             self._wake()
         elif not self._complete:
             self._fail(ConnectionResetError("cut"))
+        del self._parser  # it holds this connection, and so what came and was not read: a cycle
 
     # -- what httptools calls ---------------------------------------------------------------------------------------
 

@@ -131,8 +131,17 @@ class Journal(Protocol):
     def get(self, trace_id: str) -> list[Entry]:
         """Return the events of one trace, oldest first."""
 
-    def pending(self, volume: str | None = None, *, after: int = 0, limit: int | None = None) -> list[Entry]:
-        """Return events of one volume or of all, oldest first, beginning after the number `after`."""
+    def pending(
+        self, volume: str | None = None, *, after: int = 0, limit: int | None = None, size: int | None = None
+    ) -> list[Entry]:
+        """Return events of one volume or of all, oldest first, beginning after the number `after`.
+
+        Args:
+            volume: whose.
+            after: the number before the first.
+            limit: most events.
+            size: about how many bytes, but at least one event when there is one.
+        """
 
     def backlog(self) -> dict[str, Backlog]:
         """Return what is not yet in Git, by volume."""
@@ -179,7 +188,14 @@ class NoJournal:
         """Return nothing; see `Journal`."""
         return []
 
-    def pending(self, volume: str | None = None, *, after: int = 0, limit: int | None = None) -> list[Entry]:  # noqa: ARG002
+    def pending(
+        self,
+        volume: str | None = None,  # noqa: ARG002 - as `Journal` says
+        *,
+        after: int = 0,  # noqa: ARG002
+        limit: int | None = None,  # noqa: ARG002
+        size: int | None = None,  # noqa: ARG002
+    ) -> list[Entry]:
         """Return nothing; see `Journal`."""
         return []
 
@@ -322,11 +338,14 @@ class LocalJournal:
         with self._lock:
             return self._read(self._traces.get(trace_id, ()))
 
-    def pending(self, volume: str | None = None, *, after: int = 0, limit: int | None = None) -> list[Entry]:
+    def pending(
+        self, volume: str | None = None, *, after: int = 0, limit: int | None = None, size: int | None = None
+    ) -> list[Entry]:
         """Return events, oldest first; see `Journal`."""
         with self._lock:
             seqs = sorted(self._slots if volume is None else self._volumes.get(volume, ()))
-        return self._entries([seq for seq in seqs if seq > after][:limit])
+        seqs = [seq for seq in seqs if seq > after][:limit]
+        return self._entries(seqs if size is None else self._within(seqs, size))
 
     def backlog(self) -> dict[str, Backlog]:
         """Return what is not yet in Git; see `Journal`."""
@@ -408,12 +427,18 @@ class LocalJournal:
             Entry(slot.seq, slot.volume, slot.trace_id, slot.at, line) for slot, line in zip(slots, lines, strict=True)
         ]
 
-    def _oldest(self, volume: str, limit: int) -> list[int]:
+    def _oldest(self, volume: str, limit: int) -> Sequence[int]:
         """Return the numbers of the oldest events, at least one, up to `limit` and to `BATCH_BYTES`."""
         with self._lock:
             seqs = sorted(self._volumes.get(volume, ()))[:limit]
-            sizes = itertools.accumulate(self._slots[seq].place.length for seq in seqs)
-            within = sum(1 for size in sizes if size <= BATCH_BYTES)
+        return self._within(seqs, BATCH_BYTES)
+
+    def _within(self, seqs: Sequence[int], most: int) -> Sequence[int]:
+        """Return the first of some events, at least one, up to a number of bytes."""
+        with self._lock:
+            slots = [self._slots.get(seq) for seq in seqs]
+        sizes = itertools.accumulate(0 if slot is None else slot.place.length for slot in slots)
+        within = sum(1 for _ in itertools.takewhile(most.__ge__, sizes))
         return seqs[: max(within, 1)]
 
     def _forget(self, seq: int) -> None:
@@ -443,13 +468,17 @@ class LocalJournal:
         while not closed:
             self._wakes.get()
             closed = self._closed
-            while group := self._group():
-                told: list[_Told] = []
-                for part in self._parts(group, told):
-                    error = self._write(part)
-                    told += [(write, error) for write in part]
-                _keep_beside([write for write, error in told if error is None])
-                _answer(told)
+            while self._waiting:
+                self._turn()
+
+    def _turn(self) -> None:
+        """Write what waits; in a function of its own, or the thread would hold the last of it while nothing comes."""
+        told: list[_Told] = []
+        for part in self._parts(self._group(), told):
+            error = self._write(part)
+            told += [(write, error) for write in part]
+        _keep_beside([write for write, error in told if error is None])
+        _answer(told)
 
     def _group(self) -> list[_Write]:
         """Take what waits, as much as goes into one durable write."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import socket
 from collections.abc import AsyncIterator
@@ -10,8 +11,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from llmos_lite.core.gateway.reading import LARGEST_ANSWER
-from llmos_lite.engines.http_client import MOST_BUFFERED
+from llmos_lite.api.exchange import Exchange
+from llmos_lite.api.patience import PatientProtocol
+from llmos_lite.core.gateway.reading import LARGEST_ANSWER, Reading
+from llmos_lite.engines.http_client import MOST_BUFFERED, Reply
 from tests.gating import PHOTOS, Gate, gate, request, served
 from tests.upstream import Upstream
 
@@ -21,6 +24,7 @@ HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding
 SMALL = 1 << 16
 KERNEL = 12 << 20
 """What Linux lets the two sockets of the server hold: at most 6 MiB that came in and 4 MiB that goes out."""
+HELD = (Reading, Reply, Exchange, PatientProtocol)
 STALLED = 1.0
 """Seconds without a byte that went on."""
 
@@ -67,20 +71,46 @@ async def flooding(data: Path) -> AsyncIterator[tuple[Gate, Flood]]:
         yield here, flood
 
 
+async def ask(here: Gate, port: int) -> socket.socket:
+    """Ask for a stream, and read nothing."""
+    loop, client = asyncio.get_running_loop(), socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
+    client.settimeout(0.0)
+    await loop.sock_connect(client, ("127.0.0.1", port))
+    body = json.dumps({"model": "plain", "stream": True, **request("chat", PHOTOS)}).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: {here.key}\r\nX-LLMOS-User: alice\r\n"
+    await loop.sock_sendall(client, f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+    return client
+
+
 async def test_a_client_that_does_not_read_stops_the_model_and_holds_little(tmp_path: Path) -> None:
     async with flooding(tmp_path) as (here, flood), served(here) as port:
-        loop, client = asyncio.get_running_loop(), socket.socket()
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
-        client.settimeout(0.0)
-        await loop.sock_connect(client, ("127.0.0.1", port))
-        body = json.dumps({"model": "plain", "stream": True, **request("chat", PHOTOS)}).encode()
-        head = (
-            f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: {here.key}\r\nX-LLMOS-User: alice\r\n"
-        )
-        await loop.sock_sendall(client, f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        client = await ask(here, port)
         await flood.moved.wait()
         await flood.stalls()
         assert flood.sent < KERNEL + 4 * MOST_BUFFERED < LARGEST_ANSWER
         client.close()
         async with asyncio.timeout(30):
             await flood.ended.wait()
+
+
+async def test_a_client_that_hangs_up_leaves_nothing_to_the_collector(tmp_path: Path) -> None:
+    """What stays in a cycle waits for the collector of garbage, which seldom comes to a server."""
+    async with flooding(tmp_path) as (here, flood), served(here) as port:
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(3):
+                client = await ask(here, port)
+                await flood.moved.wait()
+                client.close()
+                async with asyncio.timeout(30):
+                    await flood.ended.wait()
+                flood.ended.clear()
+                flood.moved.clear()
+            async with asyncio.timeout(30):
+                while left := [one for one in gc.get_objects() if isinstance(one, HELD)]:
+                    del left
+                    await asyncio.sleep(0.01)
+        finally:
+            gc.enable()

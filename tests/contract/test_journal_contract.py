@@ -47,6 +47,7 @@ class JournalContract:
         assert lines(journal.pending()) == [b"0", b"1", b"2", b"3", b"4", b"5"]
         assert lines(journal.pending("user:u1")) == [b"1", b"3", b"5"]
         assert lines(journal.pending(after=seqs[1], limit=2)) == [b"2", b"3"]
+        assert lines(journal.pending(after=seqs[1], size=1)) == [b"2"]
         assert journal.pending("user:nobody") == []
 
     async def test_many_writers_get_their_own_numbers(self, journal: Journal) -> None:
@@ -107,6 +108,7 @@ class JournalContract:
         for number, line in enumerate(large):
             await journal.append("user:a", f"t{number}", line)
         assert lines(journal.pending()) == large
+        assert lines(journal.pending(size=25 << 20)) == large[:2]
         first = journal.fix("user:a", one_name)
         assert first is not None
         assert len(first.entries) == 2

@@ -14,6 +14,8 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
+from itertools import islice, takewhile
+from operator import itemgetter
 from typing import TypeVar
 
 from llmos_lite.core.traces.erased import Erased
@@ -39,8 +41,10 @@ THREADS = 2
 """Volumes that are folded at a time; a slow one must not stop the others."""
 FOLDED = 500
 """Most events of one batch: their lines, their texts and their rows are in memory together."""
-MOST_HELD = 1000
-"""Most events without rows that are held in memory; those that come while as many wait are read from the journal."""
+MOST_HELD, LARGEST_HELD = 1000, 64 << 10
+"""Most events without rows that are held in memory, and most bytes of one; others are read from the journal."""
+SETTLED = 8 << 20
+"""Bytes of events that are read from the journal for their rows at a time."""
 MOST_UNWRITTEN = 2000
 """Events that may wait for their rows."""
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
@@ -82,7 +86,7 @@ class Folder:
         self._idle = False
         self._task: asyncio.Task[None] | None = None
         self._failures: dict[str, tuple[str, int, float]] = {}
-        self._rows = asyncio.Lock()
+        self._rows, self._loading = asyncio.Lock(), asyncio.Lock()
         self._loaded = self._stopping = False
         self._earlier = 0
         """Number of the last event in the journal that another process may have written."""
@@ -91,9 +95,9 @@ class Folder:
 
     # Rows
 
-    def recorded(self, seqs: Sequence[int], events: Sequence[Event]) -> None:
-        """Hear of events that are durable now."""
-        held = len(self._unwritten) < MOST_HELD
+    def recorded(self, seqs: Sequence[int], events: Sequence[Event], size: int) -> None:
+        """Hear of events that are durable now, the largest of them in so many bytes."""
+        held = size <= LARGEST_HELD and len(self._unwritten) < MOST_HELD
         self._unwritten.update(zip(seqs, events, strict=True) if held else dict.fromkeys(seqs))
         if self._idle or len(self._unwritten) >= self._events:
             self._wake.set()
@@ -104,38 +108,60 @@ class Folder:
         if not self._unwritten:
             return
         async with self._rows:
-            seqs = list(self._unwritten)
-            for start in range(0, len(seqs), FOLDED):
-                some = {seq: self._unwritten[seq] for seq in seqs[start : start + FOLDED]}
-                await self._indexer.put(await asyncio.to_thread(self._shown, some))
-                self._written(some)
+            waiting = dict(sorted(self._unwritten.items()))
+            while waiting:
+                events, last = await asyncio.to_thread(self._some, waiting)
+                await self._indexer.put(await asyncio.to_thread(self._shown, events))
+                done = [seq for seq in waiting if seq <= last]
+                self._written(done)
+                for seq in done:
+                    del waiting[seq]
 
-    def _shown(self, some: Mapping[int, Event | None]) -> list[Placed]:
+    def _some(self, waiting: Mapping[int, Event | None]) -> tuple[list[Event], int]:
+        """Return the first of some events, as many as may be in memory together, and the number of the last."""
+        first, event = next(iter(waiting.items()))
+        if event is not None:
+            held = list(islice(takewhile(itemgetter(1), waiting.items()), FOLDED))
+            return [event for _, event in held if event is not None], held[-1][0]
+        entries = self._journal.pending(after=first - 1, limit=FOLDED, size=SETTLED)
+        found = [waiting[entry.seq] or decode_event(entry.line) for entry in entries if entry.seq in waiting]
+        return found, entries[-1].seq if entries else max(waiting)
+
+    def _shown(self, events: Iterable[Event]) -> list[Placed]:
         """Return events without a place, as they may be kept."""
-        events = [event for event in some.values() if event is not None]
-        if missing := [seq for seq, event in some.items() if event is None]:
-            first, last = min(missing), max(missing)
-            entries = self._journal.pending(after=first - 1, limit=last - first + 1)
-            events += [decode_event(entry.line) for entry in entries if entry.seq in some and some[entry.seq] is None]
         return [Placed(self._redactor.redact(event), Location()) for event in events if not self._erased.hides(event)]
 
     async def _load(self) -> None:
         """Take over what an earlier process left in the journal."""
-        if not self._loaded:
+        async with self._loading:
+            if self._loaded:
+                return
+            async for entries in self._pages():
+                self._erased.add(await self._indexer.erased(list({entry.trace_id for entry in entries})))
+                for entry in entries:
+                    self._unwritten.setdefault(entry.seq)
+                self._earlier = entries[-1].seq
             self._loaded = True
-            entries = await self._in_thread(self._journal.pending)
-            self._erased.add(await self._indexer.erased(list({entry.trace_id for entry in entries})))
-            for entry in entries:
-                self._unwritten.setdefault(entry.seq)
-            self._earlier = max((entry.seq for entry in entries), default=0)
 
     def _written(self, seqs: Iterable[int]) -> None:
         for seq in seqs:
             self._unwritten.pop(seq, None)
 
-    def unfolded(self) -> list[Placed]:
-        """Return everything that is in the journal."""
-        return [Placed(event, Location()) for event in self._redacted(self._journal.pending())[0]]
+    async def rebuild(self) -> None:
+        """Write the rows of everything that is in the journal, whether they were written before or not."""
+        for volume in self._journal.backlog():
+            async with self._turn(volume):  # what a fold has placed in Git would lose its place
+                async for entries in self._pages(volume):
+                    events, _ = await self._in_thread(partial(self._redacted, entries))
+                    await self._indexer.put([Placed(event, Location()) for event in events])
+
+    async def _pages(self, volume: str | None = None) -> AsyncIterator[list[Entry]]:
+        """Yield what is in the journal, as much at a time as may be in memory together."""
+        read = partial(self._journal.pending, volume, limit=FOLDED, size=SETTLED)
+        after = 0
+        while entries := await self._in_thread(partial(read, after=after)):
+            yield entries
+            after = entries[-1].seq
 
     # Folding
 

@@ -231,7 +231,7 @@ class TraceLog:
         size: int,
         seqs: Sequence[int],
     ) -> None:
-        self._folder.recorded(seqs, events)
+        self._folder.recorded(seqs, events, size)
         self._metrics.appended(len(seqs))
         if said is not None:
             self._recent.add(said, size)
@@ -451,7 +451,7 @@ class TraceLog:
             hooks: each is called with every volume, to rebuild rows of its own.
         """
         report = await Reindex(self._volumes, self._catalog, self._indexer).run(progress, hooks)
-        await self._indexer.put(self._folder.unfolded())
+        await self._folder.rebuild()
         self.reload()
         return report
 

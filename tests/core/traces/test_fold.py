@@ -81,7 +81,7 @@ async def test_a_crash_between_any_two_steps_changes_nothing(
     async with Instance.opened(tmp_path) as first:
         for one in traces:
             await first.log.record(one)
-        await first.log.feedback(ALICE, traces[0].id, Feedback(rating="up"))
+        await first.log.feedback(ALICE, traces[0].id, Feedback("up"))
         with monkeypatch.context() as patched:
             crash_after(patched, step)
             with pytest.raises(Crash):
@@ -228,6 +228,23 @@ async def test_large_backlogs_become_several_batches(tmp_path: Path, monkeypatch
         await instance.log.fold(ALICE.volume)
         assert commits(instance, ALICE.volume) == 3
         assert len(in_git(instance, ALICE.volume)) == 5
+
+
+async def test_large_traces_wait_in_the_journal_and_have_rows_in_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fold_module, "SETTLED", 1 << 20)
+    large = (Message("user", "much " * 100_000),)
+    async with Instance.opened(tmp_path) as instance:
+        for number in range(6):
+            one = trace(number)
+            await instance.log.record(msgspec.structs.replace(one, messages=large) if number % 2 else one)
+            await instance.log.feedback(ALICE, one.id, Feedback("up"))
+        waiting = instance.log._folder._unwritten.values()
+        assert [event is None for event in waiting] == [False, False, True, False] * 3
+        rows = (await instance.log.page(ALICE)).items
+        assert [(row.trace_id, row.rating) for row in rows] == [(trace(number).id, "up") for number in range(5, -1, -1)]
+        assert not waiting
 
 
 @pytest.mark.parametrize("listed", [True, False])
