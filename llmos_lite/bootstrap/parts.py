@@ -21,8 +21,8 @@ from llmos_lite.core.limits import Defaults, Limits
 from llmos_lite.core.limits.ledger import Ledger
 from llmos_lite.core.limits.prices import Prices
 from llmos_lite.core.proposals.service import Proposals
-from llmos_lite.core.providers.config import Provider, read_file
-from llmos_lite.core.providers.service import DEFAULT, Base, Providers
+from llmos_lite.core.providers.config import DEFAULT, Provider, read_file
+from llmos_lite.core.providers.service import Base, Providers
 from llmos_lite.core.remotes.dialing import Dialer, Reach
 from llmos_lite.core.remotes.mirrors import Mirrors
 from llmos_lite.core.remotes.sync import Sync

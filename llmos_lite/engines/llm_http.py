@@ -195,7 +195,7 @@ class ModelServer:
             return UpstreamFailed(
                 "model.unreachable",
                 f"The model at {self.host} cannot be reached.",
-                hint=f"Start it, or set {self._named[0]}.",
+                hint=f"Start it, see that this machine reaches it, or set {self._named[0]}.",
             )
         if isinstance(error, TimeoutError):
             return UpstreamTimeout(

@@ -56,6 +56,7 @@ class ServerSpec:
         api_version: of Azure's deployments.
         region: of Bedrock and Vertex.
         project: of Vertex.
+        named: what holds URL and key, for hints.
     """
 
     name: str
@@ -68,6 +69,7 @@ class ServerSpec:
     api_version: str = ""
     region: str = ""
     project: str = ""
+    named: tuple[str, str] = ("LLMOS_LLM_URL", "LLMOS_LLM_KEY")
 
     @property
     def spoken(self) -> frozenset[Wire]:
@@ -102,7 +104,8 @@ def _plain(spec: ServerSpec) -> Upstream:
 
 
 def _server(spec: ServerSpec, url: str, headers: Mapping[str, str]) -> ModelServer:
-    return ModelServer(url, headers={**headers, **spec.headers}, secret=spec.key, timeout=spec.timeout)
+    own = {**headers, **spec.headers}
+    return ModelServer(url, headers=own, secret=spec.key, timeout=spec.timeout, named=spec.named)
 
 
 def _azure(spec: ServerSpec) -> Upstream:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,6 +18,8 @@ from llmos_lite.engines.upstreams import Target
 from llmos_lite.errors import Invalid
 from llmos_lite.volumes.access import check_id
 
+DEFAULT = "default"
+"""Name of the server that the settings name, or of the model of `/chat`."""
 VARIABLE = "env:"
 """What a key begins with that stands in a variable of the server's environment."""
 PREFIX = "LLMOS_PROVIDER_"
@@ -85,7 +88,8 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     def spec(self, key: str) -> ServerSpec:
         """Return it for the engine, with its key opened."""
-        return ServerSpec(
+        named = (f"the url of the provider {self.name}", f"the key of the provider {self.name}")
+        spec = ServerSpec(
             name=self.name,
             kind=self.kind,
             url=self.url,
@@ -97,6 +101,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             region=self.region,
             project=self.project,
         )
+        return spec if self.name == DEFAULT else replace(spec, named=named)
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):

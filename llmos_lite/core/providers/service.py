@@ -12,7 +12,7 @@ import msgspec
 
 from llmos_lite.core.accounts.permissions import Actor, require_admin
 from llmos_lite.core.providers.asking import ask_for_models
-from llmos_lite.core.providers.config import VARIABLE, Config, Provider, key_of, target_of
+from llmos_lite.core.providers.config import DEFAULT, VARIABLE, Config, Provider, key_of, target_of
 from llmos_lite.core.traces.trace import now_ms
 from llmos_lite.engines.sealing import Seals
 from llmos_lite.engines.upstream import Passing, Upstream, Wire
@@ -21,8 +21,6 @@ from llmos_lite.engines.upstreams import Policy, Route, Router, Rules, Sent, Tar
 from llmos_lite.errors import Conflict, Invalid, LlmosError, NotFound
 from llmos_lite.records.providers import ProviderRecord, ProviderRows
 
-DEFAULT = "default"
-"""Name of the server that the settings name, or of the model of `/chat`."""
 LISTED_SECONDS = 60.0
 
 

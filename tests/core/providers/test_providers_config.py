@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from llmos_lite.core.providers.config import Provider, key_of, read_file, target_of
-from llmos_lite.engines.upstream import Wire
+from llmos_lite.engines.upstream import Passing, Wire
+from llmos_lite.engines.upstream_kinds import open_server
 from llmos_lite.engines.upstreams import Target
-from llmos_lite.errors import Invalid
+from llmos_lite.errors import Invalid, UpstreamFailed
 
 FILE = """
 [providers.claude]
@@ -53,6 +54,15 @@ def test_what_cannot_be_meant_is_said_with_the_file(tmp_path: Path, text: str) -
         read_file(str(path))
     assert refused.value.code == "settings.providers"
     assert str(path)[:100] in refused.value.message
+
+
+async def test_a_server_that_cannot_be_reached_is_named_by_what_set_it() -> None:
+    for name, place in (("default", "LLMOS_LLM_URL"), ("mine", "the url of the provider mine")):
+        server = open_server(Provider(name=name, url="http://127.0.0.1:1/v1").spec(""))
+        with pytest.raises(UpstreamFailed) as refused:
+            await server.send(Passing(path="/models", headers={}, method="GET"))
+        await server.close()
+        assert refused.value.hint.endswith(f"or set {place}."), name
 
 
 def test_a_file_that_is_not_there_is_said() -> None:
