@@ -142,11 +142,12 @@ class Breaker:
 
     Attributes:
         failures: in a row; as long as there are none, nobody has to be asked about anything.
+        why: the last of them, for whoever has to wait.
     """
 
     def __init__(self, policy: Policy, clock: Callable[[], float] = time.monotonic, what: str = "") -> None:
         self._policy, self._clock, self.what = policy, clock, what
-        self.failures, self._until = 0, 0.0
+        self.failures, self._until, self.why = 0, 0.0, UpstreamFailed("model.failed", "It failed.")
 
     @property
     def left(self) -> float:
@@ -158,16 +159,17 @@ class Breaker:
         if self.failures >= self._policy.failures:
             self._until = self._clock() + self._policy.rest
 
-    def note(self, *, good: bool) -> None:
-        """Note how it went."""
+    def note(self, *, good: bool, why: UpstreamFailed | None = None) -> None:
+        """Note how it went, and why when it did not go well."""
         if good:
             if self.failures >= self._policy.failures:
                 log.warning("%s answers again.", self.what)
             self.failures, self._until = 0, 0.0
             return
         self.failures += 1
+        self.why = why or self.why
         if self.failures == self._policy.failures:
-            log.warning("%s keeps failing, and is left alone for a while.", self.what)
+            log.warning("%s keeps failing, and is left alone for a while. %s", self.what, self.why.message)
         if self.failures >= self._policy.failures:
             rest = self._policy.rest * 2 ** min(self.failures - self._policy.failures, 10)
             self._until = self._clock() + min(rest, self._policy.longest_rest)
@@ -195,13 +197,14 @@ class _Way(NamedTuple):
         self.silence.ask()
         self.failures.ask()
 
-    def note(self, status: int) -> None:
-        """Note what it answered; 0 when it did not."""
+    def note(self, status: int, why: UpstreamFailed | None = None) -> None:
+        """Note what it answered; 0 when it did not, and why."""
         is_down = status in DOWN
         if not status or self.silence.failures:
-            self.silence.note(good=bool(status))
+            self.silence.note(good=bool(status), why=why)
         if status and (is_down or self.failures.failures):
-            self.failures.note(good=not is_down)
+            said = UpstreamFailed("model.failed", f"It answers {status}.") if is_down else None
+            self.failures.note(good=not is_down, why=said)
 
 
 def _awake(ways: Sequence[_Way]) -> Sequence[_Way]:
@@ -215,9 +218,10 @@ def _awake(ways: Sequence[_Way]) -> Sequence[_Way]:
         return awake
     left = max(1, round(min(way.left for way in ways)))
     first = ways[0]
-    what = first.silence.what if first.silence.left else first.failures.what
-    said = f"{what} keeps failing, and is left alone for {left} s."
-    raise Unavailable("model.resting", said, hint="Try again then.", retry_after=left)
+    failing = first.silence if first.silence.left else first.failures
+    said = f"{failing.what} keeps failing, and is left alone for {left} s. {failing.why.message}"
+    hint = failing.why.hint if failing.why.code == "model.unreachable" else "Try again then."
+    raise Unavailable("model.resting", said, hint=hint, retry_after=left)
 
 
 def _check_meant(way: _Way) -> None:
@@ -287,8 +291,8 @@ class Router:
                 way.ask()
             try:
                 reply = await way.route.upstream.send(passing)
-            except UpstreamFailed:
-                way.note(0)
+            except UpstreamFailed as error:
+                way.note(0, error)
                 wait = self._backoff(way, number)
                 if wait is None and not others:
                     raise

@@ -152,6 +152,7 @@ async def test_a_model_that_keeps_failing_is_left_alone_and_no_other_of_its_serv
     assert refused.value.code == "model.resting"
     assert refused.value.detail["retry_after"] == 60
     assert "The model 'bad' of the server 'a' keeps failing, and is left alone for 60 s" in str(refused.value)
+    assert refused.value.message.endswith("It answers 503.")
     assert asked.resting("a") > 0
     assert len(one.asked) == 3
     assert (await ask(asked, "good"))[2] == 200
@@ -166,7 +167,23 @@ async def test_a_server_that_does_not_answer_is_left_alone_with_all_its_models(o
     with pytest.raises(Unavailable) as refused:
         await ask(asked, "w")
     assert "The model's server 'a' keeps failing, and is left alone for 60 s" in str(refused.value)
+    assert refused.value.message.endswith("broke the connection.")
     assert len(one.asked) == 3
+
+
+async def test_what_is_left_alone_says_why_and_what_to_do() -> None:
+    asked = Router(
+        {"a": open_server(ServerSpec(name="a", url="http://127.0.0.1:1/v1"))},
+        Rules(default=Target("a")),
+        Policy(retries=0, failures=1, rest=60),
+    )
+    with pytest.raises(UpstreamFailed) as unreachable:
+        await ask(asked)
+    with pytest.raises(Unavailable) as resting:
+        await ask(asked)
+    await asked.close()
+    assert resting.value.message.endswith("left alone for 60 s. The model at 127.0.0.1:1 cannot be reached.")
+    assert resting.value.hint == unreachable.value.hint
 
 
 async def test_what_is_left_alone_from_now_on_is_not_asked_again_at_once(one: Answering) -> None:
