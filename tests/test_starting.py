@@ -160,3 +160,9 @@ def test_who_answers_names_the_providers_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "p.toml").write_text(FILE)
     shown = who_answers(Settings(llm_provider="offline", providers=str(tmp_path / "p.toml")))
     assert shown.endswith("; further providers: azure, claude, local")
+
+
+def test_a_name_that_leads_to_no_provider_is_a_warning(tmp_path: Path) -> None:
+    names = '[models]\nfast = ["local/qwen3", "lokal/qwen3"]\nusual = "default/gpt-x"\n'
+    told = said(tmp_path, '[providers.local]\nurl = "http://127.0.0.1:9100/v1"\n' + names)
+    assert told == ["'lokal/qwen3' leads nowhere: there is no provider 'lokal'. Name one that there is, or set it."]

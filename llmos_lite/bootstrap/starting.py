@@ -8,7 +8,16 @@ from difflib import get_close_matches
 from urllib.parse import urlsplit
 
 from llmos_lite.bootstrap.parts import default_of
-from llmos_lite.core.providers.config import PREFIX, VARIABLE, Provider, key_of, read_file
+from llmos_lite.core.providers.config import (
+    DEFAULT,
+    PREFIX,
+    VARIABLE,
+    Config,
+    Provider,
+    key_of,
+    read_file,
+    target_of,
+)
 from llmos_lite.engines.llm_auto import OLLAMA
 from llmos_lite.engines.llm_http import checked_url
 from llmos_lite.engines.upstream import Wire
@@ -56,8 +65,9 @@ def warnings(settings: Settings, env: Mapping[str, str]) -> list[str]:
         Invalid: `settings.invalid`, `settings.providers`.
     """
     check_model(settings)
-    providers = read_file(settings.providers).providers
-    return [*_unknown(providers, env), *_of_model(settings), *_of_providers(providers, env)]
+    file = read_file(settings.providers)
+    providers = file.providers
+    return [*_unknown(providers, env), *_of_model(settings), *_of_providers(providers, env), *_of_names(file)]
 
 
 def _unknown(providers: Sequence[Provider], env: Mapping[str, str]) -> Iterator[str]:
@@ -107,6 +117,16 @@ def _of_providers(providers: Sequence[Provider], env: Mapping[str, str]) -> Iter
         if not key and _wants_key(one):
             said = f"The provider {one.name} has no key, and {_host(one)} answers nobody without one."
             yield f"{said} Give it one; {_OWN_KEY}."
+
+
+def _of_names(file: Config) -> Iterator[str]:
+    """Yield the models of names that no provider of the file has; one that is set over the API may."""
+    known = [DEFAULT, *(one.name for one in file.providers)]
+    for text in file.targets:
+        try:
+            target_of(text, known)
+        except Invalid as error:
+            yield f"{error.message} {error.hint}"
 
 
 def _host(provider: Provider) -> str:

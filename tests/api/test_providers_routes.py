@@ -229,3 +229,18 @@ async def test_a_clients_own_key_goes_to_one_server_only(upstream: Upstream, tmp
     assert (done.status, plain.status) == (503, 200)
     assert first.asked[0].headers["authorization"] == "Bearer sk-theirs"
     assert "sk-theirs" not in str([seen.headers for seen in upstream.chats])
+
+
+async def test_a_name_that_leads_nowhere_hinders_no_other_model(upstream: Upstream, tmp_path: Path) -> None:
+    file = tmp_path / "names.toml"
+    file.write_text('[models]\nlate = "late/plain"\nmany = ["late/plain", "default/x"]\n')
+    settings = Settings(data=tmp_path / "other", llm_provider="offline", providers=str(file))
+    async with open_services(settings, serve=False) as services:
+        key = (settings.data / "admin.key").read_text().strip()
+        admin = Client(create_app(services), {"Authorization": f"Bearer {key}"})
+        before = [(await ask(admin, model)).status for model in ("any", "many", "late")]
+        listed = [one["id"] for one in (await admin.get("/v1/models")).json()["data"]]
+        await put(admin, "late", url=upstream.url)
+        after = (await ask(admin, "late")).status
+    assert (before, after) == ([200, 200, 404], 200)
+    assert listed == ["many", "offline"]

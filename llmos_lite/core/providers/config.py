@@ -110,6 +110,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     providers: Sequence[Provider] = ()
     aliases: Mapping[str, Sequence[str]] = {}
 
+    @property
+    def targets(self) -> list[str]:
+        """Return where the names lead to, each once."""
+        return sorted({text for targets in self.aliases.values() for text in targets})
+
 
 def _flaw_of(url: str) -> str:
     """Return what is wrong with a base URL; a key in it would be shown with it."""
@@ -137,6 +142,8 @@ def read_file(path: str) -> Config:
         if found:
             raise ValueError(f"unknown table {min(found)!r}")  # noqa: TRY301 - said in one place
         config = msgspec.convert({"providers": providers, "aliases": aliases}, Config)
+        for text in config.targets:
+            target_of(text, [text.partition("/")[0]])
         return Config(providers=[one.checked() for one in config.providers], aliases=config.aliases)
     except (OSError, ValueError, TypeError, AttributeError, Invalid) as error:
         said = f"LLMOS_PROVIDERS={path[:200]!r} cannot be read: {str(error)[:300]}"
@@ -174,7 +181,10 @@ def target_of(text: str, names: Sequence[str]) -> Target:
         Invalid: `provider.invalid`, for a provider that there is not.
     """
     server, _, model = text.partition("/")
-    if server not in names or not model:
+    if not server or not model:
         said = f"{text[:200]!r} names no model of a provider."
         raise Invalid("provider.invalid", said, hint="Write it as provider/model.")
+    if server not in names:
+        said = f"{text[:200]!r} leads nowhere: there is no provider {server[:64]!r}."
+        raise Invalid("provider.invalid", said, hint="Name one that there is, or set it.")
     return Target(server, model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from llmos_lite.errors import Conflict, Invalid, LlmosError, NotFound
 from llmos_lite.records.providers import ProviderRecord, ProviderRows
 
 LISTED_SECONDS = 60.0
+log = logging.getLogger("llmos.models")
 
 
 class Base(NamedTuple):
@@ -226,14 +228,21 @@ class Providers:
         return Router(servers, rules, self._base.policy)
 
     def _aliases(self, names: Sequence[str]) -> Mapping[str, Sequence[Target]]:
-        found: dict[str, list[Target]] = {}
-        for alias, targets in self._base.config.aliases.items():
-            found[alias] = [target_of(text, names) for text in targets if text.partition("/")[0] not in self._problems]
-        return found
+        """Return where the names of the file lead to; what leads nowhere, now or for good, hinders no other."""
+        lead: dict[str, Target] = {}
+        for text in self._base.config.targets:
+            if text.partition("/")[0] in self._problems:
+                continue
+            try:
+                lead[text] = target_of(text, names)
+            except Invalid as error:
+                log.warning("%s %s", error.message, error.hint)
+        aliases = self._base.config.aliases.items()
+        return {alias: [lead[text] for text in targets if text in lead] for alias, targets in aliases}
 
     async def _gathered(self) -> list[ModelEntry]:
         router = self._router or await self._load()
-        found = [ModelEntry(alias, "alias") for alias in router.rules.aliases]
+        found = [ModelEntry(alias, "alias") for alias, targets in router.rules.aliases.items() if targets]
         found += [ModelEntry(name, server) for name, server in router.rules.patterns if "*" not in name]
         asked = await asyncio.gather(*(_names(server) for server in router.servers.values()))
         for server, names in zip(router.servers, asked, strict=True):

@@ -44,7 +44,8 @@ def test_a_file_names_servers_and_models(tmp_path: Path) -> None:
     "text",
     ["[providers.x]\nkind = 'nobody'", "[providers.x]\nurl = 'ftp://x'", "[providers.'A B']",
      "[providers.x]\nkez = 'a'", "[servers.x]", "[providers.x]\nurl = 'http://u:p@x'", "not toml",
-     "[models]\nfast = 5", "[providers]\nx = 5", "[providers.x]\nheaders = {'a b' = 'c'}",
+     "[models]\nfast = 5", "[models]\nfast = 'qwen3'", "[models]\nfast = ['local/']",
+     "[providers]\nx = 5", "[providers.x]\nheaders = {'a b' = 'c'}",
      "[providers.x]\ntimeout = 0"],
 )  # fmt: skip
 def test_what_cannot_be_meant_is_said_with_the_file(tmp_path: Path, text: str) -> None:
