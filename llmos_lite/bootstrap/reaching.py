@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from llmos_lite.bootstrap.parts import default_of
-from llmos_lite.core.providers.asking import OK, PATIENCE, Told, ask_for_models
+from llmos_lite.core.providers.asking import OK, PATIENCE, REFUSED, Told, ask_for_models
 from llmos_lite.core.providers.config import Provider, key_of, read_file
 from llmos_lite.core.wording import count_of
 from llmos_lite.engines.llm_http import openai_url
@@ -17,7 +17,6 @@ from llmos_lite.errors import Invalid, LlmosError
 from llmos_lite.settings import Settings
 
 _SHOWN = 5
-_KEY = frozenset({401, 403})
 _SETTING = "LLMOS_LLM_"
 _LISTING = frozenset({"openai", "anthropic", "azure"})
 """Kinds that list their models, and so answer without being paid."""
@@ -77,7 +76,7 @@ async def _reached(provider: Provider, key: str, setting: str, model: str) -> Re
 
 def _of_answer(provider: Provider, told: Told, setting: str, model: str) -> Reached:
     place = _place(provider)
-    if told.status in _KEY:
+    if told.status in REFUSED:
         said, hint = f"{place} refuses the key ({told.status}).", _check("KEY", setting)
     elif told.status != OK:
         said = f"{place}/models answers with {told.status}, so that nothing is known of its models."

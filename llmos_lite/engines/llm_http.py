@@ -151,7 +151,7 @@ class ModelServer:
     ) -> None:
         self.base_url, self._named = checked_url(base_url, named[0]), named
         self._headers = {"user-agent": "llmos-lite", "content-type": "application/json", **headers}
-        self._secret, self._timeout = secret, timeout
+        self._secret, self._timeout, self.has_key = secret, timeout, bool(secret)
         self.credential = {name: value for name, value in self._headers.items() if name not in _GENERAL}
         url = urlsplit(self.base_url)
         self.host = url.netloc.rpartition("@")[2]

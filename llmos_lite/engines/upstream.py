@@ -87,6 +87,11 @@ class HttpUpstream:
     def __init__(self, name: str, server: ModelServer, wires: frozenset[Wire]) -> None:
         self.name, self.wires, self._server = name, wires, server
 
+    @property
+    def has_key(self) -> bool:
+        """Tell whether it is asked with a key of ours; clients may bring their own."""
+        return self._server.has_key
+
     def send(self, passing: Passing) -> Awaitable[Reply]:
         """Pass a request on; see `Upstream`."""
         headers = passing.headers if passing.own_key else {**passing.headers, **self._server.credential}

@@ -143,6 +143,30 @@ async def test_a_list_that_is_no_text_hides_no_other_model(admin: Client) -> Non
     assert (await admin.get("/v1/models/")).status == 404
 
 
+@pytest.mark.parametrize(
+    ("answer", "key", "status", "code"),
+    [
+        (b"", "", 502, "model.cut"),
+        (reply(b"{}", 401), "sk-old", 502, "model.rejected"),
+        (reply(b"{}", 401), "", 200, ""),  # clients bring their own
+        (reply(b"{}", 404), "", 200, ""),
+    ],
+)
+async def test_a_server_that_cannot_be_asked_for_its_models_says_so_where_there_are_none(
+    tmp_path: Path, answer: bytes, key: str, status: int, code: str
+) -> None:
+    async with answering(answer) as server:
+        settings = Settings(data=tmp_path / "other", llm_url=server.url, llm_key=key)
+        async with open_services(settings, serve=False) as services:
+            ours = (settings.data / "admin.key").read_text().strip()
+            admin = Client(create_app(services), {"Authorization": f"Bearer {ours}"})
+            told = await admin.get("/v1/models")
+            server.answers[:] = [reply(b'{"data":[{"id":"here"}]}')]
+            later = (await admin.get("/v1/models")).json()["data"]
+    assert (told.status, told.json().get("error", {"code": ""})["code"]) == (status, code)
+    assert bool(later) is (status != 200), "a list that failed is not kept"
+
+
 async def test_a_model_is_told_to_those_who_may_chat(admin: Client) -> None:
     assert (await admin.request("GET", "/v1/models/nick", headers={"authorization": "Bearer none"})).status == 401
 

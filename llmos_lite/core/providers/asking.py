@@ -12,6 +12,8 @@ from llmos_lite.engines.upstream import Passing, Upstream
 LARGEST_LIST = 4 << 20
 PATIENCE = 5.0
 OK = 200
+REFUSED = frozenset({401, 403})
+"""Statuses that speak of the key."""
 
 
 class Told(NamedTuple):

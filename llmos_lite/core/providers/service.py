@@ -12,17 +12,18 @@ from typing import NamedTuple
 import msgspec
 
 from llmos_lite.core.accounts.permissions import Actor, require_admin
-from llmos_lite.core.providers.asking import ask_for_models
+from llmos_lite.core.providers.asking import PATIENCE, REFUSED, ask_for_models
 from llmos_lite.core.providers.config import DEFAULT, VARIABLE, Config, Provider, key_of, target_of
 from llmos_lite.core.traces.trace import now_ms
 from llmos_lite.engines.sealing import Seals
 from llmos_lite.engines.upstream import Passing, Upstream, Wire
 from llmos_lite.engines.upstream_kinds import open_server
 from llmos_lite.engines.upstreams import Policy, Route, Router, Rules, Sent, Target
-from llmos_lite.errors import Conflict, Invalid, LlmosError, NotFound
+from llmos_lite.errors import Conflict, Invalid, LlmosError, NotFound, UpstreamFailed, UpstreamTimeout
 from llmos_lite.records.providers import ProviderRecord, ProviderRows
 
-LISTED_SECONDS = 60.0
+LISTED_SECONDS, FAILED_SECONDS = 60.0, 5.0
+"""How long a list of all models holds, and one that lacks those of a server that could not be asked."""
 log = logging.getLogger("llmos.models")
 
 
@@ -78,6 +79,7 @@ class Providers:
         self._sealed: set[str] = set()
         self._loading, self._listing = asyncio.Lock(), asyncio.Lock()
         self._listed: tuple[float, list[ModelEntry]] | None = None
+        """Until when a list holds, and the list."""
 
     # -- what the gateway asks --------------------------------------------------------------------------------------
 
@@ -89,11 +91,18 @@ class Providers:
         return await (await self._load()).send(model, wire, make)
 
     async def models(self) -> list[ModelEntry]:
-        """Return the models that there are: names and aliases that are set, and what the servers list themselves."""
+        """Return the models that there are: names and aliases that are set, and what the servers list themselves.
+
+        Raises:
+            UpstreamFailed: there are none, and why a server lists none.
+        """
         async with self._listing:
             now = time.monotonic()
-            if self._listed is None or now - self._listed[0] > LISTED_SECONDS:
-                self._listed = now, await self._gathered()
+            if self._listed is None or now > self._listed[0]:
+                found, failed = await self._gathered()
+                if failed is not None and not found:
+                    raise failed
+                self._listed = now + (FAILED_SECONDS if failed else LISTED_SECONDS), found
             return self._listed[1]
 
     async def close(self) -> None:
@@ -240,14 +249,16 @@ class Providers:
         aliases = self._base.config.aliases.items()
         return {alias: [lead[text] for text in targets if text in lead] for alias, targets in aliases}
 
-    async def _gathered(self) -> list[ModelEntry]:
+    async def _gathered(self) -> tuple[list[ModelEntry], LlmosError | None]:
+        """Return the models, and why a server could not be asked for its own, when one could not."""
         router = self._router or await self._load()
         found = [ModelEntry(alias, "alias") for alias, targets in router.rules.aliases.items() if targets]
         found += [ModelEntry(name, server) for name, server in router.rules.patterns if "*" not in name]
-        asked = await asyncio.gather(*(_names(server) for server in router.servers.values()))
-        for server, names in zip(router.servers, asked, strict=True):
+        asked = await asyncio.gather(*(_names(*one) for one in router.servers.items()))
+        for server, (names, _) in zip(router.servers, asked, strict=True):
             found += [ModelEntry(name, server) for name in names if self._leads_to(router, name, server)]
-        return list({entry.name: entry for entry in reversed(found)}.values())[::-1]
+        entries = list({entry.name: entry for entry in reversed(found)}.values())[::-1]
+        return entries, next((failed for _, failed in asked if failed is not None), None)
 
     @staticmethod
     def _leads_to(router: Router, name: str, server: str) -> bool:
@@ -264,9 +275,19 @@ def _about(provider: Provider) -> str:
 _secrets = msgspec.json.Decoder(tuple[str, dict[str, str]])
 
 
-async def _names(server: Upstream) -> list[str]:
-    """Return the models that a server lists; nothing for one that cannot be asked, or lists none."""
+async def _names(name: str, server: Upstream) -> tuple[list[str], LlmosError | None]:
+    """Return the models that a server lists, and why it could not be asked, when it could not; many have no list."""
     try:
-        return (await ask_for_models(server)).names
-    except (LlmosError, TimeoutError, msgspec.DecodeError):
-        return []
+        told = await ask_for_models(server)
+    except LlmosError as error:
+        return [], error
+    except TimeoutError:
+        said = f"The model's server {name!r} did not list its models within {PATIENCE:g} s."
+        return [], UpstreamTimeout("model.timeout", said, hint="Try again.")
+    except msgspec.DecodeError:
+        return [], None
+    if told.status in REFUSED and getattr(server, "has_key", True):
+        said = f"The model's server {name!r} refuses the key ({told.status})."
+        hint = "Set LLMOS_LLM_KEY where llmos runs." if name == DEFAULT else f"Set the key of the provider {name}."
+        return [], UpstreamFailed("model.rejected", said, hint=hint)
+    return told.names, None
