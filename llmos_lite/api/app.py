@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, TypeAlias, cast
 
@@ -32,6 +33,15 @@ if TYPE_CHECKING:
 
 PATIENCE = 1.0
 """Seconds after which what comes late is loaded though nobody has asked anything."""
+
+_SLASHES = re.compile("/{2,}")
+_NAMED = "docs/gateway.md names what there is; only the base URL of OpenAI's clients ends in /v1."
+_INSTEAD = {
+    "/completions": f"Send a conversation to {API}/chat/completions.",
+    "/complete": f"Send a conversation to {API}/messages.",
+    "/metrics": "Metrics are not taken: set OTEL_METRICS_EXPORTER to none. Traces and logs are.",
+}
+"""What to do instead of what clients try in vain."""
 
 Hot: TypeAlias = dict[tuple[str, str], Asgi]
 
@@ -143,13 +153,13 @@ class App:
                 f"There is nothing at {scope['path']!r}; {meant!r} is meant.",
                 hint="The base URL of OpenAI's clients ends in /v1, that of Anthropic's does not.",
             )
-        if scope["path"].startswith(f"{API}/"):
+        plain = _SLASHES.sub("/", scope["path"])
+        if plain.startswith(f"{API}/") or plain == API:
             scope["state"]["words"] = words_for(scope)
-            raise NotFound(
-                "route.unknown",
-                f"There is nothing at {scope['path'][:200]!r}.",
-                hint="docs/gateway.md names what there is; only the base URL of OpenAI's clients ends in /v1.",
-            )
+            said, meant = f"There is nothing at {scope['path'][:200]!r}", plain.rstrip("/")
+            if meant in self._paths:
+                raise NotFound("route.unknown", f"{said}; {meant!r} is meant.", hint="Take the further slash away.")
+            raise NotFound("route.unknown", f"{said}.", hint=_INSTEAD.get(meant.removeprefix(API), _NAMED))
 
     async def _crud(self, scope: Scope, receive: Receive, send: Send) -> None:
         await cast("Asgi", await self.routes())(scope, receive, send)

@@ -310,6 +310,45 @@ async def test_what_the_gateway_does_not_have_is_refused_in_the_clients_words(
     assert anthropic["error"]["message"] == openai["message"]
 
 
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/v1/chat/completions/", "; '/v1/chat/completions' is meant. Take the further slash away."),
+        ("/v1//messages", "; '/v1/messages' is meant. Take the further slash away."),
+        ("/v1/completions", ". Send a conversation to /v1/chat/completions."),
+        ("/v1/metrics", ". Metrics are not taken: set OTEL_METRICS_EXPORTER to none. Traces and logs are."),
+        ("/v1", ". docs/gateway.md names what there is; only the base URL of OpenAI's clients ends in /v1."),
+    ],
+)
+async def test_a_client_that_is_wrong_by_little_is_told_what_it_meant(
+    fresh_copy: Path, upstream: Upstream, path: str, said: str
+) -> None:
+    async with gate(fresh_copy, upstream) as here:
+        answer = await here.client.post(path, {"model": "plain", "messages": []})
+    assert (answer.status, answer.json()["error"]["message"]) == (404, f"There is nothing at {path!r}{said}")
+
+
+@pytest.mark.parametrize(
+    ("wire", "body", "said"),
+    [
+        ("chat/completions", b"{", "The body of the request is not a JSON object: Input data was truncated. Send"),
+        ("chat/completions", b"[]", "The body of the request is not a JSON object: Expected `object`, got `array`."),
+        ("chat/completions", b'{"prompt":"hi"}', "The request has no list of `messages`. Send the conversation"),
+        ("messages", b'{"messages":"hi"}', "The request has no list of `messages`. Send the conversation"),
+        ("messages", b'{"messages":[]}', "The `messages` of the request are empty. Send at least one."),
+        ("responses", b'{"messages":[]}', "The request has no `input`. Send a text there, or a list."),
+        ("responses", b'{"input":5}', "The request has no list of `input`. Send the conversation"),
+    ],
+)
+async def test_a_body_that_cannot_be_meant_names_what_is_missing(
+    fresh_copy: Path, upstream: Upstream, wire: str, body: bytes, said: str
+) -> None:
+    async with gate(fresh_copy, upstream) as here:
+        answer = await here.client.post(f"/v1/{wire}", content=body)
+    assert answer.status == 400
+    assert answer.json()["error"]["message"].startswith(said)
+
+
 async def test_a_web_search_that_is_demanded_of_another_server_is_refused(fresh_copy: Path, upstream: Upstream) -> None:
     search = {"type": "web_search"}
     async with gate(fresh_copy, upstream, llm_provider="anthropic") as here:

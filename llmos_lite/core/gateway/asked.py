@@ -87,9 +87,11 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         return len(self.leading)
 
 
-def not_json() -> Invalid:
+def not_json(why: Exception) -> Invalid:
     """Return the error for a body that is none."""
-    return Invalid("request.not_json", "The body of the request is not a JSON object.", hint="Send a JSON object.")
+    where = f": {why}" if isinstance(why, msgspec.DecodeError) else ""
+    said = f"The body of the request is not a JSON object{where}."
+    return Invalid("request.not_json", said, hint="Send a JSON object.")
 
 
 def fields_of(body: bytes) -> dict[str, Raw]:
@@ -100,12 +102,16 @@ def fields_of(body: bytes) -> dict[str, Raw]:
     """
     try:
         return _fields.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise not_json() from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise not_json(error) from None
 
 
-def items_of(raw: Raw | bytes) -> list[Raw]:
+def items_of(raw: Raw | bytes, name: str = "messages") -> list[Raw]:
     """Return the items of a list.
+
+    Args:
+        raw: the list.
+        name: of the field that holds it.
 
     Raises:
         Invalid: `request.invalid`.
@@ -113,7 +119,8 @@ def items_of(raw: Raw | bytes) -> list[Raw]:
     try:
         return _items.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise Invalid("request.invalid", "The conversation in the request is not a list.") from None
+        said = f"The request has no list of `{name}`."
+        raise Invalid("request.invalid", said, hint=f"Send the conversation as `{name}`, a list.") from None
 
 
 def text_of(raw: Raw | bytes | None) -> str:

@@ -82,7 +82,7 @@ class ChatDialect:
         fields = fields_of(body)
         messages = items_of(fields.get("messages", Raw(b"null")))
         if not messages:
-            raise Invalid("request.invalid", "The request has no messages.", hint="Send at least one.")
+            raise Invalid("request.invalid", "The `messages` of the request are empty.", hint="Send at least one.")
         leading, own = self._leading.of(messages)
         lead = len(own)
         return Asked(

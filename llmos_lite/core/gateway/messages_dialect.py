@@ -73,7 +73,7 @@ class MessagesDialect:
         fields = fields_of(body)
         items = items_of(fields.get("messages", Raw(b"null")))
         if not items:
-            raise Invalid("request.invalid", "The request has no messages.", hint="Send at least one.")
+            raise Invalid("request.invalid", "The `messages` of the request are empty.", hint="Send at least one.")
         return Asked(
             fields=fields,
             model=text_of(fields.get("model")),
@@ -151,7 +151,7 @@ def _prefixed(message: bytes | Raw, text: str) -> bytes:
     if content.startswith(b'"'):
         blocks: list[bytes | Raw] = [b'{"type":"text","text":%b}' % content]
     else:
-        blocks = list(items_of(content)) if content.startswith(b"[") else []
+        blocks = list(items_of(content, "content")) if content.startswith(b"[") else []
     place = next((at for at, block in enumerate(blocks) if b'"tool_result"' not in bytes(block)), len(blocks))
     blocks.insert(place, text_part(text))
     return encode(fields | {"content": joined(blocks)})

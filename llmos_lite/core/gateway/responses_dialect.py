@@ -59,7 +59,7 @@ class ResponsesDialect:
         fields = fields_of(body)
         items = input_of(fields)
         if not items and "previous_response_id" not in fields:
-            raise Invalid("request.invalid", "The request has no input.", hint="Send some input.")
+            raise Invalid("request.invalid", "The request has no `input`.", hint="Send a text there, or a list.")
         leading, texts = self._leading.of(items)
         lead, own = len(leading), [_instructions(fields), *texts]
         return Asked(
@@ -108,7 +108,7 @@ def input_of(fields: Mapping[str, Raw]) -> list[Raw]:
     text = bytes(raw)
     if text.startswith(b'"'):
         return [Raw(b'{"type":"message","role":"user","content":%b}' % text)]
-    return [] if text == b"null" else items_of(raw)
+    return [] if text == b"null" else items_of(raw, "input")
 
 
 _known = Repeated[bytes, str]()
