@@ -77,7 +77,7 @@ class ProviderOut(BaseModel):
     api_version: str
     region: str
     project: str
-    source: Literal["file", "api"]
+    source: Literal["settings", "file", "api"]
     resting: float
     problem: str
 
@@ -91,7 +91,7 @@ class ProviderOut(BaseModel):
 
 @router.get("/providers", responses=answers({"items": [_SHOWN], "next_cursor": None, "total": 1}))
 async def list_providers(actor: Admin, services: Has) -> Listing[ProviderOut]:
-    """List the model servers, without their keys, as a system admin."""
+    """List the model servers, that of the settings (`default`) first, without their keys, as a system admin."""
     found = await services.providers.listed(actor)
     return Listing(items=[ProviderOut.of(one) for one in found], next_cursor=None, total=len(found))
 

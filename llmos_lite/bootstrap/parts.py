@@ -7,6 +7,8 @@ import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from llmos_lite.bootstrap.services import public_address
 from llmos_lite.core.accounts.accounts import Accounts
 from llmos_lite.core.accounts.newcomers import KnownPeople
@@ -21,7 +23,7 @@ from llmos_lite.core.limits import Defaults, Limits
 from llmos_lite.core.limits.ledger import Ledger
 from llmos_lite.core.limits.prices import Prices
 from llmos_lite.core.proposals.service import Proposals
-from llmos_lite.core.providers.config import DEFAULT, Provider, read_file
+from llmos_lite.core.providers.config import DEFAULT, VARIABLE, Provider, read_file
 from llmos_lite.core.providers.service import Base, Providers
 from llmos_lite.core.remotes.dialing import Dialer, Reach
 from llmos_lite.core.remotes.mirrors import Mirrors
@@ -115,9 +117,11 @@ def default_of(settings: Settings) -> Provider | None:
 def open_providers(settings: Settings, database: Database, model: LanguageModel) -> Providers:
     """Return the model servers: of the settings, of the file, and those that admins set."""
     default: Upstream = LocalUpstream(model)
-    if (said := default_of(settings)) is not None:
-        default = open_server(said.checked().spec(settings.llm_key))
-    base = Base(read_file(settings.providers), default, settings.llm_model, Policy(retries=settings.llm_retries))
+    if (usual := default_of(settings)) is not None:
+        default = open_server(usual.checked().spec(settings.llm_key))
+        usual = msgspec.structs.replace(usual, key=f"{VARIABLE}LLMOS_LLM_KEY" if settings.llm_key else "", models=["*"])
+    policy = Policy(retries=settings.llm_retries)
+    base = Base(read_file(settings.providers), default, settings.llm_model, policy, usual)
     seals = Seals(settings.data / "keys")
     return Providers(ProviderRows(database), seals, base, lambda name: os.environ.get(name, ""))
 

@@ -255,6 +255,25 @@ async def test_a_clients_own_key_goes_to_one_server_only(upstream: Upstream, tmp
     assert "sk-theirs" not in str([seen.headers for seen in upstream.chats])
 
 
+async def test_the_server_of_the_settings_is_listed_and_left_alone_like_others(tmp_path: Path) -> None:
+    settings = Settings(
+        data=tmp_path / "other", llm_url="http://127.0.0.1:1/v1", llm_key="sk-hidden", llm_model="m", llm_retries=0
+    )
+    async with open_services(settings, serve=False) as services:
+        ours = (settings.data / "admin.key").read_text().strip()
+        admin = Client(create_app(services), {"Authorization": f"Bearer {ours}"})
+        for _ in range(5):
+            await ask(admin, "m")
+        listed = await admin.get("/providers")
+        refused = [(await put(admin, "default")).status, (await admin.request("DELETE", "/providers/default")).status]
+    (found,) = listed.json()["items"]
+    assert (found["name"], found["source"], found["url"]) == ("default", "settings", settings.llm_url)
+    assert (found["key"], found["models"]) == ("env:LLMOS_LLM_KEY", ["*"])
+    assert found["resting"] > 0
+    assert b"sk-hidden" not in listed.body
+    assert refused == [409, 409]
+
+
 async def test_a_name_that_leads_nowhere_hinders_no_other_model(upstream: Upstream, tmp_path: Path) -> None:
     file = tmp_path / "names.toml"
     file.write_text('[models]\nlate = "late/plain"\nmany = ["late/plain", "default/x"]\n')

@@ -35,17 +35,22 @@ class Base(NamedTuple):
         default: the server for every model that nobody else has.
         model: the usual one there.
         policy: what happens when a server fails.
+        usual: what the settings say of that server; None where a model of ours answers.
     """
 
     config: Config
     default: Upstream
     model: str = ""
     policy: Policy | None = None
+    usual: Provider | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderView:
-    """A provider as it is shown, without its key; `source` is `file` or `api`, `problem` says why it is not asked."""
+    """A provider as it is shown, without its key.
+
+    `source` is `settings`, `file` or `api`; `problem` says why it is not asked.
+    """
 
     provider: Provider
     source: str
@@ -115,17 +120,18 @@ class Providers:
     # -- what admins do ---------------------------------------------------------------------------------------------
 
     async def listed(self, actor: Actor) -> list[ProviderView]:
-        """List the providers, for a system admin."""
+        """List the providers, that of the settings first, for a system admin."""
         require_admin(actor)
         router = self._router or await self._load()
-        files = {one.name for one in self._base.config.providers}
+        files, usual = self._base.config.providers, self._base.usual
+        sources = dict.fromkeys((one.name for one in files), "file") | {DEFAULT: "settings"}
         views = []
-        for one in [*self._base.config.providers, *self._own]:
+        for one in [*([usual] if usual else []), *files, *self._own]:
             left = router.resting(one.name)
             key = one.key if one.key.startswith(VARIABLE) else "kept" if one.key else ""
             shown = msgspec.structs.replace(one, key="", headers=dict.fromkeys(one.headers, "kept"))
             problem = self._problems.get(one.name, "")
-            views.append(ProviderView(shown, "file" if one.name in files else "api", key, left, problem))
+            views.append(ProviderView(shown, sources.get(one.name, "api"), key, left, problem))
         return views
 
     async def put(self, actor: Actor, provider: Provider) -> ProviderView:
