@@ -54,6 +54,7 @@ SECURITY = (
 _OURS = b"".join(b"%b: %b\r\n" % header for header in SECURITY)
 _SPECIAL = frozenset({b"connection", b"content-length", b"transfer-encoding", *(name for name, _ in SECURITY)})
 """Headers of an answer that change what we say ourselves."""
+_ID = b"x-request-id"
 MOST_KNOWN = 1000
 """Names of headers that are known by heart: a model's server makes some of them up."""
 _begun: dict[bytes, bytes] = {}
@@ -241,15 +242,18 @@ class Request:
         if self._secret:
             return None
         lines = values = b""
+        own = b"%b: %b\r\n" % (_ID, self.id.encode())
         for name, value in headers:
             start = _begun.get(name) or _line(name)
             if not start:
                 return None
             lines += b"%b%b\r\n" % (start, value)
             values += value
+            if name == _ID:
+                own = b""
         if not values.decode("latin-1").isprintable():
             return None
-        return b"%b%b%bx-request-id: %b\r\n" % (lines, more, _OURS, self.id.encode())
+        return b"%b%b%b%b" % (lines, more, _OURS, own)
 
     async def fail(self, error: Exception) -> None:
         """Answer with the problem that an exception stands for, if an answer can still be given."""
@@ -285,7 +289,8 @@ def _with_security(headers: Iterable[tuple[bytes, bytes]], request_id: str) -> l
     given = list(headers)
     names = {name.lower() for name, _ in given}
     given += [header for header in SECURITY if header[0] not in names]
-    given.append((b"x-request-id", request_id.encode()))
+    if _ID not in names:  # a model's server has ids of its own, and two of them would be read as one
+        given.append((_ID, request_id.encode()))
     return given
 
 

@@ -356,6 +356,7 @@ async def packet_of(act: Act, sent: bytes = ASKED) -> bytes:
         ((b"cache-control", b"max-age=1"),),
         ((b"x-frame-options", b"SAMEORIGIN"), (b"a", b"b")),
         ((b"connection", b"close"),),
+        ((b"x-request-id", b"theirs"), (b"a", b"b")),
     ],
 )
 @pytest.mark.parametrize("end", [b"\r\n", b"connection: close\r\n\r\n"])
@@ -364,6 +365,15 @@ async def test_both_ways_say_the_same(headers: tuple[tuple[bytes, bytes], ...], 
     assert await packet_of(at_once(*headers), asked) == await packet_of(at_once(*headers, wrapped=True), asked)
     head = asked.replace(b"GET", b"HEAD")
     assert await packet_of(at_once(*headers), head) == await packet_of(at_once(*headers, wrapped=True), head)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+async def test_an_answer_has_one_id(wrapped: bool) -> None:  # noqa: FBT001
+    own = await packet_of(at_once(wrapped=wrapped))
+    theirs = await packet_of(at_once((b"x-request-id", b"theirs"), wrapped=wrapped))
+    assert (own.count(b"x-request-id: "), theirs.count(b"x-request-id: ")) == (1, 1)
+    assert b"x-request-id: one\r\n" in own
+    assert b"x-request-id: theirs\r\n" in theirs
 
 
 @pytest.mark.parametrize("header", [(b"a", b"b\r\nc: d"), (b"a\r\nc: d", b"b"), (b"a", b"b\nc: d")])
