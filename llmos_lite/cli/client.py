@@ -216,6 +216,9 @@ _STRANGER = "It does not speak as llmos does: look at its address (LLMOS_URL), a
 def problem(status: int, body: bytes) -> LlmosError:
     """Return the error of ours that a reply stands for."""
     said = _object(body.decode("utf-8", "replace"))
+    gateways = said.get("error")  # some of our routes speak OpenAI's API, errors too; our codes have a dot
+    if isinstance(gateways, dict) and "." in str(gateways.get("code")):
+        said = {"code": gateways["code"], "detail": gateways.get("message")}
     kind = getattr(errors, str(said.get("title", "")), None)
     if not (isinstance(kind, type) and issubclass(kind, LlmosError)):
         kind = next((item for item in _kinds(LlmosError) if item.status == status), _Unexplained)

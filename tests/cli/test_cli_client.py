@@ -14,6 +14,7 @@ import pytest
 from llmos_lite import errors
 from llmos_lite.cli.client import Client, Where, connect, events, problem, url
 from llmos_lite.cli.remote import HttpTransport
+from llmos_lite.core.gateway.problems import openai_problem
 from llmos_lite.engines.folder import locked
 from llmos_lite.errors import (
     Conflict,
@@ -186,6 +187,15 @@ def test_a_problem_of_a_stranger_has_the_kind_of_its_status() -> None:
     assert problem(418, b"[]").exit_code == 1
     assert problem(409, b'{"title": "LlmosErrors"}').message == "The server answered 409."
     assert "LLMOS_URL" in problem(404, b"nothing here").hint
+
+
+def test_an_error_in_the_words_of_openai_is_ours_when_it_has_a_code_of_ours() -> None:
+    error = UpstreamFailed("model.unreachable", "It cannot be reached.", hint="Start it.")
+    ours = problem(error.status, openai_problem(error, "r"))
+    assert (type(ours), ours.code, ours.exit_code) == (UpstreamFailed, error.code, error.exit_code)
+    assert str(ours).startswith("It cannot be reached. Start it.")
+    theirs = problem(401, b'{"error": {"message": "No.", "code": "invalid_api_key"}}')
+    assert (theirs.message, "LLMOS_URL" in theirs.hint) == ("The server answered 401.", True)
 
 
 class Recorded:
