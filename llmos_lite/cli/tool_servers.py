@@ -200,5 +200,5 @@ def _say(session: Session, name: str, count: int, problem: LlmosError | None) ->
         return
     session.out.say(f"{name} is a tool server.")
     session.out.note(problem.message)
-    if problem.code == SIGN_IN:
-        session.out.note(f"Sign in to it: llmos tool-servers sign-in {name}")
+    if hint := f"Sign in to it: llmos tool-servers sign-in {name}" if problem.code == SIGN_IN else problem.hint:
+        session.out.note(hint)

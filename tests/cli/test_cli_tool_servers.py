@@ -53,6 +53,7 @@ def test_a_tool_server_is_set_shown_and_removed(llmos: Terminal, said: list[str]
     address = "http://127.0.0.1:9/mcp"
     rules = ["--always", "search", "--ask", "write", "--never", "drop", "--others", "never", "--person", "alice"]
     assert llmos("set", "wiki", address, *rules, "--token-file", tmp_path / "token") == 0
+    assert "Check its address, which is that of its MCP endpoint, and its credential." in said[-1]
     assert llmos("list", "--json") == 0
     [shown] = json.loads(said[-1])
     assert shown["tools"] == {"search": "always", "write": "ask", "drop": "never"}
