@@ -567,3 +567,25 @@ def test_the_events_of_a_response_are_numbered_and_end_with_all_of_it() -> None:
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
     assert events[-1]["type"] == "response.completed"
     assert [item["type"] for item in events[-1]["response"]["output"]] == ["message", "function_call", "function_call"]
+
+
+@pytest.mark.parametrize(
+    ("client", "body", "server"),
+    [
+        (Wire.MESSAGES, {"messages": [{"role": "user", "content": [{"type": "none"}]}]}, Wire.CHAT),
+        (Wire.MESSAGES, {"messages": [{"role": "user"}]}, Wire.RESPONSES),
+        (Wire.CHAT, {"messages": [{"role": "user", "content": [{"type": "none"}]}]}, Wire.MESSAGES),
+        (Wire.CHAT, {"messages": [{"role": "system", "content": "x"}]}, Wire.MESSAGES),
+        (Wire.RESPONSES, {"input": [{"type": "none"}]}, Wire.CHAT),
+    ],
+)
+def test_a_conversation_of_which_nothing_is_left_is_refused(client: Wire, body: dict[str, Any], server: Wire) -> None:
+    with pytest.raises(Invalid) as refused:
+        translate_request(json.dumps({"model": "m", "max_tokens": 1} | body).encode(), client, server)
+    assert refused.value.code == "request.invalid"
+    assert refused.value.message == "Nothing in the conversation can be said in the API of the model's server."
+
+
+def test_a_conversation_of_instructions_alone_passes_where_a_server_takes_it() -> None:
+    body = json.dumps({"model": "m", "messages": [{"role": "system", "content": "x"}]}).encode()
+    assert json.loads(translate_request(body, Wire.CHAT, Wire.RESPONSES).body)["input"] is not None

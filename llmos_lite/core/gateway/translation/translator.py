@@ -11,6 +11,7 @@ from llmos_lite.core.gateway.translation.calls import CallsInTurn
 from llmos_lite.core.gateway.translation.neutral import Ask, Gathered, Said, Stopped, ToolSpec, Words
 from llmos_lite.core.gateway.translation.tools import AsAsked
 from llmos_lite.engines.upstream import Wire
+from llmos_lite.errors import Invalid
 
 
 class AnswerIn(Protocol):
@@ -86,6 +87,10 @@ def translate_request(body: bytes, client: Wire, server: Wire) -> Translated:
         Invalid: `request.invalid`, for what the server's dialect has no word for, or what is no request.
     """
     ask = _SPEECH[client].read(body)
+    said_by_others = [turn.parts for turn in ask.turns if turn.role != "system"]
+    if not any(said_by_others) and (said_by_others or not ask.turns or server is Wire.MESSAGES):
+        said = "Nothing in the conversation can be said in the API of the model's server."
+        raise Invalid("request.invalid", said, hint="Send a text, a picture, or what a tool gave.")
     return Translated(_SPEECH[server].write(ask), ask.tools, ask.left_out)
 
 
