@@ -167,7 +167,8 @@ class Breaker:
             self.failures, self._until = 0, 0.0
             return
         self.failures += 1
-        self.why = why or self.why
+        if why is not None:  # its words alone: the error itself holds the frames of the request
+            self.why = UpstreamFailed(why.code, why.message, hint=why.hint)
         if self.failures == self._policy.failures:
             log.warning("%s keeps failing, and is left alone for a while. %s", self.what, self.why.message)
         if self.failures >= self._policy.failures:
