@@ -84,14 +84,15 @@ def _ask(session: Session, body: Json) -> Json:
         session.out.show(done, lambda: None)
         return done
     reply = session.api.send("POST", "/chat", body=json.dumps(body | {"stream": True}).encode(), accept=SSE)
-    done = {}
+    done, begun = {}, False
     for name, data in events(reply):
         if name == "delta":
             session.out.write(str(data.get("text", "")))
+            begun = True
         elif name == "tool":
             session.out.note(f"[{data.get('name')}: {data.get('result')}]")
         elif name == "error":
-            session.out.write("\n")
+            session.out.write("\n" if begun else "")
             status = data.get("status")
             raise problem(status if isinstance(status, int) else 500, json.dumps(data).encode())
         elif name == "done":

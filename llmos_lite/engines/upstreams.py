@@ -25,6 +25,8 @@ RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
 """Statuses after which another try may do better; 529 is Anthropic's word for too much to do."""
 DOWN = frozenset({500, 502, 503, 504, 529})
 """Statuses that speak of the server and not of the request."""
+UNKNOWN_KEY, TOLD_SECONDS = 401, 60.0
+"""What a server says of a key that it does not know, and how often the log says so: clients take it for their own."""
 MOST_KNOWN = 1000
 LONGEST_KNOWN = 200
 """How many names of models are known by heart, and how long they may be; clients make them up."""
@@ -257,6 +259,7 @@ class Router:
         self.servers, self.rules, self._policy, self._pause = servers, rules, policy or Policy(), pause
         self._silences = {name: Breaker(self._policy, what=f"The model's server {name!r}") for name in servers}
         self._failures: dict[Target, Breaker] = {}
+        self._told: dict[str, float] = {}
         self._known: dict[tuple[str, Wire], Sequence[_Way]] = {}
         self._silent: set[tuple[str, Wire]] = set()
         """What servers turned out not to speak, though their kind does."""
@@ -300,6 +303,8 @@ class Router:
             else:
                 way.note(reply.status)
                 wait = self._wait(way, reply, number) if reply.status in RETRIED else None
+                if reply.status == UNKNOWN_KEY and not passing.own_key:
+                    self._tell(way.server)
                 if reply.status not in RETRIED or (wait is None and not others):
                     absent = reply.status in ABSENT and way.route.wire is not Wire.CHAT
                     return await self._in_chat(way, make, reply) if absent else Sent(way.route, reply)
@@ -308,6 +313,13 @@ class Router:
                 break
             await self._pause(wait)
         return await self._asked(others, make)
+
+    def _tell(self, server: str) -> None:
+        """Say in the log that a server does not know the key that it is asked with."""
+        now = time.monotonic()
+        if now - self._told.get(server, -TOLD_SECONDS) >= TOLD_SECONDS:
+            self._told[server] = now
+            log.warning("The model's server %r does not know the key that it is asked with (%d).", server, UNKNOWN_KEY)
 
     async def _in_chat(self, way: _Way, make: Callable[[Route], Passing], refused: Reply) -> Sent:
         """Ask a server that lacks the address of a client's API by the one that all speak; remember it when that helps.

@@ -112,7 +112,7 @@ def test_a_trace_of_a_chat_that_failed_names_the_error(llmos: Command, monkeypat
     monkeypatch.delenv("LLMOS_LLM_PROVIDER")
     monkeypatch.setenv("LLMOS_LLM_URL", "http://127.0.0.1:1/v1")
     monkeypatch.setenv("LLMOS_LLM_MODEL", "m")
-    llmos("chat", "Is anybody there?", "--user", "alice", code=7)
+    assert not llmos("chat", "Is anybody there?", "--user", "alice", code=7).startswith("\n")
     _, row = llmos("traces", "list", "--user", "alice", "--text", "anybody").splitlines()
     assert " error " in row
     assert "ended error (model.unreachable), " in llmos("traces", "show", row.split()[0], "--user", "alice")

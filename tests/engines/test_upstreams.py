@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -83,6 +84,17 @@ async def test_any_number_of_names_leads_where_the_rules_say(
     asked = router(Rules(patterns=[("b-*", "b")], default=Target("a")), a=one, b=two)
     for name in [*(f"{server}-{number}" for number in range(4) for server in "ab"), "b-" + "x" * 1000] * 2:
         assert await ask(asked, name) == (name[0], name, 200)
+
+
+async def test_a_key_that_a_server_does_not_know_is_said_in_the_log(
+    one: Answering, caplog: pytest.LogCaptureFixture
+) -> None:
+    one.answers[:] = [reply(b"{}", 401)]
+    asked = router(Rules(default=Target("a")), a=one)
+    await asked.send("m", Wire.CHAT, lambda route: msgspec.structs.replace(passing(route), own_key=True))
+    assert not caplog.messages  # it is the client's
+    assert [(await ask(asked))[2] for _ in range(2)] == [401, 401]
+    assert caplog.messages == ["The model's server 'a' does not know the key that it is asked with (401)."]
 
 
 async def test_a_server_that_fails_is_asked_again(one: Answering) -> None:

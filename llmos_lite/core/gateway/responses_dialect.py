@@ -39,6 +39,8 @@ class _Item(msgspec.Struct):
 
 
 _item = msgspec.json.Decoder(_Item)
+_ELSEWHERE = frozenset({"previous_response_id", "conversation", "prompt"})
+"""Fields that name what the provider keeps, and that a request without input may go on from."""
 
 
 class ResponsesDialect:
@@ -58,7 +60,7 @@ class ResponsesDialect:
         """Read a request; see `Dialect`."""
         fields = fields_of(body)
         items = input_of(fields)
-        if not items and "previous_response_id" not in fields:
+        if not items and _ELSEWHERE.isdisjoint(fields):
             raise Invalid("request.invalid", "The request has no `input`.", hint="Send a text there, or a list.")
         leading, texts = self._leading.of(items)
         lead, own = len(leading), [_instructions(fields), *texts]
@@ -95,7 +97,7 @@ class ResponsesDialect:
         elif head:
             own = _instructions(asked.fields)
             changed["instructions"] = Raw(encode(f"{own}\n\n{head.text}") if own else quoted(head))
-        return written({**changed, "input": items})
+        return written({**changed, "input": items} if items or "input" in fields else changed)
 
     def reader(self, model: str) -> ResponsesReader:
         """Return a reader for a stream."""

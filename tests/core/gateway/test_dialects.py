@@ -251,3 +251,12 @@ def test_a_message_that_is_none_goes_on_as_it_came(dialect: Dialect) -> None:
         found = injected(dialect, asked, "", (Placed(place, TEXT),))
         kept = found["input" if dialect is RESPONSES else "messages"]
         assert [one for one in kept if not isinstance(one, dict)] == ["x", 1, None]
+
+
+@pytest.mark.parametrize("elsewhere", ["prompt", "conversation", "previous_response_id"])
+def test_a_request_without_input_goes_on_from_what_the_provider_keeps(elsewhere: str) -> None:
+    sent = {"model": "m", elsewhere: "kept"}
+    asked = RESPONSES.read(json.dumps(sent).encode())
+    assert not asked.items
+    assert injected(RESPONSES, asked, "") == sent
+    assert injected(RESPONSES, asked, "skills") == sent | {"instructions": "skills"}
