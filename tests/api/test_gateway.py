@@ -139,6 +139,27 @@ async def test_what_a_client_asks_for_itself_gets_no_skill_and_is_no_goal(here: 
     assert (trace.goal, trace.source) == ("", f"gateway:{wire}:side")
 
 
+@pytest.mark.parametrize("disclosure", ["bodies", "catalog"])
+@pytest.mark.parametrize("wire", WIRES)
+async def test_what_a_client_asks_of_a_conversation_keeps_its_beginning(here: Gate, wire: str, disclosure: str) -> None:
+    """A summary of all of it, or what the person might say next: the provider has the conversation in its cache."""
+    steer = {"X-LLMOS-Disclosure": disclosure}
+    await here.ask(wire, PHOTOS, headers=steer)
+    before = here.seen.body
+    used = (await here.trace()).skills_used
+    ask = "Summarize the conversation above in at most 50 words. Only reply with the summary."
+    answer = await here.ask(wire, PHOTOS, "lorem lorem lorem ", ask)
+    key = "input" if wire == "responses" else "messages"
+    assert here.seen.body[key][: len(before[key])] == before[key]
+    rest = [{name: value for name, value in one.items() if name != key} for one in (before, here.seen.body)]
+    assert rest[0] == rest[1]
+    trace = await here.trace()
+    assert (trace.source, trace.goal, trace.skills_used) == (f"gateway:{wire}:side", "", used)
+    assert answer.headers.get("x-llmos-skills-used", "") == ",".join(use.skill_id for use in used)
+    await here.ask(wire, PHOTOS, "lorem lorem lorem ", ask, headers={"X-LLMOS-Skills": "off"})
+    assert "skill" not in json.dumps(here.seen.body)
+
+
 @pytest.mark.parametrize("wire", WIRES)
 async def test_calls_of_tools_and_their_results_are_one_conversation(here: Gate, wire: str) -> None:
     here.upstream.script = [[("read_file", '{"path":"a.py"}')]]

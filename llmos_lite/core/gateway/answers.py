@@ -176,7 +176,7 @@ def _headers(turn: Turn, reply: Reply) -> list[tuple[bytes, bytes]]:
     kept = passed_headers(reply)
     if turn.recorded:
         kept.append((b"x-llmos-trace", turn.trace_id.encode()))
-    if not turn.side and (used := turn.thread.skills if turn.rounds is None else turn.skills):
+    if used := turn.thread.skills if turn.rounds is None else turn.skills:
         kept.append((b"x-llmos-skills-used", ",".join([use.skill_id for use in used]).encode()))
     if held := turn.thread.held:
         kept.append((b"x-llmos-skills-held", ",".join(one.skill_id for one in held).encode()))

@@ -64,7 +64,7 @@ class Contexts:
             NotFound: `skill.unknown`, for a skill that the headers name and the actor does not see.
         """
         if steering.skills == ():
-            return replace(thread, head=NOTHING, later=(), skills=(), exposures=(), tools=False)
+            return without_skills(thread)
         if not (words or steering.skills):
             return thread
         limit = min(self._max_skills, MOST_SKILLS - len(thread.skills))
@@ -101,6 +101,11 @@ class Contexts:
         return await self._chooser.choose(
             actor, words, team, limit, talk, without=known, disclosure=wanted, only_new=thread.tools
         )
+
+
+def without_skills(thread: Thread) -> Thread:
+    """Return a conversation with nothing of ours in it."""
+    return replace(thread, head=NOTHING, later=(), skills=(), exposures=(), tools=False)
 
 
 def _with(thread: Thread, choice: Choice, place: int) -> Thread:

@@ -59,7 +59,7 @@ def span_of(turn: Turn, served: Served) -> ModelSpan:
         served.tokens_out,
         done.finish if done else "",
         turn.thread.conversation,
-        () if turn.side else turn.skills,
+        turn.skills,
         served.dialect,
         served.ended,
         served.error,

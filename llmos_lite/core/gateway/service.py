@@ -17,7 +17,7 @@ from llmos_lite.core.chat.tools import ToolBounds
 from llmos_lite.core.gateway.answers import OK, Answers, passed_headers, passed_status, read_reply
 from llmos_lite.core.gateway.asked import Asked, Placed, Raw, Said, encode, fields_of, joined, links, text_of, written
 from llmos_lite.core.gateway.chat_dialect import ChatDialect
-from llmos_lite.core.gateway.context import Contexts
+from llmos_lite.core.gateway.context import Contexts, without_skills
 from llmos_lite.core.gateway.dialect import Dialect
 from llmos_lite.core.gateway.figures import go_on_in_its_trace
 from llmos_lite.core.gateway.keeper import Keeper
@@ -213,13 +213,15 @@ class Gateway:
         thread = self._thread(found, dialect.wire, named, asked, words)
         if thread.goal_of and not thread.goal:
             thread = structs.replace(thread, goal=await self._keeper.goal(thread.goal_of))
-        if not side:
+        if side:
+            thread = without_skills(thread) if steering.skills == () else thread
+        else:
             may_call = partial(self._tools.may_begin, dialect.wire, asked)
             at_end = bool(said) and said[-1].role != "system"
             place = len(asked.items) - 1 if at_end else _place(asked, dialect)
             thread = await self._contexts.extended(actor, thread, words, steering, place, may_call=may_call)
         rounds = None
-        if thread.tools and not side:
+        if thread.tools:
             begins = found.thread is None or not found.thread.tools
             rounds = self._tools.rounds(dialect.wire, _owing(asked, found), begins=begins)
         return Turn(
@@ -355,7 +357,7 @@ def _passing(turn: Turn, request: Request, route: Route) -> Passing:
         fields = fields | {"model": Raw(encode(route.model))}
     if turn.reservation is not None and turn.reservation.bounded and not asked.most_tokens:
         fields = fields | {turn.dialect.limit: Raw(encode(turn.reservation.answer))}
-    if not turn.side and (thread.head.pieces or thread.later):
+    if thread.head.pieces or thread.later:
         body = turn.dialect.with_skills(asked, fields, thread.head, thread.later)
     else:
         body = request.body if fields is turn.asked.fields else written(fields)
