@@ -28,6 +28,15 @@ TITLE = {
         },
         [f"<session>\n{PHOTOS}\n</session>\n\nWrite the title in the language of the user."],
     ),
+    "claude code, in other words": (
+        {
+            "system": [*CODE[:1], {"type": "text", "text": "Call this coding session something, as short as can be."}],
+            "output_config": {
+                "format": {"type": "json_schema", "schema": {"properties": {"title": {"type": "string"}}}}
+            },
+        },
+        [f"<session>\n{PHOTOS}\n</session>\n\nWrite it in the language of the user."],
+    ),
     "opencode": (
         {"system": "You are a title generator. You output ONLY a thread title."},
         ["Generate a title for this conversation:\n", {"role": "user", "content": f'"{PHOTOS}"'}],
@@ -71,7 +80,7 @@ async def test_skills_come_before_the_words_also_when_the_client_puts_something_
 @pytest.mark.parametrize("client", TITLE)
 async def test_a_title_is_no_goal_and_gets_no_skill(fresh_copy: Path, upstream: Upstream, client: str) -> None:
     more, said = TITLE[client]
-    wire = "messages" if client == "claude code" else "chat"
+    wire = "chat" if client == "opencode" else "messages"
     lead = [] if wire == "messages" else [{"role": "system", "content": more["system"]}]
     body = {"tools": [], **more} if wire == "messages" else {}
     async with gate(fresh_copy, upstream, llm_provider="anthropic" if wire == "messages" else "openai") as here:

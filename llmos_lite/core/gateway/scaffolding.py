@@ -29,19 +29,33 @@ _PROMPT = 4000
 _SIDE_PROMPT = re.compile(
     r"^\W{0,3}(?:you\sare\s(?:a|an)\s(?:\w{1,20}\s){0,3}?titles?\s(?:generator|writer)"
     r"|(?:generate|create|write|suggest|produce)\s(?=.{0,160}\b(?:conversation|chat|session|dialogue)\b)"
-    r".{0,60}\b(?:titles?|tags)\b"
+    r".{0,60}\b(?:titles?|tags|short\s(?:\S{1,20}\s)?name)\b"
+    r"|you\sare\s(?:naming|titling)\s(?:a|an|the|this)\s(?:\w{1,20}\s){0,3}?(?:conversation|chat|session|dialogue)"
+    r"(?:[.,:;]|\s(?:so|for|from|by|that|based|with|in)\b)"
     r"|(?:analy[sz]e|determine|decide)\s(?:if|whether)\sthis\smessage\b"
     r"|summari[sz]e\sthis\s(?:\w{1,20}\s)?(?:conversation|chat|session)\b"
     r"|(?:extract|list)\sany\sfile\spaths\b|(?:.{0,40}\s)?process\s(?:bash|shell)\scommands\b)",
     re.IGNORECASE | re.MULTILINE,
 )
-_SIDE_HINTS = ("title", " tags", "this message", "summari", "file paths", " commands")
+_TALK = re.compile(r"\b(?:conversation|chat|session|dialogue)\b")
+_TITLE_ALONE = re.compile(rb'"properties"\s*:\s*\{\s*"title"\s*:\s*\{[^{}]*\}\s*\}')
+_SIDE_HINTS = ("title", " tags", " name", "naming", "this message", "summari", "file paths", " commands")
 
 
 def is_side_prompt(system: str) -> bool:
     """Tell whether a system prompt is for a task that a client has itself: a title, a topic, what a command touches."""
     lower = system[:_PROMPT].lower()
     return bool(lower) and any(hint in lower for hint in _SIDE_HINTS) and _SIDE_PROMPT.search(lower) is not None
+
+
+def wants_a_title(system: str, form: bytes) -> bool:
+    """Tell whether a title of a conversation is all that an answer may hold; clients change their prompts, not that.
+
+    Args:
+        system: the system prompt.
+        form: what the request says about the form of its answer, a schema in it.
+    """
+    return _TITLE_ALONE.search(form) is not None and _TALK.search(system[:_PROMPT].lower()) is not None
 
 
 def words_of(text: str) -> str:

@@ -15,7 +15,7 @@ from llmos_lite.core.gateway.dialect import Dialect
 from llmos_lite.core.gateway.pieces import Straight, never
 from llmos_lite.core.gateway.reading import Reading
 from llmos_lite.core.gateway.repeated import Repeated
-from llmos_lite.core.gateway.scaffolding import is_side_prompt
+from llmos_lite.core.gateway.scaffolding import is_side_prompt, wants_a_title
 from llmos_lite.core.gateway.steering import Steering
 from llmos_lite.core.gateway.threads import Found, Thread
 from llmos_lite.core.gateway.tools.rounds import Rounds, is_ours
@@ -29,6 +29,8 @@ from llmos_lite.engines.llm import ToolCall as Called
 from llmos_lite.engines.upstreams import Route
 
 _NO_TOOLS = (b"null", b"[]")
+_FORMS = ("output_config", "output_format", "response_format", "text")
+"""Where the dialects have the schema of an answer."""
 _LONGEST_NONE = max(map(len, _NO_TOOLS))
 _hashes = Repeated[str, str]()
 
@@ -212,7 +214,11 @@ def asks_for_itself(asked: Asked, new: Sequence[Said]) -> bool:
             break
         if said.role == "user" and is_side_request(said.text):
             return True
-    return bool(asked.system) and _has_no_tools(asked) and is_side_prompt(asked.system)
+    if not asked.system or not _has_no_tools(asked):
+        return False
+    if is_side_prompt(asked.system):
+        return True
+    return any(wants_a_title(asked.system, bytes(asked.fields[key])) for key in _FORMS if key in asked.fields)
 
 
 def _has_no_tools(asked: Asked) -> bool:

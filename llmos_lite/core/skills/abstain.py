@@ -86,7 +86,7 @@ _SIDE_TASK = re.compile(
     r"(?:titles?|tags?|follow[- ]?ups?|emojis?)\b.{0,40}"
     r"\b(?:chat\shistory|(?:this|the|our)\s(?:chat|conversation|dialogue))\b|"
     r"#{1,6}\stask:\s.{0,80}\b(?:user|person)\s(?:might|may|could)\s(?:\w{1,12}\s)?(?:send|ask|say|type)\b|"
-    r"\W{0,3}suggestion\smode\b|.{0,60}\bautocomplet\w{1,5}\ssystem\b|.{0,60}\bcontext\scheckpoint\b|"
+    r"\W{0,3}suggestion\smode\b|the\suser\sstepped\saway\b|.{0,60}\bautocomplet\w{1,5}\ssystem\b|.{0,60}\bcontext\scheckpoint\b|"
     r"(?:determine|extract)\sthe\s(?:file\spaths|command\sprefix)\b|"
     r".{0,60}\bfacial\sexpression\b.{0,40}\bemoji\b",
     re.IGNORECASE | re.DOTALL,

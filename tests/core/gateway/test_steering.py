@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from llmos_lite.api.auth import given_by
-from llmos_lite.core.gateway.scaffolding import is_side_prompt, words_of
+from llmos_lite.core.gateway.scaffolding import is_side_prompt, wants_a_title, words_of
 from llmos_lite.core.gateway.steering import steering_of
 from llmos_lite.errors import Invalid
 
@@ -90,6 +92,10 @@ def test_what_a_client_wrote_is_no_word_of_the_person(text: str, words: str) -> 
         ("x-billing: 1\n\nYou are an agent.\n\nGenerate a concise title (3-7 words) for this coding session.", True),
         ("Analyze if this message indicates a new topic. Answer in JSON.", True),
         ("Summarize this coding conversation in under 50 characters.", True),
+        ("x-billing: 1\n\nYou are naming a coding session so that it can be found again. The title is short.", True),
+        ("Generate a short kebab-case name (2-4 words) for this conversation.", True),
+        ("You are naming a chat application that the user is about to launch. Offer five names.", False),
+        ("Write down the names of all people in this conversation.", False),
         ("You are a helpful assistant. Be brief in this conversation, and answer the user's questions only.", False),
         ("You are a copywriter. You write titles for articles about travel.", False),
         ("Write every answer as a title, then text.", False),
@@ -99,3 +105,20 @@ def test_what_a_client_wrote_is_no_word_of_the_person(text: str, words: str) -> 
 )
 def test_a_system_prompt_tells_what_a_client_asks_for_itself(prompt: str, *, side: bool) -> None:
     assert is_side_prompt(prompt) is side
+
+
+@pytest.mark.parametrize(
+    ("prompt", "properties", "side"),
+    [
+        ("Call this coding session something.", {"title": {"type": "string"}}, True),
+        ("Call this article something.", {"title": {"type": "string"}}, False),
+        ("Say what this conversation is about.", {"title": {"type": "string"}, "text": {"type": "string"}}, False),
+        ("Say what this conversation is about.", {"title": {"type": "object", "properties": {}}}, False),
+    ],
+)
+def test_an_answer_that_can_only_be_a_title_is_asked_by_a_client(
+    prompt: str, properties: dict[str, object], *, side: bool
+) -> None:
+    schema = {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}
+    form = json.dumps({"format": {"type": "json_schema", "schema": schema}}).encode()
+    assert wants_a_title(prompt, form) is side

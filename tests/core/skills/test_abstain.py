@@ -65,6 +65,7 @@ FROM_CLIENTS = [
     "Summarize the conversation so far, so that the work can go on from the summary alone.",
     "Your task is to create a detailed summary of the conversation so far.",
     "[SUGGESTION MODE: What would the user type next?]",
+    "The user stepped away, and is coming back. Recap in a few plain sentences.",
     "### Task:\nPredict 3-5 useful messages this user might naturally send next to advance what they want.",
     "Complete the user's unfinished message. Output only the missing part.\n\nwrite a sql query that",
     "Does this message start a new topic? Answer as JSON.\n\nNow write the unit tests",
