@@ -364,3 +364,17 @@ async def test_a_web_search_that_is_demanded_of_another_server_is_refused(fresh_
         answer = await here.ask("responses", PHOTOS, tools=[search], tool_choice=search)
     assert answer.status == 400
     assert "web_search" in answer.json()["error"]["message"]
+
+
+async def test_a_command_that_the_client_ran_itself_is_no_goal(here: Gate) -> None:
+    """Claude Code hands in what was typed before, and what came of it, with the person's next words."""
+    ran = [
+        "<local-command-caveat>The command below was run here.</local-command-caveat>",
+        "<command-name>/compact</command-name>\n<command-args></command-args>",
+        "<local-command-stdout>Compacted</local-command-stdout>",
+    ]
+    blocks = [{"type": "text", "text": text} for text in [*ran, PHOTOS]]
+    await here.ask("messages", {"role": "user", "content": blocks})
+    blocks = [{"type": "text", "text": text} for text in ["<command-name>/review</command-name>", REVIEW]]
+    await here.ask("messages", {"role": "user", "content": blocks})
+    assert [trace.goal for trace in await here.traces()] == [PHOTOS, f"/review\n{REVIEW}"]

@@ -27,7 +27,7 @@ from llmos_lite.core.gateway.asked import (
 from llmos_lite.core.gateway.dialect import MOST_KEPT
 from llmos_lite.core.gateway.problems import anthropic_event, anthropic_problem, anthropic_refusal
 from llmos_lite.core.gateway.repeated import Repeated
-from llmos_lite.core.gateway.scaffolding import words_of
+from llmos_lite.core.gateway.scaffolding import words_in_blocks
 from llmos_lite.engines.llm_anthropic import MessageStream, whole_message
 from llmos_lite.engines.upstream import Wire
 from llmos_lite.errors import Invalid
@@ -166,7 +166,7 @@ def _said(item: Raw) -> list[Said]:
     if message.role != "user":
         return [Said("assistant" if message.role == "assistant" else "system", _texts(blocks))]
     results = [Said("tool", _result(one), one.tool_use_id) for one in blocks if one.type == "tool_result"]
-    words = "\n".join(filter(None, (words_of(_shown(one)) for one in blocks if one.type != "tool_result")))
+    words = words_in_blocks([_shown(one) for one in blocks if one.type != "tool_result"])
     return [*results, Said("user", words)] if words or not results else results
 
 

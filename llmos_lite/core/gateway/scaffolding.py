@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from itertools import zip_longest
 
 _LONGEST = 200_000
 _BLOCKS = re.compile(
     r"<(system-reminder|environment_context|user_instructions|permissions[ _]instructions|permissions|skills?"
-    r"|turn_aborted|local-command-stdout|local-command-stderr|command-message|ide_opened_file|ide_selection)\b"
+    r"|turn_aborted|local-command-caveat|local-command-stdout|local-command-stderr|command-name|command-message"
+    r"|command-args|bash-stdout|bash-stderr|ide_opened_file|ide_selection)\b"
     r"[^>]{0,200}>.*?(?:</\1>|\Z)",
     re.DOTALL,
 )
@@ -17,6 +20,8 @@ _WHOLE = (
     "[Request interrupted by user",
 )
 _COMMAND = re.compile(r"<command-name>\s{0,8}(/?[^<\s]{1,200})\s{0,8}</command-name>")
+_RUN_HERE = "<local-command-std"
+"""What a command said that the client ran itself: it asks nothing of the model."""
 _ARGUMENTS = re.compile(r"<command-args>([^<]{0,4000})</command-args>")
 _REMINDERS = (
     "To suggest changes to a file you MUST return",
@@ -69,7 +74,17 @@ def words_of(text: str) -> str:
         return ""
     if "<" not in text:
         return text.strip()
-    if (command := _COMMAND.search(text)) is not None:
+    if (command := _COMMAND.search(text)) is not None and _RUN_HERE not in text:
         given = _ARGUMENTS.search(text)
         return " ".join(filter(None, (command[1], given[1].strip() if given else "")))
     return _BLOCKS.sub("", text).strip()
+
+
+def words_in_blocks(blocks: Sequence[str]) -> str:
+    """Return what the person wrote in a message of several texts, where a command and its output are two of them."""
+    said = [
+        words_of(text)
+        for text, after in zip_longest(blocks, blocks[1:], fillvalue="")
+        if not (after.startswith(_RUN_HERE) and "<command-name>" in text)
+    ]
+    return "\n".join(filter(None, said))

@@ -73,6 +73,8 @@ def test_the_first_name_of_a_conversation_counts() -> None:
         ("<environment_context>\n<cwd>/x</cwd>\n</environment_context>", ""),
         ("# AGENTS.md instructions for /x\n\n<INSTRUCTIONS>be good</INSTRUCTIONS>", ""),
         ("<command-name>/review</command-name>\n<command-args>main.py</command-args>", "/review main.py"),
+        ("<command-name>/compact</command-name>\n<local-command-stdout>Done</local-command-stdout>", ""),
+        ("<bash-stdout>a.py</bash-stdout><bash-stderr></bash-stderr>", ""),
         ("fix it\n\nTo suggest changes to a file you MUST return all of it.", "fix it"),
         ("fix it\n\n# *SEARCH/REPLACE block* Rules:\n\nEvery block must", "fix it"),
         ("a < b and c > d", "a < b and c > d"),
