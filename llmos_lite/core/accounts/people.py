@@ -236,7 +236,12 @@ class People:
         finally:
             self.forget(user_id)
         if not added:
-            raise Conflict("identity.taken", f"{provider} knows somebody by this id already.")
+            whose = await self._store.user_of_identity(provider, subject) or "somebody"
+            raise Conflict(
+                "identity.taken",
+                f"{provider} knows {whose} by this id already.",
+                hint=f"Unless that is right, take it from {whose} first: `DELETE /users/{whose}/identities`.",
+            )
 
     async def remove_identity(self, actor: Actor, user_id: str, provider: str, subject: str) -> None:
         """Forget by which name another system knows a person, as a system admin.

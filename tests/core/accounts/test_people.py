@@ -113,8 +113,9 @@ async def test_a_name_elsewhere_is_one_persons(accounts: Accounts, root: Actor) 
     for user in ("alice", "bob"):
         await accounts.create_user(root, user)
     await accounts.add_identity(root, "alice", "okta", "00u1")
-    with pytest.raises(Conflict):
+    with pytest.raises(Conflict, match="alice") as taken:
         await accounts.add_identity(root, "bob", "okta", "00u1")
+    assert "/users/alice/identities" in taken.value.hint
     for provider, subject in (("Okta", "1"), ("", "1"), ("okta", ""), ("okta", "x" * 256), ("o" * 65, "1")):
         with pytest.raises(Invalid):
             await accounts.add_identity(root, "bob", provider, subject)
