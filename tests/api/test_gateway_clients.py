@@ -378,3 +378,21 @@ async def test_a_command_that_the_client_ran_itself_is_no_goal(here: Gate) -> No
     blocks = [{"type": "text", "text": text} for text in ["<command-name>/review</command-name>", REVIEW]]
     await here.ask("messages", {"role": "user", "content": blocks})
     assert [trace.goal for trace in await here.traces()] == [PHOTOS, f"/review\n{REVIEW}"]
+
+
+async def test_a_shell_command_of_the_person_is_a_turn_without_a_goal_of_its_own(here: Gate) -> None:
+    """Claude Code: what was typed after `!`, and its output; the model may go on with calls of tools."""
+    shell = {
+        "role": "user",
+        "content": [
+            {"type": "text", "text": "<bash-input>ls</bash-input>"},
+            {"type": "text", "text": "<bash-stdout>a.jpg</bash-stdout><bash-stderr></bash-stderr>"},
+        ],
+    }
+    await here.ask("messages", PHOTOS)
+    await here.ask("messages", PHOTOS, answer(), shell)
+    await here.ask("messages", PHOTOS, answer(), shell, answer(), "thanks")
+    one, two, three = await here.traces()
+    assert (two.parent, three.parent) == (one.id, two.id)
+    assert (two.goal, two.source) == (PHOTOS, "gateway:messages")
+    assert [message.content for message in three.messages] == ["thanks", WORD * 3]
