@@ -396,3 +396,28 @@ async def test_a_shell_command_of_the_person_is_a_turn_without_a_goal_of_its_own
     assert (two.parent, three.parent) == (one.id, two.id)
     assert (two.goal, two.source) == (PHOTOS, "gateway:messages")
     assert [message.content for message in three.messages] == ["thanks", WORD * 3]
+
+
+async def test_a_header_in_a_system_prompt_is_no_part_of_it(fresh_copy: Path, upstream: Upstream) -> None:
+    """Claude Code begins its system prompt with a header for Anthropic, which changes with the first words."""
+    prompt = "You are a coding agent. " * 60
+    one, two = (
+        [
+            {"type": "text", "text": f"x-anthropic-billing-header: cc_version=1.{at};"},
+            {"type": "text", "text": prompt, **MARKED},
+        ]
+        for at in (1, 2)
+    )
+    async with gate(fresh_copy, upstream, llm_provider="anthropic") as here:
+        await here.ask("messages", "hello", system=one)
+        assert here.seen.body["system"][:2] == one
+        await here.ask("messages", "good evening", system=two)
+        first, second = await here.traces()
+    assert (first.messages[0].content, first.system_in, second.system_in) == (prompt, "", first.id)
+
+
+async def test_a_header_for_anthropic_reaches_no_other_server(here: Gate) -> None:
+    header = {"type": "text", "text": "x-anthropic-billing-header: cc_version=1.1;"}
+    await here.ask("messages", "hello", system=[header, {"type": "text", "text": "You are a coding agent."}])
+    assert here.seen.path.endswith("/chat/completions")
+    assert system_of(here.seen) == json.dumps(["", ["You are a coding agent.", ""]])

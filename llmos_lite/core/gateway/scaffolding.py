@@ -30,6 +30,8 @@ _REMINDERS = (
 )
 """What aider says again after the person's words, at the beginning of a paragraph."""
 _REMINDER = re.compile(rf"(?:\A|\n\n)(?:{'|'.join(map(re.escape, _REMINDERS))})")
+NO_PROMPT = "x-anthropic-billing-header:"
+"""Claude Code's first block of its system prompt, which is a header for Anthropic and changes with the first words."""
 _PROMPT = 4000
 _SIDE_PROMPT = re.compile(
     r"^\W{0,3}(?:you\sare\s(?:a|an)\s(?:\w{1,20}\s){0,3}?titles?\s(?:generator|writer)"

@@ -8,6 +8,7 @@ from typing import cast
 
 import msgspec
 
+from llmos_lite.core.gateway.scaffolding import NO_PROMPT
 from llmos_lite.core.gateway.translation.client_tools import client_tool
 from llmos_lite.core.gateway.translation.neutral import (
     Ask,
@@ -145,7 +146,9 @@ def read_request(body: bytes) -> Ask:
         left_out.append("mcp_servers")
     if choice.type == "tool" and all(tool.name != choice.name for tool in tools) and left_out:
         raise demanded(choice.name)
-    system = list(_content(asked.system))
+    system = [
+        part for part in _content(asked.system) if not (isinstance(part, Text) and part.text.startswith(NO_PROMPT))
+    ]
     wanted = asked.output_config.format if asked.output_config else None
     budget = asked.thinking.budget_tokens if asked.thinking and asked.thinking.type == "enabled" else None
     return Ask(
