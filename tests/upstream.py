@@ -299,7 +299,14 @@ def _whole(seen: Seen, plan: Plan) -> dict[str, object]:
             for place, (name, arguments) in enumerate(plan.calls)
         ]
         stop = "tool_use" if plan.calls else "end_turn"
-        return {"type": "message", "model": seen.model, "content": content, "stop_reason": stop, "usage": usage}
+        return {
+            "id": "msg_1",
+            "type": "message",
+            "model": seen.model,
+            "content": content,
+            "stop_reason": stop,
+            "usage": usage,
+        }
     message: dict[str, object] = {"role": "assistant", "content": text or None}
     if plan.calls:
         message["tool_calls"] = [
@@ -398,7 +405,7 @@ def _anthropic(seen: Seen, plan: Plan) -> Iterator[str]:
         return f"event: {kind}\ndata: {json.dumps({'type': kind, **fields})}\n\n"
 
     usage = {"input_tokens": 8, "cache_creation_input_tokens": 2, "output_tokens": 1}
-    yield event("message_start", message={"model": seen.model, "content": [], "usage": usage})
+    yield event("message_start", message={"id": "msg_1", "model": seen.model, "content": [], "usage": usage})
     yield event("content_block_start", index=0, content_block={"type": "text", "text": ""})
     yield event("ping")
     for text in _texts(seen, plan):

@@ -69,12 +69,14 @@ class _Block(msgspec.Struct):
 
 class _Message(msgspec.Struct):
     content: list[_Block]
+    id: str = ""
     model: str = ""
     stop_reason: str | None = None
     usage: _Usage = msgspec.field(default_factory=_Usage)
 
 
 class _Start(msgspec.Struct):
+    id: str = ""
     model: str = ""
     usage: _Usage = msgspec.field(default_factory=_Usage)
 
@@ -163,6 +165,7 @@ def whole_message(data: bytes, model: str) -> Completion:
         tokens_out=token_count(message.usage.output_tokens),
         finish=message.stop_reason or "end_turn",
         tool_calls=calls.whole(),
+        answer_id=message.id,
     )
 
 
@@ -187,6 +190,11 @@ class MessageStream:
         """Return the text that the end still held."""
         return self._taken(self.reader.close())
 
+    @property
+    def answer_id(self) -> str:
+        """Return how the provider names the answer; a thread goes on from there."""
+        return self._start.id
+
     def completion(self) -> Completion:
         """Return the whole answer; a call whose arguments came with its start, and not after it, has those."""
         for index, said in self._inputs.items():
@@ -199,6 +207,7 @@ class MessageStream:
             tokens_out=self._tokens_out,
             finish=self._finish or "end_turn",
             tool_calls=self._calls.whole(),
+            answer_id=self.answer_id,
         )
 
     def _taken(self, events: list[bytes]) -> str:

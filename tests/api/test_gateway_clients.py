@@ -421,3 +421,73 @@ async def test_a_header_for_anthropic_reaches_no_other_server(here: Gate) -> Non
     await here.ask("messages", "hello", system=[header, {"type": "text", "text": "You are a coding agent."}])
     assert here.seen.path.endswith("/chat/completions")
     assert system_of(here.seen) == json.dumps(["", ["You are a coding agent.", ""]])
+
+
+BEGINS = {"thread": {"type": "create"}}
+GOES_ON = {"thread": {"type": "continue", "previous_message_id": "msg_1"}}
+
+
+@pytest.mark.parametrize("disclosure", ["auto", "catalog"])
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_thread_that_anthropic_keeps_goes_on(
+    fresh_copy: Path, upstream: Upstream, disclosure: str, *, stream: bool
+) -> None:
+    """Anthropic's tool runner sends results of tools alone; the server has the rest, our skills too.
+
+    Claude Code says its system prompt again, which must be that of the thread.
+    """
+    steer = {"headers": {"X-LLMOS-Disclosure": disclosure}, "stream": stream}
+    result = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": "14 °C"}]}
+    async with gate(fresh_copy, upstream, llm_provider="anthropic") as here:
+        await here.ask("messages", PHOTOS, tools=[TOOL], system="Be brief.", **BEGINS, **steer)
+        begun = here.seen.body["system"]
+        assert "python-scripts" in json.dumps(begun)
+        assert [tool["name"] for tool in here.seen.body["tools"]] == ["Read"]
+        await here.ask("messages", result, **GOES_ON, **steer)
+        assert here.seen.body == {
+            "model": "plain",
+            **({"stream": True} if stream else {}),
+            "messages": [result],
+            "max_tokens": 100,
+            **GOES_ON,
+        }
+        await here.ask("messages", REVIEW, **GOES_ON, **steer)
+        assert "system" not in here.seen.body
+        assert "code-review" in json.dumps(here.seen.body["messages"])
+        one, two, three = await here.traces()
+        await here.ask("messages", result, tools=[TOOL], system="Be brief.", **GOES_ON, **steer)
+        assert here.seen.body["system"] == begun
+    assert (two.parent, two.conversation, two.goal) == (one.id, one.conversation, PHOTOS)
+    assert [message.content for message in two.messages] == ["14 °C", WORD * 3]
+    assert two.skills_used == one.skills_used
+    assert (three.conversation, three.goal) == (one.conversation, REVIEW)
+
+
+async def test_a_thread_that_nobody_knows_here_gets_its_skills_before_the_words(
+    fresh_copy: Path, upstream: Upstream
+) -> None:
+    async with gate(fresh_copy, upstream, llm_provider="anthropic") as here:
+        await here.ask("messages", PHOTOS, **GOES_ON)
+        assert "system" not in here.seen.body
+        [message] = here.seen.body["messages"]
+        trace = await here.trace()
+    assert "python-scripts" in message["content"][0]["text"]
+    assert message["content"][1]["text"] == PHOTOS
+    assert [use.skill_id for use in trace.skills_used] == ["python-scripts"]
+
+
+async def test_a_thread_that_pauses_goes_on_without_a_word(fresh_copy: Path, upstream: Upstream) -> None:
+    async with gate(fresh_copy, upstream, llm_provider="anthropic") as here:
+        await here.ask("messages", PHOTOS, **BEGINS)
+        answer = await here.ask("messages", **GOES_ON, headers={"X-LLMOS-Skills": "charts"})
+        assert (answer.status, here.seen.body["messages"]) == (200, [])
+        one, two = await here.traces()
+    assert (two.parent, two.goal) == (one.id, PHOTOS)
+
+
+async def test_a_server_of_another_dialect_keeps_no_thread(here: Gate) -> None:
+    """Anthropic's library sends the whole conversation when it reads this."""
+    await here.ask("messages", PHOTOS, **BEGINS)
+    assert here.seen.path.endswith("/chat/completions")
+    answer = await here.ask("messages", "thanks", **GOES_ON)
+    assert (answer.status, answer.json()["error"]["details"]) == (404, {"error_code": "thread_not_found"})

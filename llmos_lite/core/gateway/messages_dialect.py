@@ -43,6 +43,10 @@ class _Block(msgspec.Struct):
     content: Raw = Raw(b"null")
 
 
+class _Thread(msgspec.Struct):
+    previous_message_id: str = ""
+
+
 class _Message(msgspec.Struct):
     role: str = ""
     content: str | list[_Block] | None = None
@@ -52,6 +56,7 @@ class _User(msgspec.Struct):
     user_id: str | None = None
 
 
+_thread = msgspec.json.Decoder(_Thread)
 _message = msgspec.json.Decoder(_Message)
 _blocks = msgspec.json.Decoder(str | list[_Block] | None)
 _object = msgspec.json.Decoder(dict[str, Raw])
@@ -72,7 +77,9 @@ class MessagesDialect:
         """Read a request; see `Dialect`."""
         fields = fields_of(body)
         items = items_of(fields.get("messages", Raw(b"null")))
-        if not items:
+        kept = "thread" in fields
+        after = _after(fields["thread"]) if kept else ""
+        if not (items or after):
             raise Invalid("request.invalid", "The `messages` of the request are empty.", hint="Send at least one.")
         return Asked(
             fields=fields,
@@ -81,6 +88,8 @@ class MessagesDialect:
             system=_systems.of(bytes(fields.get("system", b"null")), _system),
             items=items,
             most_tokens=number_of(fields.get("max_tokens")),
+            after=after,
+            kept=kept,
         )
 
     def said(self, items: Sequence[Raw]) -> list[Said]:
@@ -88,9 +97,12 @@ class MessagesDialect:
         return [said for item in items for said in _said(item)]
 
     def with_skills(self, asked: Asked, fields: Mapping[str, Raw], head: Prompt, later: Sequence[Placed]) -> bytes:
-        """Return the body with a last block in its system prompt, and what came later as a block before the words."""
+        """Return the body with a last block in its system prompt, and what came later as a block before the words.
+
+        A thread that goes on has its system prompt: it takes the same one again, or none.
+        """
         changed: dict[str, Raw | list[bytes | Raw]] = {**fields}
-        if head.pieces:
+        if head.pieces and not (asked.after and "system" not in fields):
             changed["system"] = _with_block(fields.get("system", Raw(b"null")), head, marked=_may_mark(asked))
         if later:
             messages: list[bytes | Raw] = list(asked.items)
@@ -105,11 +117,18 @@ class MessagesDialect:
 
 
 class MessagesReader(MessageStream):
-    """Reads a stream; the provider keeps no conversation."""
+    """Reads a stream."""
 
     most_text = MOST_KEPT
-    answer_id = ""
     signs = (b"message_stop", b'"error"')
+
+
+def _after(thread: Raw) -> str:
+    """Return the answer that a thread goes on from; empty for one that begins."""
+    try:
+        return _thread.decode(thread).previous_message_id
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
 
 
 _systems = Repeated[bytes, str]()

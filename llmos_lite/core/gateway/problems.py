@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from llmos_lite.core.gateway.asked import encode
@@ -71,16 +73,20 @@ def responses_event(error: LlmosError, request_id: str) -> bytes:
     return b"event: error\ndata: %b\n\nevent: response.failed\ndata: %b\n\n" % (encode(event), encode(failed))
 
 
-def anthropic_refusal(status: int, message: str, code: str, request_id: str) -> bytes:
+def anthropic_refusal(
+    status: int, message: str, code: str, request_id: str, details: Mapping[str, object] | None = None
+) -> bytes:
     """Return a refusal as Anthropic's API gives it."""
     kind = _ANTHROPIC.get(status, "api_error" if status >= _SERVER else "invalid_request_error")
-    said = {"type": kind, "message": message, "code": code}
+    said = {"type": kind, "message": message, "code": code} | ({"details": details} if details else {})
     return encode({"type": "error", "error": said, "request_id": request_id})
 
 
 def anthropic_problem(error: LlmosError, request_id: str) -> bytes:
-    """Return an error as Anthropic's API gives it."""
-    return anthropic_refusal(error.status, _message(error), error.code, request_id)
+    """Return an error as Anthropic's API gives it, with the code that its libraries act on where there is one."""
+    known = error.detail.get("error_code")
+    details = {"error_code": known} if known else None
+    return anthropic_refusal(error.status, _message(error), error.code, request_id, details)
 
 
 def anthropic_event(error: LlmosError, request_id: str) -> bytes:

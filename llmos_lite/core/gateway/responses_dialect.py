@@ -73,6 +73,7 @@ class ResponsesDialect:
             leading=leading,
             most_tokens=number_of(fields.get("max_output_tokens")),
             after=text_of(fields.get("previous_response_id")),
+            kept=True,
             session=text_of(fields.get("prompt_cache_key")),
         )
 

@@ -13,6 +13,7 @@ from msgspec import structs
 
 from llmos_lite.core.accounts.accounts import Accounts, unknown_team
 from llmos_lite.core.accounts.permissions import Actor, Verb, allowed, permit
+from llmos_lite.core.chat.prompt import NOTHING
 from llmos_lite.core.chat.tools import ToolBounds
 from llmos_lite.core.gateway.answers import OK, Answers, passed_headers, passed_status, read_reply
 from llmos_lite.core.gateway.asked import Asked, Placed, Raw, Said, encode, fields_of, joined, links, text_of, written
@@ -213,13 +214,15 @@ class Gateway:
         thread = self._thread(found, dialect.wire, named, asked, words)
         if thread.goal_of and not thread.goal:
             thread = structs.replace(thread, goal=await self._keeper.goal(thread.goal_of))
-        if side:
+        if side or (dialect.wire is Wire.MESSAGES and not asked.items):
             thread = without_skills(thread) if steering.skills == () else thread
         else:
             may_call = partial(self._tools.may_begin, dialect.wire, asked)
             at_end = bool(said) and said[-1].role != "system"
             place = len(asked.items) - 1 if at_end else _place(asked, dialect)
             thread = await self._contexts.extended(actor, thread, words, steering, place, may_call=may_call)
+            if asked.after and found.thread is None and thread.head.pieces and dialect.wire is Wire.MESSAGES:
+                thread = structs.replace(thread, head=NOTHING, later=(Placed(place, thread.head.text), *thread.later))
         rounds = None
         if thread.tools:
             begins = found.thread is None or not found.thread.tools
@@ -335,7 +338,7 @@ def _goes_on(every: Sequence[Said]) -> bool:
 def _owing(asked: Asked, found: Found) -> Asked:
     """Return a request that goes on from an answer as the provider knows it, with the results that it waits for."""
     before = found.thread
-    if before is None or not asked.after:
+    if before is None or not asked.after or not (before.after or before.owed):
         return asked
     fields = asked.fields | ({"previous_response_id": Raw(encode(before.after))} if before.after else {})
     if before.owed:

@@ -136,6 +136,8 @@ class Turn(msgspec.Struct, kw_only=True):
     @property
     def answer_id(self) -> str:
         """Return how the provider names the answer; empty where that leads nowhere."""
+        if not self.asked.kept or self.translated is not None:
+            return ""
         if self.reading is not None:
             return self.reading.answer_id
         return self.completion.answer_id if self.completion else ""

@@ -19,7 +19,7 @@ from llmos_lite.engines.llm import Completion, ToolCall
 from llmos_lite.engines.llm_http import decoded
 
 _FORMS = ("output_format", "output_config")
-_WISHES = frozenset({"tools", "tool_choice", *_FORMS})
+_WISHES = frozenset({"tools", "tool_choice", "thread", *_FORMS})
 _OURS = b",".join(
     encode({"name": tool.name, "description": tool.description, "input_schema": tool.parameters}) for tool in STEADY
 )
@@ -82,7 +82,8 @@ class MessagesTools:
         except (msgspec.DecodeError, UnicodeDecodeError):
             choice = _Choice("unknown")
         form = any(b'"format"' in bytes(fields.get(name, Raw(b""))) for name in _FORMS)
-        return Wishes(names_of(fields), choice is None or choice.type == "auto", form or _FORMS[0] in fields)
+        closed = form or _FORMS[0] in fields or "thread" in fields
+        return Wishes(names_of(fields), choice is None or choice.type == "auto", closed)
 
     def offered(self, asked: Asked) -> Asked:
         """Return a request with our tools behind the client's own."""

@@ -35,6 +35,7 @@ from llmos_lite.core.gateway.translation.reading import (
 )
 from llmos_lite.core.gateway.translation.schemas import closed
 from llmos_lite.core.gateway.translation.tools import arguments_of, demanded, described, named
+from llmos_lite.errors import NotFound
 
 MOST_TOKENS = 8192
 """What stands for `max_tokens`, which this API demands, when the client does not say."""
@@ -108,6 +109,10 @@ class _Output(msgspec.Struct):
     format: _Format | None = None
 
 
+class _Thread(msgspec.Struct):
+    previous_message_id: str | None = None
+
+
 class _Request(msgspec.Struct):
     model: str = ""
     messages: list[_Message] = []
@@ -122,6 +127,7 @@ class _Request(msgspec.Struct):
     output_config: _Output | None = None
     container: Raw = Raw()
     mcp_servers: Raw = Raw()
+    thread: _Thread | None = None
     temperature: Raw = Raw()
     top_p: Raw = Raw()
 
@@ -140,6 +146,13 @@ def read_request(body: bytes) -> Ask:
     asked = decoded(_request, body)
     if is_said(asked.container):
         raise keeps_no("containers", "container", "Leave it out, and send what is in it.")
+    if asked.thread and asked.thread.previous_message_id:
+        raise NotFound(
+            "thread.unknown",
+            "The model's server keeps no threads, so `thread` leads nowhere.",
+            hint="Send the whole conversation.",
+            error_code="thread_not_found",
+        )
     choice = asked.tool_choice or _Choice()
     tools, left_out = _offered(asked.tools or ())
     if is_said(asked.mcp_servers):
