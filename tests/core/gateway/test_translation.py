@@ -589,3 +589,18 @@ def test_a_conversation_of_which_nothing_is_left_is_refused(client: Wire, body: 
 def test_a_conversation_of_instructions_alone_passes_where_a_server_takes_it() -> None:
     body = json.dumps({"model": "m", "messages": [{"role": "system", "content": "x"}]}).encode()
     assert json.loads(translate_request(body, Wire.CHAT, Wire.RESPONSES).body)["input"] is not None
+
+
+def test_parts_that_nobody_else_knows_are_named_as_left_out() -> None:
+    told = {"type": "text", "text": "Look:"}
+    parts = [told, {"type": "hologram", "size": 3}, {"type": "hologram"}, {"type": "smell\r\nx: y"}]
+    thought = {"role": "assistant", "content": [{"type": "thinking", "thinking": "Hm."}, told]}
+    talk = [{"role": "user", "content": parts[:1]}, thought, {"role": "user", "content": parts}]
+    for client in (Wire.MESSAGES, Wire.CHAT):
+        body = json.dumps({"model": "m", "messages": talk, "max_tokens": 9}).encode()
+        found = translate_request(body, client, Wire.RESPONSES)
+        assert found.left_out == ["hologram", "smell__x__y"]
+        assert b"hologram" not in found.body
+    items = [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Look:"}, parts[2]]}]
+    asked = json.dumps({"model": "m", "input": items}).encode()
+    assert translate_request(asked, Wire.RESPONSES, Wire.CHAT).left_out == ["hologram"]

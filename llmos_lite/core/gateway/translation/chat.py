@@ -43,7 +43,7 @@ from llmos_lite.core.gateway.translation.reading import (
     takes_no,
     text_or_parts,
 )
-from llmos_lite.core.gateway.translation.tools import arguments_of, custom, described
+from llmos_lite.core.gateway.translation.tools import arguments_of, custom, described, named
 from llmos_lite.engines.llm_http import decoded as answered
 from llmos_lite.engines.sse import SseReader
 
@@ -55,6 +55,9 @@ STOPS: dict[str, Stop] = {
     "content_filter": "filtered",
 }
 _WHY = {"end": "stop", "stop": "stop", "length": "length", "tools": "tool_calls", "filtered": "content_filter"}
+
+
+_WORDS = frozenset({"text", "refusal"})
 
 
 class _Url(msgspec.Struct):
@@ -196,14 +199,14 @@ def read_request(body: bytes) -> Ask:
     _check_known(asked)
     choice = asked.tool_choice
     if isinstance(choice, _Tool):
-        named = choice.function or choice.custom
-        choice = named.name if named else "auto"
+        one = choice.function or choice.custom
+        choice = one.name if one else "auto"
     form = asked.response_format or _Format()
-    wanted = form.json_schema if form.type == "json_schema" and form.json_schema else _Named()
+    wanted, odd = form.json_schema if form.type == "json_schema" and form.json_schema else _Named(), list[str]()
     has_schema = is_said(wanted.schema)
     return Ask(
         model=asked.model,
-        turns=_turns(asked.messages),
+        turns=_turns(asked.messages, odd),
         tools=[spec for tool in asked.tools or () for spec in _specs(tool)],
         choice=choice or "auto",
         parallel=asked.parallel_tool_calls,
@@ -215,6 +218,7 @@ def read_request(body: bytes) -> Ask:
         schema=(wanted.name, wanted.schema) if has_schema else None,
         json=form.type in {"json_object", "json_schema"} and not has_schema,
         user=asked.user or "",
+        left_out=named(odd),
     )
 
 
@@ -236,10 +240,11 @@ def _specs(tool: _Tool) -> Iterator[ToolSpec]:
         yield custom(own.name, own.description, (grammar.syntax, grammar.definition) if grammar else None)
 
 
-def _turns(messages: Sequence[_Message]) -> list[Turn]:
+def _turns(messages: Sequence[_Message], odd: list[str]) -> list[Turn]:
     turns: list[Turn] = []
     for message in messages:
-        parts = list(_content(message.content, given=message.role == "tool"))
+        by_person = odd if message.role == "user" else None
+        parts = list(_content(message.content, given=message.role == "tool", odd=by_person))
         if is_said(message.audio):
             raise keeps_no("sound", "audio", "Send the words of that answer as its `content`.")
         if message.role == "tool":
@@ -251,8 +256,8 @@ def _turns(messages: Sequence[_Message]) -> list[Turn]:
     return turns
 
 
-def _content(raw: Raw, *, given: bool = False) -> Iterator[Part]:
-    """Yield what a content says, or what a tool gave."""
+def _content(raw: Raw, *, given: bool = False, odd: list[str] | None = None) -> Iterator[Part]:
+    """Yield what a content says, or what a tool gave; `odd` takes the types of what nobody else knows."""
     found = text_or_parts(_parts, raw)
     if isinstance(found, str):
         yield Text(found)
@@ -268,6 +273,8 @@ def _content(raw: Raw, *, given: bool = False) -> Iterator[Part]:
             yield Text(not_shown(no_file_taken(), given=given))
         elif part.type == "input_audio":
             yield Text(not_shown(no_sound(), given=given))
+        elif odd is not None and part.type not in _WORDS:
+            odd.append(part.type)
 
 
 def _uses(calls: Sequence[_Call] | None) -> Iterator[Use]:
@@ -284,8 +291,8 @@ def write_request(ask: Ask) -> bytes:
     body: dict[str, object] = {"model": ask.model, "messages": [one for turn in turns for one in _messages(turn)]}
     if ask.tools:
         body["tools"] = [{"type": "function", "function": _written(tool)} for tool in ask.tools]
-        named = {"type": "function", "function": {"name": ask.choice}}
-        body["tool_choice"] = ask.choice if ask.choice in {"auto", "none", "required"} else named
+        one = {"type": "function", "function": {"name": ask.choice}}
+        body["tool_choice"] = ask.choice if ask.choice in {"auto", "none", "required"} else one
         if ask.parallel is not None:
             body["parallel_tool_calls"] = ask.parallel
     if ask.stream:

@@ -162,11 +162,13 @@ def read_request(body: bytes) -> Ask:
     system = [
         part for part in _content(asked.system) if not (isinstance(part, Text) and part.text.startswith(NO_PROMPT))
     ]
+    odd: list[str] = []
+    turns = [_turn(message, odd) for message in asked.messages]
     wanted = asked.output_config.format if asked.output_config else None
     budget = asked.thinking.budget_tokens if asked.thinking and asked.thinking.type == "enabled" else None
     return Ask(
         model=asked.model,
-        turns=[*([Turn("system", system)] if system else ()), *map(_turn, asked.messages)],
+        turns=[*([Turn("system", system)] if system else ()), *turns],
         tools=tools,
         choice={"any": "required", "tool": choice.name}.get(choice.type, choice.type),
         parallel=None if choice.disable_parallel_tool_use is None else not choice.disable_parallel_tool_use,
@@ -175,7 +177,7 @@ def read_request(body: bytes) -> Ask:
         stop=asked.stop_sequences or [],
         numbers=present(temperature=asked.temperature, top_p=asked.top_p),
         effort=_effort(budget) if budget else "",
-        left_out=left_out,
+        left_out=[*left_out, *named(odd)],
         schema=("answer", wanted.schema)
         if wanted and wanted.type == "json_schema" and is_said(wanted.schema)
         else None,
@@ -210,23 +212,23 @@ def _effort(budget: int) -> str:
     return next((word for word, tokens in _EFFORT.items() if budget <= tokens and word != "minimal"), "high")
 
 
-def _turn(message: _Message) -> Turn:
+def _turn(message: _Message, odd: list[str]) -> Turn:
     """Return a message; what stands beside the result of a call belongs to it (Claude Code puts a PDF there)."""
-    given = bytes(message.content).find(b'"tool_result"') >= 0
-    return Turn(role_of(message.role), list(_content(message.content, given=given)))
+    given, role = bytes(message.content).find(b'"tool_result"') >= 0, role_of(message.role)
+    return Turn(role, list(_content(message.content, given=given, odd=odd if role == "user" else None)))
 
 
-def _content(raw: Raw, *, given: bool = False) -> Iterator[Part]:
-    """Yield what a content says, or what a tool gave."""
+def _content(raw: Raw, *, given: bool = False, odd: list[str] | None = None) -> Iterator[Part]:
+    """Yield what a content says, or what a tool gave; `odd` takes the types of what nobody else knows."""
     found = text_or_parts(_blocks, raw)
     if isinstance(found, str):
         yield Text(found)
         return
     for block in found:
-        yield from _parts_of(block, given=given)
+        yield from _parts_of(block, given=given, odd=odd)
 
 
-def _parts_of(block: Block, *, given: bool) -> Iterator[Part]:
+def _parts_of(block: Block, *, given: bool, odd: list[str] | None) -> Iterator[Part]:
     source = block.source
     if block.type == "text" and block.text:
         yield Text(block.text)
@@ -242,6 +244,8 @@ def _parts_of(block: Block, *, given: bool) -> Iterator[Part]:
         yield Use(block.id, block.name, bytes(block.input).decode())
     elif block.type == "tool_result":
         yield resulted(block.tool_use_id, _content(block.content, given=True), is_error=bool(block.is_error))
+    elif odd is not None and block.type != "text":
+        odd.append(block.type)
 
 
 def _titled(block: Block) -> Iterator[Part]:

@@ -126,7 +126,7 @@ class Ask:
         schema: JSON schema of the answer, with its name; None when there is none.
         json: whether the answer shall be a JSON object, of whichever schema.
         user: whom the provider may tell apart.
-        left_out: tools that only the client's own provider has.
+        left_out: tools that only the client's own provider has, and types of what a person sent that nobody else knows.
     """
 
     model: str

@@ -43,6 +43,9 @@ from llmos_lite.core.gateway.translation.responses_tools import (
     written_choice,
     written_tool,
 )
+from llmos_lite.core.gateway.translation.tools import named
+
+_WORDS = frozenset({"input_text", "output_text", "text", "refusal"})
 
 
 class ContentPart(msgspec.Struct):
@@ -113,9 +116,11 @@ def read_request(body: bytes) -> Ask:
     wanted = asked.text.format if asked.text and asked.text.format else _Format()
     has_schema = wanted.type == "json_schema" and is_said(wanted.schema)
     lead = [Turn("system", [Text(asked.instructions)])] if asked.instructions else []
+    odd: list[str] = []
+    turns = [Turn("user", [Text(items)])] if isinstance(items, str) else list(_turns(items, odd))
     return Ask(
         model=asked.model,
-        turns=[*lead, *([Turn("user", [Text(items)])] if isinstance(items, str) else _turns(items))],
+        turns=[*lead, *turns],
         tools=tools,
         choice=chosen(asked.tool_choice, tools),
         parallel=asked.parallel_tool_calls,
@@ -126,7 +131,7 @@ def read_request(body: bytes) -> Ask:
         schema=(wanted.name, wanted.schema) if has_schema else None,
         json=wanted.type in {"json_object", "json_schema"} and not has_schema,
         user=asked.user or "",
-        left_out=left_out,
+        left_out=[*left_out, *named(odd)],
     )
 
 
@@ -142,22 +147,23 @@ def _check_whole(asked: _Request) -> None:
         raise keeps_no("prompts", "prompt", "Send its text as `instructions` and `input`.")
 
 
-def _turns(items: Iterable[_Item]) -> Iterator[Turn]:
+def _turns(items: Iterable[_Item], odd: list[str]) -> Iterator[Turn]:
     for item in items:
         if item.type in CALLS:
             yield Turn("assistant", [use_of(item)])
         elif item.type.endswith("_output"):
             yield Turn("user", [result_of(item, list(_content(item.output, given=True)))])
         elif item.type == "message":
-            yield Turn(role_of(item.role), [*_content(item.content)])
+            role = role_of(item.role)
+            yield Turn(role, [*_content(item.content, odd=odd if role == "user" else None)])
         elif item.type == "item_reference":
             raise keeps_no("items", "item_reference", "Send the item itself.")
         elif item.type.startswith("compaction"):
             raise keeps_no("conversations", item.type[:32], "Send what it stands for, or begin a new conversation.")
 
 
-def _content(raw: Raw, *, given: bool = False) -> Iterator[Part]:
-    """Yield what a content says, or what a tool gave."""
+def _content(raw: Raw, *, given: bool = False, odd: list[str] | None = None) -> Iterator[Part]:
+    """Yield what a content says, or what a tool gave; `odd` takes the types of what nobody else knows."""
     found = text_or_parts(_parts, raw)
     if isinstance(found, str):
         yield Text(found)
@@ -173,6 +179,8 @@ def _content(raw: Raw, *, given: bool = False) -> Iterator[Part]:
             yield Text(not_shown(no_sound(), given=given))
         elif part.text or part.refusal:
             yield Text(part.text or part.refusal)
+        elif odd is not None and part.type not in _WORDS:
+            odd.append(part.type)
 
 
 def write_request(ask: Ask) -> bytes:

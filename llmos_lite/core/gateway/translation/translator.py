@@ -72,7 +72,7 @@ class Translated(NamedTuple):
     Args:
         body: of the request.
         tools: what the client may be asked to call.
-        left_out: its tools that the server has no word for.
+        left_out: its tools, and types of what it says, that the server has no word for.
     """
 
     body: bytes
