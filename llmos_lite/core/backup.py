@@ -22,7 +22,7 @@ import stat
 import tarfile
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -44,7 +44,7 @@ FORMAT = 1
 LEFT_OUT = frozenset({"lock", "journal", "volumes", "tmp", "market", "cache", "threads"})
 """What is copied otherwise, or can be made again and may change meanwhile."""
 BLOCK = 1 << 18
-PAGE = 500
+PAGE, PAGE_BYTES = 500, 8 << 20
 WAITING = 16
 """Blocks that may wait for a slow reader, each of up to 256 KiB."""
 
@@ -52,8 +52,8 @@ WAITING = 16
 class Pending(Protocol):
     """What a backup needs of the journal."""
 
-    def pending(self, volume: str | None = None, *, after: int = 0, limit: int | None = None) -> list[Entry]:
-        """Return events, oldest first."""
+    def pages(self, volume: str | None = None, *, limit: int, size: int) -> Iterator[Sequence[Entry]]:
+        """Yield events, oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,9 +216,7 @@ class _Writer:
 
     def _events(self, journal: IO[bytes], volume: str | None = None) -> None:
         """Copy what is in the journal now, page by page."""
-        after = 0
-        while page := self._instance.journal.pending(volume, after=after, limit=PAGE):
-            after = page[-1].seq
+        for page in self._instance.journal.pages(volume, limit=PAGE, size=PAGE_BYTES):
             journal.writelines(_journal_line(entry) for entry in page)
 
     def _volume(self, tar: tarfile.TarFile, part: Part, journal: IO[bytes]) -> None:

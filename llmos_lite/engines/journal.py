@@ -131,16 +131,24 @@ class Journal(Protocol):
     def get(self, trace_id: str) -> list[Entry]:
         """Return the events of one trace, oldest first."""
 
-    def pending(
-        self, volume: str | None = None, *, after: int = 0, limit: int | None = None, size: int | None = None
-    ) -> list[Entry]:
-        """Return events of one volume or of all, oldest first, beginning after the number `after`.
+    def pending(self, volume: str | None = None) -> list[Entry]:
+        """Return the events of one volume or of all, oldest first."""
+
+    def pages(self, volume: str | None = None, *, limit: int, size: int) -> Iterator[Sequence[Entry]]:
+        """Yield what is there now of `pending`, as much at a time as may be in memory together.
 
         Args:
             volume: whose.
-            after: the number before the first.
-            limit: most events.
-            size: about how many bytes, but at least one event when there is one.
+            limit: most events at a time.
+            size: about how many bytes at a time, but at least one event.
+        """
+
+    def some(self, seqs: Sequence[int], *, size: int) -> tuple[Sequence[Entry], int]:
+        """Return the first of some events, those that are still there, and how many of the numbers they stand for.
+
+        Args:
+            seqs: their numbers.
+            size: about how many bytes, but at least one event.
         """
 
     def backlog(self) -> dict[str, Backlog]:
@@ -188,16 +196,17 @@ class NoJournal:
         """Return nothing; see `Journal`."""
         return []
 
-    def pending(
-        self,
-        volume: str | None = None,  # noqa: ARG002 - as `Journal` says
-        *,
-        after: int = 0,  # noqa: ARG002
-        limit: int | None = None,  # noqa: ARG002
-        size: int | None = None,  # noqa: ARG002
-    ) -> list[Entry]:
+    def pending(self, volume: str | None = None) -> list[Entry]:  # noqa: ARG002
         """Return nothing; see `Journal`."""
         return []
+
+    def pages(self, volume: str | None = None, *, limit: int, size: int) -> Iterator[Sequence[Entry]]:  # noqa: ARG002
+        """Yield nothing; see `Journal`."""
+        return iter(())
+
+    def some(self, seqs: Sequence[int], *, size: int) -> tuple[Sequence[Entry], int]:  # noqa: ARG002
+        """Return nothing; see `Journal`."""
+        return (), len(seqs)
 
     def backlog(self) -> dict[str, Backlog]:
         """Return nothing; see `Journal`."""
@@ -338,14 +347,23 @@ class LocalJournal:
         with self._lock:
             return self._read(self._traces.get(trace_id, ()))
 
-    def pending(
-        self, volume: str | None = None, *, after: int = 0, limit: int | None = None, size: int | None = None
-    ) -> list[Entry]:
+    def pending(self, volume: str | None = None) -> list[Entry]:
         """Return events, oldest first; see `Journal`."""
-        with self._lock:
-            seqs = sorted(self._slots if volume is None else self._volumes.get(volume, ()))
-        seqs = [seq for seq in seqs if seq > after][:limit]
-        return self._entries(seqs if size is None else self._within(seqs, size))
+        return self._entries(self._numbers(volume))
+
+    def pages(self, volume: str | None = None, *, limit: int, size: int) -> Iterator[Sequence[Entry]]:
+        """Yield events, oldest first; see `Journal`."""
+        seqs, start = self._numbers(volume), 0  # sorted once: each page would take as long as all of them
+        while start < len(seqs):
+            entries, count = self.some(seqs[start : start + limit], size=size)
+            if entries:  # a page may have left for Git meanwhile, and more come behind it
+                yield entries
+            start += count
+
+    def some(self, seqs: Sequence[int], *, size: int) -> tuple[Sequence[Entry], int]:
+        """Return the first of some events; see `Journal`."""
+        first = self._within(seqs, size)
+        return self._entries(first), len(first)
 
     def backlog(self) -> dict[str, Backlog]:
         """Return what is not yet in Git; see `Journal`."""
@@ -398,6 +416,12 @@ class LocalJournal:
             self._thread.join()
             self._log.close()
             self._held.close()
+
+    def _numbers(self, volume: str | None) -> list[int]:
+        with self._lock:
+            seqs = list(self._slots if volume is None else self._volumes.get(volume, ()))
+        seqs.sort()
+        return seqs
 
     def _entries(self, seqs: Sequence[int]) -> list[Entry]:
         entries: list[Entry] = []

@@ -46,9 +46,21 @@ class JournalContract:
         seqs = [await journal.append(f"user:u{number % 2}", f"t{number}", b"%d" % number) for number in range(6)]
         assert lines(journal.pending()) == [b"0", b"1", b"2", b"3", b"4", b"5"]
         assert lines(journal.pending("user:u1")) == [b"1", b"3", b"5"]
-        assert lines(journal.pending(after=seqs[1], limit=2)) == [b"2", b"3"]
-        assert lines(journal.pending(after=seqs[1], size=1)) == [b"2"]
+        assert [*map(lines, journal.pages(limit=4, size=100))] == [[b"0", b"1", b"2", b"3"], [b"4", b"5"]]
+        assert [*map(lines, journal.pages("user:u1", limit=4, size=1))] == [[b"1"], [b"3"], [b"5"]]
+        found, count = journal.some([*seqs[1:3], seqs[-1] + 1], size=100)
+        assert (lines(found), count) == ([b"1", b"2"], 3)
         assert journal.pending("user:nobody") == []
+
+    async def test_a_page_that_has_left_meanwhile_hides_none_behind_it(self, journal: Journal) -> None:
+        for number in range(4):
+            await journal.append(f"user:u{number // 2}", f"t{number}", b"%d" % number)
+        pages = journal.pages(limit=1, size=100)
+        assert lines(next(pages)) == [b"0"]
+        batch = journal.fix("user:u0", one_name)
+        assert batch is not None
+        journal.finish(batch)
+        assert [*map(lines, pages)] == [[b"2"], [b"3"]]
 
     async def test_many_writers_get_their_own_numbers(self, journal: Journal) -> None:
         seqs = await asyncio.gather(*(journal.append("user:a", f"t{n}", b"%d" % n) for n in range(500)))
@@ -108,7 +120,7 @@ class JournalContract:
         for number, line in enumerate(large):
             await journal.append("user:a", f"t{number}", line)
         assert lines(journal.pending()) == large
-        assert lines(journal.pending(size=25 << 20)) == large[:2]
+        assert [*map(lines, journal.pages(limit=9, size=25 << 20))] == [large[:2], large[2:]]
         first = journal.fix("user:a", one_name)
         assert first is not None
         assert len(first.entries) == 2

@@ -10,12 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from itertools import islice, takewhile
-from operator import itemgetter
 from typing import TypeVar
 
 from llmos_lite.core.traces.erased import Erased
@@ -110,22 +109,20 @@ class Folder:
         async with self._rows:
             waiting = dict(sorted(self._unwritten.items()))
             while waiting:
-                events, last = await asyncio.to_thread(self._some, waiting)
+                events, done = await asyncio.to_thread(self._some, waiting)
                 await self._indexer.put(await asyncio.to_thread(self._shown, events))
-                done = [seq for seq in waiting if seq <= last]
                 self._written(done)
                 for seq in done:
                     del waiting[seq]
 
-    def _some(self, waiting: Mapping[int, Event | None]) -> tuple[list[Event], int]:
-        """Return the first of some events, as many as may be in memory together, and the number of the last."""
-        first, event = next(iter(waiting.items()))
-        if event is not None:
-            held = list(islice(takewhile(itemgetter(1), waiting.items()), FOLDED))
-            return [event for _, event in held if event is not None], held[-1][0]
-        entries = self._journal.pending(after=first - 1, limit=FOLDED, size=SETTLED)
-        found = [waiting[entry.seq] or decode_event(entry.line) for entry in entries if entry.seq in waiting]
-        return found, entries[-1].seq if entries else max(waiting)
+    def _some(self, waiting: Mapping[int, Event | None]) -> tuple[list[Event], list[int]]:
+        """Return the first of some events, as many as may be in memory together, and the numbers that are done so."""
+        seqs = list(islice(waiting, FOLDED))
+        held = [event for event in takewhile(bool, map(waiting.__getitem__, seqs)) if event is not None]
+        if held:
+            return held, seqs[: len(held)]
+        entries, count = self._journal.some(seqs, size=SETTLED)
+        return [waiting[entry.seq] or decode_event(entry.line) for entry in entries], seqs[:count]
 
     def _shown(self, events: Iterable[Event]) -> list[Placed]:
         """Return events without a place, as they may be kept."""
@@ -149,19 +146,18 @@ class Folder:
 
     async def rebuild(self) -> None:
         """Write the rows of everything that is in the journal, whether they were written before or not."""
+        await self._load()
         for volume in self._journal.backlog():
             async with self._turn(volume):  # what a fold has placed in Git would lose its place
                 async for entries in self._pages(volume):
                     events, _ = await self._in_thread(partial(self._redacted, entries))
                     await self._indexer.put([Placed(event, Location()) for event in events])
 
-    async def _pages(self, volume: str | None = None) -> AsyncIterator[list[Entry]]:
+    async def _pages(self, volume: str | None = None) -> AsyncIterator[Sequence[Entry]]:
         """Yield what is in the journal, as much at a time as may be in memory together."""
-        read = partial(self._journal.pending, volume, limit=FOLDED, size=SETTLED)
-        after = 0
-        while entries := await self._in_thread(partial(read, after=after)):
+        pages = self._journal.pages(volume, limit=FOLDED, size=SETTLED)
+        while entries := await self._in_thread(partial(next, pages, None)):
             yield entries
-            after = entries[-1].seq
 
     # Folding
 
@@ -187,8 +183,10 @@ class Folder:
         return self._turns.setdefault(volume, asyncio.Lock())
 
     async def _fold(self, volume: str) -> int:
-        folded, backlog = 0, self._journal.backlog().get(volume)
+        folded = 0
         try:
+            await self._load()  # it tells what is erased, and must not take over what leaves meanwhile
+            backlog = self._journal.backlog().get(volume)
             # no more than was there at first: chats that go on would keep the caller waiting for ever
             while backlog is not None and folded < backlog.events:
                 count = await self._fold_batch(volume)
@@ -284,7 +282,7 @@ class Folder:
         self._threads.shutdown()
 
     async def _run(self) -> None:
-        await self._load()
+        await self._attempt(self._load)  # each fold does it again
         while not self._stopping:
             self._wake.clear()
             due, pause = self._due()
@@ -292,16 +290,18 @@ class Folder:
                 await asyncio.gather(*(self.fold(volume) for volume in due), return_exceptions=True)
                 continue
             if len(self._unwritten) >= MOST_UNWRITTEN:  # of volumes that cannot be folded: memory must not fill up
-                await self._settle_or_log()
+                await self._attempt(self.settle)
             self._idle = pause is None
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), pause)
 
-    async def _settle_or_log(self) -> None:
+    async def _attempt(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do what is done again later; whatever goes wrong there must not end all folding."""
         try:
-            await self.settle()
-        except LlmosError as error:
-            log.warning("the rows of unfolded traces are not written: %s", error.message)
+            await work()
+        except Exception as error:  # noqa: BLE001
+            said = error.message if isinstance(error, LlmosError) else f"{type(error).__name__}: {error}"
+            log.warning("the rows of unfolded traces are not written: %s", said)
 
     def _due(self) -> tuple[list[str], float | None]:
         """Return the volumes to fold now, and the seconds until the next; None when nothing waits."""

@@ -221,7 +221,8 @@ class TraceLog:
             event, line = encode_event(one)
             stored.append(event)
             lines.append((event.volume, event.trace_id, line))
-        return self._journal.append_many(lines, partial(self._appended, stored, said, then, len(lines[0][2])), beside)
+        largest = max([len(line) for _, _, line in lines])
+        return self._journal.append_many(lines, partial(self._appended, stored, said, then, largest), beside)
 
     def _appended(
         self,

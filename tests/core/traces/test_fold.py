@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -14,12 +15,16 @@ import pytest
 from trace_instance import ALICE, BOB, SRE, Instance, trace
 
 from llmos_lite.core.traces import fold as fold_module
+from llmos_lite.core.traces.cutting import TOMBSTONE
+from llmos_lite.core.traces.log import TraceLog
 from llmos_lite.core.traces.rows import TraceIndexer
 from llmos_lite.core.traces.segments import Placed, list_segments, read_segment
 from llmos_lite.core.traces.trace import Event, Feedback, Message, Outcome, Share, Trace
 from llmos_lite.engines.git import VolumeInterface
 from llmos_lite.engines.journal import Batch, LocalJournal
+from llmos_lite.engines.journal_log import Place
 from llmos_lite.errors import StorageFailed, Unavailable
+from llmos_lite.records.catalog_traces import EventRecord
 from llmos_lite.volumes.access import PLATFORM, VolumeRef
 
 
@@ -245,6 +250,90 @@ async def test_large_traces_wait_in_the_journal_and_have_rows_in_their_order(
         rows = (await instance.log.page(ALICE)).items
         assert [(row.trace_id, row.rating) for row in rows] == [(trace(number).id, "up") for number in range(5, -1, -1)]
         assert not waiting
+
+
+async def test_the_largest_of_several_that_come_together_decides_whether_they_wait_in_memory(tmp_path: Path) -> None:
+    large = msgspec.structs.replace(trace(1), messages=(Message("user", "much " * 100_000),))
+    async with Instance.opened(tmp_path) as instance:
+        await instance.log.keep([trace(0), large])
+        assert list(instance.log._folder._unwritten.values()) == [None, None]
+        assert (await instance.log.page(ALICE)).total == 2
+
+
+async def test_what_was_left_is_listed_while_other_volumes_are_folded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page of the journal that leaves for Git just then would be taken for its end."""
+    monkeypatch.setattr(fold_module, "FOLDED", 2)
+    async with Instance.opened(tmp_path) as first:
+        for number in range(2):
+            await first.log.record(trace(number))
+        for number in range(4):
+            await first.log.record(trace(number, "bob"))
+    async with Instance.opened(tmp_path) as second:
+        loop, leaving, listed = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
+        finish = LocalJournal.finish
+        inner = second.journal._log.finish
+
+        def slowly(self: LocalJournal, batch: Batch) -> None:
+            def told(places: Sequence[Place]) -> None:
+                loop.call_soon_threadsafe(leaving.set)
+                asyncio.run_coroutine_threadsafe(listed.wait(), loop).result(10)
+                inner(places)
+
+            with monkeypatch.context() as patched:
+                patched.setattr(self._log, "finish", told)
+                finish(self, batch)
+
+        monkeypatch.setattr(LocalJournal, "finish", slowly)
+        folding = asyncio.create_task(second.log.fold(ALICE.volume))
+        await leaving.wait()
+        page = await second.log.page(BOB)
+        listed.set()
+        await folding
+        assert page.total == 4
+
+
+async def test_folding_goes_on_when_rows_could_not_be_read_at_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fold_module, "FIRST_PAUSE", 0.01)
+    gone, finish, loop = asyncio.Event(), LocalJournal.finish, asyncio.get_running_loop()
+
+    def finishing(self: LocalJournal, batch: Batch) -> None:
+        finish(self, batch)
+        loop.call_soon_threadsafe(gone.set)
+
+    monkeypatch.setattr(LocalJournal, "finish", finishing)
+    async with Instance.opened(tmp_path) as first:
+        await first.log.record(trace(0))
+    real, times = TraceIndexer.erased, iter(range(9))
+
+    async def busy(self: TraceIndexer, trace_ids: Sequence[str]) -> set[str]:
+        if next(times) < 2:
+            raise Unavailable("database.busy", "Another process holds the database.")
+        return await real(self, trace_ids)
+
+    monkeypatch.setattr(TraceIndexer, "erased", busy)
+    async with Instance.opened(tmp_path) as second:
+        log = TraceLog(second.volumes, second.journal, second.catalog, fold_seconds=0.01)
+        log.start()
+        await asyncio.wait_for(gone.wait(), 10)
+        await log.stop()
+        assert in_git(second, ALICE.volume) == Counter([trace(0).id])
+
+
+@pytest.mark.parametrize("then", ["fold", "rebuild"])
+async def test_what_was_left_of_an_erased_trace_does_not_come_back(tmp_path: Path, then: str) -> None:
+    stone = EventRecord("stone", trace(0).id, str(ALICE.volume), TOMBSTONE, 1)
+    async with Instance.opened(tmp_path) as first:
+        await first.log.record(trace(0))
+        await first.catalog.traces.put_events([stone])
+    async with Instance.opened(tmp_path) as second:
+        folder = second.log._folder
+        await (folder.fold(str(ALICE.volume)) if then == "fold" else folder.rebuild())
+        assert in_git(second, ALICE.volume) == Counter()
+        assert await second.catalog.traces.known([trace(0).id], in_git=False) == set()
 
 
 @pytest.mark.parametrize("listed", [True, False])
