@@ -20,7 +20,7 @@ case (`skill.unknown`); `message` says what happened and why; `hint` says what t
 from __future__ import annotations
 
 import errno
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, Self, TypeAlias
 
 Detail: TypeAlias = str | int | float | bool | list[str] | None
 
@@ -41,6 +41,17 @@ class LlmosError(Exception):
     def __init__(self, code: str, message: str, *, hint: str = "", **detail: Detail) -> None:
         super().__init__(message)
         self.code, self.message, self.hint, self.detail = code, message, hint, detail
+
+    def fresh(self) -> Self:
+        """Return the same error as nobody has raised it: to be kept, or raised again.
+
+        One that was raised holds the frames that it came through, with all that they worked with, and one that is
+        raised again and again more of them each time.
+        """
+        error = type(self).__new__(type(self), *self.args)
+        error.__dict__.update(self.__dict__)
+        error.detail = dict(self.detail)
+        return error
 
     def problem(self) -> dict[str, Detail]:
         """Return the RFC 9457 problem document of this error."""

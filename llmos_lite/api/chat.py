@@ -145,13 +145,18 @@ async def _as_events(events: AsyncGenerator[ChatEvent, None], stream: EventStrea
     except Exception as error:
         if not stream.started:
             raise
-        said = explain(error)  # as when the disk is full: there was an answer, and no trace of it
-        if said is not error:
-            log.exception("request %s failed in its stream", request_id)
-        await stream.event("error", problem_body(said, request_id))
-        await stream.end()
+        await _fail(stream, error, request_id)
     finally:
         stream.close()
+
+
+async def _fail(stream: EventStream, error: Exception, request_id: str) -> None:
+    """Tell of what went wrong in a stream, as when the disk is full: there was an answer, and no trace of it."""
+    said = explain(error)
+    if said is not error:
+        log.error("request %s failed in its stream", request_id, exc_info=error)
+    await stream.event("error", problem_body(said, request_id))
+    await stream.end()
 
 
 def _steering(scope: Scope) -> tuple[bool, bool, str]:

@@ -110,11 +110,9 @@ class GitEndpoint:
         try:
             await self._answer(scope, receive, started)
         except Exception as error:
-            said = explain(error)
             if started.yes:
                 raise
-            log_unexpected(error, said, request_id)
-            await _send_text(started, said, request_id)
+            await _fail(started, error, request_id)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         call = await self._call(scope)
@@ -260,6 +258,12 @@ def _check_type(scope: Scope, service: str) -> None:
     """Refuse what no git sent, as a form of another site in a browser that knows the password."""
     if header_of(scope, b"content-type") != f"application/x-{service}-request":
         raise Invalid("git.protocol", f"The request is no application/x-{service}-request.")
+
+
+async def _fail(send: Send, error: Exception, request_id: str) -> None:
+    said = explain(error)  # not where it was caught: there it would hold itself, and the request
+    log_unexpected(error, said, request_id)
+    await _send_text(send, said, request_id)
 
 
 async def _send_text(send: Send, error: LlmosError, request_id: str) -> None:

@@ -103,10 +103,11 @@ class Edge:
             limit = 1 << 60 if scope["path"].startswith(OWN_BOUNDS) else self._larger.get(scope["path"], self._max_body)
             request.check(limit, self._hosts)
             await (_refuse if self.stopping else self._app)(scope, request.receive, request.send)
-        except Exception as error:  # noqa: BLE001 - this is where exceptions end
+        except Exception as error:
             if words := self._words.get(scope["path"]):
                 scope["state"].setdefault("words", words)
-            await request.fail(error)
+            if not await request.fail(error):
+                raise  # the server drops the connection, so that half an answer is not taken for a whole one
         finally:
             if self._first is not None:
                 self._first.set()
@@ -255,16 +256,19 @@ class Request:
             return None
         return b"%b%b%b%b" % (lines, more, _OURS, own)
 
-    async def fail(self, error: Exception) -> None:
-        """Answer with the problem that an exception stands for, if an answer can still be given."""
+    async def fail(self, error: Exception) -> bool:
+        """Answer with the problem that an exception stands for; False when half of another answer is out.
+
+        It does not raise the exception: that would hold itself from here, with all that the request held.
+        """
         said = explain(error)
         log_unexpected(error, said, self.id)
-        if not self._started:
-            if isinstance(said, TooLarge):
-                await self._drain()
-            await send_problem(self.send, said, self.id, words=self.scope["state"].get("words"))
-        elif not self._finished:
-            raise error  # the server drops the connection, so that half an answer is not taken for a whole one
+        if self._started:
+            return self._finished
+        if isinstance(said, TooLarge):
+            await self._drain()
+        await send_problem(self.send, said, self.id, words=self.scope["state"].get("words"))
+        return True
 
     async def _drain(self) -> None:
         """Throw the rest of the body away, within bounds; a client that asked first (`Expect`) has sent none."""

@@ -74,9 +74,7 @@ class OtlpEndpoint:
         except (Unauthenticated, Forbidden, TooLarge):
             raise  # an exporter looks at the status only; the audit log and the edge look at the error
         except Exception as error:  # noqa: BLE001 - said in OTLP's words
-            said = explain(error)
-            log_unexpected(error, said, scope.get("state", {}).get("request_id", ""))
-            await self._fail(send, said, as_json=kind != PROTOBUF)
+            await self._fail(send, error, scope.get("state", {}).get("request_id", ""), as_json=kind != PROTOBUF)
             return
         body = _answer(self._message, taken, as_json=as_json)
         await _send(send, 200, body, [(b"content-type", JSON if as_json else PROTOBUF)])
@@ -89,11 +87,13 @@ class OtlpEndpoint:
         export = Export(await read_body(receive), self._message, kind == JSON, encoding)
         return await self._services.telemetry.take(actor, export)
 
-    async def _fail(self, send: Send, error: LlmosError, *, as_json: bool) -> None:
-        again = isinstance(error, StorageFailed)
-        kept = [(name, value) for name, value in problem_headers(error) if name != b"content-type"]
+    async def _fail(self, send: Send, error: Exception, request_id: str, *, as_json: bool) -> None:
+        said = explain(error)  # not where it was caught: there it would hold itself, and the body that was sent
+        log_unexpected(error, said, request_id)
+        again = isinstance(said, StorageFailed)
+        kept = [(name, value) for name, value in problem_headers(said) if name != b"content-type"]
         headers = [(b"content-type", JSON if as_json else PROTOBUF), *kept]
-        await _send(send, _AGAIN if again else error.status, _status(error, as_json=as_json), headers)
+        await _send(send, _AGAIN if again else said.status, _status(said, as_json=as_json), headers)
 
 
 def otlp_routes(services: Services) -> dict[tuple[str, str], OtlpEndpoint]:

@@ -243,10 +243,16 @@ class _Connection(asyncio.Protocol, Reply):
                 await self._news()
             finally:
                 self._into = None
-            if self._spilled is not None:
-                raise self._spilled
+            self._raise_spilled()
             if self._full:
                 return True
+
+    def _raise_spilled(self) -> None:
+        if self._spilled is not None:
+            try:
+                raise self._spilled
+            finally:
+                self._spilled = None  # once raised it leads to this connection, which would hold itself
 
     async def end(self) -> None:
         """Keep the connection for the next request, or close it when its answer was not read to the end."""

@@ -146,7 +146,7 @@ class McpSession:
         except TimeoutError:
             problem = self._refusal()
             await self._dropped()
-            raise problem or UpstreamTimeout(
+            raise (problem and problem.fresh()) or UpstreamTimeout(
                 "tool_server.timeout",
                 f"The tool server {self.name} did not answer in {seconds:.0f} s.",
                 hint="Try again, and then look at the server.",
@@ -157,7 +157,7 @@ class McpSession:
             log.warning("the tool server %s failed: %s", self.name, type(error).__name__)
             problem = self._refusal()
             await self._dropped()
-            raise problem or UpstreamFailed(
+            raise (problem and problem.fresh()) or UpstreamFailed(
                 "tool_server.failed",
                 f"The tool server {self.name} failed: {type(error).__name__}.",
                 hint="Try again, and then look at what the server says itself.",
@@ -175,7 +175,7 @@ class McpSession:
         bearer.problem = None
         token = await bearer.token()
         if (problem := self._refusal()) is not None:
-            raise problem
+            raise problem.fresh()
         return token
 
     def _refusal(self) -> LlmosError | None:
@@ -190,7 +190,7 @@ class McpSession:
         if left <= 0 or (self._why is not None and token):
             return
         if self._why is not None:
-            raise self._why
+            raise self._why.fresh()
         raise UpstreamFailed(
             "tool_server.unreachable",
             f"The tool server {self.name} was not reached; it is tried again in {left:.0f} s.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
@@ -441,15 +442,19 @@ async def test_what_the_taker_raises_is_raised_where_the_body_is_waited_for(make
 
     async def ask(server: Server) -> None:
         async with await make(server.url).send("POST", "/", {}, b"") as reply:
-            waiting = asyncio.ensure_future(reply.pour(broken))
-            await asyncio.sleep(0)
-            server.writers[0].write(b"half")
-            await waiting
+            asyncio.get_running_loop().call_soon(server.writers[0].write, b"half")
+            await reply.pour(broken)
 
     async with serving(Server(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n")) as server, asyncio.timeout(5):
-        with pytest.raises(ValueError, match="half"):
-            await ask(server)
-        await server.closed.wait()
+        gc.collect()
+        gc.disable()
+        try:
+            with pytest.raises(ValueError, match="half"):
+                await ask(server)
+            await server.closed.wait()
+            assert not [one for one in gc.get_objects() if isinstance(one, Reply)], "held by the error, and it by that"
+        finally:
+            gc.enable()
 
 
 @clients

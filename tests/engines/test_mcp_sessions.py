@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import traceback
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from llmos_lite.engines.mcp_sessions import LONGEST_TEXT, McpSession, Where, checked_endpoint
-from llmos_lite.errors import Invalid, UpstreamFailed, UpstreamTimeout
+from llmos_lite.engines.oauth import Refusal
+from llmos_lite.errors import Invalid, LlmosError, UpstreamFailed, UpstreamTimeout
 from tests.tool_server import ToolHost, tool_host
 
 PROGRAM = """
@@ -48,6 +50,39 @@ async def test_tools_are_listed_and_called_over_one_session(host: ToolHost, sess
     assert [outcome.text[:7] for outcome in outcomes] == ["found a", "found b"]
     assert all(headers["x-key"] == "s3cret" for headers in host.headers)
     assert all(headers["host"] == f"127.0.0.1:{host.port}" for headers in host.headers)
+
+
+class Lost:
+    """Has lost its sign-in."""
+
+    problem: LlmosError | None = None
+
+    async def token(self) -> str:
+        self.problem = UpstreamFailed("tool_server.sign_in", "The sign-in does not hold any more.")
+        return ""
+
+    async def renewed(self, stale: str) -> str:
+        raise NotImplementedError(stale)
+
+    async def refused(self, refusal: Refusal, token: str) -> None:
+        raise NotImplementedError(refusal, token)
+
+
+async def test_what_keeps_a_server_away_does_not_hold_whoever_asked(host: ToolHost) -> None:
+    session = McpSession("wiki", Where(url=host.url, private=True, bearer=Lost()))
+    raised = []
+    for _ in range(3):
+        with pytest.raises(UpstreamFailed, match="does not hold") as caught:
+            await session.tools()
+        raised.append(caught.value)
+    session._why, session._down_until, session.where = session.problem, 1e12, Where(url=host.url, private=True)
+    for _ in range(3):
+        with pytest.raises(UpstreamFailed, match="does not hold") as caught:
+            await session.tools()
+        raised.append(caught.value)
+    assert session._why is not None
+    assert session._why.__traceback__ is None
+    assert len({len(traceback.extract_tb(error.__traceback__)) for error in raised[3:]}) == 1
 
 
 async def test_a_long_answer_is_cut_and_a_broken_tool_is_an_error(session: McpSession) -> None:

@@ -113,7 +113,7 @@ class Answers:
         last = passage.close()
         if not turn.kept:
             if not reading.ended:
-                raise reading.failed or _cut()
+                raise reading.failure() or _cut()
             await self._keeper.keep(turn, Ended.COMPLETE)
             if translation is not None:
                 last += translation.end()

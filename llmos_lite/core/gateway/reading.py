@@ -72,6 +72,10 @@ class Reading:
                 return True
         return False
 
+    def failure(self) -> UpstreamFailed | None:
+        """Return how it failed, to be raised; None while all is well."""
+        return None if self.failed is None else self.failed.fresh()
+
     def close(self, last: bytes = b"") -> None:
         """Take the end of the stream, with an event that nothing ends but this."""
         if last:
@@ -103,4 +107,4 @@ class Reading:
             else:
                 self._reader.feed(data)
         except UpstreamFailed as error:
-            self.failed = error
+            self.failed = error.fresh()  # this one leads back here, and so would hold all of the answer

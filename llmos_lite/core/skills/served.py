@@ -194,7 +194,7 @@ class ServedSkills:
             try:
                 known = self._make(actor, skill)
             except (Invalid, NotFound) as error:
-                known = error
+                known = error.fresh()  # this one holds the files that were read
             with self._guard:
                 self._known[key] = known
                 while len(self._known) > REMEMBERED:

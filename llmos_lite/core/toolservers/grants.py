@@ -284,7 +284,7 @@ class GrantBearer:
         try:
             return await self._grants.token(self._server)
         except LlmosError as error:
-            self.problem = error
+            self.problem = error.fresh()
             return ""
 
     async def renewed(self, stale: str) -> str:
@@ -292,7 +292,7 @@ class GrantBearer:
         try:
             return await self._grants.renewed(self._server, stale)
         except LlmosError as error:
-            self.problem = error
+            self.problem = error.fresh()
             return ""
 
     async def refused(self, refusal: Refusal, token: str) -> None:

@@ -166,6 +166,8 @@ async def test_too_much_for_a_client_is_refused_with_the_reason(
     for name, why in (("tidy", "512 files"), ("large", "MiB")):
         with pytest.raises(NotFound, match=why):
             await one(services, name)
+    kept = [made for made in services.served._known.values() if isinstance(made, Exception)]
+    assert [made.__traceback__ for made in kept] == [None, None], "which would keep the files that were read"
     assert not {"tidy", "large"} & {one.skill.skill_id for one in (await services.served.page(ALICE, limit=200)).items}
 
 
