@@ -43,6 +43,7 @@ class UntilGone:
         if self._exchange is not None and (answering := self._exchange.task) is not None:
             self._exchange.on_end = answering.cancel  # it ends quietly
         else:
+            self._exchange = None
             task = cast("asyncio.Task[None]", asyncio.current_task())
             self._later = asyncio.get_running_loop().call_later(SOON, self._look, task)
         return self

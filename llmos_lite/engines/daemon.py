@@ -63,3 +63,4 @@ class Daemon:
     def _loop(self) -> None:
         while (work := self._work.get()) is not None:
             work()
+            del work  # it holds what it worked with, and the next may not come for long

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from asgi_client import Client
 
+from llmos_lite.core.gateway.tools import rounds
 from llmos_lite.core.traces.trace import Ended
 from llmos_lite.engines.git import Author
 from llmos_lite.volumes.access import PLATFORM, VolumeRef
@@ -319,6 +320,15 @@ async def test_a_model_that_takes_no_tools_gets_texts_and_is_not_asked_again(her
     assert "available_skills" not in system_of(second)
     await here.ask(wire, f"{ASK}!", model="ask-notools", headers=CATALOG)
     assert len(here.upstream.chats) == 3
+
+
+async def test_names_that_somebody_made_up_for_models_without_tools_fill_no_memory(
+    here: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rounds, "MOST_REFUSED", 2)
+    for name in ("a", "b", "c", "d" * 1000):
+        await here.ask("chat", f"{ASK} {name[:1]}", model=f"ask-notools-{name}", headers=CATALOG)
+    assert list(here.services.gateway._tools._refused) == ["ask-notools-b", "ask-notools-c"]
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from llmos_lite.api import waiting
 from llmos_lite.api.errors import Message
+from llmos_lite.api.middleware import Request
 from llmos_lite.api.waiting import UntilGone, read_body
 from llmos_lite.errors import Invalid
 
@@ -30,6 +33,16 @@ async def test_nobody_looks_after_a_quick_answer() -> None:
     client = Client()
     with UntilGone(client.receive):
         await asyncio.sleep(0)
+    assert (client.looks, len(asyncio.all_tasks())) == (0, 1)
+
+
+async def test_nobody_looks_behind_an_answer_that_another_task_gave(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "SOON", 0.01)
+    client, exchange = Client(), SimpleNamespace(disconnected=False, task=None, on_end=None)
+    edge = cast("Request", SimpleNamespace(exchange=exchange))
+    with UntilGone(client.receive, edge):
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.05)
     assert (client.looks, len(asyncio.all_tasks())) == (0, 1)
 
 

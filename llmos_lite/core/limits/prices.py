@@ -13,7 +13,8 @@ from typing import NamedTuple, Self
 from llmos_lite.errors import Forbidden, Invalid, LlmosError
 
 MOST = 1e9
-_REMEMBERED = 1000
+_REMEMBERED, _LONGEST = 1000, 200
+"""How many names of models are known by heart, and how long they may be; clients make them up."""
 
 
 class Price(NamedTuple):
@@ -79,7 +80,10 @@ class Prices:
         if model not in self._known:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
-            self._known[model] = next((price for name, price in self._prices if fnmatchcase(model, name)), None)
+            found = next((price for name, price in self._prices if fnmatchcase(model, name)), None)
+            if len(model) > _LONGEST:
+                return found
+            self._known[model] = found
         return self._known[model]
 
 

@@ -66,4 +66,6 @@ def test_names_that_somebody_made_up_fill_no_memory(monkeypatch: pytest.MonkeyPa
     prices = Prices({})
     for number in range(100):
         prices.of(f"model-{number}")
+        prices.of(f"model-{number}" * 1000)
     assert len(prices._known) <= 10
+    assert sum(map(len, prices._known)) < 1000

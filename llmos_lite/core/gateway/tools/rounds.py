@@ -28,6 +28,8 @@ from llmos_lite.errors import UpstreamFailed
 
 AGAIN_SECONDS = 3600.0
 """After which a model that refused tools is given some again."""
+MOST_REFUSED, LONGEST_REFUSED = 1000, 200
+"""How many models are known to refuse tools, and how long their names may be; clients make them up."""
 KEPT = 2000
 """Characters of the arguments and of the result of a call that a trace keeps."""
 _OURS = frozenset({LOAD, SEARCH})
@@ -203,6 +205,10 @@ class OwnTools:
 
     def note_refusal(self, model: str) -> None:
         """Give a model that refused tools none for an hour: then it may be another."""
+        if len(model) > LONGEST_REFUSED:
+            return
+        if model not in self._refused and len(self._refused) >= MOST_REFUSED:
+            del self._refused[next(iter(self._refused))]
         self._refused[model] = time.monotonic() + AGAIN_SECONDS
 
     def _may(self, model: str, names: Sequence[str], *, closed: bool, wanted: Disclosure) -> bool:
