@@ -159,12 +159,17 @@ class PlainClient:
             self.idle.pop().close()
 
     async def _connected(self) -> _Connection:
-        loop = asyncio.get_running_loop()
+        loop, connection = asyncio.get_running_loop(), _Connection(self)
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                return (await loop.create_connection(lambda: _Connection(self), self._host, self._port))[1]
-        except OSError as error:  # TimeoutError is one, too
+                await loop.create_connection(lambda: connection, self._host, self._port)
+        except BaseException as error:
+            connection.let_go()  # uvloop tells it of no end, and stays bound to it, when nobody waits for it any more
+            vars(connection).pop("_transport", None)
+            if not isinstance(error, OSError):  # TimeoutError is one, too
+                raise
             raise self.meaning(ConnectionRefusedError(str(error))) from None
+        return connection
 
 
 class _Connection(asyncio.Protocol, Reply):
@@ -266,6 +271,10 @@ class _Connection(asyncio.Protocol, Reply):
         """End the connection, whatever is under way on it."""
         self._stop_timer()
         self._transport.abort()
+
+    def let_go(self) -> None:
+        """Let go of the parser, which holds this connection, and so what came and was not read: a cycle."""
+        vars(self).pop("_parser", None)
 
     # -- whoever waits ----------------------------------------------------------------------------------------------
 
@@ -378,7 +387,7 @@ class _Connection(asyncio.Protocol, Reply):
             self._wake()
         elif not self._complete:
             self._fail(ConnectionResetError("cut"))
-        del self._parser  # it holds this connection, and so what came and was not read: a cycle
+        self.let_go()
 
     # -- what httptools calls ---------------------------------------------------------------------------------------
 

@@ -457,6 +457,29 @@ async def test_what_the_taker_raises_is_raised_where_the_body_is_waited_for(make
             gc.enable()
 
 
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_who_hangs_up_while_a_connection_is_made_leaves_nothing(run: Callable[..., None]) -> None:
+    async def leave() -> None:
+        async with serving(Server(OK)) as server:
+            client = plain(server.url)
+            for turns in range(1, 4):
+                asking = asyncio.ensure_future(client.send("POST", "/", {}, b""))
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                asking.cancel()
+                await asyncio.gather(asking, return_exceptions=True)
+            del asking
+            await asyncio.sleep(0.05)
+            assert not [one for one in gc.get_objects() if isinstance(one, Reply)]
+
+    gc.collect()
+    gc.disable()
+    try:
+        run(leave())
+    finally:
+        gc.enable()
+
+
 @clients
 async def test_a_body_that_is_cut_says_so_after_what_came(make: MakeClient) -> None:
     parts: list[bytes] = []
