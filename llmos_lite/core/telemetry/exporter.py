@@ -18,6 +18,8 @@ log = logging.getLogger("llmos.telemetry")
 
 MOST = 4096
 """Spans that wait at most; what comes beyond is thrown away and counted."""
+LONGEST = 300
+"""Characters of what others make up: the names of models, the word for an end, and the client's own `traceparent`."""
 BATCH = 512
 EVERY = 5.0
 """Seconds between two batches, unless one is full before."""
@@ -66,7 +68,8 @@ class SpanExporter:
         if len(self._waiting) >= MOST:
             self._metrics.spans(dropped=1)
             return
-        self._waiting.append(span)
+        made_up = len(span.asked) + len(span.model) + len(span.finish) + len(span.traceparent)
+        self._waiting.append(span if made_up <= LONGEST else _cut(span))
         if len(self._waiting) >= BATCH:
             self._full.set()
 
@@ -136,6 +139,15 @@ class SpanExporter:
         elif self._away and not away:
             log.info("the collector of LLMOS_OTLP_URL takes spans again")
         self._away = away
+
+
+def _cut(span: ModelSpan) -> ModelSpan:
+    return span._replace(
+        asked=span.asked[:LONGEST],
+        model=span.model[:LONGEST],
+        finish=span.finish[:LONGEST],
+        traceparent=span.traceparent[:LONGEST],
+    )
 
 
 def _client(url: str) -> HttpClient:

@@ -228,6 +228,16 @@ async def test_a_collector_that_is_busy_is_tried_again(collector: Collector) -> 
     await sending.stop()
 
 
+async def test_what_others_make_up_fills_no_memory_while_the_collector_is_away() -> None:
+    waiting, long = SpanExporter("http://127.0.0.1:9"), "x" * 1_000_000
+    waiting.add(span(asked=long, model=long, finish=long, traceparent=long))
+    waiting.add(span(traceparent=PARENT))
+    first, second = waiting._waiting
+    assert max(map(len, (first.asked, first.model, first.finish, first.traceparent))) == exporter.LONGEST
+    assert second == span(traceparent=PARENT)
+    assert sent(first)[0].keys() == sent(span())[0].keys()
+
+
 async def test_a_collector_that_is_away_costs_spans_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
     metrics = Metrics()
     sending = SpanExporter("http://127.0.0.1:9", metrics=metrics, pauses=(0.0,))
