@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeAlias
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -92,6 +92,7 @@ MODULES = (
 
 PAGES = (*home.ROUTES, *sign_in.ROUTES, *joining.ROUTES, *tool_server_sign_in.ROUTES)
 
+Handler: TypeAlias = Callable[[Request, Exception], Coroutine[Any, Any, Response]]
 NOT_JSON = Invalid("request.not_json", "The body of the request is not JSON.", hint="Send a JSON object.")
 
 
@@ -116,8 +117,8 @@ def build(services: Services | None = None) -> FastAPI:
         redirect_slashes=False,
         exception_handlers={
             LlmosError: _problem,
-            HTTPException: _http,
-            RequestValidationError: _validation,
+            HTTPException: _letting_go(_http),
+            RequestValidationError: _letting_go(_validation),
             Exception: _problem,
         },
     )
@@ -126,6 +127,20 @@ def build(services: Services | None = None) -> FastAPI:
         app.include_router(module.router)
     app.router.routes.extend(PAGES)
     return app
+
+
+def _letting_go(handler: Handler) -> Handler:
+    """Return a handler after which an error holds nothing: FastAPI keeps it where it raises it, beside the body."""
+
+    async def handle(request: Request, error: Exception) -> Response:
+        try:
+            return await handler(request, error)
+        finally:
+            one: BaseException | None = error
+            while one is not None:
+                one.__traceback__, one = None, one.__cause__
+
+    return handle
 
 
 async def _problem(request: Request, error: Exception) -> Response:

@@ -103,6 +103,14 @@ async def test_telemetry_that_cannot_be_read(tmp_path: Path, more: str) -> None:
             await wait()
 
 
+@pytest.mark.parametrize("body", [b"{]", b"[" * 100_000])
+async def test_a_body_that_is_not_json(tmp_path: Path, body: bytes) -> None:
+    async with saying(tmp_path, b"") as (here, port):
+        with nothing_left() as wait:
+            assert b"request.not_json" in await ask(here, port, "/skills", body)
+            await wait()
+
+
 async def test_a_repository_that_is_not_there(tmp_path: Path) -> None:
     async with saying(tmp_path, b"") as (here, port):
         with nothing_left() as wait:
