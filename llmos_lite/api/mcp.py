@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from llmos_lite.api.mcp_hub import Hub
 
 PATH = "/mcp"
-LARGEST_MESSAGE = 1 << 20
-"""Bytes of a message."""
+LARGEST_MESSAGE, LARGEST_OPENING = 1 << 20, 1 << 16
+"""Bytes of a message, and of one that opens a session, which is kept for as long as that."""
 METHODS = frozenset({"GET", "POST", "DELETE"})
 _PLACE = re.compile(rf"{PATH}(?:/({ID.pattern}))?")
 _LINK = re.compile(rf"{PATH}/t/[^/]+")
@@ -81,7 +81,7 @@ class McpEndpoint:
             raise MethodNotAllowed(scope["method"], METHODS)
         _check_type(scope)
         hub = await self._loaded()
-        await hub.answer(caller, scope, _bounded(receive), send)
+        await hub.answer(caller, scope, bounded(receive, LARGEST_MESSAGE), send)
 
     async def stop(self) -> None:
         """End every session, and begin no other."""
@@ -141,18 +141,16 @@ def _check_type(scope: Scope) -> None:
         raise Invalid("request.not_json", "A message is sent as application/json.", hint="Set Content-Type.")
 
 
-def _bounded(receive: Receive) -> Receive:
-    """Hand a body on as far as a message may be long."""
+def bounded(receive: Receive, most: int) -> Receive:
+    """Hand a body on as far as a message may be long, in bytes."""
     read = 0
 
     async def receiving() -> Message:
         nonlocal read
         message = await receive()
         read += len(message.get("body", b""))
-        if read > LARGEST_MESSAGE:
-            raise TooLarge(
-                "request.too_large", f"A message has at most {LARGEST_MESSAGE:,} bytes here.", limit=LARGEST_MESSAGE
-            )
+        if read > most:
+            raise TooLarge("request.too_large", f"A message like this has at most {most:,} bytes here.", limit=most)
         return message
 
     return receiving

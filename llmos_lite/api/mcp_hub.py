@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, cast
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
 from llmos_lite.api.errors import Message, Receive, Scope, Send
-from llmos_lite.api.mcp import LARGEST_MESSAGE, Caller
+from llmos_lite.api.mcp import LARGEST_MESSAGE, LARGEST_OPENING, Caller, bounded
 from llmos_lite.api.mcp_server import Protocol, build
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ SESSIONS_EACH = 32
 """Sessions of one person, in whichever context and with whichever key; another one ends the oldest."""
 IDLE_SECONDS = 15 * 60
 """After which a session ends that nobody uses."""
-SESSION = b"mcp-session-id"
+SESSION, VERSION = b"mcp-session-id", b"mcp-protocol-version"
 
 
 class Hub:
@@ -79,7 +80,8 @@ class Hub:
             async with self.protocol.changes.told(caller, _session_of(scope)):
                 await self._manager.handle_request(scope, receive, send)
         else:
-            await self._manager.handle_request(scope, receive, self._noting(caller, send))
+            near = bounded(receive, LARGEST_OPENING) if _opens(scope) else receive
+            await self._manager.handle_request(scope, near, self._noting(caller, send))
         if scope["method"] == "DELETE":
             self._forget(caller, _session_of(scope))
 
@@ -139,6 +141,13 @@ def _owner(caller: Caller) -> AuthenticatedUser:
     return AuthenticatedUser(
         AccessToken(token="", client_id=f"{actor.user_id}@{actor.volume}/{caller.team_id or ''} {rights}", scopes=[])
     )
+
+
+def _opens(scope: Scope) -> bool:
+    """Tell whether a request begins a session, which then holds it to its end."""
+    version = dict(scope["headers"]).get(VERSION)
+    known = version is None or version.decode("latin-1") in HANDSHAKE_PROTOCOL_VERSIONS
+    return known and not _session_of(scope)
 
 
 def _session_of(scope: Scope) -> str:

@@ -453,8 +453,14 @@ async def test_no_garbage_breaks_anything(alice: Client, revision: str, content:
 
 async def test_a_body_has_its_bounds(alice: Client) -> None:
     headers = {"accept": "application/json, text/event-stream", "content-type": "application/json"}
-    answer = await alice.request("POST", "/mcp", content=b" " * (1 << 20) + b"{}", headers=headers)
-    assert (answer.status, answer.json()["code"]) == (413, "request.too_large")
+    for more in ({}, {"mcp-protocol-version": OLD}):  # a session holds what opens it to its end
+        answer = await alice.request("POST", "/mcp", content=b" " * (1 << 16) + b"{}", headers=headers | more)
+        assert (answer.status, answer.json()["code"]) == (413, "request.too_large")
+    for more in ((await speaker(alice, OLD))._session(), {"mcp-protocol-version": NEW}):
+        answer = await alice.request("POST", "/mcp", content=b" " * (1 << 16) + b"{}", headers=headers | more)
+        assert answer.status == 400
+        answer = await alice.request("POST", "/mcp", content=b" " * (1 << 20) + b"{}", headers=headers | more)
+        assert (answer.status, answer.json()["code"]) == (413, "request.too_large")
     answer = await alice.request("POST", "/mcp", content=b"{}", headers=headers | {"content-type": "text/plain"})
     assert (answer.status, answer.json()["code"]) == (400, "request.not_json")
 
