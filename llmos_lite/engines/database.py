@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from operator import itemgetter
 from pathlib import Path
+from traceback import clear_frames
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from sqlalchemy import Connection, Dialect, Insert, Table, event
@@ -244,6 +245,9 @@ def _translated() -> Iterator[None]:
         yield
     except OperationalError as error:
         raise _translate(error) from error
+    except asyncio.CancelledError as error:
+        clear_frames(error.__traceback__)  # SQLAlchemy keeps the error in some of them: a cycle, with whoever asked
+        raise
 
 
 def _translate(error: OperationalError) -> StorageFailed | Unavailable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sqlite3
 import stat
@@ -179,3 +180,34 @@ def test_no_thread_outlives_the_database(tmp_path: Path) -> None:
         return list(database._threads)
 
     assert [thread for thread in asyncio.run(run()) if thread.is_alive()] == []
+
+
+class Held:
+    """What somebody works with who asks the database."""
+
+
+@pytest.mark.parametrize("kind", ["reader", "session"])
+async def test_who_stops_waiting_is_not_held(tmp_path: Path, kind: str) -> None:
+    """SQLAlchemy keeps the error that ends it in a frame of its own."""
+    database = await opened(tmp_path / "rows.db")
+
+    async def ask() -> None:
+        held = Held()
+        async with getattr(database, kind)() as session:
+            while held:
+                await session.execute(select(NOTES))
+
+    gc.collect()
+    gc.disable()
+    try:
+        for turns in range(1, 40):
+            asking = asyncio.create_task(ask())
+            for _ in range(turns):
+                await asyncio.sleep(0.0001)
+            asking.cancel()
+            await asyncio.wait([asking])
+        del asking
+        assert not [one for one in gc.get_objects() if isinstance(one, Held)]
+    finally:
+        gc.enable()
+    await database.close()
