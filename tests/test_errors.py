@@ -9,6 +9,7 @@ import re
 import pytest
 
 from llmos_lite import errors
+from llmos_lite.api.errors import MethodNotAllowed
 from llmos_lite.errors import LlmosError, RateLimited, StorageFailed, TooLarge, storage_error
 
 FAMILY = [
@@ -70,3 +71,13 @@ def test_what_the_disk_says_becomes_a_sentence(number: int, code: str) -> None:
     assert error.code == code
     assert error.message.startswith("Could not store the trace: ")
     assert error.hint
+
+
+def test_a_fresh_error_says_the_same_and_holds_nothing() -> None:
+    with pytest.raises(MethodNotAllowed) as caught:
+        raise MethodNotAllowed("POST", {"GET"}) from ValueError("before")
+    error, fresh = caught.value, caught.value.fresh()
+    assert (type(fresh), fresh.problem(), str(fresh)) == (type(error), error.problem(), str(error))
+    assert (fresh.__traceback__, fresh.__cause__, fresh.__context__) == (None, None, None)
+    fresh.detail["more"] = "x"
+    assert "more" not in error.detail
