@@ -169,8 +169,8 @@ class Breaker:
             self.failures, self._until = 0, 0.0
             return
         self.failures += 1
-        if why is not None:  # its words alone: the error itself holds the frames of the request
-            self.why = UpstreamFailed(why.code, why.message, hint=why.hint)
+        if why is not None:
+            self.why = why.fresh()
         if self.failures == self._policy.failures:
             log.warning("%s keeps failing, and is left alone for a while. %s", self.what, self.why.message)
         if self.failures >= self._policy.failures:
