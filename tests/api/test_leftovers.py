@@ -66,7 +66,7 @@ def nothing_left() -> Iterator[Callable[[], Awaitable[None]]]:
     gc.disable()
 
     async def wait() -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while left := [one for one in gc.get_objects() if isinstance(one, HELD)]:
                 del left
                 await asyncio.sleep(0.01)
