@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import sqlite3
@@ -165,6 +166,25 @@ async def test_a_server_that_cannot_be_asked_for_its_models_says_so_where_there_
             later = (await admin.get("/v1/models")).json()["data"]
     assert (told.status, told.json().get("error", {"code": ""})["code"]) == (status, code)
     assert bool(later) is (status != 200), "a list that failed is not kept"
+
+
+@pytest.mark.parametrize("alone", [True, False])
+async def test_a_silent_server_is_waited_for_once(
+    tmp_path: Path, upstream: Upstream, monkeypatch: pytest.MonkeyPatch, *, alone: bool
+) -> None:
+    monkeypatch.setattr("llmos_lite.core.providers.asking.PATIENCE", 0.05)
+    monkeypatch.setattr("llmos_lite.core.providers.service.SLOW_SECONDS", 0.01)
+    monkeypatch.setattr("llmos_lite.core.providers.service.SLOW_SHARE", 10_000)
+    async with running(silent=True) as silent:
+        file = tmp_path / "providers.toml"
+        file.write_text("" if alone else f'[providers.good]\nurl = "{upstream.url}"\nmodels = ["*"]\n')
+        settings = Settings(data=tmp_path / "other", llm_url=silent.url, providers=str(file))
+        async with open_services(settings, serve=False) as services:
+            ours = (settings.data / "admin.key").read_text().strip()
+            admin = Client(create_app(services), {"Authorization": f"Bearer {ours}"})
+            told = await asyncio.gather(*(admin.get("/v1/models") for _ in range(5)))
+    assert {one.status for one in told} == ({504} if alone else {200})
+    assert len(silent.requests) == 1
 
 
 async def test_a_model_is_told_to_those_who_may_chat(admin: Client) -> None:

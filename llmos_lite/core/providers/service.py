@@ -24,6 +24,8 @@ from llmos_lite.records.providers import ProviderRecord, ProviderRows
 
 LISTED_SECONDS, FAILED_SECONDS = 60.0, 5.0
 """How long a list of all models holds, and one that lacks those of a server that could not be asked."""
+SLOW_SECONDS, SLOW_SHARE = 1.0, 5
+"""After which it counts that everybody waits for a server that is silent: its failure holds so many times as long."""
 log = logging.getLogger("llmos.models")
 
 
@@ -83,8 +85,8 @@ class Providers:
         self._problems: dict[str, str] = {}
         self._sealed: set[str] = set()
         self._loading, self._listing = asyncio.Lock(), asyncio.Lock()
-        self._listed: tuple[float, list[ModelEntry]] | None = None
-        """Until when a list holds, and the list."""
+        self._listed: tuple[float, list[ModelEntry], LlmosError | None] | None = None
+        """Until when a list holds, the list, and why it lacks something."""
 
     # -- what the gateway asks --------------------------------------------------------------------------------------
 
@@ -102,13 +104,15 @@ class Providers:
             UpstreamFailed: there are none, and why a server lists none.
         """
         async with self._listing:
-            now = time.monotonic()
-            if self._listed is None or now > self._listed[0]:
+            since = time.monotonic()
+            if self._listed is None or since > self._listed[0]:
                 found, failed = await self._gathered()
-                if failed is not None and not found:
-                    raise failed
-                self._listed = now + (FAILED_SECONDS if failed else LISTED_SECONDS), found
-            return self._listed[1]
+                now = time.monotonic()
+                self._listed = now + _holds(now - since, found, failed), found, failed
+            _, found, failed = self._listed
+        if failed is not None and not found:  # its words alone: it would keep the frames of all who got it
+            raise type(failed)(failed.code, failed.message, hint=failed.hint)
+        return found
 
     async def close(self) -> None:
         """Close all connections."""
@@ -270,6 +274,15 @@ class Providers:
     def _leads_to(router: Router, name: str, server: str) -> bool:
         targets = router.rules.targets(name, router.servers)
         return bool(targets) and targets[0].server == server
+
+
+def _holds(took: float, found: Sequence[ModelEntry], failed: LlmosError | None) -> float:
+    """Return for how many seconds a list holds; one without anything in it is asked for again, unless that is slow."""
+    if failed is None:
+        return LISTED_SECONDS
+    if took > SLOW_SECONDS:
+        return SLOW_SHARE * took
+    return FAILED_SECONDS if found else 0.0
 
 
 def _about(provider: Provider) -> str:
