@@ -423,6 +423,14 @@ async def test_a_header_for_anthropic_reaches_no_other_server(here: Gate) -> Non
     assert system_of(here.seen) == json.dumps(["", ["You are a coding agent.", ""]])
 
 
+@pytest.mark.parametrize("blocks", [True, False])
+async def test_what_follows_on_a_header_in_the_same_text_is_a_system_prompt(here: Gate, *, blocks: bool) -> None:
+    text = "x-anthropic-billing-header: cc_version=1.1;\n\nYou are a coding agent."
+    await here.ask("messages", "hello", system=[{"type": "text", "text": text}] if blocks else text)
+    assert system_of(here.seen) == json.dumps(["", ["You are a coding agent.", ""]])
+    assert (await here.trace()).messages[0].content == "You are a coding agent."
+
+
 BEGINS = {"thread": {"type": "create"}}
 GOES_ON = {"thread": {"type": "continue", "previous_message_id": "msg_1"}}
 

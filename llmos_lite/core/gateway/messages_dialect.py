@@ -27,7 +27,7 @@ from llmos_lite.core.gateway.asked import (
 from llmos_lite.core.gateway.dialect import MOST_KEPT
 from llmos_lite.core.gateway.problems import anthropic_event, anthropic_problem, anthropic_refusal
 from llmos_lite.core.gateway.repeated import Repeated
-from llmos_lite.core.gateway.scaffolding import NO_PROMPT, words_in_blocks
+from llmos_lite.core.gateway.scaffolding import without_header, words_in_blocks
 from llmos_lite.engines.llm_anthropic import MessageStream, whole_message
 from llmos_lite.engines.upstream import Wire
 from llmos_lite.errors import Invalid
@@ -140,8 +140,9 @@ def _system(written: bytes) -> str:
     except (msgspec.DecodeError, UnicodeDecodeError):
         return ""
     if isinstance(found, str):
-        return found
-    return "\n\n".join([block.text or "" for block in found or () if not (block.text or "").startswith(NO_PROMPT)])
+        return without_header(found)
+    texts = [(block.text or "", without_header(block.text or "")) for block in found or ()]
+    return "\n\n".join([text for written, text in texts if text or not written])
 
 
 def _may_mark(asked: Asked) -> bool:

@@ -30,7 +30,7 @@ _REMINDERS = (
 )
 """What aider says again after the person's words, at the beginning of a paragraph."""
 _REMINDER = re.compile(rf"(?:\A|\n\n)(?:{'|'.join(map(re.escape, _REMINDERS))})")
-NO_PROMPT = "x-anthropic-billing-header:"
+_NO_PROMPT = "x-anthropic-billing-header:"
 """Claude Code's first block of its system prompt, which is a header for Anthropic and changes with the first words."""
 _PROMPT = 4000
 _SIDE_PROMPT = re.compile(
@@ -47,6 +47,11 @@ _SIDE_PROMPT = re.compile(
 _TALK = re.compile(r"\b(?:conversation|chat|session|dialogue)\b")
 _TITLE_ALONE = re.compile(rb'"properties"\s*:\s*\{\s*"title"\s*:\s*\{[^{}]*\}\s*\}')
 _SIDE_HINTS = ("title", " tags", " name", "naming", "this message", "summari", "file paths", " commands")
+
+
+def without_header(text: str) -> str:
+    """Return a system prompt, or a block of it, without the line that is Claude Code's header for Anthropic."""
+    return text.partition("\n")[2].lstrip("\n") if text.startswith(_NO_PROMPT) else text
 
 
 def is_side_prompt(system: str) -> bool:

@@ -8,7 +8,7 @@ from typing import cast
 
 import msgspec
 
-from llmos_lite.core.gateway.scaffolding import NO_PROMPT
+from llmos_lite.core.gateway.scaffolding import without_header
 from llmos_lite.core.gateway.translation.client_tools import client_tool
 from llmos_lite.core.gateway.translation.neutral import (
     Ask,
@@ -159,9 +159,7 @@ def read_request(body: bytes) -> Ask:
         left_out.append("mcp_servers")
     if choice.type == "tool" and all(tool.name != choice.name for tool in tools) and left_out:
         raise demanded(choice.name)
-    system = [
-        part for part in _content(asked.system) if not (isinstance(part, Text) and part.text.startswith(NO_PROMPT))
-    ]
+    system = list(_prompt(asked.system))
     odd: list[str] = []
     turns = [_turn(message, odd) for message in asked.messages]
     wanted = asked.output_config.format if asked.output_config else None
@@ -216,6 +214,13 @@ def _turn(message: _Message, odd: list[str]) -> Turn:
     """Return a message; what stands beside the result of a call belongs to it (Claude Code puts a PDF there)."""
     given, role = bytes(message.content).find(b'"tool_result"') >= 0, role_of(message.role)
     return Turn(role, list(_content(message.content, given=given, odd=odd if role == "user" else None)))
+
+
+def _prompt(raw: Raw) -> Iterator[Part]:
+    for part in _content(raw):
+        text = without_header(part.text) if isinstance(part, Text) else ""
+        if text or part == Text("") or not isinstance(part, Text):
+            yield Text(text) if text else part
 
 
 def _content(raw: Raw, *, given: bool = False, odd: list[str] | None = None) -> Iterator[Part]:
