@@ -471,6 +471,20 @@ async def test_a_thread_that_anthropic_keeps_goes_on(
     assert (three.conversation, three.goal) == (one.conversation, REVIEW)
 
 
+@pytest.mark.parametrize("wire", ["messages", "responses"])
+async def test_what_goes_on_elsewhere_begins_no_other_conversation(here: Gate, wire: str) -> None:
+    """The same words may begin a conversation of which the client sends all, as most do."""
+    begins, goes_on = {"messages": (BEGINS, GOES_ON), "responses": ({}, {"previous_response_id": "resp_1"})}[wire]
+    await here.ask(wire, "go on")
+    await here.ask(wire, PHOTOS, **begins)
+    await here.ask(wire, "go on", **goes_on)
+    await here.ask(wire, "go on", "lorem lorem lorem ", "and then?")
+    assert "python-scripts" not in json.dumps(here.seen.body)
+    one, two, three, four = await here.traces()
+    assert (three.conversation, four.conversation) == (two.conversation, one.conversation)
+    assert (three.parent, four.parent) == (two.id, one.id)
+
+
 async def test_a_thread_that_nobody_knows_here_gets_its_skills_before_the_words(
     fresh_copy: Path, upstream: Upstream
 ) -> None:

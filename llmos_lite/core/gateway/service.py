@@ -196,7 +196,7 @@ class Gateway:
         started, clock = now_ms(), time.perf_counter()
         account = await self._accounts.account(actor.user_id)
         who = f"{actor.user_id}\0{steering.team}".encode()
-        chain = links(asked.items, who, dialect.stable)
+        chain = links(asked.items, b"%b\0%b" % (who, asked.after.encode()) if asked.after else who, dialect.stable)
         found = self._keeper.find(actor, chain, who, asked.after)
         said = dialect.said(asked.items[found.seen :])
         if found.thread is None and not self._keeper.knows_all and (asked.after or _goes_on(said)):
