@@ -471,6 +471,19 @@ async def test_a_thread_that_anthropic_keeps_goes_on(
     assert (three.conversation, three.goal) == (one.conversation, REVIEW)
 
 
+async def test_the_system_prompt_of_a_thread_stays_whatever_the_client_marks(
+    fresh_copy: Path, upstream: Upstream
+) -> None:
+    system = [{"type": "text", "text": "You are a coding agent.", **MARKED}]
+    begin = {"role": "user", "content": [{"type": "text", "text": one, **MARKED} for one in ("a", "b", PHOTOS)]}
+    async with gate(fresh_copy, upstream, llm_provider="anthropic") as here:
+        await here.ask("messages", begin, system=system, **BEGINS)
+        begun = here.seen.body["system"]
+        assert "python-scripts" in json.dumps(begun)
+        await here.ask("messages", words("thanks", **MARKED), system=system, **GOES_ON)
+        assert here.seen.body["system"] == begun
+
+
 @pytest.mark.parametrize("wire", ["messages", "responses"])
 async def test_what_goes_on_elsewhere_begins_no_other_conversation(here: Gate, wire: str) -> None:
     """The same words may begin a conversation of which the client sends all, as most do."""
@@ -496,6 +509,12 @@ async def test_a_thread_that_nobody_knows_here_gets_its_skills_before_the_words(
     assert "python-scripts" in message["content"][0]["text"]
     assert message["content"][1]["text"] == PHOTOS
     assert [use.skill_id for use in trace.skills_used] == ["python-scripts"]
+
+
+async def test_a_thread_that_is_null_is_none(fresh_copy: Path, upstream: Upstream) -> None:
+    async with gate(fresh_copy, upstream, llm_provider="anthropic") as here:
+        await here.ask("messages", PHOTOS, thread=None, headers={"X-LLMOS-Disclosure": "catalog"})
+        assert "load_skill" in here.seen.tools
 
 
 async def test_a_thread_that_pauses_goes_on_without_a_word(fresh_copy: Path, upstream: Upstream) -> None:

@@ -77,8 +77,9 @@ class MessagesDialect:
         """Read a request; see `Dialect`."""
         fields = fields_of(body)
         items = items_of(fields.get("messages", Raw(b"null")))
-        kept = "thread" in fields
-        after = _after(fields["thread"]) if kept else ""
+        thread = fields.get("thread", Raw(b"null"))
+        kept = bytes(thread) != b"null"
+        after = _after(thread) if kept else ""
         if not (items or after):
             raise Invalid("request.invalid", "The `messages` of the request are empty.", hint="Send at least one.")
         return Asked(
@@ -146,7 +147,12 @@ def _system(written: bytes) -> str:
 
 
 def _may_mark(asked: Asked) -> bool:
-    """Tell whether our block may be a cache breakpoint: the client uses them, and has one left."""
+    """Tell whether our block may be a cache breakpoint: the client uses them, and has one left.
+
+    A thread's system prompt has to stay as it is, while the client's own marks come and go.
+    """
+    if asked.kept:
+        return False
     marks = sum([bytes(raw).count(MARK) for raw in asked.fields.values()])
     return 0 < marks < MOST_MARKS
 

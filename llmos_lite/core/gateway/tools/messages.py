@@ -82,7 +82,7 @@ class MessagesTools:
         except (msgspec.DecodeError, UnicodeDecodeError):
             choice = _Choice("unknown")
         form = any(b'"format"' in bytes(fields.get(name, Raw(b""))) for name in _FORMS)
-        closed = form or _FORMS[0] in fields or "thread" in fields
+        closed = form or _FORMS[0] in fields or asked.kept
         return Wishes(names_of(fields), choice is None or choice.type == "auto", closed)
 
     def offered(self, asked: Asked) -> Asked:
