@@ -160,6 +160,32 @@ async def test_what_a_client_asks_of_a_conversation_keeps_its_beginning(here: Ga
     assert "skill" not in json.dumps(here.seen.body)
 
 
+@pytest.mark.parametrize("disclosure", ["bodies", "catalog"])
+async def test_what_a_client_asks_of_a_conversation_in_a_prompt_of_its_own_gets_no_skill(
+    here: Gate, disclosure: str
+) -> None:
+    """No cache has a beginning that is another, so that skills there would only be paid for."""
+    prompt = {"role": "system", "content": "Generate a concise title (3-7 words) for this conversation."}
+    said = [{"role": "user", "content": PHOTOS}, {"role": "assistant", "content": "lorem lorem lorem "}]
+    await here.ask("chat", PHOTOS, headers={"X-LLMOS-Disclosure": disclosure})
+    answer = await here.ask("chat", prompt, *said)
+    assert here.seen.body == {"model": "plain", "messages": [prompt, *said]}
+    trace = await here.trace()
+    assert (trace.source, trace.goal, trace.skills_used) == ("gateway:chat:side", "", ())
+    assert "x-llmos-skills-used" not in answer.headers
+
+
+async def test_a_summary_by_a_model_that_takes_no_tools_gets_no_skill(here: Gate) -> None:
+    await here.ask("chat", PHOTOS, headers={"X-LLMOS-Disclosure": "catalog"})
+    ask = "Summarize the conversation above in at most 50 words. Only reply with the summary."
+    answer = await here.ask(
+        "chat", PHOTOS, "lorem lorem lorem ", ask, model="notools", headers={"X-LLMOS-Skills": "charts"}
+    )
+    assert (answer.status, "skill" in json.dumps(here.seen.body)) == (200, False)
+    trace = await here.trace()
+    assert (trace.source, trace.goal, trace.skills_used) == ("gateway:chat:side", "", ())
+
+
 @pytest.mark.parametrize("wire", WIRES)
 async def test_calls_of_tools_and_their_results_are_one_conversation(here: Gate, wire: str) -> None:
     here.upstream.script = [[("read_file", '{"path":"a.py"}')]]

@@ -215,7 +215,8 @@ class Gateway:
         if thread.goal_of and not thread.goal:
             thread = structs.replace(thread, goal=await self._keeper.goal(thread.goal_of))
         if side or (dialect.wire is Wire.MESSAGES and not asked.items):
-            thread = without_skills(thread) if steering.skills == () else thread
+            if steering.skills == () or (side and not _has_its_beginning(asked, found)):
+                thread = without_skills(thread)
         else:
             may_call = partial(self._tools.may_begin, dialect.wire, asked)
             at_end = bool(said) and said[-1].role != "system"
@@ -264,11 +265,13 @@ class Gateway:
 
     async def _without_tools(self, turn: Turn) -> None:
         """Choose skills anew for a model that takes no tools."""
-        asked = turn.asked
+        asked, turn.rounds = turn.asked, None
         self._tools.note_refusal(asked.model)
+        if turn.side:  # a model that is another has nothing of the conversation in its cache
+            turn.thread = without_skills(turn.thread)
+            return
         thread = self._thread(turn.found, turn.dialect.wire, _named(turn.steering, asked), asked, turn.words)
         thread = structs.replace(thread, tools=False)
-        turn.rounds = None
         turn.thread = await self._contexts.extended(
             turn.actor, thread, turn.words, turn.steering, _place(asked, turn.dialect)
         )
@@ -333,6 +336,12 @@ def _goes_on(every: Sequence[Said]) -> bool:
         if said.role == "assistant":
             return True
     return False
+
+
+def _has_its_beginning(asked: Asked, found: Found) -> bool:
+    """Tell whether a request begins as its conversation did; under another system prompt no cache has any of it."""
+    before = found.thread
+    return before is not None and (bool(asked.after) or before.system == system_hash(asked.system))
 
 
 def _owing(asked: Asked, found: Found) -> Asked:
