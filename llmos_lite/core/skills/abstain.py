@@ -55,10 +55,14 @@ LOOKED_AT = 3
 CLOSE = 0.5
 """Once the best match is good enough, others with this share of its score go along."""
 
+_NO_THING = (
+    r"(?![\s_-](?:apps?|applications?|bots?|views?|pages?|widgets?|windows?|products?|platforms?|components?)\b)"
+)
+"""What follows on no word for the conversation: somebody who builds a chat app means no conversation of theirs."""
 _ABOUT_THE_TALK = re.compile(
     r"\b(?:this|the|our|your|above|following|current|partial|whole|new)\s(?:\w{1,12}\s)?"
     r"(?:chat(?:[\s_-]history|\sbox)?|conversations?|dialog(?:ue)?|discussion|session|exchange|messages|"
-    r"context\swindow)\b|"
+    r"context\swindow)\b" + _NO_THING + r"|"
     r"\buser(?:'s|s')?\s(?:\w{1,12}\s){0,2}?"
     r"(?:messages?|prompts?|questions?|inputs?|types?|ask|send|say|might|may|could)\b|"
     r"\bof\sthe\suser\b|\babout\sthe\suser\b|\b(?:chat|message|conversation)[\s_-]history\b|"
@@ -84,9 +88,10 @@ conversations of their own names two of the three at most."""
 _SIDE_TASK = re.compile(
     r"(?:please\s)?(?:generate|suggest|write|create|provide|give)\s.{0,60}\b"
     r"(?:titles?|tags?|follow[- ]?ups?|emojis?)\b.{0,40}"
-    r"\b(?:chat\shistory|(?:this|the|our)\s(?:chat|conversation|dialogue))\b|"
+    r"\b(?:chat\shistory|(?:this|the|our)\s(?:chat|conversation|dialogue))\b" + _NO_THING + r"|"
     r"#{1,6}\stask:\s.{0,80}\b(?:user|person)\s(?:might|may|could)\s(?:\w{1,12}\s)?(?:send|ask|say|type)\b|"
-    r"\W{0,3}suggestion\smode\b|the\suser\sstepped\saway\b|.{0,60}\bautocomplet\w{1,5}\ssystem\b|.{0,60}\bcontext\scheckpoint\b|"
+    r"\W{0,3}suggestion\smode\b|the\suser\sstepped\saway\b.{0,40}\b(?:back|recap)\b|"
+    r".{0,60}\bautocomplet\w{1,5}\ssystem\b|.{0,60}\bcontext\scheckpoint\b|"
     r"(?:determine|extract)\sthe\s(?:file\spaths|command\sprefix)\b|"
     r".{0,60}\bfacial\sexpression\b.{0,40}\bemoji\b",
     re.IGNORECASE | re.DOTALL,

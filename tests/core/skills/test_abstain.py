@@ -92,6 +92,8 @@ def test_side_requests_are_known(query: str) -> None:
         "<div>why is this not centred?</div>",
         "[urgent] review my pull request",
         "Add a session title to the page and write tests for it",
+        "Generate a title for this chat app's settings page",
+        "The user stepped away from the keyboard: write a hook that locks the screen",
         "Rewrite the message that the user sees when a payment fails",
         "a" * 100_000,
     ],
