@@ -234,7 +234,7 @@ def _check_meant(way: _Way) -> None:
         Unavailable: `model.resting`.
     """
     if way.server != way.meant:
-        said = f"The model's server {way.meant!r} keeps failing, and your own key is for no other."
+        said = f"The model's server {way.meant!r} cannot be asked now, and your own key is for no other."
         raise Unavailable("model.resting", said, hint="Try again in a moment.", retry_after=5)
 
 

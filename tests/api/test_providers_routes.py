@@ -305,5 +305,9 @@ async def test_a_name_that_leads_nowhere_hinders_no_other_model(upstream: Upstre
         listed = [one["id"] for one in (await admin.get("/v1/models")).json()["data"]]
         await put(admin, "late", url=upstream.url)
         after = (await ask(admin, "late")).status
+        client = Client(admin.app, {"X-LLMOS-Key": key, "Authorization": "Bearer sk-theirs"})
+        await admin.request("DELETE", "/providers/late")
+        elsewhere = await ask(client, "many")
     assert (before, after) == ([200, 200, 404], 200)
+    assert (elsewhere.status, "own key" in elsewhere.json()["error"]["message"]) == (503, True)
     assert listed == ["many", "offline"]

@@ -247,22 +247,25 @@ class Providers:
         return Router(servers, rules, self._base.policy)
 
     def _aliases(self, names: Sequence[str]) -> Mapping[str, Sequence[Target]]:
-        """Return where the names of the file lead to; what leads nowhere, now or for good, hinders no other."""
-        lead: dict[str, Target] = {}
+        """Return where the names of the file lead to; what leads nowhere, now or for good, hinders no other.
+
+        It stays in its place all the same: a client's own key is for the first server of a name, there or not.
+        """
         for text in self._base.config.targets:
-            if text.partition("/")[0] in self._problems:
-                continue
             try:
-                lead[text] = target_of(text, names)
+                target_of(text, [*names, *self._problems])
             except Invalid as error:
                 log.warning("%s %s", error.message, error.hint)
         aliases = self._base.config.aliases.items()
-        return {alias: [lead[text] for text in targets if text in lead] for alias, targets in aliases}
+        return {alias: [target_of(text, [text.partition("/")[0]]) for text in targets] for alias, targets in aliases}
 
     async def _gathered(self) -> tuple[list[ModelEntry], LlmosError | None]:
         """Return the models, and why a server could not be asked for its own, when one could not."""
         router = self._router or await self._load()
-        found = [ModelEntry(alias, "alias") for alias, targets in router.rules.aliases.items() if targets]
+        aliases = router.rules.aliases.items()
+        found = [
+            ModelEntry(name, "alias") for name, targets in aliases if any(to.server in router.servers for to in targets)
+        ]
         found += [ModelEntry(name, server) for name, server in router.rules.patterns if "*" not in name]
         asked = await asyncio.gather(*(_names(*one) for one in router.servers.items()))
         for server, (names, _) in zip(router.servers, asked, strict=True):
