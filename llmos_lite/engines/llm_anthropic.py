@@ -69,14 +69,14 @@ class _Block(msgspec.Struct):
 
 class _Message(msgspec.Struct):
     content: list[_Block]
-    id: str = ""
+    id: object = ""
     model: str = ""
     stop_reason: str | None = None
     usage: _Usage = msgspec.field(default_factory=_Usage)
 
 
 class _Start(msgspec.Struct):
-    id: str = ""
+    id: object = ""
     model: str = ""
     usage: _Usage = msgspec.field(default_factory=_Usage)
 
@@ -165,7 +165,7 @@ def whole_message(data: bytes, model: str) -> Completion:
         tokens_out=token_count(message.usage.output_tokens),
         finish=message.stop_reason or "end_turn",
         tool_calls=calls.whole(),
-        answer_id=message.id,
+        answer_id=_name_of(message.id),
     )
 
 
@@ -193,7 +193,7 @@ class MessageStream:
     @property
     def answer_id(self) -> str:
         """Return how the provider names the answer; a thread goes on from there."""
-        return self._start.id
+        return _name_of(self._start.id)
 
     def completion(self) -> Completion:
         """Return the whole answer; a call whose arguments came with its start, and not after it, has those."""
@@ -239,6 +239,11 @@ class MessageStream:
             self._inputs.pop(event.index, None)
             self._calls.add(event.index, "", "", event.delta.partial_json)
         return event.delta.text if event.delta.type == "text_delta" else ""
+
+
+def _name_of(said: object) -> str:
+    """Return the id of an answer; servers that keep none may say anything there."""
+    return said if isinstance(said, str) else ""
 
 
 def _messages(messages: Sequence[ChatMessage]) -> list[Mapping[str, object]]:

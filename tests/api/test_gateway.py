@@ -15,6 +15,7 @@ from llmos_lite.core.telemetry.model_span import ModelSpan
 from llmos_lite.core.traces.trace import Ended, now_ms
 from llmos_lite.engines.upstream import Wire
 from llmos_lite.errors import StorageFailed
+from tests.answering import answering, reply
 from tests.gating import PATHS, PHOTOS, REVIEW, WIRES, Gate, gate, leave_after, request, served, system_of, words_of
 from tests.upstream import WORD, Upstream
 
@@ -381,6 +382,22 @@ async def test_a_failing_server_is_told_in_the_clients_words(
     assert (trace.ended, trace.error) == (Ended.ERROR, code)
     if status == 429:
         assert answer.headers["retry-after"] == "7"
+
+
+@pytest.mark.parametrize("said", [b"null", b"5", b"[]", b"{}"])
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_without_a_name_is_one(here: Gate, said: bytes, *, stream: bool) -> None:
+    body = b'{"id":%b,"type":"message","content":[],"stop_reason":"end_turn"}' % said
+    if stream:
+        body = b'data: {"type":"message_start","message":%b}\n\ndata: {"type":"message_stop"}\n\n' % body
+    async with answering(reply(body, kind="text/event-stream" if stream else "application/json")) as server:
+        admin = Client(here.client.app, {"Authorization": f"Bearer {here.key}"})
+        await admin.request(
+            "PUT", "/providers/odd", json_body={"kind": "anthropic", "url": server.url, "models": ["odd"]}
+        )
+        answer = await here.ask("messages", "hi", model="odd", stream=stream)
+    assert (answer.status, answer.body) == (200, body)
+    assert (await here.trace()).ended is Ended.COMPLETE
 
 
 async def test_a_status_that_http_does_not_know_is_none_of_ours(here: Gate) -> None:
