@@ -400,6 +400,17 @@ async def test_an_answer_without_a_name_is_one(here: Gate, said: bytes, *, strea
     assert (await here.trace()).ended is Ended.COMPLETE
 
 
+@pytest.mark.parametrize(("theirs", "passes"), [("abc", True), ("", False), ("a" * 201, False)])
+async def test_an_id_of_a_server_is_one_line(here: Gate, theirs: str, *, passes: bool) -> None:
+    body = b'{"choices":[{"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}]}'
+    async with answering(reply(body, x_request_id=theirs)) as server:
+        admin = Client(here.client.app, {"Authorization": f"Bearer {here.key}"})
+        await admin.request("PUT", "/providers/odd", json_body={"kind": "openai", "url": server.url, "models": ["odd"]})
+        answer = await here.ask("chat", "hi", model="odd")
+    found = [value for name, value in answer.raw if name == "x-request-id"]
+    assert (len(found), found == [theirs], len(found[0])) == (1, passes, 3 if passes else 16)
+
+
 async def test_a_status_that_http_does_not_know_is_none_of_ours(here: Gate) -> None:
     assert (await here.client.post("/v1/embeddings", {"model": "plain-e999", "input": "x"})).status == 502
 

@@ -38,6 +38,8 @@ _PASSED = (
     b"anthropic-",
     b"x-ratelimit-",
 )
+_ID, LONGEST_ID = b"x-request-id", 200
+"""An id takes the place of ours, so that one that is empty or has no end is left out."""
 _REFUSALS = {401: "model.rejected", 403: "model.rejected", 404: "model.rejected", 429: "model.rate_limited"}
 
 
@@ -194,7 +196,7 @@ def passed_headers(reply: Reply) -> list[tuple[bytes, bytes]]:
     """Return the headers of an answer that are for the client."""
     kept = []
     for header in reply.headers():
-        if header[0].startswith(_PASSED):
+        if header[0].startswith(_PASSED) and (header[0] != _ID or 0 < len(header[1]) <= LONGEST_ID):
             kept.append(header)  # noqa: PERF401 - without the call that a comprehension is
     return kept
 
