@@ -498,6 +498,18 @@ async def test_what_goes_on_elsewhere_begins_no_other_conversation(here: Gate, w
     assert (three.parent, four.parent) == (two.id, one.id)
 
 
+@pytest.mark.parametrize("wire", ["messages", "responses"])
+async def test_another_try_in_a_conversation_that_is_kept_is_told_apart(here: Gate, wire: str) -> None:
+    begins, goes_on = {"messages": (BEGINS, GOES_ON), "responses": ({}, {"previous_response_id": "resp_1"})}[wire]
+    await here.ask(wire, PHOTOS, **begins)
+    for model in ("e400", "plain", "plain"):
+        await here.ask(wire, REVIEW, model=model, **goes_on)
+    one, two, three, four = await here.traces()
+    assert (two.parent, two.retry_of) == (one.id, "")
+    assert (three.parent, three.retry_of, three.conversation) == (one.id, two.id, one.conversation)
+    assert (four.parent, four.retry_of) == (three.id, "")
+
+
 async def test_a_thread_that_nobody_knows_here_gets_its_skills_before_the_words(
     fresh_copy: Path, upstream: Upstream
 ) -> None:

@@ -89,11 +89,13 @@ class Found(msgspec.Struct, frozen=True, gc=False):
         thread: its last turn; None for a new one.
         seen: how many of the items stood there already.
         again: whether exactly this was asked before.
+        failed: trace of the same request that failed, where the provider keeps what was said before it.
     """
 
     thread: Thread | None = None
     seen: int = 0
     again: bool = False
+    failed: str = ""
 
 
 _NEW = Found()
@@ -145,7 +147,8 @@ class Threads:
             after: key of the answer that the request goes on from; empty for none.
         """
         if after and (kept := self._kept.get(after)):
-            return Found(kept[0])
+            tried = self._kept.get(links[-1]) if links else None
+            return Found(kept[0], failed=tried[0].trace_id if tried and not tried[0].answered else "")
         for place in range(len(links) - 1, -1, -1):
             kept = self._kept.get(links[place])
             if kept is not None:
@@ -191,6 +194,8 @@ def still_open(found: Found, actor: Actor, erased: Container[str]) -> Found:
         return found
     if thread.trace_id in erased or thread.goal_of in erased:
         return _NEW
+    if found.failed in erased:
+        found = msgspec.structs.replace(found, failed="")
     if not (thread.skills or thread.exposures or thread.offered or thread.searched):
         return found
     if _is_of(thread, {str(actor.volume), "system", *map("team:".__add__, actor.teams)}):

@@ -276,7 +276,7 @@ def trace_of(turn: Turn, ended: Ended, error: str = "", system_in: str = "") -> 
         share=turn.share,
         system=thread.system,
         system_in=system_in,
-        retry_of=before.trace_id if turn.found.again and before else "",
+        retry_of=before.trace_id if turn.found.again and before else turn.found.failed,
     )
 
 
