@@ -294,7 +294,9 @@ async def test_the_server_of_the_settings_is_listed_and_left_alone_like_others(t
     assert refused == [409, 409]
 
 
-async def test_a_name_that_leads_nowhere_hinders_no_other_model(upstream: Upstream, tmp_path: Path) -> None:
+async def test_a_name_that_leads_nowhere_hinders_no_other_model(
+    upstream: Upstream, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "names.toml"
     file.write_text('[models]\nlate = "late/plain"\nmany = ["late/plain", "default/x"]\n')
     settings = Settings(data=tmp_path / "other", llm_provider="offline", providers=str(file))
@@ -303,6 +305,8 @@ async def test_a_name_that_leads_nowhere_hinders_no_other_model(upstream: Upstre
         admin = Client(create_app(services), {"Authorization": f"Bearer {key}"})
         before = [(await ask(admin, model)).status for model in ("any", "many", "late")]
         listed = [one["id"] for one in (await admin.get("/v1/models")).json()["data"]]
+        await put(admin, "other", url=upstream.url)
+        assert capfd.readouterr().err.count("leads nowhere") == 1
         await put(admin, "late", url=upstream.url)
         after = (await ask(admin, "late")).status
         client = Client(admin.app, {"X-LLMOS-Key": key, "Authorization": "Bearer sk-theirs"})

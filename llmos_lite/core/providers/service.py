@@ -84,6 +84,8 @@ class Providers:
         self._own: list[Provider] = []
         self._problems: dict[str, str] = {}
         self._sealed: set[str] = set()
+        self._lost: set[str] = set()
+        """Where names lead to in vain, as the log has it."""
         self._loading, self._listing = asyncio.Lock(), asyncio.Lock()
         self._listed: tuple[float, list[ModelEntry], LlmosError | None] | None = None
         """Until when a list holds, the list, and why it lacks something."""
@@ -251,11 +253,14 @@ class Providers:
 
         It stays in its place all the same: a client's own key is for the first server of a name, there or not.
         """
+        known, self._lost = self._lost, set()
         for text in self._base.config.targets:
             try:
                 target_of(text, [*names, *self._problems])
             except Invalid as error:
-                log.warning("%s %s", error.message, error.hint)
+                self._lost.add(text)
+                if text not in known:
+                    log.warning("%s %s", error.message, error.hint)
         aliases = self._base.config.aliases.items()
         return {alias: [target_of(text, [text.partition("/")[0]]) for text in targets] for alias, targets in aliases}
 
