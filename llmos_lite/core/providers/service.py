@@ -110,10 +110,10 @@ class Providers:
             if self._listed is None or since > self._listed[0]:
                 found, failed = await self._gathered()
                 now = time.monotonic()
-                self._listed = now + _holds(now - since, found, failed), found, failed
+                self._listed = now + _holds(now - since, found, failed), found, failed and failed.fresh()
             _, found, failed = self._listed
-        if failed is not None and not found:  # its words alone: it would keep the frames of all who got it
-            raise type(failed)(failed.code, failed.message, hint=failed.hint)
+        if failed is not None and not found:
+            raise failed.fresh()
         return found
 
     async def close(self) -> None:
