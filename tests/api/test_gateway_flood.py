@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import socket
 from collections.abc import AsyncIterator
@@ -16,6 +15,7 @@ from llmos_lite.api.patience import PatientProtocol
 from llmos_lite.core.gateway.reading import LARGEST_ANSWER, Reading
 from llmos_lite.engines.http_client import MOST_BUFFERED, Reply
 from tests.gating import PHOTOS, Gate, gate, request, served
+from tests.leaving import uncollected, until_gone
 from tests.upstream import Upstream
 
 EVENT = b'data: {"choices":[{"index":0,"delta":{"content":"%s"}}]}\n\n' % (b"lorem " * 2000)
@@ -97,9 +97,7 @@ async def test_a_client_that_does_not_read_stops_the_model_and_holds_little(tmp_
 async def test_a_client_that_hangs_up_leaves_nothing_to_the_collector(tmp_path: Path) -> None:
     """What stays in a cycle waits for the collector of garbage, which seldom comes to a server."""
     async with flooding(tmp_path) as (here, flood), served(here) as port:
-        gc.collect()
-        gc.disable()
-        try:
+        with uncollected(*HELD) as left:
             for _ in range(3):
                 client = await ask(here, port)
                 await flood.moved.wait()
@@ -108,9 +106,4 @@ async def test_a_client_that_hangs_up_leaves_nothing_to_the_collector(tmp_path: 
                     await flood.ended.wait()
                 flood.ended.clear()
                 flood.moved.clear()
-            async with asyncio.timeout(30):
-                while left := [one for one in gc.get_objects() if isinstance(one, HELD)]:
-                    del left
-                    await asyncio.sleep(0.01)
-        finally:
-            gc.enable()
+            await until_gone(left)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -22,6 +21,7 @@ from llmos_lite.core.traces.log import TraceLog
 from llmos_lite.engines.http_client import Reply
 from llmos_lite.errors import StorageFailed
 from tests.gating import PATHS, PHOTOS, Gate, gate, request, served
+from tests.leaving import uncollected, until_gone
 from tests.upstream import Upstream
 
 HELD = (Reading, Reply, Passage, Exchange, PatientProtocol, Request, Export)
@@ -62,19 +62,8 @@ async def ask(here: Gate, port: int, path: str, body: bytes, more: str = "") -> 
 @contextmanager
 def nothing_left() -> Iterator[Callable[[], Awaitable[None]]]:
     """Let nothing be collected; what is yielded waits until nothing of the requests is there."""
-    gc.collect()
-    gc.disable()
-
-    async def wait() -> None:
-        async with asyncio.timeout(30):
-            while left := [one for one in gc.get_objects() if isinstance(one, HELD)]:
-                del left
-                await asyncio.sleep(0.01)
-
-    try:
-        yield wait
-    finally:
-        gc.enable()
+    with uncollected(*HELD) as left:
+        yield lambda: until_gone(left)
 
 
 @pytest.mark.parametrize("wire", ["chat", "messages"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
@@ -21,6 +20,7 @@ from llmos_lite.engines.http_client import (
     as_it_is,
 )
 from llmos_lite.engines.http_tls import TlsClient
+from tests.leaving import uncollected, until_gone
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], object]
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx-kind: Test\r\n\r\nok"
@@ -445,16 +445,12 @@ async def test_what_the_taker_raises_is_raised_where_the_body_is_waited_for(make
             asyncio.get_running_loop().call_soon(server.writers[0].write, b"half")
             await reply.pour(broken)
 
-    async with serving(Server(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n")) as server, asyncio.timeout(5):
-        gc.collect()
-        gc.disable()
-        try:
+    async with serving(Server(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n")) as server, asyncio.timeout(60):
+        with uncollected(Reply) as left:
             with pytest.raises(ValueError, match="half"):
                 await ask(server)
             await server.closed.wait()
-            assert not [one for one in gc.get_objects() if isinstance(one, Reply)], "held by the error, and it by that"
-        finally:
-            gc.enable()
+            await until_gone(left)  # held by the error it would be, and that by it
 
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
@@ -469,15 +465,10 @@ def test_who_hangs_up_while_a_connection_is_made_leaves_nothing(run: Callable[..
                 asking.cancel()
                 await asyncio.gather(asking, return_exceptions=True)
             del asking
-            await asyncio.sleep(0.05)
-            assert not [one for one in gc.get_objects() if isinstance(one, Reply)]
+            await until_gone(left)
 
-    gc.collect()
-    gc.disable()
-    try:
+    with uncollected(Reply) as left:
         run(leave())
-    finally:
-        gc.enable()
 
 
 @clients

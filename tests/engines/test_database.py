@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import sqlite3
 import stat
@@ -18,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 
 from llmos_lite.engines.database import Bulk, Database
 from llmos_lite.errors import StorageFailed, Unavailable
+from tests.leaving import uncollected
 
 METADATA = MetaData()
 NOTES = Table("notes", METADATA, Column("id", Integer, primary_key=True), Column("body", Text), Column("made", Integer))
@@ -197,9 +197,7 @@ async def test_who_stops_waiting_is_not_held(tmp_path: Path, kind: str) -> None:
             while held:
                 await session.execute(select(NOTES))
 
-    gc.collect()
-    gc.disable()
-    try:
+    with uncollected(Held) as left:
         for turns in range(1, 40):
             asking = asyncio.create_task(ask())
             for _ in range(turns):
@@ -207,7 +205,5 @@ async def test_who_stops_waiting_is_not_held(tmp_path: Path, kind: str) -> None:
             asking.cancel()
             await asyncio.wait([asking])
         del asking
-        assert not [one for one in gc.get_objects() if isinstance(one, Held)]
-    finally:
-        gc.enable()
+        assert not left()
     await database.close()
