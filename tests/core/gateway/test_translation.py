@@ -593,13 +593,13 @@ def test_a_conversation_of_instructions_alone_passes_where_a_server_takes_it() -
 
 def test_parts_that_nobody_else_knows_are_named_as_left_out() -> None:
     told = {"type": "text", "text": "Look:"}
-    parts = [told, {"type": "hologram", "size": 3}, {"type": "hologram"}, {"type": "smell\r\nx: y"}]
+    parts = [told, {"type": "hologram", "size": 3}, {"type": "hologram"}, {"type": "smell\r\nx: y"}, {"size": 3}]
     thought = {"role": "assistant", "content": [{"type": "thinking", "thinking": "Hm."}, told]}
     talk = [{"role": "user", "content": parts[:1]}, thought, {"role": "user", "content": parts}]
     for client in (Wire.MESSAGES, Wire.CHAT):
         body = json.dumps({"model": "m", "messages": talk, "max_tokens": 9}).encode()
         found = translate_request(body, client, Wire.RESPONSES)
-        assert found.left_out == ["hologram", "smell__x__y"]
+        assert found.left_out == ["hologram", "smell__x__y", "untyped"]
         assert b"hologram" not in found.body
     items = [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Look:"}, parts[2]]}]
     asked = json.dumps({"model": "m", "input": items}).encode()

@@ -218,9 +218,10 @@ def _turn(message: _Message, odd: list[str]) -> Turn:
 
 def _prompt(raw: Raw) -> Iterator[Part]:
     for part in _content(raw):
-        text = without_header(part.text) if isinstance(part, Text) else ""
-        if text or part == Text("") or not isinstance(part, Text):
-            yield Text(text) if text else part
+        if not isinstance(part, Text):
+            yield part
+        elif (text := without_header(part.text)) or not part.text:
+            yield Text(text)
 
 
 def _content(raw: Raw, *, given: bool = False, odd: list[str] | None = None) -> Iterator[Part]:

@@ -37,8 +37,8 @@ _CHARACTERS = re.compile(
 
 
 def named(types: Iterable[str]) -> list[str]:
-    """Return types of tools that are left out, each once, fit for a header."""
-    return list(dict.fromkeys(_ODD.sub("_", one)[:64] for one in types))[:_MOST_NAMED]
+    """Return types of tools and parts that are left out, each once, fit for a header."""
+    return list(dict.fromkeys(_ODD.sub("_", one)[:64] or "untyped" for one in types))[:_MOST_NAMED]
 
 
 def demanded(name: str) -> Invalid:
