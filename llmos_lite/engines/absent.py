@@ -11,7 +11,7 @@ from llmos_lite.engines.http_client import Reply
 ABSENT = frozenset({404, 405, 501})
 """Statuses of an address that a server does not have."""
 _ASKED_FOR, _UNKNOWN = 404, "unknown_url"
-"""The one status that may mean either, and OpenAI's code for an address."""
+"""The one status that may mean either, and OpenAI's code for an address; Azure's is the status as a text."""
 LARGEST = 1 << 20
 """Bytes of a refusal that are read and handed on."""
 
@@ -40,7 +40,7 @@ def lacks_address(status: int, body: bytes) -> bool:
         error = _decode(body).error
     except msgspec.DecodeError:
         return True
-    if error.code == _UNKNOWN:
+    if error.code in {_UNKNOWN, str(_ASKED_FOR)}:
         return True
     return error.type != "invalid_request_error" and not isinstance(error.code, str) and not error.param
 

@@ -11,6 +11,7 @@ ADDRESS = {
     "go": (404, b"404 page not found"),
     "llama.cpp": (404, b'{"error":{"code":404,"message":"File Not Found","type":"not_found_error"}}'),
     "openai": (404, b'{"error":{"type":"invalid_request_error","param":null,"code":"unknown_url"}}'),
+    "azure": (404, b'{"error":{"code":"404","message": "Resource not found"}}'),
     "method": (405, b'{"error":{"type":"invalid_request_error"}}'),
     "nothing": (404, b""),
 }
@@ -18,6 +19,7 @@ NAMED = {
     "model": (404, b'{"error":{"type":"invalid_request_error","param":null,"code":"model_not_found"}}'),
     "conversation": (404, b'{"error":{"type":"invalid_request_error","param":null,"code":null}}'),
     "vllm": (404, b'{"error":{"message":"no model","type":"NotFoundError","param":"model","code":404}}'),
+    "azure": (404, b'{"error":{"code":"DeploymentNotFound","message":"The API deployment does not exist."}}'),
     "other": (400, b'{"detail":"Not Found"}'),
 }
 
