@@ -22,11 +22,19 @@ from msgspec import structs
 from llmos_lite.engines.http_client import Reply
 from llmos_lite.engines.llm_http import ModelServer, decoded
 from llmos_lite.engines.upstream import HttpUpstream, Passing, Wire
-from llmos_lite.engines.upstream_kinds import cloud_body
+from llmos_lite.engines.upstream_kinds import cloud_ask, cloud_error, in_messages
 from llmos_lite.errors import UpstreamFailed
 
 VERSION = "bedrock-2023-05-31"
 SERVICE = "bedrock"
+_STREAM = "invoke-with-response-stream"
+_KINDS: Mapping[str, str] = {
+    "throttlingException": "rate_limit_error",
+    "validationException": "invalid_request_error",
+    "serviceUnavailableException": "overloaded_error",
+    "modelTimeoutException": "timeout_error",
+}
+"""What Anthropic's API calls what goes wrong in a stream; the rest is `api_error`."""
 LONGEST_FRAME = 1 << 24
 _PRELUDE = 12
 
@@ -109,19 +117,23 @@ class Bedrock(HttpUpstream):
         clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(name, server, frozenset({Wire.MESSAGES}))
-        self._host = urlsplit(server.base_url).netloc
+        url = urlsplit(server.base_url)
+        self._host, self._prefix = url.netloc, url.path
         self._signature, self._clock = signature, clock
 
     async def send(self, passing: Passing) -> Reply:
-        """Pass a request on; see `Upstream`."""
-        model, stream, body = cloud_body(passing.body, VERSION)
-        path = f"/model/{quote(model, safe='')}/{'invoke-with-response-stream' if stream else 'invoke'}"
+        """Pass a request on; see `Upstream`. What a client asks for by `anthropic-beta` stands in the body there."""
+        ask = cloud_ask(passing.body, VERSION)
+        ask.fields.pop("stream", None)
+        if betas := passing.headers.get("anthropic-beta"):
+            ask.fields.setdefault("anthropic_beta", [one.strip() for one in betas.split(",") if one.strip()])
+        path, body = f"/model/{quote(ask.model, safe='')}/{_STREAM if ask.stream else 'invoke'}", ask.body
         headers = {name: value for name, value in passing.headers.items() if not name.startswith("anthropic-")}
         headers["content-type"] = "application/json"
         if self._signature is not None and not passing.own_key:
-            headers |= self._signature.headers(self._host, path, body, self._clock())
+            headers |= self._signature.headers(self._host, self._prefix + path, body, self._clock())
         reply = await super().send(structs.replace(passing, path=path, body=body, headers=headers))
-        return _Events(reply) if _is_stream(reply) else reply
+        return _Events(reply) if _is_stream(reply) else await in_messages(reply)
 
 
 def _is_stream(reply: Reply) -> bool:
@@ -205,9 +217,12 @@ def _headers(data: bytes) -> Iterator[tuple[str, str]]:
 def _event(frame: Frame) -> bytes:
     said = decoded(_payload, frame.payload or b"{}")
     if frame.headers.get(":message-type", "event") != "event":
-        kind = frame.headers.get(":exception-type", "error")
-        error = {"type": "error", "error": {"type": kind, "message": said.message}}
-        return b"event: error\ndata: %b\n\n" % msgspec.json.encode(error)
+        kind = frame.headers.get(":exception-type") or frame.headers.get(":error-code", "error")
+        message = said.message or frame.headers.get(":error-message", "")
+        error = cloud_error(_KINDS.get(kind, "api_error"), f"{message} ({kind})".strip())
+        return b"event: error\ndata: %b\n\n" % error
+    if not said.bytes:
+        return b""
     try:
         event = base64.b64decode(said.bytes, validate=True)
     except ValueError:

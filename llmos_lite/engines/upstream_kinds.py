@@ -11,17 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 from urllib.parse import quote
 
 import msgspec
 from msgspec import structs
 
+from llmos_lite.engines.absent import LARGEST, ReadReply
 from llmos_lite.engines.http_client import Reply
 from llmos_lite.engines.llm_anthropic import VERSION
 from llmos_lite.engines.llm_http import ModelServer, openai_url
 from llmos_lite.engines.upstream import HttpUpstream, Passing, Upstream, Wire
-from llmos_lite.errors import Invalid
+from llmos_lite.errors import Invalid, NotFound
 
 Kind: TypeAlias = Literal["openai", "anthropic", "azure", "bedrock", "vertex"]
 
@@ -36,6 +37,12 @@ _WIRES: Mapping[str, frozenset[Wire]] = {
     "bedrock": frozenset({Wire.MESSAGES}),
     "vertex": frozenset({Wire.MESSAGES}),
 }
+_GOOGLE: Mapping[str, str] = {
+    "global": "aiplatform.googleapis.com",
+    "us": "aiplatform.us.rep.googleapis.com",
+    "eu": "aiplatform.eu.rep.googleapis.com",
+}
+"""Hosts of what is no single region there."""
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encode = msgspec.json.Encoder().encode
 
@@ -132,7 +139,7 @@ def _vertex(spec: ServerSpec) -> Upstream:
     from llmos_lite.engines.upstream_vertex import Vertex, token_source  # noqa: PLC0415 - few need it
 
     region, project = _needed(spec, "region"), _needed(spec, "project")
-    host = "aiplatform.googleapis.com" if region == "global" else f"{region}-aiplatform.googleapis.com"
+    host = _GOOGLE.get(region, f"{region}-aiplatform.googleapis.com")
     place = f"/v1/projects/{quote(project)}/locations/{quote(region)}/publishers/anthropic/models"
     server = _server(replace(spec, key=""), (spec.url or f"https://{host}").rstrip("/") + place, {})
     return Vertex(spec.name, server, token_source(spec.key))
@@ -165,7 +172,7 @@ class Deployments(HttpUpstream):
 
     def send(self, passing: Passing) -> Awaitable[Reply]:
         """Pass a request on; see `Upstream`."""
-        model = model_in(passing.body)
+        model = segment_of(model_in(passing.body))
         path = f"/openai/deployments/{quote(model, safe='')}{passing.path.partition('?')[0]}"
         return super().send(structs.replace(passing, path=f"{path}?api-version={quote(self._version)}"))
 
@@ -184,15 +191,97 @@ def fields_in(body: bytes) -> dict[str, msgspec.Raw]:
     return _fields.decode(body)
 
 
-def cloud_body(body: bytes, version: str) -> tuple[str, bool, bytes]:
-    """Return model, whether a stream is asked for, and the body as the clouds that carry Anthropic's models take it.
+class CloudAsk(NamedTuple):
+    """A request to a cloud that carries Anthropic's models.
+
+    Args:
+        model: stands in the path there.
+        stream: whether a stream is asked for.
+        fields: of the body.
+    """
+
+    model: str
+    stream: bool
+    fields: dict[str, object]
+
+    @property
+    def body(self) -> bytes:
+        """Return the body."""
+        return _encode(self.fields)
+
+
+def cloud_ask(body: bytes, version: str) -> CloudAsk:
+    """Return a request as the clouds take it, which name the model in the path.
 
     Args:
         body: of the Messages API.
         version: what the cloud calls its form of the API.
+
+    Raises:
+        NotFound: `model.unknown`, for a name that would lead to another address.
     """
-    fields = fields_in(body)
-    stream = bytes(fields.pop("stream", msgspec.Raw(b"false"))) == b"true"
-    model = model_in(body)
+    fields, model = fields_in(body), segment_of(model_in(body))
     fields.pop("model", None)
-    return model, stream, _encode({"anthropic_version": version} | fields)
+    stream = bytes(fields.get("stream", b"false")) == b"true"
+    return CloudAsk(model, stream, {"anthropic_version": version, **fields})
+
+
+def segment_of(model: str) -> str:
+    """Return the name of a model that becomes a part of a path.
+
+    Raises:
+        NotFound: `model.unknown`, for one that would lead to another address.
+    """
+    if model in {"", ".", ".."}:
+        raise NotFound("model.unknown", f"No provider has a model {model!r}.", hint="GET /v1/models lists all.")
+    return model
+
+
+_ERRORS = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+}
+
+
+class _Google(msgspec.Struct):
+    message: str
+
+
+class _CloudError(msgspec.Struct):
+    message: str = ""
+    Message: str = ""
+    error: _Google | None = None
+    type: str = ""
+
+
+_cloud_error = msgspec.json.Decoder(_CloudError | list[_CloudError])
+
+
+async def in_messages(reply: Reply) -> Reply:
+    """Return an answer of a cloud whose refusal, if it is one, is said as Anthropic's API says it.
+
+    Amazon says `{"message": ...}`, Google `{"error": {"code": 429, "message": ...}}`, in a list where a stream was
+    asked for; what Anthropic's API said itself passes as it is.
+    """
+    if reply.status < 400:  # noqa: PLR2004 - where refusals begin
+        return reply
+    said = await reply.read(LARGEST)
+    try:
+        found = _cloud_error.decode(said)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ReadReply(reply, said)
+    error = found if isinstance(found, _CloudError) else next(iter(found), _CloudError())
+    message = (error.error.message if error.error else "") or error.message or error.Message
+    if error.type or not message:
+        return ReadReply(reply, said)
+    return ReadReply(reply, cloud_error(_ERRORS.get(reply.status, "api_error"), message))
+
+
+def cloud_error(kind: str, message: str) -> bytes:
+    """Return an error as Anthropic's API says it."""
+    return _encode({"type": "error", "error": {"type": kind, "message": message}})

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import dataclasses
 import json
 import struct
 import zlib
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from itertools import pairwise
 from unittest import mock
 from urllib.parse import urlsplit
 
+import anthropic
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -24,18 +28,23 @@ from joserfc.jwk import RSAKey
 from llmos_lite.engines.upstream import Passing, Upstream, Wire
 from llmos_lite.engines.upstream_bedrock import Bedrock, Frames
 from llmos_lite.engines.upstream_kinds import ServerSpec, open_server
-from llmos_lite.engines.upstream_vertex import SCOPE
-from llmos_lite.errors import Invalid, UpstreamFailed
+from llmos_lite.engines.upstream_vertex import SCOPE, Vertex, token_source
+from llmos_lite.errors import Invalid, NotFound, UpstreamFailed
 from tests.answering import answering, reply
 
 BODY = b'{"model":"claude-x","max_tokens":5,"stream":false,"messages":[{"role":"user","content":"hi"}]}'
 STREAM = BODY.replace(b"false", b"true")
 
 
-async def send(server: Upstream, body: bytes = BODY, wire: Wire = Wire.MESSAGES) -> bytes:
+JSON = {"content-type": "application/json"}
+
+
+async def send(
+    server: Upstream, body: bytes = BODY, wire: Wire = Wire.MESSAGES, headers: Mapping[str, str] = JSON
+) -> bytes:
     """Ask, and return the whole answer."""
     said = b""
-    passing = Passing(path=wire.path, body=body, headers={"content-type": "application/json"})
+    passing = Passing(path=wire.path, body=body, headers=headers)
     async with await server.send(passing) as answer:
         while piece := await answer.chunk():
             said += piece
@@ -69,6 +78,17 @@ async def test_azures_deployments_stand_in_the_path() -> None:
         spec = ServerSpec(name="az", kind="azure", url=server.url, key="k", api_version="2024-10-21")
         await send(open_server(spec), body=b'{"model":"my gpt/4"}', wire=Wire.CHAT)
     assert server.asked[0].path == "/openai/deployments/my%20gpt%2F4/chat/completions?api-version=2024-10-21"
+
+
+@pytest.mark.parametrize("model", ["", ".", ".."])
+@pytest.mark.parametrize("kind", ["azure", "bedrock", "vertex"])
+async def test_a_model_is_no_way_to_another_address(kind: str, model: str) -> None:
+    async with answering(reply(b"{}")) as server:
+        spec = ServerSpec(name="x", kind="azure", url=server.url, api_version="1", region="r", project="p", key="k")
+        made = open_server(dataclasses.replace(spec, kind=kind))  # type: ignore[arg-type]  # a kind
+        with pytest.raises(NotFound, match="No provider has a model"):
+            await send(made, json.dumps({"model": model}).encode())
+    assert not server.asked
 
 
 @pytest.mark.parametrize(("kind", "missing"), [("azure", "url"), ("bedrock", "region"), ("vertex", "region")])
@@ -113,6 +133,48 @@ async def test_bedrock_takes_a_key_of_its_own() -> None:
     async with answering(reply(b"{}")) as server:
         await send(open_server(ServerSpec(name="b", kind="bedrock", url=server.url, region="r", key="bedrock-api-key")))
     assert server.asked[0].headers["authorization"] == "Bearer bedrock-api-key"
+
+
+async def test_the_path_of_a_proxy_before_bedrock_is_signed_too() -> None:
+    at = datetime(2026, 11, 30, 2, 3, 4, tzinfo=UTC)
+    async with answering(reply(b"{}")) as server:
+        made = open_server(
+            ServerSpec(name="b", kind="bedrock", url=f"{server.url}/aws", region="eu-west-1", key="AKID:s")
+        )
+        assert isinstance(made, Bedrock)
+        made._clock = at.timestamp
+        await send(made)
+    [asked] = server.asked
+    assert asked.path == "/aws/model/claude-x/invoke"
+    host = urlsplit(server.url).netloc
+    theirs = AWSRequest("POST", f"http://{host}{asked.path}", data=asked.body, headers={"host": host})
+    with mock.patch("botocore.auth.get_current_datetime", return_value=at.replace(tzinfo=None)):
+        SigV4Auth(Credentials("AKID", "s"), "bedrock", "eu-west-1").add_auth(theirs)
+    assert asked.headers["authorization"] == theirs.headers["Authorization"]
+
+
+@pytest.mark.parametrize("body", [BODY, STREAM])
+async def test_the_clouds_are_asked_as_anthropics_own_library_asks_them(body: bytes) -> None:
+    fields = json.loads(body) | {"extra_headers": {"anthropic-beta": "b-1,b-2"}}
+    async with answering(reply(b"{}")) as server:
+        vertex = anthropic.AnthropicVertex(
+            region="r", project_id="p", access_token="at", base_url=f"{server.url}/v1", max_retries=0
+        )
+        bedrock = anthropic.AnthropicBedrock(
+            aws_access_key="AKID", aws_secret_key="s", aws_region="r", base_url=server.url, max_retries=0
+        )
+        for client in (vertex, bedrock):
+            await asyncio.to_thread(client.messages.create, **fields)
+        headers = {"content-type": "application/json", "anthropic-beta": "b-1,b-2"}
+        for kind, key in (("vertex", "at"), ("bedrock", "AKID:s")):
+            spec = ServerSpec(name="x", kind=kind, url=server.url, region="r", project="p", key=key)  # type: ignore[arg-type]  # a kind
+            await send(open_server(spec), body, headers=headers)
+    theirs, ours = server.asked[:2], server.asked[2:]
+    assert [one.path for one in ours] == [one.path for one in theirs]
+    for one in (*theirs, *ours):
+        one.headers["body"] = json.loads(one.body) | {"anthropic_version": ""}
+    assert [one.headers["body"] for one in ours] == [one.headers["body"] for one in theirs]
+    assert ours[0].headers["anthropic-beta"] == theirs[0].headers["anthropic-beta"]
 
 
 EVENTS = [{"type": "message_start", "message": {"id": "m"}}, {"type": "message_stop"}]
@@ -172,7 +234,60 @@ async def test_bedrocks_stream_becomes_events() -> None:
     assert b"slow down" in said
 
 
+@pytest.mark.parametrize(
+    ("heads", "payload", "expected"),
+    [
+        ({":message-type": "exception", ":exception-type": "throttlingException"}, b'{"message":"slow"}', "rate_limit"),
+        ({":message-type": "exception", ":exception-type": "modelTimeoutException"}, b'{"message":"slow"}', "timeout"),
+        ({":message-type": "exception", ":exception-type": "internalServerException"}, b'{"message":"slow"}', "api"),
+        ({":message-type": "error", ":error-code": "InternalFailure", ":error-message": "slow"}, b"", "api"),
+    ],
+)
+async def test_what_goes_wrong_in_bedrocks_stream_has_anthropics_name(
+    heads: dict[str, str], payload: bytes, expected: str
+) -> None:
+    async with answering(reply(frame(payload, **heads), kind="application/vnd.amazon.eventstream")) as server:
+        spec = ServerSpec(name="b", kind="bedrock", url=server.url, region="r", key="k")
+        said = await send(open_server(spec), STREAM)
+    error = json.loads(said.partition(b"data: ")[2])["error"]
+    assert error == {"type": f"{expected}_error", "message": f"slow ({list(heads.values())[1]})"}
+
+
+AMAZON, GOOGLE = {"message": "no such model"}, {"error": {"code": 400, "message": "no such model", "status": "X"}}
+ANTHROPIC = {"type": "error", "error": {"type": "invalid_request_error", "message": "no such model"}}
+
+
+@pytest.mark.parametrize("kind", ["bedrock", "vertex"])
+@pytest.mark.parametrize("said", [AMAZON, GOOGLE, [GOOGLE], ANTHROPIC], ids=["amazon", "google", "list", "anthropic"])
+async def test_a_cloud_refuses_in_the_words_of_anthropics_api(kind: str, said: object) -> None:
+    async with answering(reply(json.dumps(said).encode(), 400)) as server:
+        spec = ServerSpec(name="x", kind=kind, url=server.url, region="r", project="p", key="k")  # type: ignore[arg-type]  # a kind
+        assert json.loads(await send(open_server(spec))) == ANTHROPIC
+
+
+async def test_a_cloud_that_refuses_in_other_words_is_quoted() -> None:
+    async with answering(reply(b"<html>", 502)) as server:
+        spec = ServerSpec(name="b", kind="bedrock", url=server.url, region="r", key="k")
+        assert await send(open_server(spec)) == b"<html>"
+
+
 # Vertex
+
+
+@pytest.mark.parametrize(
+    ("region", "host"),
+    [
+        ("global", "aiplatform.googleapis.com"),
+        ("us", "aiplatform.us.rep.googleapis.com"),
+        ("eu", "aiplatform.eu.rep.googleapis.com"),
+        ("us-east5", "us-east5-aiplatform.googleapis.com"),
+    ],
+)
+def test_vertex_is_where_anthropics_own_library_finds_it(region: str, host: str) -> None:
+    theirs = anthropic.AnthropicVertex(region=region, project_id="p", access_token="t")
+    made = open_server(ServerSpec(name="v", kind="vertex", region=region, project="p", key="t"))
+    assert isinstance(made, Vertex)
+    assert (made._server.host, theirs.base_url.host) == (host, host)
 
 
 @pytest.fixture(scope="module")
@@ -203,6 +318,34 @@ async def test_vertex_gets_a_token_for_its_service_account_once(rsa: RSAKey) -> 
     assert {one.headers["authorization"] for one in (first, second)} == {"Bearer at"}
     assert json.loads(first.body)["anthropic_version"] == "vertex-2023-10-16"
     assert "model" not in json.loads(first.body)
+
+
+async def test_a_token_that_is_refused_before_its_end_is_changed_once(rsa: RSAKey) -> None:
+    tokens = [reply(json.dumps({"access_token": name}).encode()) for name in ("old", "new", "newer")]
+    refused = reply(json.dumps(ANTHROPIC).encode(), 401)
+    async with answering(tokens[0], refused, tokens[1], reply(b"{}"), refused, tokens[2], refused) as server:
+        spec = ServerSpec(
+            name="v", kind="vertex", url=server.url, region="r", project="p", key=key_file(rsa, server.url)
+        )
+        made = open_server(spec)
+        assert await send(made) == b"{}"
+        assert json.loads(await send(made)) == ANTHROPIC
+    used = [one.headers.get("authorization", "")[7:] for one in server.asked]
+    assert used == ["", "old", "", "new", "new", "", "newer"]
+
+
+async def test_many_requests_wait_for_one_token(rsa: RSAKey) -> None:
+    async with answering(reply(b'{"access_token":"at"}')) as server:
+        account = token_source(key_file(rsa, server.url))
+        assert set(await asyncio.gather(*(account.token() for _ in range(5)))) == {"at"}
+    assert len(server.asked) == 1
+
+
+async def test_a_token_service_that_is_down_is_no_fault_of_the_key(rsa: RSAKey) -> None:
+    async with answering(reply(b"{}", 503)) as server:
+        with pytest.raises(UpstreamFailed, match="answers 503") as failed:
+            await token_source(key_file(rsa, server.url)).token()
+    assert failed.value.code == "model.failed"
 
 
 async def test_a_service_account_that_gets_no_token_is_said(rsa: RSAKey) -> None:
