@@ -42,7 +42,7 @@ class Served(msgspec.Struct, frozen=True, gc=False):
         ended: `complete`, `aborted` or `error`.
         seconds: from the request to the durable end.
         first: from the request to the head of the model's answer; 0 when there was none, or nobody looked.
-        tokens_in: as the provider counts them, or 0.
+        tokens_in: as the provider counts them, or by length.
         tokens_out: likewise.
         skills: how many were in the context.
         retries: further tries that it took.

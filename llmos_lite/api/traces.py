@@ -48,6 +48,7 @@ _TRACE = _ROW | {
     "tool_calls": [],
     "tokens_in": 812,
     "tokens_out": 240,
+    "tokens_estimated": False,
     "latency_ms": 1840,
     "error": "",
     "outcome_sources": ["feedback"],
@@ -165,6 +166,7 @@ class TraceOut(TraceRow):
     tool_calls: list[ToolCallOut]
     tokens_in: int
     tokens_out: int
+    tokens_estimated: bool = Field(description="The provider gave no counts, so that these are by length.")
     latency_ms: int
     error: str
     outcome_sources: list[str]

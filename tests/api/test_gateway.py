@@ -61,6 +61,27 @@ async def test_the_answer_passes_and_leaves_a_trace(here: Gate, wire: str, *, st
     assert "skill_content" not in str(trace.messages)
 
 
+@pytest.mark.parametrize("wire", ["chat", "responses"])
+async def test_tokens_that_a_provider_does_not_count_are_estimated_and_said_to_be(here: Gate, wire: str) -> None:
+    await here.ask(wire, PHOTOS, stream=True)
+    counted = await here.trace()
+    await here.ask(wire, PHOTOS, model="nousage", stream=True)
+    trace = await here.trace()
+    size = int(here.seen.headers["content-length"])
+    assert size / 4 - 50 < trace.tokens_in <= size / 4
+    assert (trace.tokens_out, trace.tokens_estimated) == (len(WORD * 3) // 4, True)
+    assert (counted.tokens_in, counted.tokens_estimated) == (10, False)
+    text = here.services.metrics.render_metrics().decode()
+    assert f'llmos_model_tokens_total{{direction="in",model="nousage"}} {trace.tokens_in}.0' in text
+
+
+async def test_a_client_that_did_not_ask_for_counts_gets_none_of_ours(here: Gate) -> None:
+    answer = await here.ask("chat", PHOTOS, model="nousage", stream=True)
+    assert "stream_options" not in here.seen.body
+    assert b'"usage": null' in answer.body
+    assert b"estimated" not in answer.body
+
+
 @pytest.mark.parametrize("wire", WIRES)
 async def test_our_key_stays_here_and_the_servers_key_goes_there(here: Gate, wire: str) -> None:
     await here.ask(wire, PHOTOS, headers={"anthropic-beta": "x-1", "X-Stainless-Lang": "python", "Cookie": "a=b"})

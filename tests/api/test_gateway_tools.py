@@ -170,6 +170,17 @@ async def test_a_model_loads_a_skill_and_the_client_sees_only_the_answer(
         assert answer.headers["x-llmos-skills-used"] == "pull-review"
 
 
+async def test_tokens_of_all_requests_are_estimated_where_the_provider_counts_none(here: Gate) -> None:
+    here.upstream.script = [[load()]]
+    await here.ask("chat", ASK, model="ask-nousage", stream=True)
+    sizes = [int(seen.headers["content-length"]) for seen in here.upstream.chats]
+    trace = await here.trace()
+    assert len(sizes) == 2
+    assert 0.85 < trace.tokens_in / (sum(sizes) / 4) <= 1
+    assert trace.tokens_out > len(WORD * 3) // 4
+    assert trace.tokens_estimated
+
+
 @pytest.mark.parametrize("wire", WIRES)
 async def test_what_was_loaded_stays_in_its_place(here: Gate, wire: str) -> None:
     here.upstream.script = [[load()]]

@@ -26,15 +26,15 @@ def go_on_in_its_trace(turn: Turn) -> None:
 
 def served_of(turn: Turn, ended: Ended, error: str) -> Served:
     """Return the figures of a request that came to its end now."""
-    done, rounds = turn.completion, turn.rounds
+    rounds = turn.rounds
     return Served(
         turn.dialect.wire,
         turn.asked.model,
         ended,
         time.perf_counter() - turn.clock,
         turn.first,
-        (done.tokens_in if done else 0) + (rounds.tokens_in if rounds else 0),
-        (done.tokens_out if done else 0) + (rounds.tokens_out if rounds else 0),
+        turn.tokens_in,
+        turn.tokens_out,
         len(turn.thread.skills if rounds is None or rounds.box is None else turn.skills),
         turn.retries + (turn.tries - 1 if turn.tries > 1 else 0),
         turn.side,
@@ -64,4 +64,5 @@ def span_of(turn: Turn, served: Served) -> ModelSpan:
         served.ended,
         served.error,
         turn.side,
+        turn.estimated,
     )

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.gateway.asked import Asked, Said
 from llmos_lite.core.gateway.dialect import Dialect
+from llmos_lite.core.gateway.estimate import by_length
 from llmos_lite.core.gateway.pieces import Straight, never
 from llmos_lite.core.gateway.reading import Reading
 from llmos_lite.core.gateway.repeated import Repeated
@@ -63,6 +64,9 @@ class Turn(msgspec.Struct, kw_only=True):
         first: seconds until the head of an answer came.
         traceparent: of the client, when its trace is gone on with.
         translated: the request as it was sent, when the server speaks another dialect.
+        tokens_in: that the requests behind the answer had, as far as they are settled.
+        tokens_out: of their answers, likewise.
+        estimated: whether a provider gave no counts, so that these are by length.
     """
 
     actor: Actor
@@ -93,6 +97,9 @@ class Turn(msgspec.Struct, kw_only=True):
     first: float = 0.0
     traceparent: str = ""
     translated: Translated | None = None
+    tokens_in: int = 0
+    tokens_out: int = 0
+    estimated: bool = False
 
     @property
     def words(self) -> str:
@@ -169,9 +176,12 @@ class Turn(msgspec.Struct, kw_only=True):
         done, tokens_in, tokens_out = self.completion, 0, 0
         if done is not None:
             tokens_in, tokens_out = done.tokens_in, done.tokens_out
-        text = done.text if done else ""
-        if not (tokens_in or tokens_out) and (text or ended is Ended.ABORTED):
-            tokens_in, tokens_out = self.question // 4, len(text.encode()) // 4
+        said = bool(done and (done.text or done.tool_calls))
+        if not (tokens_in or tokens_out) and (said or ended is Ended.ABORTED):
+            tokens_in, tokens_out = by_length(self.question, self.asked, done)
+            self.estimated = True
+        self.tokens_in += tokens_in
+        self.tokens_out += tokens_out
         self.reservation.settle(tokens_in, tokens_out, done.model if done else "")
 
     def remembered(self, ended: Ended) -> Thread:
@@ -262,8 +272,9 @@ def trace_of(turn: Turn, ended: Ended, error: str = "", system_in: str = "") -> 
         messages=_messages(turn, with_prompt=not system_in),
         tool_calls=_tool_calls(turn) if (rounds and rounds.calls) or (done and done.tool_calls) else (),
         model=done.model if done and done.model else turn.asked.model,
-        tokens_in=(rounds.tokens_in if rounds else 0) + (done.tokens_in if done else 0),
-        tokens_out=(rounds.tokens_out if rounds else 0) + (done.tokens_out if done else 0),
+        tokens_in=turn.tokens_in,
+        tokens_out=turn.tokens_out,
+        tokens_estimated=turn.estimated,
         latency_ms=round((time.perf_counter() - turn.clock) * 1000),
         ended=ended,
         error=error,

@@ -34,7 +34,7 @@ class ModelSpan(NamedTuple):
         server: what the model's server is called here; empty likewise.
         asked: the model that was asked for.
         model: the one that answered; empty when none did.
-        tokens_in: as the provider counts them.
+        tokens_in: as the provider counts them, or by length.
         tokens_out: likewise.
         finish: the provider's word for why it stopped; empty when it did not say.
         conversation: id of the conversation.
@@ -43,6 +43,7 @@ class ModelSpan(NamedTuple):
         ended: `complete`, `aborted` or `error`.
         error: code of what went wrong; empty for nothing.
         side: whether the client asked for itself.
+        estimated: whether the tokens are by length, since the provider gave no counts.
     """
 
     trace_id: str
@@ -62,6 +63,7 @@ class ModelSpan(NamedTuple):
     ended: str
     error: str = ""
     side: bool = False
+    estimated: bool = False
 
 
 class Spans(Protocol):
@@ -146,7 +148,7 @@ _NUMBERS = tuple(
     for field, name in {"tokens_in": "input_tokens", "tokens_out": "output_tokens"}.items()
 )
 _OPERATION = _attribute("gen_ai.operation.name", "stringValue") % b'"chat"'
-_SIDE = _attribute("llmos.side_call", "boolValue") % b"true"
+_SIDE, _ESTIMATED = (_attribute(f"llmos.{name}", "boolValue") % b"true" for name in ("side_call", "usage.estimated"))
 _FINISH, _SKILL, _SOURCE = (
     _attribute(f"gen_ai.{name}", "arrayValue") % b'{"values":[%s]}'
     for name in ("response.finish_reasons", "skill.name", "skill.source.uri")
@@ -182,4 +184,6 @@ def _attributes(span: ModelSpan) -> list[bytes]:
     if span.skills:
         found.append(_SKILL % b",".join(_ITEM % _encode(skill.skill_id) for skill in span.skills))
         found.append(_SOURCE % b",".join(_ITEM % _encode(source_uri(skill)) for skill in span.skills))
+    if span.estimated:
+        found.append(_ESTIMATED)
     return [*found, _SIDE] if span.side else found

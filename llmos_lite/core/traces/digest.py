@@ -42,6 +42,7 @@ def _without_content(trace: Trace) -> Trace:
         tool_calls=tuple(ToolCall(name=call.name) for call in trace.tool_calls),
         tokens_in=0,
         tokens_out=0,
+        tokens_estimated=False,
         latency_ms=0,
         error="",
         offered=(),

@@ -81,6 +81,11 @@ def test_a_span_has_the_attributes_of_the_conventions_and_no_content() -> None:
     assert resource[0] == {"key": "service.name", "value": {"stringValue": "here"}}
 
 
+def test_a_span_says_that_its_tokens_are_estimated() -> None:
+    [made] = read_request(encoded([span(estimated=True)], "here"), "Traces", as_json=True).spans
+    assert made.attributes["llmos.usage.estimated"] is True
+
+
 def test_another_instance_reads_our_spans_with_the_exact_versions() -> None:
     spans = read_request(encoded([span()], "here"), "Traces", as_json=True).spans
     newer = SkillUse("git-workflow", "Git workflow", "user:alice", "b" * 40, 1.0)

@@ -76,7 +76,7 @@ class Rounds:
         self.read: list[str] = []
         self.owed: list[Raw] = []
         self.texts: list[str] = []
-        self.tokens_in = self.tokens_out = self._count = 0
+        self._count = 0
         self.box: SkillTools | None = None
         self._items: list[Raw] = []
 
@@ -141,8 +141,6 @@ class Rounds:
     def _go_on(self, done: Completion, calls: Sequence[ToolCall], results: Sequence[ToolResult]) -> None:
         self.follows = True
         self._count += 1
-        self.tokens_in += done.tokens_in
-        self.tokens_out += done.tokens_out
         if done.text:
             self.texts.append(done.text)
         self._items += [*self.screen.items(done), *self._dialect.results(calls, results)]
