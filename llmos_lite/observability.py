@@ -9,7 +9,7 @@ import logging
 import sys
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from operator import add
 from typing import TYPE_CHECKING, TextIO
@@ -111,6 +111,8 @@ class Metrics:
     """
 
     def __init__(self) -> None:
+        self.damaged: Callable[[], int] = int
+        """Says how many events and stretches of the journal could not be read."""
         self._chats = dict.fromkeys(("complete", "aborted", "error"), 0)
         self._counts = dict.fromkeys(_COUNTERS, 0)
         self._models: set[str] = set()
@@ -209,6 +211,8 @@ class Metrics:
         yield seconds
         for name, text in _COUNTERS.items():
             yield CounterMetricFamily(f"llmos_{name}", text, value=self._counts[name])
+        unread = "Events and stretches of the journal that could not be read since the start."
+        yield CounterMetricFamily("llmos_journal_damaged", unread, value=self.damaged())
         yield from self._collect_models()
 
     def _collect_models(self) -> Iterator[Metric]:

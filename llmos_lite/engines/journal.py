@@ -17,7 +17,7 @@ import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
@@ -154,12 +154,28 @@ class Journal(Protocol):
     def backlog(self) -> dict[str, Backlog]:
         """Return what is not yet in Git, by volume."""
 
+    @property
+    def damaged(self) -> int:
+        """Return how many events and stretches could not be read since the start."""
+
+    def set_aside(self, seq: int, why: str) -> None:
+        """Leave out an event of which nothing can be made, from now until the next start; it is logged, and stays."""
+
+    def discard(self, volume: str, trace_ids: Container[str]) -> None:
+        """Overwrite the events of some traces of a volume that are set aside.
+
+        Raises:
+            StorageFailed: they are still there.
+        """
+
     def fix(self, volume: str, name: Namer, *, limit: int = BATCH_EVENTS) -> Batch | None:
         """Return the batch to fold, durably fixed: the unfinished one, or a new one; None without events.
 
+        It has no events when each of those that were next was set aside.
+
         Args:
             volume: whose events to fold.
-            name: names the segments that the events of a new batch become.
+            name: names the segments that the events of a new batch become; what it sets aside is not in the batch.
             limit: most events of a new batch.
 
         Raises:
@@ -211,6 +227,17 @@ class NoJournal:
     def backlog(self) -> dict[str, Backlog]:
         """Return nothing; see `Journal`."""
         return {}
+
+    @property
+    def damaged(self) -> int:
+        """Return zero; see `Journal`."""
+        return 0
+
+    def set_aside(self, seq: int, why: str) -> None:
+        """Do nothing; see `Journal`."""
+
+    def discard(self, volume: str, trace_ids: Container[str]) -> None:
+        """Do nothing; see `Journal`."""
 
     def fix(self, volume: str, name: Namer, *, limit: int = BATCH_EVENTS) -> Batch | None:  # noqa: ARG002
         """Return nothing; see `Journal`."""
@@ -299,6 +326,7 @@ class LocalJournal:
         self._volumes: dict[str, dict[int, None]] = {}
         self._traces: dict[str, list[int]] = {}
         self._batches: dict[str, tuple[int, _Fixed, Place]] = {}
+        self._aside: dict[int, _Slot] = {}  # what cannot be read; its frames stay
         self._leaving: set[int] = set()  # in Git already, and perhaps zeros here: nobody may read them any more
         self._finishing = threading.Lock()
         self._seqs = itertools.count(self._recover() + 1)
@@ -311,8 +339,24 @@ class LocalJournal:
 
     @property
     def damaged(self) -> int:
-        """Return how many stretches of the log could not be read at the start."""
-        return self._log.damaged
+        """Return how many events and stretches could not be read; see `Journal`."""
+        return self._log.damaged + len(self._aside)
+
+    def set_aside(self, seq: int, why: str) -> None:
+        """Leave out an event; see `Journal`."""
+        with self._lock:
+            if (slot := self._slots.get(seq)) is not None:
+                self._put_aside(slot, why)
+
+    def discard(self, volume: str, trace_ids: Container[str]) -> None:
+        """Overwrite events that are set aside; see `Journal`."""
+        with self._finishing:
+            with self._lock:
+                slots = [one for one in self._aside.values() if one.volume == volume and one.trace_id in trace_ids]
+            with _stored("empty the journal"):
+                self._log.finish([slot.place for slot in slots])
+            for slot in slots:
+                del self._aside[slot.seq]
 
     async def append(self, volume: str, trace_id: str, line: bytes) -> int:
         """Store one event; see `Journal`."""
@@ -376,10 +420,13 @@ class LocalJournal:
         """Return the batch to fold; see `Journal`."""
         entries: list[Entry] = []
         if volume not in self._batches:
-            entries = self._entries(self._oldest(volume, limit))
+            oldest = self._oldest(volume, limit)
+            entries = self._entries(oldest)
+            names = tuple(name(entries)) if entries else ()
+            entries = [one for one in entries if one.seq in self._slots]
             if not entries:
-                return None
-            fixed = _Fixed(volume, time.time_ns() // 1_000_000, tuple(name(entries)), tuple(one.seq for one in entries))
+                return Batch(0, volume, 0, ()) if any(seq in self._aside for seq in oldest) else None
+            fixed = _Fixed(volume, time.time_ns() // 1_000_000, names, tuple(one.seq for one in entries))
             self._submit([Frame(Kind.BATCH, next(self._seqs), b"", msgspec.msgpack.encode(fixed))])
         seq, fixed, _ = self._batches[volume]
         return Batch(seq, volume, fixed.at, fixed.names, tuple(entries or self._entries(fixed.seqs)))
@@ -446,10 +493,13 @@ class LocalJournal:
     def _read(self, seqs: Sequence[int]) -> list[Entry]:
         """Return those of some events that are there; the lock is held."""
         slots = [self._slots[seq] for seq in seqs if seq in self._slots and seq not in self._leaving]
-        lines = map(_line, self._log.read([slot.place for slot in slots]))
-        return [
-            Entry(slot.seq, slot.volume, slot.trace_id, slot.at, line) for slot, line in zip(slots, lines, strict=True)
-        ]
+        entries: list[Entry] = []
+        for slot, payload in zip(slots, self._log.read([slot.place for slot in slots]), strict=True):
+            if payload is None:
+                self._put_aside(slot, "its bytes are not those that were written")
+            else:
+                entries.append(Entry(slot.seq, slot.volume, slot.trace_id, slot.at, _line(payload)))
+        return entries
 
     def _oldest(self, volume: str, limit: int) -> Sequence[int]:
         """Return the numbers of the oldest events, at least one, up to `limit` and to `BATCH_BYTES`."""
@@ -475,6 +525,13 @@ class LocalJournal:
         self._traces[slot.trace_id].remove(seq)
         if not self._traces[slot.trace_id]:
             del self._traces[slot.trace_id]
+
+    def _put_aside(self, slot: _Slot, why: str) -> None:
+        """Take an event that cannot be read out of the index; the lock is held."""
+        self._forget(slot.seq)
+        self._aside[slot.seq] = slot
+        where = self._log.where(slot.place)
+        log.error("an event of %s (trace %s) is left out: %s: %s", slot.volume, slot.trace_id, where, why)
 
     # The writer
 
@@ -586,13 +643,17 @@ class LocalJournal:
         old = [number for number, live in self._log.segments[:-CARRY_SEGMENTS] if 0 < live <= self._log.size // 4]
         for number in old:
             with self._lock:
-                slots = [replace(slot) for slot in self._slots.values() if slot.place.segment == number]
-                batches = [batch for batch in self._batches.values() if batch[2].segment == number]
-                places = [slot.place for slot in slots] + [place for _, _, place in batches]
-                bodies = list(self._log.read(places))
-            keys = [(Kind.EVENT, slot.seq) for slot in slots] + [(Kind.BATCH, seq) for seq, _, _ in batches]
-            self._submit([Frame(*key, b"", body) for key, body in zip(keys, bodies, strict=True)], slots)
-            self._log.finish(places)
+                held: list[tuple[Kind, int, Place, _Slot | None]] = [
+                    (Kind.EVENT, slot.seq, slot.place, replace(slot))
+                    for slot in self._slots.values()
+                    if slot.place.segment == number
+                ]
+                held += [(Kind.BATCH, seq, at, None) for seq, _, at in self._batches.values() if at.segment == number]
+                bodies = list(self._log.read([place for _, _, place, _ in held]))
+            whole = [(one, body) for one, body in zip(held, bodies, strict=True) if body is not None]
+            frames = [Frame(kind, key, b"", body) for (kind, key, _, _), body in whole]
+            self._submit(frames, [slot for (_, _, _, slot), _ in whole if slot is not None])
+            self._log.finish([place for (_, _, place, _), _ in whole])
 
 
 def _keep_beside(writes: Sequence[_Write]) -> None:

@@ -9,12 +9,16 @@ again. An append into such a segment changes no metadata of the file, so it cost
 
 A header never crosses a sector of the disk, so it is written wholly or not at all. Serials only grow. Recovery takes
 every frame that is whole; what a cut of power left behind the last one is overwritten. A payload cannot pass for a
-frame when it holds no zero byte, as JSON does not.
+frame when it holds no zero byte, as JSON does not. What is read is compared with its checksum, too: a disk may rot
+while it is served.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import itertools
+import logging
 import struct
 import threading
 import zlib
@@ -24,6 +28,8 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from llmos_lite.engines.journal_disk import Disk
+
+log = logging.getLogger("llmos.journal")
 
 SEGMENT = 4 << 20
 """Size of a segment, in bytes; one frame that is larger gets a segment of its own."""
@@ -73,7 +79,8 @@ def span(length: int) -> int:
 
 def _checksum(kind: int, serial: int, key: int, payload: bytes = b"") -> int:
     """Return the checksum of a payload, seeded with its header, so that a change of either shows."""
-    return zlib.crc32(payload, (serial * 31 + key * 4 + kind) & 0xFFFFFFFF)
+    seed = (serial * 31 + key * 4 + kind) & 0xFFFFFFFF
+    return zlib.crc32(payload, seed) if len(payload) < PIECE else _in_pieces(payload, seed)
 
 
 def _in_pieces(data: bytes, checksum: int) -> int:
@@ -120,7 +127,7 @@ class SegmentLog:
         self._number = self._serial = self._names = 0
         self._shape = threading.Lock()  # which segments there are, and which is written to
         self.damaged = 0
-        """Stretches that recovery could not read, and behind which it found whole frames."""
+        """Stretches that recovery could not read, but for what a cut of power leaves at the end."""
 
     @property
     def segments(self) -> list[tuple[int, int]]:
@@ -168,14 +175,27 @@ class SegmentLog:
                 self._disk.write(segment.name, start, bytes(end - start))
             raise
 
-    def read(self, places: Sequence[Place]) -> Iterator[bytes]:
-        """Yield the payloads of frames that are not done, those of neighbours from one read."""
+    def read(self, places: Sequence[Place]) -> Iterator[bytes | None]:
+        """Yield the payloads of frames that are not done, those of neighbours from one read; None for a damaged one."""
         for run in _neighbours(places):
-            name, start = self._segments[run[0].segment].name, run[0].offset
+            yield from self._payloads(run)
+
+    def _payloads(self, run: Sequence[Place]) -> Iterator[bytes | None]:
+        name, start = self._segments[run[0].segment].name, run[0].offset
+        try:
             data = self._disk.read(name, start, run[-1].offset + span(run[-1].length) - start)
-            for _, offset, length in run:
-                begin = offset + _FRAME_HEADER.size - start
-                yield data[begin : begin + length]
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            for place in run:  # a sector that cannot be read takes no neighbour along
+                yield from self._payloads([place]) if len(run) > 1 else [None]
+            return
+        for _, offset, length in run:
+            yield _payload(data, offset - start, length)
+
+    def where(self, place: Place) -> str:
+        """Say where a frame lies, for people."""
+        return f"{self._segments[place.segment].name} at byte {place.offset}"
 
     def finish(self, places: Sequence[Place]) -> None:
         """Mark frames as done and write zeros over them."""
@@ -204,23 +224,54 @@ class SegmentLog:
 
     def recover(self) -> Iterator[tuple[Frame, Place]]:
         """Yield every frame that is not done, oldest first, and make the log ready to append."""
-        for number, name in self._numbered():
+        numbered = self._numbered()
+        for number, name in numbered:
             self._names = max(self._names, int(name.partition(".")[0]))
             self._number = number
             self._current = self._segments[number] = _Segment(number, name, self._disk.size(name))
-            yield from self._scan(self._current)
+            yield from self._scan(self._current, last=number == numbered[-1][0])
 
     def _numbered(self) -> list[tuple[int, str]]:
         """Return the segments in use, oldest first, and remove the other files."""
-        numbers = {name: _number(self._disk.read(name, 0, ALIGN)) for name in self._disk.names()}
-        for name, number in numbers.items():
-            if not number:  # it was never used, or its making or emptying was cut short
-                self._disk.remove(name)
-        return sorted((number, name) for name, number in numbers.items() if number)
+        headers = {name: self._disk.read(name, 0, ALIGN) for name in self._disk.names()}
+        numbers = {name: _number(header) for name, header in headers.items() if header.strip(b"\0")}
+        for name in headers.keys() - numbers.keys():  # it was never used, or its making or emptying was cut short
+            self._disk.remove(name)
+        if not all(numbers.values()):
+            numbers = self._guessed(numbers)
+        return sorted((number, name) for name, number in numbers.items())
 
-    def _scan(self, segment: _Segment) -> Iterator[tuple[Frame, Place]]:
+    def _guessed(self, numbers: dict[str, int]) -> dict[str, int]:
+        """Number the segments whose header is damaged by what they hold: serials grow with the numbers."""
+        found = {name: number for name, number in numbers.items() if number}
+        serials = {name: self._first_serial(name) for name in numbers}
+        last = 0
+        for name in sorted(serials, key=lambda one: serials[one]):
+            if name not in found and not serials[name]:
+                self._disk.remove(name)  # nothing in it is in use
+                continue
+            if name not in found:
+                self._tell(name, 0, ALIGN, "what it holds is read nevertheless")
+                # the number it had is free, and larger than that of the one before
+                found[name] = next(one for one in itertools.count(last + 1) if one not in found.values())
+            last = found[name] if serials[name] else last
+        return found
+
+    def _first_serial(self, name: str) -> int:
+        """Return the serial of the first frame in a file that is not done; 0 without one."""
+        data, offset = self._disk.read(name, 0, self._disk.size(name)), ALIGN
+        while (at := self._next(data, offset)) is not None:
+            _, kind, length, _, serial, _ = _FRAME_HEADER.unpack_from(data, at)
+            if kind != Kind.DONE:
+                return int(serial)
+            offset = at + span(length)
+        return 0
+
+    def _scan(self, segment: _Segment, *, last: bool) -> Iterator[tuple[Frame, Place]]:
         data = self._disk.read(segment.name, 0, segment.size)
         while (offset := self._next(data, segment.end)) is not None:
+            if offset != segment.end:
+                self._tell(segment.name, segment.end, offset)
             _, kind, length, _, serial, key = _FRAME_HEADER.unpack_from(data, offset)
             segment.end = offset + span(length)
             if kind == Kind.DONE:
@@ -231,16 +282,21 @@ class SegmentLog:
                 start = offset + _FRAME_HEADER.size
                 frame = Frame(Kind(kind), key, b"", data[start : start + length])
                 yield frame, Place(segment.number, offset, length)
+        if not last and data[segment.end :].strip(b"\0"):  # a write that was cut short is in the last one alone
+            self._tell(segment.name, segment.end, segment.size)
         self._clear(segment, data, segment.end, segment.size)
+
+    def _tell(self, name: str, start: int, stop: int, then: str = "what was in there is lost") -> None:
+        """Count a stretch that is damaged, and say where it lies."""
+        self.damaged += 1
+        log.error("the journal is damaged: %s from byte %d to %d cannot be read; %s", name, start, stop, then)
 
     def _next(self, data: bytes, offset: int) -> int | None:
         """Return the offset of the next whole frame at or after `offset`, if there is one."""
-        start = offset
         while not self._whole(data, offset):
             offset = data.find(FRAME_MAGIC, offset + 1)
             if offset < 0:
                 return None
-        self.damaged += offset != start
         return offset
 
     def _whole(self, data: bytes, offset: int) -> bool:
@@ -288,6 +344,17 @@ class SegmentLog:
         self._disk.write(segment.name, ALIGN, bytes(segment.end - ALIGN))
         self._disk.sync(segment.name)
         self._free.append(segment.name)
+
+
+def _payload(data: bytes, offset: int, length: int) -> bytes | None:
+    """Return the payload of the frame at an offset, when it is what was written."""
+    start = offset + _FRAME_HEADER.size
+    payload = data[start : start + length]
+    if len(data) < start + length:
+        return None
+    magic, kind, size, checksum, serial, key = _FRAME_HEADER.unpack_from(data, offset)
+    whole = magic == FRAME_MAGIC and size == length and checksum == _checksum(kind, serial, key, payload)
+    return payload if whole else None
 
 
 def _segment_header(number: int) -> bytes:

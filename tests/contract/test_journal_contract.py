@@ -52,6 +52,42 @@ class JournalContract:
         assert (lines(found), count) == ([b"1", b"2"], 3)
         assert journal.pending("user:nobody") == []
 
+    async def test_what_is_set_aside_is_left_out_of_everything(self, journal: Journal) -> None:
+        seqs = [await journal.append("user:a", f"t{number}", b"%d" % number) for number in range(4)]
+
+        def naming(entries: Sequence[Entry]) -> list[str]:
+            journal.set_aside(seqs[2], "odd")
+            return [str(len(entries))]
+
+        journal.set_aside(seqs[0], "odd")
+        journal.set_aside(seqs[0], "odd")
+        assert lines(journal.pending()) == [b"1", b"2", b"3"]
+        assert (journal.get("t0"), journal.backlog()["user:a"].events, journal.damaged) == ([], 3, 1)
+        batch = journal.fix("user:a", naming)
+        assert batch is not None
+        assert lines(batch.entries) == [b"1", b"3"]
+        journal.finish(batch)
+        assert (journal.pending(), journal.backlog(), journal.damaged) == ([], {}, 2)
+        journal.discard("user:b", {"t0"})
+        journal.discard("user:a", {"t0", "t1"})
+        assert journal.damaged == 1
+
+    async def test_a_batch_of_which_all_is_set_aside_has_no_events(self, journal: Journal) -> None:
+        seqs = [await journal.append("user:a", f"t{number}", b"%d" % number) for number in range(3)]
+
+        def naming(entries: Sequence[Entry]) -> list[str]:
+            for entry in entries:
+                journal.set_aside(entry.seq, "odd")
+            return []
+
+        batch = journal.fix("user:a", naming, limit=2)
+        assert batch is not None
+        assert batch.entries == ()
+        journal.finish(batch)
+        batch = journal.fix("user:a", one_name, limit=2)
+        assert batch is not None
+        assert [entry.seq for entry in batch.entries] == seqs[2:]
+
     async def test_a_page_that_has_left_meanwhile_hides_none_behind_it(self, journal: Journal) -> None:
         for number in range(4):
             await journal.append(f"user:u{number // 2}", f"t{number}", b"%d" % number)

@@ -23,6 +23,7 @@ from llmos_lite.engines.git import LocalGitStore
 from llmos_lite.engines.git_mend import KEPT, last_good
 from llmos_lite.engines.git_scrub import PLAN
 from llmos_lite.engines.git_version import git_problem
+from llmos_lite.engines.journal import LocalJournal
 from llmos_lite.engines.signing import Signer
 from llmos_lite.engines.signing_keys import CURRENT, LEDGER
 from llmos_lite.volumes.access import PLATFORM, VolumeRef
@@ -231,6 +232,19 @@ def test_a_damaged_stretch_of_the_journal_is_told_and_left(data: Path) -> None:
     states = checks(data)
     assert segment.read_bytes() == before
     assert ("traces user:alice", "broken") in states
+
+
+def test_an_event_of_the_journal_that_nobody_knows_is_told_and_left(data: Path) -> None:
+    journal = LocalJournal(data / "journal")
+
+    async def add() -> None:
+        await journal.append("user:alice", "01K9", b'{"v":9,"kind":"song"}')
+
+    asyncio.run(add())
+    journal.close()
+    for repair in (False, True):
+        said = [one.message for one in found(data, repair=repair) if one.check == "journal"]
+        assert said == ["1 event of the journal says nothing that this version knows, and stays there."]
 
 
 def test_a_journal_of_a_volume_without_a_folder_is_told(data: Path) -> None:

@@ -233,6 +233,171 @@ async def test_damage_in_the_middle_loses_nothing_behind_it(tmp_path: Path) -> N
     third.close()
 
 
+def flip(path: Path, what: bytes) -> None:
+    """Flip a bit of what lies in a file, in place, as a disk does that rots."""
+    with path.open("r+b") as file:
+        place = file.read().index(what)
+        file.seek(place)
+        file.write(bytes([what[0] ^ 1]))
+
+
+async def five(folder: Path, segment: int = journal_log.SEGMENT) -> LocalJournal:
+    journal = LocalJournal(folder, segment=segment)
+    for number in range(5):
+        await journal.append("user:a", f"t{number}", b"line-%d" % number + b"." * 100)
+    return journal
+
+
+def short(journal: LocalJournal) -> list[str]:
+    return [line[:6].decode() for line in held(journal)]
+
+
+async def test_an_event_that_rots_is_left_out_and_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    journal = await five(tmp_path / "j")
+    (segment,) = (tmp_path / "j").glob("*.seg")
+    flip(segment, b"line-1")
+    for _ in range(2):
+        assert short(journal) == ["line-0", "line-2", "line-3", "line-4"]
+        assert journal.get("t1") == []
+    place = segment.read_bytes().index(b"LJf1", 100)
+    said = f"an event of user:a (trace t1) is left out: {segment.name} at byte {place}: "
+    assert [record.getMessage() for record in caplog.records] == [said + "its bytes are not those that were written"]
+    assert journal.damaged == 1
+    assert journal.backlog()["user:a"].events == 4
+    batch = fold(journal, "user:a")
+    assert batch is not None
+    assert [entry.trace_id for entry in batch.entries] == ["t0", "t2", "t3", "t4"]
+    assert fold(journal, "user:a") is None
+    await journal.append("user:a", "t9", b"line-9")
+    journal.close()
+    assert b"mine-1" in segment.read_bytes()  # nothing is written where the disk rots
+    again = LocalJournal(tmp_path / "j")
+    assert (short(again), again.damaged) == (["line-9"], 1)
+    assert f"{segment.name} from byte {place} to " in caplog.records[-1].getMessage()
+    again.close()
+
+
+async def test_a_batch_of_which_an_event_rots_is_folded_without_it(tmp_path: Path) -> None:
+    journal = await five(tmp_path / "j")
+    fixed = journal.fix("user:a", name)
+    flip(next((tmp_path / "j").glob("*.seg")), b"line-3")
+    again = journal.fix("user:a", name)
+    assert fixed is not None
+    assert again is not None
+    assert (again.names, [one.trace_id for one in again.entries]) == (fixed.names, ["t0", "t1", "t2", "t4"])
+    journal.finish(again)
+    assert (held(journal), journal.fix("user:a", name)) == ([], None)
+    journal.close()
+
+
+class BadSector(FolderDisk):
+    """A disk of which one sector cannot be read."""
+
+    at = 1 << 40
+
+    def read(self, name: str, offset: int, length: int) -> bytes:
+        if offset <= self.at < offset + length:
+            raise OSError(errno.EIO, "Input/output error")
+        return super().read(name, offset, length)
+
+
+async def test_a_sector_that_cannot_be_read_takes_no_neighbour_along(tmp_path: Path) -> None:
+    (tmp_path / "j").mkdir()
+    disk = BadSector(tmp_path / "j")
+    journal = LocalJournal(tmp_path / "j", disk=disk)
+    for number in range(5):
+        await journal.append("user:a", f"t{number}", b"line-%d" % number)
+    (segment,) = (tmp_path / "j").glob("*.seg")
+    disk.at = segment.read_bytes().index(b"line-2")
+    assert held(journal) == [b"line-0", b"line-1", b"line-3", b"line-4"]
+    assert journal.damaged == 1
+    journal.close()
+
+
+async def test_a_file_that_lost_its_end_loses_no_more(tmp_path: Path) -> None:
+    journal = await five(tmp_path / "j")
+    (segment,) = (tmp_path / "j").glob("*.seg")
+    with segment.open("r+b") as file:
+        file.truncate(segment.read_bytes().index(b"line-3") + 2)
+    assert short(journal) == ["line-0", "line-1", "line-2"]
+    journal.close()
+    again = LocalJournal(tmp_path / "j")
+    assert short(again) == ["line-0", "line-1", "line-2"]
+    await again.append("user:a", "t9", b"line-9")
+    assert short(again)[-1] == "line-9"
+    again.close()
+
+
+@pytest.mark.parametrize("byte", range(0, 32, 3))
+async def test_a_segment_whose_header_rots_is_read_nevertheless(tmp_path: Path, byte: int) -> None:
+    journal = await five(tmp_path / "j", segment=384)
+    journal.close()
+    files = sorted((tmp_path / "j").glob("*.seg"))
+    assert len(files) == 3
+    for number in (1, 2) if byte % 2 else (0, 1, 2):
+        content = bytearray(files[number].read_bytes())
+        content[byte] ^= 4
+        files[number].write_bytes(content)
+    again = LocalJournal(tmp_path / "j", segment=384)
+    assert short(again) == ["line-0", "line-1", "line-2", "line-3", "line-4"]
+    assert again.damaged == (0 if byte >= 20 else 2 if byte % 2 else 3)  # behind byte 20 nothing is said
+    await again.append("user:a", "t9", b"line-9" + b"." * 300)
+    again.close()
+    third = LocalJournal(tmp_path / "j", segment=384)
+    assert short(third)[-2:] == ["line-4", "line-9"]
+    assert fold(third, "user:a") is not None
+    third.close()
+    assert not any(b"line-" in path.read_bytes() for path in (tmp_path / "j").glob("*.seg"))
+
+
+async def test_a_segment_whose_header_rots_has_no_number_of_another(tmp_path: Path) -> None:
+    journal = LocalJournal(tmp_path / "j", segment=384)
+    for number in range(6):  # two in each segment; those of the second are done
+        await journal.append(f"user:{'b' if number in (2, 3) else 'a'}", f"t{number}", b"line-%d" % number + b"." * 100)
+    journal._log.finish([journal._slots[seq].place for seq in journal._volumes["user:b"]])
+    journal.close()
+    third = sorted((tmp_path / "j").glob("*.seg"))[2]
+    third.write_bytes(b"?" + third.read_bytes()[1:])
+    again = LocalJournal(tmp_path / "j", segment=384)
+    assert short(again) == ["line-0", "line-1", "line-4", "line-5"]
+    again.close()
+
+
+def test_a_file_with_nothing_but_a_damaged_header_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "j").mkdir()
+    (tmp_path / "j" / "00000001.seg").write_bytes(b"x" * 40 + bytes(600))
+    journal = LocalJournal(tmp_path / "j")
+    assert (journal.damaged, [*(tmp_path / "j").glob("*.seg")]) == (0, [])
+    journal.close()
+
+
+async def test_the_end_of_an_old_segment_is_no_torn_write(tmp_path: Path) -> None:
+    journal = await five(tmp_path / "j", segment=384)
+    journal.close()
+    first = min((tmp_path / "j").glob("*.seg"))
+    flip(first, b"line-1")  # the last one in there
+    again = LocalJournal(tmp_path / "j", segment=384)
+    assert short(again) == ["line-0", "line-2", "line-3", "line-4"]
+    assert again.damaged == 1
+    again.close()
+
+
+async def test_what_rots_in_an_old_segment_is_not_carried_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llmos_lite.engines.journal.CARRY_SEGMENTS", 1)
+    journal = LocalJournal(tmp_path / "j", segment=1024)
+    await journal.append("user:b", "stays", b"stays" + b"." * 20)
+    await journal.append("user:b", "rots", b"rots" + b"." * 20)
+    for number in range(20):
+        await journal.append("user:a", f"t{number}", b"line" + b"." * 200)
+    first = min((tmp_path / "j").glob("*.seg"))
+    flip(first, b"rots.")
+    fold(journal, "user:a")
+    assert {slot.place.segment for slot in journal._slots.values() if slot.trace_id == "stays"} != {1}
+    assert [line[:5] for line in held(journal)] == [b"stays"]
+    assert journal.damaged == 1
+    journal.close()
+
+
 async def test_files_that_were_never_used_are_cleared_away(tmp_path: Path) -> None:
     (tmp_path / "j").mkdir()
     (tmp_path / "j" / "00000007.seg").write_bytes(b"")

@@ -18,7 +18,7 @@ from llmos_lite.engines.git_odb import Objects
 from llmos_lite.engines.git_refs import OID
 from llmos_lite.engines.journal import Entry, LocalJournal
 from llmos_lite.engines.journal_disk import FolderDisk
-from llmos_lite.errors import Conflict, LlmosError
+from llmos_lite.errors import Conflict
 from llmos_lite.records.inspection import RowPlace, places
 
 REINDEX = "Run `llmos doctor --repair`, or `llmos reindex`."
@@ -93,6 +93,11 @@ class TracesCheck:
             journal.close()
         said = f"{count_of(len(entries), 'event waits', 'events wait')} to be folded into Git."
         found = [Finding("journal", "ok", said)]
+        strange = sum(_event_id(entry) is None for entry in entries)
+        if strange:
+            told = count_of(strange, "event of the journal says", "events of the journal say")
+            told += " nothing that this version knows, and stays there."
+            found.append(Finding("journal", "broken", told, "If a newer version wrote them, start that one."))
         if damaged:
             told = count_of(damaged, "stretch of the journal cannot", "stretches of the journal cannot")
             told += " be read; what was in there is lost, the rest is whole."
@@ -142,9 +147,13 @@ class TracesCheck:
 
 
 def _id(entry: Entry) -> str:
-    with contextlib.suppress(LlmosError, msgspec.MsgspecError):
+    return _event_id(entry) or entry.trace_id
+
+
+def _event_id(entry: Entry) -> str | None:
+    with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
         return decode_event(entry.line).id
-    return entry.trace_id
+    return None
 
 
 def _in_git(gitdir: Path) -> Places:

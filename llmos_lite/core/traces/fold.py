@@ -18,7 +18,7 @@ from itertools import islice, takewhile
 from typing import TypeVar
 
 from llmos_lite.core.traces.erased import Erased
-from llmos_lite.core.traces.lines import decode_event
+from llmos_lite.core.traces.reader import readable
 from llmos_lite.core.traces.redaction import Redactor
 from llmos_lite.core.traces.rows import TraceIndexer
 from llmos_lite.core.traces.segments import Placed, Segment, commit_segments, committed, segments_of
@@ -122,7 +122,7 @@ class Folder:
         if held:
             return held, seqs[: len(held)]
         entries, count = self._journal.some(seqs, size=SETTLED)
-        return [waiting[entry.seq] or decode_event(entry.line) for entry in entries], seqs[:count]
+        return [event for _, event in readable(self._journal, entries, waiting)], seqs[:count]
 
     def _shown(self, events: Iterable[Event]) -> list[Placed]:
         """Return events without a place, as they may be kept."""
@@ -187,6 +187,7 @@ class Folder:
         try:
             await self._load()  # it tells what is erased, and must not take over what leaves meanwhile
             backlog = self._journal.backlog().get(volume)
+            await self._in_thread(partial(self._journal.discard, volume, self._erased))
             # no more than was there at first: chats that go on would keep the caller waiting for ever
             while backlog is not None and folded < backlog.events:
                 count = await self._fold_batch(volume)
@@ -246,9 +247,8 @@ class Folder:
         """
         events: list[Event] = []
         lines: dict[str, bytes] = {}
-        for entry in entries:
+        for entry, event in readable(self._journal, entries, self._unwritten):
             own = entry.seq > self._earlier and entry.seq in self._unwritten
-            event = self._unwritten.get(entry.seq) or decode_event(entry.line)
             if self._erased.hides(event):
                 continue
             events.append(self._redactor.redact(event))

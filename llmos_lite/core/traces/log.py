@@ -102,6 +102,7 @@ class TraceLog:
         self._volumes, self._catalog = volumes, catalog
         self._journal: Journal = journal or NoJournal()
         self._redactor, self._metrics = redactor or KeepAll(), metrics or Metrics()
+        self._metrics.damaged = lambda: self._journal.damaged
         self.erased = Erased()
         self._reader = TraceReader(volumes, self._journal, catalog, self._redactor, self.erased)
         self._indexer = TraceIndexer(catalog, self._reader)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+
+import msgspec
 
 from llmos_lite.core.traces.erased import Erased
 from llmos_lite.core.traces.lines import decode_event
@@ -80,7 +83,7 @@ class TraceReader:
         return await asyncio.to_thread(self._redacted, entries) if entries else []
 
     def _redacted(self, entries: Sequence[Entry]) -> list[Event]:
-        return [self._redactor.redact(decode_event(entry.line)) for entry in entries]
+        return [self._redactor.redact(event) for _, event in readable(self._journal, entries)]
 
     async def _events(self, places: dict[str, tuple[str, Location]]) -> list[Event]:
         volumes: dict[str, dict[str, Location]] = defaultdict(dict)
@@ -93,6 +96,25 @@ class TraceReader:
 
     def _read(self, volume: str, places: dict[str, Location]) -> dict[str, Event]:
         return lines_at(self._volumes.open(PLATFORM, VolumeRef.parse(volume)).traces, places)
+
+
+def readable(
+    journal: Journal, entries: Iterable[Entry], known: Mapping[int, Event | None] = MappingProxyType({})
+) -> Iterator[tuple[Entry, Event]]:
+    """Yield entries of the journal with their events; those of which no event can be made are set aside.
+
+    Args:
+        journal: that they are of.
+        entries: which.
+        known: events that need not be read, by number.
+    """
+    for entry in entries:
+        try:
+            event = known.get(entry.seq) or decode_event(entry.line)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            journal.set_aside(entry.seq, f"it is no event that this version knows ({error})")
+        else:
+            yield entry, event
 
 
 def _folded(events: Iterable[Event]) -> Iterable[tuple[str, TraceState]]:

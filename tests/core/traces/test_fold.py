@@ -23,7 +23,7 @@ from llmos_lite.core.traces.trace import Event, Feedback, Message, Outcome, Shar
 from llmos_lite.engines.git import VolumeInterface
 from llmos_lite.engines.journal import Batch, LocalJournal
 from llmos_lite.engines.journal_log import Place
-from llmos_lite.errors import StorageFailed, Unavailable
+from llmos_lite.errors import NotFound, StorageFailed, Unavailable
 from llmos_lite.records.catalog_traces import EventRecord
 from llmos_lite.volumes.access import PLATFORM, VolumeRef
 
@@ -181,6 +181,60 @@ async def test_a_field_that_another_version_wrote_does_not_reach_git_unseen(tmp_
         store = instance.volumes.open(PLATFORM, ALICE.volume).traces
         blobs = [store.blob(blob) for head in store.branches().values() for _, blob in list_segments(store, head)]
     assert (b"Goal 1" in blobs[0], b"later" in blobs[0]) == (True, False)
+
+
+def journal_bytes(instance: Instance) -> bytes:
+    return b"".join(path.read_bytes() for path in (instance.data / "journal").glob("*.seg"))
+
+
+async def test_a_line_of_a_later_version_stays_until_somebody_can_read_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(fold_module, "FOLDED", 1)  # so that it is a whole batch, too
+    async with Instance.opened(tmp_path) as instance:
+        later = trace(2).id
+        await instance.log.record(trace(1))
+        for line in (b'{"v":2,"kind":"song"}', b"\xff{", b""):
+            await instance.journal.append("user:alice", later, line)
+        await instance.log.record(trace(3))
+    async with Instance.opened(tmp_path) as instance:
+        assert [row.trace_id for row in (await instance.log.page(ALICE)).items] == [trace(3).id, trace(1).id]
+        assert [one.trace for one in [await instance.log.get(ALICE, trace(3).id)]] == [trace(3)]
+        assert instance.journal.damaged == 3
+        await instance.log.fold(ALICE.volume)
+        assert in_git(instance, ALICE.volume) == {trace(1).id: 1, trace(3).id: 1}
+        assert instance.journal.backlog() == instance.log.problems() == {}
+        assert b"llmos_journal_damaged_total 3.0" in instance.metrics.render_metrics()
+        told = [record.getMessage() for record in caplog.records if "left out" in record.getMessage()]
+        assert len(told) == 3
+        assert all("00000001.seg at byte " in one and "no event that this version knows" in one for one in told)
+    async with Instance.opened(tmp_path) as instance:
+        assert [entry.trace_id for entry in instance.journal.pending()] == [later] * 3
+        await instance.log.fold(ALICE.volume)
+        assert b"song" in journal_bytes(instance)
+        instance.log.forget([later])
+        await instance.log.fold(ALICE.volume)
+        assert b"song" not in journal_bytes(instance)
+        assert instance.journal.damaged == 0
+
+
+async def test_a_trace_that_rots_in_the_journal_stops_neither_lists_nor_folding(tmp_path: Path) -> None:
+    async with Instance.opened(tmp_path) as instance:
+        for number in (1, 2, 3):
+            await instance.log.record(trace(number))
+    async with Instance.opened(tmp_path) as instance:
+        await instance.log._folder._load()
+        (segment,) = (tmp_path / "journal").glob("*.seg")
+        segment.write_bytes(
+            segment.read_bytes().replace(b"Answer 2", b"Answer 3")
+        )  # still a line, and not what was said
+        assert [row.goal for row in (await instance.log.page(ALICE)).items] == ["Goal 3", "Goal 1"]
+        with pytest.raises(NotFound):
+            await instance.log.get(ALICE, trace(2).id)
+        await instance.log.record(trace(4))
+        await instance.log.fold(ALICE.volume)
+        assert in_git(instance, ALICE.volume) == {trace(one).id: 1 for one in (1, 3, 4)}
+        assert instance.journal.damaged == 1
 
 
 async def test_a_broken_volume_is_told_and_stops_no_other(tmp_path: Path) -> None:
