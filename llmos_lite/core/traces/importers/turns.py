@@ -28,7 +28,8 @@ class Mark(Enum):
 def claude_code(record: Json) -> Mark:
     """Return what a line of Claude Code is."""
     message = record.get("message")
-    if not isinstance(message, dict) or record.get("isSidechain") is True:
+    within = record.get("isSidechain") is True and "agentId" not in record  # older ones share the person's file
+    if not isinstance(message, dict) or within:
         return Mark.OTHER
     if record.get("type") == "assistant":
         return Mark.ENDS if message.get("stop_reason") in {"end_turn", "stop_sequence", "refusal"} else Mark.ANSWERS

@@ -120,6 +120,16 @@ def test_wherever_it_is_cut_nothing_is_lost_or_doubled(
     assert list(log.traces.values()) == whole(folder / "whole.jsonl", CODEX)
 
 
+def test_a_sub_agents_own_file_is_followed_as_well(log: File) -> None:
+    said = {"sessionId": "s1", "isSidechain": True, "agentId": "a1", "timestamp": "2026-09-01T10:00:00Z"}
+    asked = said | {"type": "user", "uuid": "u1", "message": {"role": "user", "content": "look for parsers"}}
+    text = [{"type": "text", "text": "found two"}]
+    message = {"id": "m1", "role": "assistant", "content": text, "stop_reason": "end_turn"}
+    answered = said | {"type": "assistant", "uuid": "u2", "parentUuid": "u1", "message": message}
+    log.write(b"".join(json.dumps(line).encode() + b"\n" for line in (asked, answered)))
+    assert [trace.goal for trace in log.take(QUIET)] == ["look for parsers"]
+
+
 def test_a_half_written_line_waits(log: File) -> None:
     log.write(b"".join(CODEX)[:-20])
     log.take()
