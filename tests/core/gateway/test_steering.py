@@ -77,6 +77,8 @@ def test_the_first_name_of_a_conversation_counts() -> None:
         ("<bash-stdout>a.py</bash-stdout><bash-stderr></bash-stderr>", ""),
         ("fix it\n\nTo suggest changes to a file you MUST return all of it.", "fix it"),
         ("fix it\n\n# *SEARCH/REPLACE block* Rules:\n\nEvery block must", "fix it"),
+        ("<task-notification>\n<task-id>a1</task-id>\n</task-notification>", ""),
+        ('<subagent_notification>\n{"status": "done"}\n</subagent_notification>', ""),
         ("a < b and c > d", "a < b and c > d"),
         ("why does <div> break?", "why does <div> break?"),
         ("what is <bash-input>? Read the log.", "what is <bash-input>? Read the log."),

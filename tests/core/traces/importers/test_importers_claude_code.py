@@ -210,6 +210,41 @@ def test_a_sub_agents_own_file_has_the_goal_that_it_was_given(log: Log) -> None:
     assert log.read()[0][0].goal == "look for parsers"
 
 
+def test_what_is_typed_while_the_model_works_is_said(log: Log) -> None:
+    log.user("refactor the parser")
+    log.answer([call("t1")], "msg_1")
+    log.result("t1", "ok")
+    typed = {"type": "queued_command", "prompt": "and keep the tests", "commandMode": "prompt"}
+    log.add("attachment", None, attachment=typed, message={}, timestamp="2026-09-01T10:00:01.500Z")
+    log.answer("Kept.", "msg_2")
+    last = log.read()[0][-1]
+    assert last.latency_ms == 2000  # since the result, not since it was typed
+    assert [(one.role, one.content) for one in last.messages] == [
+        ("user", "and keep the tests"),
+        ("assistant", "Kept."),
+    ]
+
+
+def test_news_of_an_agent_in_the_background_are_said_and_no_goal(log: Log) -> None:
+    log.user("refactor the parser")
+    log.answer("It runs.", "msg_1")
+    log.user("<task-notification>\n<task-id>a1</task-id>\n</task-notification>")
+    log.answer("Done.", "msg_2")
+    last = log.read()[0][-1]
+    assert (last.goal, last.messages[0].name) == ("refactor the parser", "agent")
+    assert last.messages[0].content.startswith("<task-notification>")
+
+
+def test_an_answer_that_the_client_made_up_is_none(log: Log) -> None:
+    log.user("<command-name>/compact</command-name>")
+    log.add("assistant", "No response requested.", message={"id": "m", "model": "<synthetic>"})
+    log.user("hello")
+    log.add("assistant", "API Error", message={"id": "n", "model": "<synthetic>"}, isApiErrorMessage=True)
+    traces, skipped = log.read()
+    assert [(trace.goal, trace.model, trace.ended) for trace in traces] == [("hello", "", Ended.ERROR)]
+    assert [one.reason for one in skipped] == ["no message: made up by the client"]
+
+
 def test_an_interrupted_answer_is_aborted(log: Log) -> None:
     log.user("count to a million")
     log.answer("1 2 3", "msg_1")
