@@ -4,6 +4,8 @@ The format is internal to its vendor, so a line that is not understood is counte
 `{timestamp, type, payload}`; in older files the payload itself, without a time. An answer of the model has no id: it is
 the run of what the model wrote until something is given to it, named by the first call or words in it. A command's
 result stands there twice (`function_call_output`, `exec_command_end`); tokens are counted from the session's beginning.
+A session that was forked from another one may begin with a copy of that one, at new times: its turns are older than
+the session itself. A sub-agent's session belongs to the conversation that asked for it.
 """
 
 from __future__ import annotations
@@ -36,6 +38,11 @@ CALLS = frozenset({"function_call", "custom_tool_call", "local_shell_call", "web
 OUTPUTS = frozenset({"function_call_output", "custom_tool_call_output", "mcp_tool_call_output", "tool_search_output"})
 ENVELOPES = frozenset({"session_meta", "turn_context", "response_item", "event_msg"})
 SKILL = re.compile(r"\s{0,20}<skill>\s{0,20}<name>([^<]{1,200})</name>")
+ORDERED = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
+"""An id that begins with its time."""
+COPYING = 1000
+"""Milliseconds in which a session's history is copied; it is what older versions say of it, who give turns no ids."""
+NOTICE = "<subagent_notification>"
 ABORTED = "<turn_aborted>"
 REQUEST = "## My request for Codex:"
 SIGNS = re.compile(
@@ -70,6 +77,8 @@ class _Session:
     def __init__(self, source: Source, target: Target) -> None:
         self.source, self.target = source, target
         self.id, self.began, self.time = "", 0, 0
+        self.conversation, self.agent = "", ""
+        self.turn_id, self.copied_until = "", 0
         self.model, self.goal = "", ""
         self.said: list[Message] = []
         self.skills: list[str] = []
@@ -100,19 +109,33 @@ class _Session:
         return (self.began or undated(self.id or self.source.name)) + self.source.lines
 
     def _taken(self, kind: str, payload: Json) -> Skipped | None:
+        if kind != "response_item":
+            self.turn_id = _short(payload.get("turn_id")) or self.turn_id
         if kind == "session_meta":
             self._begun(payload)
         elif kind == "turn_context":
             self.model = _short(payload.get("model")) or self.model
+        elif payload.get("type") != "token_count" and self._is_copy():
+            return self.source.skipped("copy of another session")
         else:
             return self._item(payload) if kind == "response_item" else self._event(payload)
         return None
 
     def _begun(self, meta: Json) -> None:
         """Take the session's head; a session that went on from another one holds that one's head, too."""
-        if not self.id:
-            self.id = clean(str(meta.get("id") or ""))
-            self.began = as_time(meta.get("timestamp")) or self.time
+        if self.id:
+            self.copied_until = self.time + COPYING
+            return
+        self.id = self.conversation = clean(str(meta.get("id") or ""))
+        self.began = as_time(meta.get("timestamp")) or self.time
+        if parent := _asked_by(meta):
+            self.conversation, self.agent = parent, "agent"
+
+    def _is_copy(self) -> bool:
+        """Tell whether a line was said in the session that this one was forked from."""
+        if ORDERED.fullmatch(self.turn_id) and ORDERED.fullmatch(self.id):
+            return self.turn_id < self.id
+        return self.time < self.copied_until
 
     def _item(self, item: Json) -> Skipped | None:
         kind = str(item.get("type"))
@@ -139,6 +162,8 @@ class _Session:
             "turn_aborted": lambda _: self._aborted(),
             "error": self._failed,
         }
+        if kind == "task_complete" and isinstance(error := event.get("error"), dict):
+            done[kind] = lambda _: self._ended(error)
         if kind not in done:
             return self.source.skipped(f"no message: {kind[:40]}")
         done[kind](event)
@@ -152,11 +177,15 @@ class _Session:
         if text.lstrip().startswith(ABORTED):
             self._aborted()
             return None
+        if text.lstrip().startswith(NOTICE):
+            self.said.append(Message("user", text, name="agent"))
+            self.asked, self.writing = self.time, None
+            return None
         before, mark, request = text.partition(REQUEST)
         words = words_of(request if mark and before.lstrip().startswith("# Context from my IDE") else text)
         if not words:
             return self.source.skipped("no message: scaffolding" if text else "empty message")
-        self.said.append(Message("user", words))
+        self.said.append(Message("user", words, name=self.agent))
         self.goal, self.asked = short_goal(words), self.time
         self.writing = self.turn = None
         return None
@@ -214,6 +243,11 @@ class _Session:
             self._answer("error").fail(clean(str(event.get("message") or "error")))
             self.writing = None
 
+    def _ended(self, error: Json) -> None:
+        """Take the end of a turn that failed; newer versions say it there alone."""
+        if self.turn is None or self.turn.ended is Ended.COMPLETE:
+            self._failed(error)
+
     def _answer(self, first: str) -> Answer:
         """Return the answer that is being written, or begin one, which `first` names within its moment."""
         if self.writing is not None:
@@ -222,7 +256,7 @@ class _Session:
         trace_id = self.target.trace_id(self.time, f"codex\0{self.id}\0{name}")
         answer = Answer(
             trace_id=trace_id,
-            conversation=conversation_id(self.id or self.source.name),
+            conversation=conversation_id(self.conversation or self.source.name),
             parent=self.last.trace_id if self.last else "",
             time=self.time,
             goal=self.goal,
@@ -241,6 +275,18 @@ def _usage(usage: object) -> tuple[int, int] | None:
     if not isinstance(usage, dict):
         return None
     return as_count(usage.get("input_tokens")), as_count(usage.get("output_tokens"))
+
+
+def _asked_by(meta: Json) -> str:
+    """Return the conversation that a sub-agent works for; empty for a session of a person."""
+    source = meta.get("source")
+    agent = source.get("subagent") if isinstance(source, dict) else None
+    if agent is None:
+        return ""
+    spawned = agent.get("thread_spawn") if isinstance(agent, dict) else None
+    parent = spawned.get("parent_thread_id") if isinstance(spawned, dict) else None
+    session, own = _short(meta.get("session_id")), meta.get("id")
+    return session if session and session != own else _short(parent) or _short(meta.get("parent_thread_id"))
 
 
 def _short(value: object) -> str:

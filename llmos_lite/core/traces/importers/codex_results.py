@@ -8,6 +8,8 @@ from typing import NamedTuple
 from llmos_lite.core.traces.importers.base import Json, as_text, clean, parse_json
 
 _EXIT = re.compile(r"(?:Process exited with code|Exit code:)\s{1,3}(-?\d{1,5})\b")
+_REFUSED = ("unsupported call: ", "unsupported custom tool call: ", "failed to parse function arguments: ")
+"""What Codex says of a call that it could not make."""
 _HEAD = 400
 
 
@@ -54,7 +56,7 @@ def _from_text(output: str) -> Result:
         if isinstance(said, dict) and isinstance(text := said.get("output"), str):
             return Result(clean(text), _exit_code(said.get("metadata")) != 0)
     found = _EXIT.search(output[:_HEAD])
-    return Result(clean(output), bool(found and found[1] != "0"))
+    return Result(clean(output), bool(found and found[1] != "0") or output.startswith(_REFUSED))
 
 
 def _exit_code(record: object) -> int:

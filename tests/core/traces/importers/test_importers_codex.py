@@ -227,6 +227,27 @@ def test_a_failed_request_is_an_error(log: Log) -> None:
     assert (trace.ended, trace.error, trace.goal) == (Ended.ERROR, "stream disconnected", "hello")
 
 
+def test_a_turn_that_says_only_at_its_end_that_it_failed_is_an_error(log: Log) -> None:
+    log.user("hello")
+    log.event("task_complete", last_agent_message=None, error={"message": "bad thing", "codex_error_info": "other"})
+    log.user("again")
+    log.event("error", message="worse")
+    log.event("task_complete", error={"message": "worse"})
+    traces = log.read()[0]
+    assert [(trace.goal, trace.ended, trace.error) for trace in traces] == [
+        ("hello", Ended.ERROR, "bad thing"),
+        ("again", Ended.ERROR, "worse"),
+    ]
+
+
+@pytest.mark.parametrize("output", ["unsupported call: shell", "unsupported custom tool call: apply_patch"])
+def test_a_call_that_could_not_be_made_failed(log: Log, output: str) -> None:
+    log.user("hello")
+    log.call("c1")
+    log.output("c1", output)
+    assert log.read()[0][0].tool_calls[0].is_error
+
+
 def test_the_same_file_gives_the_same_ids_and_a_longer_one_the_same_beginning(log: Log) -> None:
     log.user("a")
     log.answer("b")
@@ -276,6 +297,72 @@ def test_a_session_that_went_on_from_another_is_its_own(log: Log) -> None:
     log.user("a")
     log.answer("b")
     assert log.read()[0][0].conversation == "s1"
+
+
+OLD, FORK = (f"01a23157-{part}-7000-8000-000000000000" for part in ("397b", "3b31"))
+OLD_TURN, NEW_TURN = (f"01a23157-{part}-7000-8000-000000000000" for part in ("39ee", "3b4e"))
+
+
+def forked(folder: Path) -> Log:
+    """Return what Codex 0.171 writes (`historyMode: legacy`): the head, then the whole old session at new times."""
+    log = Log(folder)
+    log.lines.clear()
+    log.add("session_meta", {"id": FORK, "forked_from_id": OLD, "timestamp": "2026-09-01T10:00:00Z"})
+    log.add("session_meta", {"id": OLD})
+    log.event("task_started", turn_id=OLD_TURN)
+    log.add("turn_context", {"turn_id": OLD_TURN, "model": "m"})
+    log.user("said before")
+    log.answer("heard before")
+    log.tokens((100, 10), (100, 10))
+    log.event("task_complete", turn_id=OLD_TURN)
+    log.event("task_started", turn_id=NEW_TURN)
+    log.user("said now")
+    log.answer("heard now")
+    log.tokens((250, 30), (150, 20))
+    return log
+
+
+def test_what_a_fork_copied_from_another_session_is_not_told_twice(tmp_path: Path) -> None:
+    traces, skipped = forked(tmp_path).read()
+    assert [(one.goal, one.answer, one.conversation, one.tokens_in) for one in traces] == [
+        ("said now", "heard now", FORK, 150)
+    ]
+    assert [one.reason for one in skipped].count("copy of another session") == 4
+
+
+def test_a_copy_without_ids_of_turns_is_known_by_its_time(log: Log) -> None:
+    for kind, payload in (("session_meta", {"id": "the one before"}), ("response_item", None)):
+        line = json.loads(log.lines[0]) | {"type": kind}
+        log.lines.append(json.dumps(line | {"payload": payload or {"type": "message", "role": "user", "content": "a"}}))
+    log.user("said now")
+    log.answer("heard now")
+    assert [[message.content for message in trace.messages] for trace in log.read()[0]] == [["said now", "heard now"]]
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        {"session_id": "root", "source": {"subagent": {"thread_spawn": {"parent_thread_id": "parent"}}}},
+        {"session_id": "s1", "source": {"subagent": {"thread_spawn": {"parent_thread_id": "root"}}}},
+        {"parent_thread_id": "root", "source": {"subagent": "review"}},
+    ],
+)
+def test_a_sub_agent_works_in_the_conversation_that_asked_for_it(log: Log, meta: dict[str, object]) -> None:
+    log.lines.clear()
+    log.add("session_meta", {"id": "s1"} | meta)
+    log.user("look for parsers")
+    log.answer("found two")
+    trace = log.read()[0][0]
+    assert (trace.conversation, trace.messages[0].name) == ("root", "agent")
+
+
+def test_news_of_a_sub_agent_are_said_and_no_goal(log: Log) -> None:
+    log.user("refactor the parser")
+    log.answer("It runs.")
+    log.user('<subagent_notification>\n{"status": "done"}\n</subagent_notification>')
+    log.answer("Done.")
+    last = log.read()[0][-1]
+    assert (last.goal, last.messages[0].name, last.answer) == ("refactor the parser", "agent", "Done.")
 
 
 def test_a_long_run_of_tools_is_given_out_as_it_goes(log: Log) -> None:
