@@ -34,9 +34,31 @@ class _CallPart(msgspec.Struct):
     custom: _Custom | None = None
 
 
+class _Piece(msgspec.Struct):
+    """A part of a content; Mistral's models that think answer in several."""
+
+    text: str | None = None
+
+
 class _Text(msgspec.Struct):
-    content: str | None = None
+    content: str | list[_Piece] | None = None
+    refusal: str | None = None
     tool_calls: list[_CallPart] | None = None
+    function_call: _Function | None = None
+
+    @property
+    def text(self) -> str:
+        """Return the words, also those of a model that says why it does not answer."""
+        if isinstance(self.content, list):
+            return "".join([piece.text or "" for piece in self.content])
+        return self.content or self.refusal or ""
+
+    @property
+    def calls(self) -> Sequence[_CallPart]:
+        """Return the calls, also that of a client that still sends `functions`."""
+        if self.function_call is not None:
+            return [_CallPart(index=0, function=self.function_call)]
+        return self.tool_calls or ()
 
 
 class _Choice(msgspec.Struct):
@@ -133,11 +155,11 @@ def whole_chat(data: bytes, model: str) -> Completion:
         _checked(chat)
     first, usage = chat.choices[0] if chat.choices else _Choice(), chat.usage or _Usage()
     message = first.message
-    if message is None or (message.content is None and not message.tool_calls):
-        raise _no_message()
+    if message is None or not (message.content is not None or message.calls or first.finish_reason):
+        raise _no_message()  # nothing but a reason to finish is one: sound, or thoughts that used all tokens up
     return Completion(
-        text=message.content or "",
-        tool_calls=_calls(message.tool_calls) if message.tool_calls else (),
+        text=message.text,
+        tool_calls=_calls(message.calls),
         model=chat.model or model,
         tokens_in=token_count(usage.prompt_tokens),
         tokens_out=token_count(usage.completion_tokens),
@@ -204,9 +226,11 @@ class ChatStream:
                     delta = choice.delta
                     if delta is None:
                         continue
-                    if delta.content:
+                    if isinstance(delta.content, str):
                         texts.append(delta.content)
-                    for part in delta.tool_calls or ():
+                    else:
+                        texts.append(delta.text)
+                    for part in delta.calls:
                         _take(self._calls, part, part.index)
         finally:  # what was said before a failure stands
             text = "".join(texts)

@@ -12,19 +12,21 @@ from llmos_lite.engines.sse import SseReader
 from llmos_lite.errors import UpstreamFailed
 
 _ENDS = frozenset({"response.completed", "response.incomplete"})
+_WORDS = frozenset({"response.output_text.delta", "response.refusal.delta"})
 _FAILS = frozenset({"error", "response.failed"})
 
 
 class _Part(msgspec.Struct):
     type: str = ""
     text: str = ""
+    refusal: str = ""
 
 
 class _Item(msgspec.Struct):
     type: str = ""
     content: list[_Part] | None = None
-    call_id: str = ""
-    name: str = ""
+    call_id: str | None = None
+    name: str | None = None
     arguments: msgspec.Raw = msgspec.Raw(b'""')
     input: str | None = None
     action: msgspec.Raw = msgspec.Raw(b'""')
@@ -36,13 +38,13 @@ class _Usage(msgspec.Struct):
 
 
 class _Reason(msgspec.Struct):
-    reason: str = ""
+    reason: str | None = None
 
 
 class _Response(msgspec.Struct):
     id: str = ""
     model: str = ""
-    status: str = ""
+    status: str | None = None
     output: list[_Item] = []
     usage: _Usage | None = None
     incomplete_details: _Reason | None = None
@@ -115,7 +117,7 @@ class ResponsesReader:
             self._note(event.response, ended=event.type in _ENDS)
         elif event.type == "response.output_item.done" and event.item is not None and event.item.call_id:
             self._calls.append(_call(event.item))
-        elif event.type == "response.output_text.delta":
+        elif event.type in _WORDS:
             return decoded(_text, bytes(event.delta))
         return ""
 
@@ -135,20 +137,22 @@ def whole_response(data: bytes, model: str) -> Completion:
     response = decoded(_response, data)
     if response.status == "failed":
         raise UpstreamFailed("model.failed", "The model failed.", hint="Try again.")
-    if not response.output and response.usage is None:
+    if not (response.output or response.usage or response.id):
         raise UpstreamFailed("model.garbage", "The model answered without a message.")
     return _completion(response, model)
 
 
 def _completion(response: _Response, model: str) -> Completion:
     usage = response.usage or _Usage()
-    parts = (part.text for item in response.output if item.type == "message" for part in item.content or ())
+    parts = (
+        part.text or part.refusal for item in response.output if item.type == "message" for part in item.content or ()
+    )
     return Completion(
         text="".join(parts),
         model=response.model or model,
         tokens_in=token_count(usage.input_tokens),
         tokens_out=token_count(usage.output_tokens),
-        finish=response.incomplete_details.reason if response.incomplete_details else "stop",
+        finish=(response.incomplete_details.reason if response.incomplete_details else None) or "stop",
         tool_calls=tuple(_call(item) for item in response.output if item.call_id),
         answer_id=response.id,
     )
@@ -156,8 +160,9 @@ def _completion(response: _Response, model: str) -> Completion:
 
 def _call(item: _Item) -> ToolCall:
     """Return a call with arguments that are JSON: a custom tool has a text, a search an object, a shell an action."""
+    call_id, name = item.call_id or "", item.name or ""
     if item.input is not None:
-        return ToolCall(item.call_id, item.name, _encode({"input": item.input}).decode())
+        return ToolCall(call_id, name, _encode({"input": item.input}).decode())
     arguments = bytes(item.action if item.type == "local_shell_call" else item.arguments)
     text = decoded(_text, arguments) if arguments.startswith(b'"') else arguments.decode()
-    return ToolCall(item.call_id, item.name or item.type.removesuffix("_call"), text)
+    return ToolCall(call_id, name or item.type.removesuffix("_call"), text)

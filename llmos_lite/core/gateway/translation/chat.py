@@ -41,6 +41,7 @@ from llmos_lite.core.gateway.translation.reading import (
     present,
     role_of,
     takes_no,
+    text_or_json,
     text_or_parts,
 )
 from llmos_lite.core.gateway.translation.tools import arguments_of, custom, described, named
@@ -150,9 +151,32 @@ class _Request(msgspec.Struct):
     top_p: Raw = Raw()
 
 
+class _SaidFunction(msgspec.Struct):
+    name: str | None = None
+    arguments: Raw = Raw(b'""')
+
+
+class _SaidCall(msgspec.Struct):
+    id: str | None = None
+    index: int | None = None
+    function: _SaidFunction | None = None
+
+
+class _Piece(msgspec.Struct):
+    text: str | None = None
+
+
 class _Delta(msgspec.Struct):
-    content: str | None = None
-    tool_calls: list[_Call] | None = None
+    content: str | list[_Piece] | None = None
+    refusal: str | None = None
+    tool_calls: list[_SaidCall] | None = None
+
+    @property
+    def text(self) -> str:
+        """Return the words; Mistral's models that think answer in pieces, and a refusal stands beside."""
+        if isinstance(self.content, list):
+            return "".join(piece.text or "" for piece in self.content)
+        return self.content or self.refusal or ""
 
 
 class _Choice(msgspec.Struct):
@@ -176,8 +200,8 @@ class _Error(msgspec.Struct):
 
 
 class _Chunk(msgspec.Struct):
-    id: str = ""
-    model: str = ""
+    id: str | None = None
+    model: str | None = None
     choices: list[_Choice] | None = None
     usage: _Usage | None = None
     error: _Error | str | None = None
@@ -386,7 +410,7 @@ class ChatIn:
             return
         if not self._began:
             self._began = True
-            yield Began(chunk.id, chunk.model)
+            yield Began(chunk.id or "", chunk.model or "")
         for choice in (chunk.choices or ())[:1]:
             yield from self._choice(choice)
         if chunk.usage:
@@ -396,16 +420,16 @@ class ChatIn:
 
     def _choice(self, choice: _Choice) -> Iterator[Said]:
         delta = choice.delta or choice.message or _Delta()
-        if delta.content:
-            yield Words(delta.content)
+        if text := delta.text:
+            yield Words(text)
         for place, call in enumerate(delta.tool_calls or ()):
             at = call.index if call.index is not None else place
-            function = call.function or _Function()
+            function = call.function or _SaidFunction()
             if at not in self._calls:
                 self._calls.add(at)
-                yield Called(at, call.id or f"call_{at}", function.name)
-            if function.arguments:
-                yield Argued(at, function.arguments)
+                yield Called(at, call.id or f"call_{at}", function.name or "")
+            if arguments := text_or_json(function.arguments):
+                yield Argued(at, arguments)
         if choice.finish_reason and not self._stopped:
             self._stopped = True
             yield Stopped(STOPS.get(choice.finish_reason, "end"))

@@ -96,6 +96,14 @@ def text_or_parts(decoder: msgspec.json.Decoder[str | list[T] | None], raw: Raw)
     return [] if found is None else found
 
 
+def text_or_json(raw: Raw) -> str:
+    """Return what is written as a text of JSON, or as JSON itself."""
+    data = bytes(raw)
+    if data == b"null":
+        return ""
+    return msgspec.json.decode(data, type=str) if data.startswith(b'"') else data.decode()
+
+
 def role_of(name: str) -> Literal["system", "user", "assistant"]:
     """Return who speaks in a message."""
     if name in {"system", "developer"}:

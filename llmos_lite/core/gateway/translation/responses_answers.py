@@ -22,6 +22,7 @@ from llmos_lite.core.gateway.translation.neutral import (
     Use,
     Words,
 )
+from llmos_lite.core.gateway.translation.reading import text_or_json
 from llmos_lite.core.gateway.translation.responses import ContentPart
 from llmos_lite.core.gateway.translation.responses_tools import CALLS, written_call
 from llmos_lite.engines.llm_http import decoded as answered
@@ -39,7 +40,7 @@ class _Usage(msgspec.Struct):
 
 
 class _Reason(msgspec.Struct):
-    reason: str = ""
+    reason: str | None = None
 
 
 class _Error(msgspec.Struct):
@@ -49,16 +50,21 @@ class _Error(msgspec.Struct):
 class _Output(msgspec.Struct):
     type: str = ""
     content: list[ContentPart] | None = None
-    call_id: str = ""
-    name: str = ""
-    arguments: str = ""
-    input: str = ""
+    call_id: str | None = None
+    name: str | None = None
+    arguments: Raw = Raw(b'""')
+    input: str | None = None
+
+    @property
+    def given(self) -> str:
+        """Return what the tool is given; a search has an object."""
+        return self.input or text_or_json(self.arguments)
 
 
 class _Response(msgspec.Struct):
     id: str = ""
     model: str = ""
-    status: str = ""
+    status: str | None = None
     output: list[_Output] = []
     usage: _Usage | None = None
     incomplete_details: _Reason | None = None
@@ -74,6 +80,7 @@ class _Event(msgspec.Struct):
     message: str = ""
 
 
+_WORDS = {"response.output_text.delta", "response.refusal.delta"}
 _PIECES = {"response.function_call_arguments.delta", "response.custom_tool_call_input.delta"}
 _ARGUMENTS: Mapping[Kind, str] = {"function": "function_call_arguments", "custom": "custom_tool_call_input"}
 _SHORT = {"message": "msg", "function_call": "fc", "custom_tool_call": "ctc", "tool_search_call": "tsc"}
@@ -95,7 +102,7 @@ class ResponsesIn:
         said: list[Said] = [Began(response.id, response.model)]
         for at, item in enumerate(response.output):
             if item.call_id:
-                said += [_called(at, item), Argued(at, item.arguments or item.input)]
+                said += [_called(at, item), Argued(at, item.given)]
             elif item.type == "message":
                 said += [Words(part.text or part.refusal) for part in item.content or ()]
         called = any(item.call_id for item in response.output)
@@ -114,7 +121,7 @@ class ResponsesIn:
             yield Failed(response.error.message if response and response.error else "")
         elif event.type == "response.created" and response:
             yield Began(response.id, response.model)
-        elif event.type == "response.output_text.delta":
+        elif event.type in _WORDS:
             yield Words(answered(_text, bytes(event.delta)))
         elif event.type == "response.output_item.added" and item and item.call_id:
             self._called = True
@@ -126,7 +133,7 @@ class ResponsesIn:
 
 
 def _called(at: int, item: _Output) -> Called:
-    return Called(at, item.call_id, item.name, CALLS.get(item.type, "function"))
+    return Called(at, item.call_id or "", item.name or "", CALLS.get(item.type, "function"))
 
 
 def _ended(response: _Response, *, called: bool) -> Iterator[Said]:
@@ -134,7 +141,7 @@ def _ended(response: _Response, *, called: bool) -> Iterator[Said]:
         details = response.usage.input_tokens_details
         cached = details.cached_tokens if details else None
         yield Counted(response.usage.input_tokens, response.usage.output_tokens, cached)
-    reason = response.incomplete_details.reason if response.incomplete_details else ""
+    reason = response.incomplete_details.reason if response.incomplete_details else None
     if reason:
         yield Stopped("filtered" if reason == "content_filter" else "length")
     else:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from llmos_lite.core.gateway.translation.neutral import Ask, Kind, Part, Raw, Result, ToolSpec, Use, resulted
+from llmos_lite.core.gateway.translation.reading import text_or_json
 from llmos_lite.core.gateway.translation.tools import SHELL, custom, demanded, flat, named, object_in
 
 CALLS: dict[str, Kind] = {
@@ -120,17 +121,11 @@ def use_of(item: CallItem) -> Use:
             arguments = item.input
         case "local_shell":
             arguments = _encode(
-                {key: one for key, one in object_in(_text(item.action)).items() if key != "type"}
+                {key: one for key, one in object_in(text_or_json(item.action)).items() if key != "type"}
             ).decode()
         case _:
-            arguments = _text(item.arguments)
+            arguments = text_or_json(item.arguments)
     return Use(item.call_id or item.id, name, arguments, kind)
-
-
-def _text(raw: Raw) -> str:
-    """Return what is written as a text of JSON, or as JSON itself."""
-    data = bytes(raw)
-    return msgspec.json.decode(data, type=str) if data.startswith(b'"') else data.decode()
 
 
 def result_of(item: CallItem, parts: Sequence[Part]) -> Result:
