@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from itertools import islice, takewhile
 from typing import TypeVar
+from weakref import WeakValueDictionary
 
 from llmos_lite.core.traces.erased import Erased
 from llmos_lite.core.traces.reader import readable
@@ -80,7 +81,7 @@ class Folder:
         self._erased, self._metrics = erased, metrics
         self._events, self._seconds = events, seconds
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="fold")
-        self._turns: dict[str, asyncio.Lock] = {}
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # whoever has one or waits keeps it
         self._wake = asyncio.Event()
         self._idle = False
         self._task: asyncio.Task[None] | None = None

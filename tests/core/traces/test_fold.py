@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import subprocess
 import sys
@@ -235,6 +236,23 @@ async def test_a_trace_that_rots_in_the_journal_stops_neither_lists_nor_folding(
         await instance.log.fold(ALICE.volume)
         assert in_git(instance, ALICE.volume) == {trace(one).id: 1 for one in (1, 3, 4)}
         assert instance.journal.damaged == 1
+
+
+async def test_nothing_is_kept_of_a_volume_that_is_folded(tmp_path: Path) -> None:
+    async with Instance.opened(tmp_path) as instance:
+        folder = instance.log._folder
+        async with folder.held("user:alice"):
+            waiting = asyncio.create_task(instance.log.fold(ALICE.volume))
+            await asyncio.sleep(0)
+            assert list(folder._turns) == ["user:alice"]
+            assert not waiting.done()
+        await waiting
+        for number in range(20):
+            await instance.log.record(trace(number, f"u{number}"))
+        await instance.log.fold()
+        del waiting
+        gc.collect()  # a task may hold what it raised
+        assert len(folder._turns) == 0
 
 
 async def test_a_broken_volume_is_told_and_stops_no_other(tmp_path: Path) -> None:
