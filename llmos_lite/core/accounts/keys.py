@@ -91,7 +91,7 @@ class ApiKeys:
         self._store, self._clock = store, clock
         self._days, self._url_days = _checked("LLMOS_KEY_DAYS", days), _checked("LLMOS_KEY_URL_DAYS", url_days)
         self._known: dict[str, tuple[bytes, ApiKey]] = {}
-        self._noted: dict[str, int] = {}
+        self._noted: dict[str, int] = {}  # of keys that are known
         self._unwritten: dict[str, int] = {}
         self._writing: asyncio.Task[None] | None = None
         self._changes = 0
@@ -131,9 +131,9 @@ class ApiKeys:
         found = bytes.fromhex(key.digest), key
         if changes == self._changes:  # what was read before somebody else's change is not kept
             while len(self._known) >= MOST_KNOWN:
-                self._known.pop(next(iter(self._known)))
+                self._drop(next(iter(self._known)))
             self._known[key_id] = found
-            self._noted[key_id] = max(key.last_used, self._noted.get(key_id, 0))
+            self._noted[key_id] = max(key.last_used, self._unwritten.get(key_id, 0))
         return found
 
     async def get(self, key_id: str) -> ApiKey | None:
@@ -144,7 +144,11 @@ class ApiKeys:
         """Let go of what is in memory of some keys, or of all; they are read anew."""
         self._changes += 1
         for key_id in list(self._known) if key_ids is None else key_ids:
-            self._known.pop(key_id, None)
+            self._drop(key_id)
+
+    def _drop(self, key_id: str) -> None:
+        self._known.pop(key_id, None)
+        self._noted.pop(key_id, None)
 
     # -- the time of the last use -----------------------------------------------------------------------------------
 
@@ -152,7 +156,9 @@ class ApiKeys:
         if key.expires and key.expires - now < SOON and now // DAY != self._noted.get(key.key_id, 0) // DAY:
             days = count_of((key.expires - now) // DAY, "day")
             log.warning("the key %s of %s is in use and ends in %s", key.key_id, key.user_id, days)
-        self._noted[key.key_id] = self._unwritten[key.key_id] = now
+        self._unwritten[key.key_id] = now
+        if key.key_id in self._known:
+            self._noted[key.key_id] = now
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._write())
 

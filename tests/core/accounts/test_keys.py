@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, event
 
+from llmos_lite.core.accounts import keys as keys_module
 from llmos_lite.core.accounts.accounts import Accounts
 from llmos_lite.core.accounts.capabilities import Capabilities
 from llmos_lite.core.accounts.keys import DAY, EVERY, ApiKeys, make_key
@@ -158,6 +159,23 @@ async def test_the_last_use_is_noted_once_a_minute_beside_the_request(
         seen.append(kept.last_used)
     start = seen[0]
     assert seen == [start, start, start, start + EVERY, start + 2 * EVERY]
+
+
+async def test_uses_are_remembered_of_known_keys_alone(
+    accounts: Accounts, keys: ApiKeys, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys_module, "MOST_KNOWN", 3)
+    some = [await made(accounts, "chat") for _ in range(6)]
+    for key in some:
+        await accounts.authenticate(key)
+    assert keys._noted.keys() == keys._known.keys()
+    assert len(keys._noted) == 3
+    await keys.close()
+    used = [(await keys.check(key)).last_used for key in some]
+    assert used == [clock.now] * 6  # as the rows have it, so nothing is noted anew
+    assert keys._unwritten == {}
+    keys.forget()
+    assert keys._noted == {}
 
 
 async def test_a_use_that_cannot_be_noted_harms_nobody(
