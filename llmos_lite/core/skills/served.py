@@ -32,8 +32,11 @@ MOST_FILES = 512
 """Files of a skill that every client takes (SEP-2640)."""
 LARGEST_SKILL = 16 << 20
 """Bytes of all files of a skill that every client takes (SEP-2640)."""
-REMEMBERED = 4096
-"""Skills whose digests are kept in memory; about a kilobyte each."""
+REMEMBERED, REMEMBERED_BYTES = 4096, 32 << 20
+"""Skills whose digests are kept in memory, and about the bytes of all: a kilobyte and the text of most, and up to a
+megabyte of one with many files."""
+FILE_BYTES = 400
+"""Of a file's path, ids and digest in memory."""
 _BLOCK = re.compile(r"\A---\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
 
 
@@ -94,6 +97,7 @@ class ServedSkills:
     def __init__(self, skills: SkillService) -> None:
         self._skills = skills
         self._known: OrderedDict[tuple[str, str, str], ServedSkill | LlmosError] = OrderedDict()
+        self._size = 0
         self._guard = threading.Lock()
 
     async def page(
@@ -195,11 +199,16 @@ class ServedSkills:
                 known = self._make(actor, skill)
             except (Invalid, NotFound) as error:
                 known = error.fresh()  # this one holds the files that were read
-            with self._guard:
-                self._known[key] = known
-                while len(self._known) > REMEMBERED:
-                    self._known.popitem(last=False)
+            self._keep(key, known)
         return known
+
+    def _keep(self, key: tuple[str, str, str], made: ServedSkill | LlmosError) -> None:
+        with self._guard:
+            before = self._known.pop(key, None)
+            self._known[key] = made
+            self._size += _weight(made) - (_weight(before) if before is not None else 0)
+            while len(self._known) > REMEMBERED or self._size > REMEMBERED_BYTES:
+                self._size -= _weight(self._known.popitem(last=False)[1])
 
     def _make(self, actor: Actor, skill: Skill) -> ServedSkill:
         version = self._version(actor, skill)
@@ -239,6 +248,14 @@ def strict_block(skill_id: str, data: bytes) -> dict[str, Json] | None:
         return None
     described = fields.get("description")
     return fields if fields.get("name") == skill_id and isinstance(described, str) and described.strip() else None
+
+
+def _weight(made: ServedSkill | LlmosError) -> int:
+    """Return about the bytes that one takes in memory."""
+    if isinstance(made, LlmosError):
+        return FILE_BYTES
+    fields = sum(len(key) + len(str(value)) for key, value in made.frontmatter.items())
+    return 1000 + len(made.skill.body) + fields + FILE_BYTES * len(made.files)
 
 
 def _unfit(uri: SkillUri, why: str) -> NotFound:

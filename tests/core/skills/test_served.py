@@ -58,6 +58,24 @@ async def test_a_skill_is_served_byte_for_byte_with_digests(services: Services) 
         assert (await services.served.read(ALICE, SkillUri.parse(str(found.uri.at(path)))))[1] == data
 
 
+async def test_what_is_remembered_is_bounded_by_its_size_too(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"tidy-{number}" for number in range(6)]
+    for name in names:
+        more = {f"{name}/scripts/{number}.py": b"pass\n" for number in range(20)} if name == "tidy-1" else {}
+        put(services, {f"{name}/SKILL.md": WHOLE.replace(b"tidy", name.encode()) + b"." * 3000} | more)
+    monkeypatch.setattr(served, "REMEMBERED_BYTES", 14_000)
+    for name in [*names, *names]:
+        assert (await one(services, name)).frontmatter["name"] == name
+        sizes = [served._weight(made) for made in services.served._known.values()]
+        assert sum(sizes) == services.served._size <= 14_000
+    assert [key[1] for key in services.served._known] == ["tidy-3", "tidy-4", "tidy-5"]
+    monkeypatch.setattr(served, "REMEMBERED_BYTES", 5_000)
+    await one(services, "tidy-1")  # too large to be kept
+    assert (len(services.served._known), services.served._size) == (0, 0)
+
+
 async def test_keys_of_one_vendor_pass_unchanged(services: Services) -> None:
     put(services, {"tidy/SKILL.md": VENDOR})
     found = await one(services, "tidy")
