@@ -197,6 +197,49 @@ async def test_what_a_client_asks_of_a_conversation_in_a_prompt_of_its_own_gets_
     assert "x-llmos-skills-used" not in answer.headers
 
 
+@pytest.mark.parametrize("disclosure", ["bodies", "catalog"])
+@pytest.mark.parametrize("wire", WIRES)
+async def test_what_a_client_asks_without_the_tools_of_its_conversation_gets_no_skill(
+    here: Gate, wire: str, disclosure: str
+) -> None:
+    """They stand before everything else, so that no cache has a beginning without them."""
+    steer, tools = {"X-LLMOS-Disclosure": disclosure}, [client_tool(wire)]
+    said = [PHOTOS, "lorem lorem lorem "]
+    ask = "Summarize the conversation above in at most 50 words. Only reply with the summary."
+    await here.ask(wire, PHOTOS, headers=steer, tools=tools)
+    for none in ({}, {"tools": []}):
+        answer = await here.ask(wire, *said, ask, **none)
+        assert "skill" not in json.dumps(here.seen.body)
+        assert "x-llmos-skills-used" not in answer.headers
+        assert (await here.trace()).source == f"gateway:{wire}:side"
+    await here.ask(wire, *said, ask, tools=tools)
+    assert "skill" in json.dumps(here.seen.body)
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_a_person_who_turns_tools_off_keeps_the_skills(here: Gate, wire: str) -> None:
+    tools = [client_tool(wire)]
+    said = [PHOTOS, "lorem lorem lorem ", "And by year?"]
+    await here.ask(wire, PHOTOS, tools=tools)
+    first = json.dumps(here.seen.body).count("skill_content")
+    assert first
+    await here.ask(wire, *said)
+    assert json.dumps(here.seen.body).count("skill_content") == first
+    await here.ask(wire, *said, "lorem lorem lorem ", "And by month?", tools=tools)
+    assert json.dumps(here.seen.body).count("skill_content") == first
+
+
+def client_tool(wire: str) -> dict[str, object]:
+    """Return a tool of the client's own as a dialect writes it."""
+    schema = {"type": "object"}
+    function = {"name": "read_file", "parameters": schema}
+    return {
+        "chat": {"type": "function", "function": function},
+        "responses": {"type": "function"} | function,
+        "messages": {"name": "read_file", "input_schema": schema},
+    }[wire]
+
+
 async def test_a_summary_by_a_model_that_takes_no_tools_gets_no_skill(here: Gate) -> None:
     await here.ask("chat", PHOTOS, headers={"X-LLMOS-Disclosure": "catalog"})
     ask = "Summarize the conversation above in at most 50 words. Only reply with the summary."

@@ -32,7 +32,7 @@ from llmos_lite.core.gateway.thread_log import ThreadLog
 from llmos_lite.core.gateway.threads import Found, Thread
 from llmos_lite.core.gateway.tools.rounds import NoTools, OwnTools, Rounds
 from llmos_lite.core.gateway.translation.translator import translate_request
-from llmos_lite.core.gateway.turn import Turn, asks_for_itself, fresh, system_hash, words_in
+from llmos_lite.core.gateway.turn import Turn, asks_for_itself, fresh, has_no_tools, system_hash, words_in
 from llmos_lite.core.limits import Limits
 from llmos_lite.core.skills.format import estimate_tokens
 from llmos_lite.core.telemetry.model_span import Spans
@@ -280,7 +280,12 @@ class Gateway:
         """Return the conversation as the request finds it; `named` as the client calls it, if it does."""
         before, goal = found.thread, words[:GOAL_LENGTH]
         if before is None:
-            return Thread(conversation=named or make_ulid(now_ms()), goal=goal, system=system_hash(asked.system))
+            return Thread(
+                conversation=named or make_ulid(now_ms()),
+                goal=goal,
+                system=system_hash(asked.system),
+                armed=not has_no_tools(asked),
+            )
         read: list[Placed] = []
         if not (found.again or asked.after):
             read = [Placed(self._tools.place(wire, asked, found.seen), text) for text in before.read]
@@ -296,6 +301,7 @@ class Gateway:
             commits=before.commits,
             system=system_hash(asked.system),
             tools=before.tools,
+            armed=not has_no_tools(asked),
             offered=before.offered,
             searched=before.searched,
             read=before.read if found.again else (),
@@ -339,9 +345,14 @@ def _goes_on(every: Sequence[Said]) -> bool:
 
 
 def _has_its_beginning(asked: Asked, found: Found) -> bool:
-    """Tell whether a request begins as its conversation did; under another system prompt no cache has any of it."""
+    """Tell whether a request begins as its conversation did; under another system prompt no cache has any of it.
+
+    Tools stand before the prompt, so neither has one that lacks those of its conversation.
+    """
     before = found.thread
-    return before is not None and (bool(asked.after) or before.system == system_hash(asked.system))
+    if before is None or asked.after:
+        return before is not None
+    return before.system == system_hash(asked.system) and not (before.armed and has_no_tools(asked))
 
 
 def _owing(asked: Asked, found: Found) -> Asked:

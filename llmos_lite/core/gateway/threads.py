@@ -39,6 +39,7 @@ class Thread(msgspec.Struct, frozen=True, kw_only=True):
         commits: at which their volumes were read.
         system: hash of the client's system prompt that the traces hold.
         tools: whether tools of ours are in it, from its first request on.
+        armed: whether the client's last request in it had tools of its own.
         offered: skills that were listed by name.
         held: what the words of this turn call for, and a scanner holds back.
         read: what the model read by them for the last answer, which the client's history does not hold.
@@ -60,6 +61,7 @@ class Thread(msgspec.Struct, frozen=True, kw_only=True):
     commits: Mapping[str, str] = msgspec.field(default_factory=dict)
     system: str = ""
     tools: bool = False
+    armed: bool = False
     offered: tuple[str, ...] = ()
     held: tuple[HeldSkill, ...] = ()
     read: tuple[str, ...] = ()

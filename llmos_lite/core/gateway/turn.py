@@ -226,14 +226,15 @@ def asks_for_itself(asked: Asked, new: Sequence[Said]) -> bool:
             break
         if said.role == "user" and is_side_request(said.text):
             return True
-    if not asked.system or not _has_no_tools(asked):
+    if not asked.system or not has_no_tools(asked):
         return False
     if is_side_prompt(asked.system):
         return True
     return any(wants_a_title(asked.system, bytes(asked.fields[key])) for key in _FORMS if key in asked.fields)
 
 
-def _has_no_tools(asked: Asked) -> bool:
+def has_no_tools(asked: Asked) -> bool:
+    """Tell whether the client offers no tools of its own."""
     tools = asked.fields.get("tools")
     return tools is None or (memoryview(tools).nbytes <= _LONGEST_NONE and bytes(tools) in _NO_TOOLS)
 
