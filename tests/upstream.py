@@ -21,7 +21,7 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from itertools import zip_longest
+from itertools import count, zip_longest
 from typing import Any, Self
 
 WORD = "lorem "
@@ -331,8 +331,11 @@ def _response(seen: Seen, plan: Plan, text: str) -> dict[str, object]:
 
 
 def _responses(seen: Seen, plan: Plan) -> Iterator[str]:
+    numbers = count()
+
     def event(kind: str, **fields: object) -> str:
-        return f"event: {kind}\ndata: {json.dumps({'type': kind, **fields})}\n\n"
+        body = {"type": kind, "sequence_number": next(numbers), **fields}
+        return f"event: {kind}\ndata: {json.dumps(body)}\n\n"
 
     texts = _texts(seen, plan)
     whole = _response(seen, plan, "".join(texts))

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from asgi_client import Client
+from openai.types.responses import ResponseCreatedEvent, ResponseErrorEvent, ResponseFailedEvent
 
 from llmos_lite.core.telemetry.model_span import ModelSpan
 from llmos_lite.core.traces.trace import Ended, now_ms
@@ -603,6 +604,43 @@ async def test_a_cut_stream_is_an_error_in_the_clients_dialect(
         trace = await here.trace()
     assert b"model.cut" in answer.body
     assert trace.error == "model.cut"
+
+
+@pytest.mark.parametrize("skills", ["off", "python-scripts"])
+@pytest.mark.parametrize("provider", ["openai", "anthropic"])
+async def test_an_error_of_ours_goes_on_with_the_numbers_and_the_id_of_its_response(
+    fresh_copy: Path, upstream: Upstream, provider: str, skills: str
+) -> None:
+    async with gate(fresh_copy, upstream, llm_provider=provider) as here:
+        headers = {"X-LLMOS-Skills": skills, "X-LLMOS-Disclosure": "catalog"}
+        answer = await here.ask("responses", PHOTOS, model="cut-c8", stream=True, headers=headers)
+    events = events_of(answer.body)
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    *_, error, failed = events
+    said = ResponseErrorEvent.model_validate(error)
+    assert (said.code, "broke the connection" in said.message) == ("model.cut", True)
+    response = failed["response"]
+    assert {event["response"]["id"] for event in events if "response" in event} == {response["id"]}
+    assert (response["status"], response["model"], response["error"]["code"]) == ("failed", "cut-c8", "model.cut")
+    ResponseFailedEvent.model_validate(failed | {"response": response | {"error": None}})  # the code is ours
+
+
+async def test_an_error_before_anything_was_said_is_a_whole_stream(here: Gate) -> None:
+    body = b"event: response.created\ndata: garb"
+    async with answering(reply(body, content_type="text/event-stream")) as server:
+        admin = Client(here.client.app, {"Authorization": f"Bearer {here.key}"})
+        await admin.request("PUT", "/providers/odd", json_body={"kind": "openai", "url": server.url, "models": ["odd"]})
+        answer = await here.ask("responses", "hi", model="odd", stream=True)
+    events = events_of(answer.body)
+    assert [event["type"] for event in events] == ["response.created", "error", "response.failed"]
+    assert [event["sequence_number"] for event in events] == [0, 1, 2]
+    ResponseCreatedEvent.model_validate(events[0])
+    assert events[0]["response"]["id"] == events[2]["response"]["id"] != "resp_0"
+
+
+def events_of(stream: bytes) -> list[Any]:
+    """What stands in the events of a stream."""
+    return [json.loads(line[6:]) for line in stream.split(b"\n") if line.startswith(b"data: {")]
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -181,6 +181,15 @@ async def test_tokens_of_all_requests_are_estimated_where_the_provider_counts_no
     assert trace.tokens_estimated
 
 
+async def test_an_error_goes_on_with_the_numbers_that_the_client_sees(here: Gate) -> None:
+    answer = await here.ask("responses", ASK, model="cut-c8", stream=True)
+    assert names(here.seen)[-2:] == OURS
+    events = [json.loads(line[6:]) for line in answer.body.split(b"\n") if line.startswith(b"data: {")]
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    assert [event["type"] for event in events[-2:]] == ["error", "response.failed"]
+    assert len({event["response"]["id"] for event in events if "response" in event}) == 1
+
+
 @pytest.mark.parametrize("wire", WIRES)
 async def test_what_was_loaded_stays_in_its_place(here: Gate, wire: str) -> None:
     here.upstream.script = [[load()]]

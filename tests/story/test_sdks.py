@@ -117,6 +117,17 @@ async def test_openais_responses(point: Point) -> None:
     assert [one["role"] for one in point.trace()["messages"]][-1] == "assistant"
 
 
+async def test_a_response_that_breaks_off_is_told_in_openais_events(point: Point) -> None:
+    stream = await point.openai.responses.create(model="cut-c8", input=PHOTOS, stream=True)
+    events: list[Any] = [event async for event in stream]
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    assert [event.type for event in events[-2:]] == ["error", "response.failed"]
+    assert events[-2].code == events[-1].response.error.code == "model.cut"
+    assert events[-1].response.id == events[0].response.id
+    async with point.openai.responses.stream(model="cut-c8", input=PHOTOS) as helped:
+        assert [event.type async for event in helped][-1] == "response.failed"
+
+
 async def test_anthropics_messages(point: Point) -> None:
     messages = point.anthropic.messages
     answer = await messages.create(model="plain", max_tokens=50, messages=ASKED, system="Be brief.")

@@ -102,6 +102,7 @@ class Answers:
         turn.reading = reading = Reading(self._dialects[sent.route.wire], sent.route.model)
         same = sent.route.wire is turn.dialect.wire
         translation = None if same else _translation(turn, sent)
+        turn.telling = translation or reading
         await out(Head(OK, _headers(turn, sent.reply)))
         shown = None if translation is None else translation.feed
         passage = Passage(sent.reply, reading, shown, turn.straight, always if same else never)
@@ -128,6 +129,7 @@ class Answers:
             raise UpstreamFailed("model.garbage", "The model answered a stream in another form.")
         if not rounds.begun:
             rounds.begun = True
+            turn.telling = rounds.screen
             await out(Head(OK, _headers(turn, sent.reply)))
         await self._screened(turn, rounds, sent, out)
         failed = turn.reading.failed if turn.reading is not None else None

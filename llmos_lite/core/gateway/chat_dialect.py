@@ -132,6 +132,7 @@ class ChatReader(ChatStream):
 
     most_text = MOST_KEPT
     answer_id = ""
+    number = 0
     signs = (b"[DONE]", b'"error"')
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from llmos_lite.core.chat.prompt import Prompt
 from llmos_lite.core.gateway.asked import Asked, Placed, Raw, Said
@@ -14,6 +14,32 @@ from llmos_lite.errors import LlmosError
 MOST_KEPT = 1 << 20
 """Characters of text, and of arguments, that a trace keeps of a streamed answer: who reads slowly holds no more of us.
 No model writes as much in one answer."""
+
+
+class Told(NamedTuple):
+    """What a client has got of a streamed answer.
+
+    Args:
+        model: that it asked for.
+        answer_id: how it knows the answer; empty as long as it has none of it.
+        number: of the next event, where events have numbers; else 0.
+    """
+
+    model: str
+    answer_id: str = ""
+    number: int = 0
+
+
+class Telling(Protocol):
+    """Knows what a client has got of a streamed answer; see `Told`."""
+
+    @property
+    def answer_id(self) -> str:
+        """Return how the client knows the answer."""
+
+    @property
+    def number(self) -> int:
+        """Return the number of the next event."""
 
 
 class AnswerReader(Protocol):
@@ -42,6 +68,10 @@ class AnswerReader(Protocol):
     @property
     def answer_id(self) -> str:
         """Return how the provider names this answer; empty where that leads nowhere."""
+
+    @property
+    def number(self) -> int:
+        """Return the number of the next event; 0 where events have none."""
 
 
 class Dialect(Protocol):
@@ -90,5 +120,5 @@ class Dialect(Protocol):
     def problem(self, error: LlmosError, request_id: str) -> bytes:
         """Return an error as the client's library understands it."""
 
-    def problem_event(self, error: LlmosError, request_id: str) -> bytes:
-        """Return an error inside a stream."""
+    def problem_event(self, error: LlmosError, request_id: str, told: Told) -> bytes:
+        """Return an error inside a stream, after what was told of the answer."""

@@ -121,6 +121,7 @@ class MessagesReader(MessageStream):
     """Reads a stream."""
 
     most_text = MOST_KEPT
+    number = 0
     signs = (b"message_stop", b'"error"')
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
 import msgspec
 
 from llmos_lite.core.gateway.asked import encode
+from llmos_lite.core.gateway.dialect import Told
+from llmos_lite.core.gateway.responses_form import begun_response, event_of
 from llmos_lite.errors import LlmosError
 
 _OPENAI = {
@@ -59,18 +62,26 @@ def openai_problem(error: LlmosError, request_id: str) -> bytes:
     return openai_refusal(error.status, _message(error), error.code, request_id)
 
 
-def openai_event(error: LlmosError, request_id: str) -> bytes:
+def openai_event(error: LlmosError, request_id: str, told: Told) -> bytes:
     """Return an error inside a stream of chat chunks."""
+    del told
     return b"data: %b\n\n" % openai_problem(error, request_id)
 
 
-def responses_event(error: LlmosError, request_id: str) -> bytes:
-    """Return an error inside a stream of the Responses API, and a response that failed, which is what Codex reads."""
-    said = {"code": error.code, "message": _message(error)}
-    event = {"type": "error", **said, "param": None, "request_id": request_id}
-    response = {"id": "resp_0", "object": "response", "status": "failed", "output": [], "error": said}
-    failed = {"type": "response.failed", "response": response}
-    return b"event: error\ndata: %b\n\nevent: response.failed\ndata: %b\n\n" % (encode(event), encode(failed))
+def responses_event(error: LlmosError, request_id: str, told: Told) -> bytes:
+    """Return an error inside a stream of the Responses API, and a response that failed, which is what Codex reads.
+
+    A client that has got nothing is told first that there is a response: OpenAI's library wants that.
+    """
+    number, said = told.number, {"code": error.code, "message": _message(error)}
+    begun = begun_response(told.answer_id or f"resp_{request_id}", told.model, int(time.time()))
+    events: list[tuple[str, dict[str, object]]] = [
+        ("error", {**said, "param": None, "request_id": request_id}),
+        ("response.failed", {"response": begun | {"status": "failed", "error": said}}),
+    ]
+    if not told.answer_id:
+        events.insert(0, ("response.created", {"response": begun}))
+    return b"".join(event_of(kind, number + at, fields) for at, (kind, fields) in enumerate(events))
 
 
 def anthropic_refusal(
@@ -89,6 +100,7 @@ def anthropic_problem(error: LlmosError, request_id: str) -> bytes:
     return anthropic_refusal(error.status, _message(error), error.code, request_id, details)
 
 
-def anthropic_event(error: LlmosError, request_id: str) -> bytes:
+def anthropic_event(error: LlmosError, request_id: str, told: Told) -> bytes:
     """Return an error inside a stream of the Messages API."""
+    del told
     return b"event: error\ndata: %b\n\n" % anthropic_problem(error, request_id)

@@ -49,6 +49,13 @@ class Reading:
         """Return how the provider names this answer; empty where that leads nowhere."""
         return self._reader.answer_id
 
+    @property
+    def number(self) -> int:
+        """Return the number of the next event; 0 where events have none."""
+        if self.waiting:
+            self._read()
+        return self._reader.number
+
     def take(self, data: bytes) -> bool:
         """Take whole events; tell whether they end the answer.
 

@@ -52,6 +52,7 @@ class _Response(msgspec.Struct):
 
 class _Event(msgspec.Struct):
     type: str = ""
+    sequence_number: int | None = None
     delta: msgspec.Raw = msgspec.Raw()
     item: _Item | None = None
     response: _Response | None = None
@@ -71,7 +72,7 @@ class ResponsesReader:
 
     def __init__(self, model: str) -> None:
         self.ended = False
-        self.answer_id = ""
+        self.answer_id, self.number = "", 0
         self._model, self._texts, self._calls = model, Texts(MOST_KEPT), list[ToolCall]()
         self._response: _Response | None = None
         self._sse = SseReader()
@@ -81,8 +82,10 @@ class ResponsesReader:
         return self._taken(self._sse.feed(data))
 
     def close(self) -> str:
-        """Take the end of the stream."""
-        return self._taken(self._sse.close())
+        """Take the end of the stream; an event that nothing ends but this is none that a client got."""
+        number, text = self.number, self._taken(self._sse.close())
+        self.number = number
+        return text
 
     def completion(self) -> Completion:
         """Return what was read so far."""
@@ -102,10 +105,13 @@ class ResponsesReader:
             self.ended = True
             events = [event for event in events if event != b"[DONE]"]
         texts: list[str] = []
+        event = None
         try:
             for event in all_decoded(_events, _event, events):
-                texts.append(self._one(event))  # noqa: PERF401 - what was said before a failure stands
-        finally:
+                texts.append(self._one(event))
+            number = event.sequence_number if event else None
+            self.number = self.number + len(events) if number is None else number + 1
+        finally:  # what was said before a failure stands
             text = "".join(texts)
             self._texts.add(text)
         return text

@@ -125,7 +125,7 @@ class Gateway:
                 if not out.begun:
                     error.detail["trace_id"] = turn.trace_id if turn.recorded else None
                     raise
-                await out(turn.dialect.problem_event(error, request.id))
+                await out(turn.dialect.problem_event(error, request.id, turn.told))
             except BaseException as error:  # a mistake of ours; or the client went away, or the server stops
                 await self._keeper.broken_off(turn, error)
                 raise

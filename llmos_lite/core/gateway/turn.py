@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.gateway.asked import Asked, Said
-from llmos_lite.core.gateway.dialect import Dialect
+from llmos_lite.core.gateway.dialect import Dialect, Telling, Told
 from llmos_lite.core.gateway.estimate import by_length
 from llmos_lite.core.gateway.pieces import Straight, never
 from llmos_lite.core.gateway.reading import Reading
@@ -64,6 +64,7 @@ class Turn(msgspec.Struct, kw_only=True):
         first: seconds until the head of an answer came.
         traceparent: of the client, when its trace is gone on with.
         translated: the request as it was sent, when the server speaks another dialect.
+        telling: knows what the client has got of a streamed answer.
         tokens_in: that the requests behind the answer had, as far as they are settled.
         tokens_out: of their answers, likewise.
         estimated: whether a provider gave no counts, so that these are by length.
@@ -97,6 +98,7 @@ class Turn(msgspec.Struct, kw_only=True):
     first: float = 0.0
     traceparent: str = ""
     translated: Translated | None = None
+    telling: Telling | None = None
     tokens_in: int = 0
     tokens_out: int = 0
     estimated: bool = False
@@ -111,6 +113,14 @@ class Turn(msgspec.Struct, kw_only=True):
         """Tell whether the client's system prompt is not in the traces of this conversation yet."""
         before = self.found.thread
         return bool(self.asked.system) and (before is None or before.system != self.thread.system)
+
+    @property
+    def told(self) -> Told:
+        """Return what the client has got of a streamed answer."""
+        telling = self.telling
+        if telling is None:
+            return Told(self.asked.model)
+        return Told(self.asked.model, telling.answer_id, telling.number)
 
     def note_answer(self) -> None:
         """Note that the head of an answer is there."""

@@ -179,6 +179,7 @@ class ChatScreen:
     """What a client sees of chat completions; see `Screen`."""
 
     answer_id = ""
+    number = 0
 
     def __init__(self, ours: Ours) -> None:
         self._ours = ours

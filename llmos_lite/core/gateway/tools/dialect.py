@@ -45,6 +45,10 @@ class Screen(Protocol):
     def answer_id(self) -> str:
         """Return how the client knows the answer, when that is another name than the provider's; else empty."""
 
+    @property
+    def number(self) -> int:
+        """Return the number of the next event; 0 where events have none."""
+
     def feed(self, data: bytes) -> bytes:
         """Take whole events of a stream, and return what the client gets of them now; its end is held back.
 

@@ -133,6 +133,7 @@ class MessagesScreen:
     """
 
     answer_id = ""
+    number = 0
 
     def __init__(self, ours: Ours) -> None:
         self._ours = ours

@@ -128,7 +128,7 @@ class ResponsesScreen:
 
     def __init__(self, ours: Ours) -> None:
         self._ours = ours
-        self.answer_id, self._number, self._shown = "", 0, 0
+        self.answer_id, self.number, self._shown = "", 0, 0
         self._first, self._passed, self._changed = True, False, False
         self._usage: object = None
         self._output: list[Raw] = []
@@ -150,7 +150,7 @@ class ResponsesScreen:
     def feed(self, data: bytes) -> bytes:
         """Take whole events of a stream."""
         if self._passing and data.find(b"[DONE]") < 0 and _look(data) is None:
-            self._number += data.count(b'"sequence_number"')
+            self.number += data.count(b'"sequence_number"')
             return data
         shown = b"".join(map(self._one, events_of(data)))
         self._passing = self._passed and not (self._moved or self._hidden or self._quiet or self._held)
@@ -213,9 +213,9 @@ class ResponsesScreen:
         """Return an event with the numbers that the client has come to."""
         changes: dict[str, object] = {}
         if one.sequence_number is not None:
-            if one.sequence_number != self._number:
-                changes["sequence_number"] = self._number
-            self._number += 1
+            if one.sequence_number != self.number:
+                changes["sequence_number"] = self.number
+            self.number += 1
         if one.output_index is not None and (at := self._at.get(one.output_index, 0)) != one.output_index:
             changes["output_index"] = at
         self._moved = self._moved or bool(changes)

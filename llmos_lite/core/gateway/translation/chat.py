@@ -438,6 +438,9 @@ class ChatIn:
 class ChatOut:
     """Writes an answer, at once or in events."""
 
+    answer_id = ""
+    number = 0
+
     def __init__(self, *, usage: bool = True) -> None:
         self._id, self._model, self._usage = "chatcmpl-0", "", usage
         self._custom = False

@@ -136,6 +136,9 @@ def _counted(usage: _Usage) -> Counted:
 class MessagesOut:
     """Writes an answer, at once or in events."""
 
+    answer_id = ""
+    number = 0
+
     def __init__(self) -> None:
         self._open = -1
         self._at: dict[int, int] = {}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from llmos_lite.core.gateway.responses_form import begun_response, event_of
 from llmos_lite.core.gateway.translation.neutral import (
     Argued,
     Began,
@@ -153,13 +153,18 @@ class ResponsesOut:
 
     def __init__(self) -> None:
         self._id, self._model, self._created = "resp_0", "", int(time.time())
-        self._numbers = itertools.count()
+        self.number = 0
         self._answer = Gathered()
         self._output: list[dict[str, object]] = []
         self._item: dict[str, object] | None = None
         self._use: Use | None = None
         self._said = ""
         self._at = -1
+
+    @property
+    def answer_id(self) -> str:
+        """Return how the client knows the answer; empty as long as it has none of it."""
+        return self._id if self.number else ""
 
     def whole(self, answer: Gathered) -> bytes:
         """Write an answer at once."""
@@ -248,28 +253,16 @@ class ResponsesOut:
     def _response(self, *, done: bool) -> dict[str, object]:
         cut = self._answer.why in {"length", "filtered"}
         reason = "content_filter" if self._answer.why == "filtered" else "max_output_tokens"
-        return {
-            "id": self._id,
-            "object": "response",
-            "created_at": self._created,
+        return begun_response(self._id, self._model, self._created) | {
             "status": "in_progress" if not done else "incomplete" if cut else "completed",
-            "error": None,
             "incomplete_details": {"reason": reason} if done and cut else None,
-            "instructions": None,
-            "metadata": {},
-            "model": self._model,
             "output": list(self._output),
-            "parallel_tool_calls": True,
-            "temperature": None,
-            "tool_choice": "auto",
-            "tools": [],
-            "top_p": None,
             "usage": _usage(self._answer.count) if done else None,
         }
 
     def _named(self, kind: str, **fields: object) -> bytes:
-        body = {"type": kind, "sequence_number": next(self._numbers), **fields}
-        return b"event: %b\ndata: %b\n\n" % (kind.encode(), _encode(body))
+        self.number += 1
+        return event_of(kind, self.number - 1, fields)
 
 
 def _call(use: Use) -> dict[str, object]:

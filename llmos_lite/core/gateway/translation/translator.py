@@ -44,6 +44,14 @@ class AnswerOut(Protocol):
     def end(self) -> bytes:
         """Write the end of a stream."""
 
+    @property
+    def answer_id(self) -> str:
+        """Return how the client knows the answer; empty as long as it has none of it, or where that leads nowhere."""
+
+    @property
+    def number(self) -> int:
+        """Return the number of the next event; 0 where events have none."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Speech:
@@ -140,6 +148,16 @@ class AnswerTranslation:
             return b""
         self._ended = True
         return self._out.end()
+
+    @property
+    def answer_id(self) -> str:
+        """Return how the client knows the answer; see `Telling`."""
+        return self._out.answer_id
+
+    @property
+    def number(self) -> int:
+        """Return the number of the next event; see `Telling`."""
+        return self._out.number
 
     def _known(self, said: Sequence[Said]) -> Iterator[Said]:
         """Yield what is said as the client knows it: one call after the other, of the tools that it has."""
