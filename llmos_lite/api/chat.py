@@ -11,12 +11,13 @@ import msgspec
 
 from llmos_lite.api.auth import Needs, actor_of
 from llmos_lite.api.chat_openapi import OPENAPI
+from llmos_lite.api.chat_tools import GivenChoice, GivenTool, choice_of, own_tools
 from llmos_lite.api.errors import Message, Receive, Scope, Send, explain, problem_body, send_problem
 from llmos_lite.api.sse import EventStream
 from llmos_lite.api.waiting import UntilGone, read_body
 from llmos_lite.core.accounts.accounts import Accounts
 from llmos_lite.core.accounts.permissions import Scope as Right
-from llmos_lite.core.chat.calls import MOST_TOOLS, CallResult, OwnTool
+from llmos_lite.core.chat.calls import MOST_TOOLS, CallResult
 from llmos_lite.core.chat.disclosure import Disclosure
 from llmos_lite.core.chat.messages import (
     MOST_SKILLS,
@@ -46,8 +47,8 @@ class _Body(msgspec.Struct, forbid_unknown_fields=True):
     stream: bool | None = None
     max_skills: Annotated[int, msgspec.Meta(ge=0, le=MOST_SKILLS)] | None = None
     disclosure: Disclosure | None = None
-    tools: Annotated[tuple[OwnTool, ...], msgspec.Meta(max_length=MOST_TOOLS)] = ()
-    tool_choice: str = "auto"
+    tools: Annotated[tuple[GivenTool, ...], msgspec.Meta(max_length=MOST_TOOLS)] = ()
+    tool_choice: str | GivenChoice = "auto"
     tool_results: Annotated[tuple[CallResult, ...], msgspec.Meta(max_length=MOST_TOOLS)] = ()
 
 
@@ -92,8 +93,8 @@ class ChatEndpoint:
             record=record,
             disclosure=body.disclosure,
             traceparent=traceparent,
-            tools=body.tools,
-            tool_choice=body.tool_choice,
+            tools=own_tools(body.tools),
+            tool_choice=choice_of(body.tool_choice),
             tool_results=body.tool_results,
         )
         request_id = scope.get("state", {}).get("request_id", "")

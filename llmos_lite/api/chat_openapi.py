@@ -44,6 +44,15 @@ data: {"response":"Two queries ...","skills_used":[...],"trace_id":"01KAKE3VX5N8
 
 """
 _NULLABLE = {"type": ["string", "null"]}
+_FUNCTION = {
+    "type": "object",
+    "required": ["name"],
+    "properties": {
+        "name": {"type": "string", "pattern": "^[a-zA-Z0-9_-]{1,64}$"},
+        "description": {"type": "string"},
+        "parameters": {"type": "object", "description": "JSON schema of an object."},
+    },
+}
 
 _SCHEMAS: dict[str, Any] = {
     "ChatRequest": {
@@ -74,18 +83,34 @@ _SCHEMAS: dict[str, Any] = {
                 "maxItems": MOST_TOOLS,
                 "description": "Tools that you run yourself; their calls come back in `tool_calls`.",
                 "items": {
-                    "type": "object",
-                    "required": ["name"],
-                    "properties": {
-                        "name": {"type": "string", "pattern": "^[a-zA-Z0-9_-]{1,64}$"},
-                        "description": {"type": "string"},
-                        "parameters": {"type": "object", "description": "JSON schema of an object."},
-                    },
+                    "anyOf": [
+                        _FUNCTION,
+                        {
+                            "type": "object",
+                            "required": ["function"],
+                            "description": "The same in the form of OpenAI's chat completions.",
+                            "properties": {"type": {"const": "function"}, "function": _FUNCTION},
+                        },
+                    ]
                 },
             },
             "tool_choice": {
-                "type": "string",
                 "description": "`auto`, `none`, `required`, or the name of one of your tools.",
+                "anyOf": [
+                    {"type": "string"},
+                    {
+                        "type": "object",
+                        "required": ["function"],
+                        "properties": {
+                            "type": {"const": "function"},
+                            "function": {
+                                "type": "object",
+                                "required": ["name"],
+                                "properties": {"name": {"type": "string"}},
+                            },
+                        },
+                    },
+                ],
             },
             "tool_results": {
                 "type": "array",

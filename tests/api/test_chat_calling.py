@@ -123,10 +123,29 @@ async def test_what_the_model_may_call_is_the_callers_choice(opened: Room, upstr
     assert upstream.chats[0].body["tool_choice"] == (named if choice == "look" else choice)
 
 
+async def test_tools_may_have_openais_form(opened: Room, upstream: Upstream) -> None:
+    service = opened.service("plain", disclosure=Disclosure.BODIES)
+    await post(opened, service, {"message": ASK, "tools": TOOLS, "tool_choice": "look"})
+    theirs = [{"type": "function", "function": tool | {"strict": True}} for tool in TOOLS]
+    named = {"type": "function", "function": {"name": "look"}}
+    await post(opened, service, {"message": ASK, "tools": theirs, "tool_choice": named})
+    one, two = (seen.body for seen in upstream.chats)
+    assert (two["tools"], two["tool_choice"]) == (one["tools"], one["tool_choice"])
+
+
+@pytest.mark.parametrize("tool", [{"type": "web_search"}, {"type": "function"}, {"description": "Looks"}])
+async def test_who_sends_something_else_as_a_tool_is_told_what_to_send(opened: Room, tool: dict[str, Any]) -> None:
+    reply = await client(opened, opened.service("ask")).post({"message": ASK, "tools": [tool]})
+    assert (reply.status, reply.json()["code"]) == (400, "chat.tools")
+    assert '"function"' in reply.json()["hint"]
+
+
 @pytest.mark.parametrize(
     ("more", "code"),
     [
         ({"tools": [{"name": "a b"}]}, "chat.tools"),
+        ({"tools": [{"function": {"name": "a b"}}]}, "chat.tools"),
+        ({"tools": [{"type": "function", "function": {"description": "x"}}]}, "request.invalid"),
         ({"tools": [{"name": "a"}, {"name": "a"}]}, "chat.tools"),
         ({"tools": [{"name": "a" * 65}]}, "chat.tools"),
         ({"tools": [{"name": f"t{number}"} for number in range(129)]}, "request.invalid"),
