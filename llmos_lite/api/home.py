@@ -67,7 +67,7 @@ async def sign_in_by_form(request: Request) -> Response:
     fields = await _fields(request)
     try:
         if fields.get("key"):
-            actor = _whole(await services.accounts.authenticate(fields["key"]))
+            actor = await _of_key(services, fields["key"].strip())
             return await signed_in(request, await services.accounts.account(actor.user_id), "key")
         if fields.get("token"):
             return await signed_in(request, await services.entrance.by_link(fields["token"]), "link")
@@ -162,6 +162,14 @@ def _nav(actor: Actor) -> str:
     )
 
 
+async def _of_key(services: Services, key: str) -> Actor:
+    """Return whom a key in the form signs in; what is wrong with it is said to a person, who sends no headers."""
+    try:
+        return _whole(await services.accounts.authenticate(key))
+    except Unauthenticated as error:
+        raise Unauthenticated(error.code, error.message, hint=_PASTE) from None
+
+
 def _whole(actor: Actor) -> Actor:
     """Return whoever may have a session, which has all the rights of its person, and would outlive an API key."""
     if actor.key_id:
@@ -234,6 +242,10 @@ async def _fields(request: Request) -> dict[str, str]:
     return {name: values[0].replace("\r\n", "\n") for name, values in found.items()}
 
 
+_PASTE = (
+    "Paste all that stands in the file admin.key of the server's data folder, or sign in with your name and password. "
+    "API keys are for programs."
+)
 _DEMO = (
     """<p class="demo" role="note"><strong>Example data.</strong> The people, skills and traces here are made up.</p>"""
 )

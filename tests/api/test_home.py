@@ -111,10 +111,23 @@ async def test_the_key_signs_in_by_form(client: Client) -> None:
     answer = await form(stranger, "/sign-in", HERE, key=key)
     cookie = {"Cookie": answer.headers["set-cookie"].split(";")[0]}
     assert b"Signed in as admin" in (await stranger.get("/", headers=cookie)).body
-    assert (await form(stranger, "/sign-in", HERE, key="wrong")).status == 401
+    assert (await form(stranger, "/sign-in", HERE, key=f" {key}\n")).status == 303
     assert (await form(stranger, "/sign-in", {"Origin": "http://evil.example"}, key=key)).status == 403
     broken = await stranger.request("POST", "/sign-in", content=b"key=\xff\xfe", headers=HERE)
     assert broken.status in {400, 401}
+
+
+async def test_a_person_with_a_wrong_key_is_told_about_the_form(client: Client) -> None:
+    stranger = client.without_credential()
+    programs = (await client.post("/keys", {"name": "ci", "scopes": ["chat"]})).json()["key"]
+    for key in ("wrong", "llmos_0a1b2c3d_" + "x" * 43, "a.b.c", programs):
+        answer = await form(stranger, "/sign-in", HERE, key=key)
+        assert answer.status == 401
+        said = answer.body.decode().partition('<section class="error">')[2].partition("</section>")[0]
+        assert "admin.key" in said
+        assert "Bearer" not in said
+        assert "X-API-Key" not in said
+        assert 'name="key"' in answer.body.decode()
 
 
 @pytest.mark.parametrize("cookie", ["llmos_session=", "llmos_session", 'llmos_session="\\"; x=', "llmos_session=x"])
