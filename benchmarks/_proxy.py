@@ -1,16 +1,28 @@
 """The least a proxy can do: `python -m benchmarks._proxy PORT` passes requests to PORT and answers back as they are.
 
-Raw asyncio on both sides, connections kept; no credential, no skills, no trace. It is the floor that Python sets.
+Raw asyncio on both sides, connections kept; no credential, no skills, no trace. It is the floor that Python sets. With
+`--work` it does the least of a gateway's work as well, the same for every request: it hashes the key, reads the body,
+puts 2 kB before its messages, writes it anew, and appends question and answer to a file every 50 ms. Nobody waits for
+that, nothing is chosen, and there are neither people nor limits.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
+import os
 import sys
+import tempfile
 from collections import deque
-from typing import cast
+from typing import IO, cast
 
+import msgspec
 import uvloop
+
+KEY = hashlib.sha256(b"a key").digest()
+SKILL = {"role": "system", "content": "x" * 2000}
+FLUSH_SECONDS = 0.05
 
 
 def whole(buffer: bytes) -> int:
@@ -49,7 +61,7 @@ class Side(asyncio.Protocol):
             else:
                 client, self.other = self.other, None
                 self.proxy.idle.append(self)
-                client.transport.write(message)
+                self.proxy.answer(client, message)
 
 
 class Proxy:
@@ -77,11 +89,51 @@ class Proxy:
         _, upstream = await loop.create_connection(lambda: Side(self, client), "127.0.0.1", self.port)
         upstream.transport.write(message)
 
+    def answer(self, client: Side, message: bytes) -> None:
+        """Send an answer back."""
+        client.transport.write(message)
 
-async def serve(upstream: int) -> None:
+
+class WorkingProxy(Proxy):
+    """One that does the least of the work; `file` takes the traces."""
+
+    def __init__(self, port: int, file: IO[bytes]) -> None:
+        super().__init__(port)
+        self.file = file
+        self.asked: dict[Side, object] = {}
+        self.traces: list[bytes] = []
+
+    def forward(self, client: Side, message: bytes) -> None:
+        """Check the key, and send the request with the skill."""
+        end = message.index(b"\r\n\r\n") + 4
+        _, _, rest = message[:end].partition(b"Authorization: Bearer ")
+        hmac.compare_digest(hashlib.sha256(rest.partition(b"\r\n")[0]).digest(), KEY)
+        body = msgspec.json.decode(message[end:])
+        self.asked[client] = body["messages"]
+        new = msgspec.json.encode({**body, "messages": [SKILL, *body["messages"]]})
+        head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: model\r\nContent-Type: application/json\r\n"
+        super().forward(client, b"%bContent-Length: %d\r\n\r\n%b" % (head, len(new), new))
+
+    def answer(self, client: Side, message: bytes) -> None:
+        """Send an answer back, and note what was said."""
+        if not self.traces:
+            asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
+        said = message[message.index(b"\r\n\r\n") + 4 :]
+        self.traces.append(msgspec.json.encode({"asked": self.asked.pop(client), "answer": said}))
+        super().answer(client, message)
+
+    def flush(self) -> None:
+        """Append the traces to the file."""
+        self.file.write(b"\n".join(self.traces))
+        self.file.flush()
+        os.fdatasync(self.file.fileno())
+        self.traces.clear()
+
+
+async def serve(upstream: int, file: IO[bytes], *, works: bool) -> None:
     """Serve on a free port until standard input ends."""
     loop = asyncio.get_running_loop()
-    proxy = Proxy(upstream)
+    proxy = WorkingProxy(upstream, file) if works else Proxy(upstream)
     server = await loop.create_server(lambda: Side(proxy), "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
@@ -89,4 +141,5 @@ async def serve(upstream: int) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(serve(int(sys.argv[1])))
+    with tempfile.TemporaryFile() as traces:
+        uvloop.run(serve(int(sys.argv[1]), traces, works="--work" in sys.argv))

@@ -78,10 +78,10 @@ def write_skills(data: Path) -> None:
 
 
 @contextmanager
-def bare_proxy(upstream: str) -> Iterator[tuple[int, int]]:
-    """Run the proxy before a model; the value is its port and its process id."""
+def bare_proxy(upstream: str, *options: str) -> Iterator[tuple[int, int]]:
+    """Run the proxy before a model, with options of `_proxy.py`; the value is its port and its process id."""
     port = upstream.rpartition(":")[2].partition("/")[0]
-    command = [sys.executable, "-m", "benchmarks._proxy", port]
+    command = [sys.executable, "-m", "benchmarks._proxy", port, *options]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None  # noqa: S101 - it is a pipe
         yield int(process.stdout.readline()), process.pid

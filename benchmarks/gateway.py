@@ -1,7 +1,8 @@
 """What the gateway costs: CPU of the real server for each request, beside a bare proxy and, when they are there, peers.
 
 The server checks the key, permissions and limits, chooses among 1,000 skills, and the end of each answer waits for a
-durable trace; each request asks in other words. The bare proxy does none of this. LiteLLM is measured when
+durable trace; each request asks in other words, and then in the same. The bare proxy does none of this, the working
+one the least of it: see `_proxy.py`. LiteLLM is measured when
 `LLMOS_BENCH_LITELLM` names its program; it only passes on, without keys, budgets or traces. What is measured has one
 core to itself and everything else that was started stands still, the load and the model have another core.
 """
@@ -181,19 +182,23 @@ async def _first_bytes(port: int, request: bytes, times: int = 40) -> float:
 
 def run() -> list[Row]:
     """Measure each cell on all of them, one after the other."""
-    with tempfile.TemporaryDirectory() as folder, _beside(), instant_model() as url, bare_proxy(url) as bare:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        _beside(),
+        instant_model() as url,
+        bare_proxy(url) as bare,
+        bare_proxy(url, "--work") as working,
+    ):
         data = Path(folder, "data")
         data.mkdir()
         write_skills(data)
         env = {"LLMOS_LLM_URL": url, "LLMOS_LLM_MODEL": "instant", "LLMOS_LOG_LEVEL": "error"}
         with serving(data, **env) as server, peers(url, Path(folder)) as others:
-            ours, floor = (
-                Peer("gateway", server.port, server.process.pid, server.headers),
-                Peer("bare proxy", *bare, {}),
-            )
-            for peer in (ours, floor, *others):
+            ours = Peer("gateway", server.port, server.process.pid, server.headers)
+            floor, least = Peer("bare proxy", *bare, {}), Peer("working proxy", *working, server.headers)
+            for peer in (ours, floor, least, *others):
                 _alone(peer.pid)
-            rows = [row for cell in cells() for row in _cell(cell, ours, floor, others)]
+            rows = [row for cell in cells() for row in _cell(cell, ours, (floor, least), others)]
             with _paused(others):
                 rows += _alone_times(ours, floor, int(url.rpartition(":")[2].partition("/")[0]))
             rows.append(Row("gateway memory", server.resident(), unit="MB"))
@@ -229,11 +234,13 @@ def _load(peer: Peer, cell: Cell, clients: int = CLIENTS, beside: Sequence[Peer]
         return load(peer.port, peer.pid, [http(PATH, body, peer.headers) for body in cell.bodies], clients)
 
 
-def _cell(cell: Cell, ours: Peer, floor: Peer, others: Sequence[Peer]) -> list[Row]:
-    every = [ours, floor, *others]
-    mine, least = _load(ours, cell, beside=every), _load(floor, cell, beside=every)
-    target = f"value <= {cell.must}"
-    rows = [Row(f"gateway CPU, {cell.name} / bare proxy", mine.cpu, least.cpu, unit="ms CPU", target=target)]
+def _cell(cell: Cell, ours: Peer, floors: Sequence[Peer], others: Sequence[Peer]) -> list[Row]:
+    every = [ours, *floors, *others]
+    mine, *least = [_load(peer, cell, beside=every) for peer in (ours, *floors)]
+    rows = [
+        Row(f"gateway CPU, {cell.name} / {peer.name}", mine.cpu, load.cpu, unit="ms CPU", target=target)
+        for peer, load, target in zip(floors, least, (f"ratio <= 8, value <= {cell.must}", "ratio <= 8"), strict=True)
+    ]
     for peer in others:
         if peer.streams or not cell.name.startswith(STREAM):
             theirs, wanted = _load(peer, cell, beside=every), "ratio >= 20" if peer.name == "LiteLLM" else ""
