@@ -34,22 +34,38 @@ _REMINDER = re.compile(rf"(?:\A|\n\n)(?:{'|'.join(map(re.escape, _REMINDERS))})"
 _NO_PROMPT = "x-anthropic-billing-header:"
 """Claude Code's first block of its system prompt, which is a header for Anthropic and changes with the first words."""
 _PROMPT = 4000
+_NO_THING = (
+    r"(?![\s_-](?:apps?|applications?|bots?|windows?|products?|platforms?|tools?|widgets?|servers?|services?|pages?"
+    r"|notes?)\b)"
+)
+"""What follows on no word for the conversation: it stands in the name of something else."""
+_TALK = re.compile(r"\b(?:conversation|chat|session|dialogue)\b" + _NO_THING)
+_TALK_ITSELF = (
+    r"(?:(?:current|whole|entire|following|above|new|coding|chat|agent|claude\scode)\s){0,2}"
+    r"(?:conversation|chat|session|dialogue|thread)\b" + _NO_THING
+)
+_OF_IT = (
+    r"(?:for|of|summari[sz]ing|describing|categori[sz]ing(?:\sthe\s(?:main\s)?(?:themes|topics)\sof)?|that\s[^.;\n]{1,60})"
+    r"\s(?:this|the|our)\s" + _TALK_ITSELF
+)
+_WORDS = r"(?:(?!(?:with|and|for)\b)[^\s.;:]{1,24}\s){0,6}"
 _SIDE_PROMPT = re.compile(
-    r"^(?![-*]\s)\W{0,3}(?:you\sare\s(?:a|an)\s(?:\w{1,20}\s){0,3}?titles?\s(?:generator|writer)"
-    r"|(?:generate|create|write|suggest|produce)\s(?=.{0,160}\b(?:conversation|chat|session|dialogue)\b)"
-    r".{0,60}\b(?:titles?\b|tags\b|short\s(?:\S{1,20}\s)?name\b"
-    r"(?=.{0,100}\b(?:this|the)\s(?:\w{1,20}\s)?(?:conversation|chat|session|dialogue)\b))"
-    r"|you\sare\s(?:naming|titling)\s(?:a|an|the|this)\s(?:\w{1,20}\s){0,3}?(?:conversation|chat|session|dialogue)"
-    r"(?:[.,:;]|\s(?:so|for|from|by|that|based|with|in)\b)"
-    r"|(?:analy[sz]e|determine|decide)\s(?:if|whether)\sthis\smessage\b"
-    r"|summari[sz]e\sthis\s(?:\w{1,20}\s)?(?:conversation|chat|session)\b"
-    r"|(?:extract|list)\sany\sfile\spaths\b|(?:.{0,40}\s)?process\s(?:bash|shell)\scommands\b)",
-    re.IGNORECASE | re.MULTILINE,
+    r"\A\s{0,9}(?:x-[^\n]{0,200}\n\s{0,9})?(?:you\sare\s[^\n]{0,200}\n\s{0,9})?\W{0,3}(?:"
+    r"you\sare\san?\s(?:(?:helpful|expert|concise|ai|thread|chat|conversation|session)\s){0,3}titles?\s"
+    rf"(?:generator|writer)\b(?:(?=[.,:;])[^\n]{{0,80}}\bonly\s(?:an?\s|the\s)?{_WORDS}title\b(?!\s(?:for|of)\b)"
+    rf"|.{{0,200}}\btitles?\s(?:[^\s.;:]{{1,20}}\s){{0,6}}?(?:an?|this|the|our)\s{_TALK_ITSELF})"
+    rf"|(?:generate|create|write|suggest|produce|provide)\s(?:(?:an?|one|the)\s{_WORDS}(?:title|name)\b"
+    rf"|(?:\d\S{{0,4}}\s)?{_WORDS}tags\b)(?:\s\([^)]{{0,40}}\))?\s{_OF_IT}"
+    rf"|you\sare\s(?:naming|titling)\s(?:an?|the|this)\s{_TALK_ITSELF}"
+    r"|(?:analy[sz]e|determine|decide)\s(?:if|whether)\sthis\smessage\s\w{1,12}\s(?:a\s)?new\s(?:\w{1,20}\s)?topic\b"
+    r"|summari[sz]e\sthis\s(?:coding\s(?:conversation|chat|session)\b"
+    r"|(?:conversation|chat|session)\sin\s(?:\w{1,5}\s){0,2}\d{1,3}\scharacters\b)"
+    r"|extract\sany\sfile\spaths\sthat\sthis\scommand\b"
+    r"|your\stask\sis\sto\sprocess\s(?:bash|shell)\scommands\sthat\san\sai\b)",
+    re.DOTALL,
 )
-_TALK = re.compile(
-    r"\b(?:conversation|chat|session|dialogue)\b"
-    r"(?![\s_-](?:apps?|applications?|bots?|windows?|products?|platforms?|tools?|widgets?|servers?|services?|pages?)\b)"
-)
+"""How prompts begin that clients have for such tasks, after a line that says who the model is: those of Claude Code,
+opencode and others, as public records of requests have them. People who build an app write of titles, too."""
 _TITLE_ALONE = re.compile(rb'"schema"\s*:\s*\{[^{}]*"properties"\s*:\s*\{\s*"title"\s*:\s*\{[^{}]*\}\s*\}')
 """The whole schema, and not that of one of many things in an answer."""
 _SIDE_HINTS = ("title", " tags", " name", "naming", "this message", "summari", "file paths", " commands")

@@ -95,28 +95,67 @@ def test_what_a_client_wrote_is_no_word_of_the_person(text: str, words: str) -> 
     assert words_of(text) == words
 
 
-@pytest.mark.parametrize(
-    ("prompt", "side"),
-    [
-        ("You are a title generator. You output ONLY a title.", True),
-        ("x-billing: 1\n\nYou are an agent.\n\nGenerate a concise title (3-7 words) for this coding session.", True),
-        ("Analyze if this message indicates a new topic. Answer in JSON.", True),
-        ("Summarize this coding conversation in under 50 characters.", True),
-        ("x-billing: 1\n\nYou are naming a coding session so that it can be found again. The title is short.", True),
-        ("Generate a short kebab-case name (2-4 words) for this conversation.", True),
-        ("You are naming a chat application that the user is about to launch. Offer five names.", False),
-        ("Write down the names of all people in this conversation.", False),
-        ("You are a helpful assistant. Be brief in this conversation, and answer the user's questions only.", False),
-        ("You are the helper of a shop.\n- Suggest a short name for a thing when asked in the chat.", False),
-        ("Suggest a short name for a variable when somebody asks for one in chat.", False),
-        ("You are a copywriter. You write titles for articles about travel.", False),
-        ("Write every answer as a title, then text.", False),
-        ("", False),
-        ("generate " * 20_000, False),
-    ],
-)
-def test_a_system_prompt_tells_what_a_client_asks_for_itself(prompt: str, *, side: bool) -> None:
-    assert is_side_prompt(prompt) is side
+OF_CLIENTS = [
+    "You are a title generator. You output ONLY a title.",
+    "You are a title generator. You output ONLY a thread title. Nothing else.\n\n<task>\nGenerate a brief title",
+    "You are a conversation title generator. Output ONLY a short title (5-8 words max) that captures the topic.",
+    "You are a title generator. Create a concise title (max 50 characters) for a conversation based on its start.",
+    "x-billing: 1\n\nYou are an agent.\n\nGenerate a concise title (3-7 words) for this coding session.",
+    "Generate a concise, sentence-case title (3-7 words) that captures the main topic or goal of this coding session.",
+    "Generate one concise plain-text title for this coding session. Return only the title.",
+    "Create a short descriptive title for this conversation. Return just the title.",
+    "Generate 1-3 broad tags categorizing the main themes of this chat.",
+    "Generate a short kebab-case name (2-4 words) for this conversation.",
+    "x-billing: 1\n\nYou are naming a coding session so that it can be found again. The title is short.",
+    "Analyze if this message indicates a new topic. Answer in JSON.",
+    "You are Claude Code.\nAnalyze if this message indicates a new conversation topic. If it does, extract a title.",
+    "Summarize this coding conversation in under 50 characters.",
+    "You are Claude Code.\n\nExtract any file paths that this command reads or modifies.",
+    "Your task is to process Bash commands that an AI coding agent wants to run.",
+]
+OF_PEOPLE = [
+    "You are a title writer for a newspaper. Write headlines for the articles that people send.",
+    "You are a title generator for videos about cooking. Output only a title.",
+    "You are a title generator. Given a blog post, give five titles.",
+    "You are a title generator. Output only a title for the post that is given.",
+    "You are an expert SEO title writer. People give you a page, you answer with a title.",
+    "You are a creative book title generator. You know that every chat is different.",
+    "You are a copywriter. You write titles for articles about travel.",
+    "Generate titles for podcast episodes from the session notes that people send.",
+    "Generate a title for each chat that the customer had with support.",
+    "Suggest a title for the therapy session that the person describes.",
+    "Suggest a title for the session notes below.",
+    "Create tags for products in our shop; this session is with the editor.",
+    "Write a short poem with a title about this conversation.",
+    "Write every answer as a title, then text.",
+    "You are a helpful assistant.\n\nBe brief.\n\nGenerate a title for this conversation when you are asked for one.",
+    "You are naming a chat application that the user is about to launch. Offer five names.",
+    "You are naming a product in chat with its founder.",
+    "Write down the names of all people in this conversation.",
+    "You are a helpful assistant. Be brief in this conversation, and answer the user's questions only.",
+    "You are the helper of a shop.\n- Suggest a short name for a thing when asked in the chat.",
+    "Suggest a short name for a variable when somebody asks for one in chat.",
+    "You are a moderator.\nDetermine whether this message is spam. Answer yes or no.",
+    "Summarize this conversation between a customer and an agent for the CRM.",
+    "Summarize this therapy session for the file.",
+    "Extract any file paths in the log, and tell which are missing.",
+    "You help people to process bash commands safely.",
+    "Your task is to process Bash commands that the operators send, and rate their risk.",
+    "",
+    "generate " * 20_000,
+    "you are " * 20_000,
+    "you are a title generator. " * 200,
+]
+
+
+@pytest.mark.parametrize("prompt", OF_CLIENTS)
+def test_a_system_prompt_tells_what_a_client_asks_for_itself(prompt: str) -> None:
+    assert is_side_prompt(prompt)
+
+
+@pytest.mark.parametrize("prompt", OF_PEOPLE)
+def test_a_system_prompt_of_a_person_is_no_clients(prompt: str) -> None:
+    assert not is_side_prompt(prompt)
 
 
 @pytest.mark.parametrize(
