@@ -44,6 +44,6 @@ def choose(source: Source, known: Mapping[str, Importer], name: str = "") -> Imp
             )
         return known[name]
     head = source.head()
-    if b"\0" in head:
+    if b"\0" in head.partition(b"\n")[0]:  # later ones are what a power cut left
         return None
     return next((item for item in reversed(list(known.values())) if item.sniff(head)), None)

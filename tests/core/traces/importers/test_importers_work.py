@@ -87,7 +87,7 @@ async def test_what_cannot_be_read_is_counted_and_never_fatal(tmp_path: Path) ->
         CHAT.encode(),
     ]
     path.write_bytes(b"".join(lines))
-    report = await run(path, format="openai-chat")
+    report = await run(path)
     assert report.as_dict() == {
         "files": 1,
         "lines": 7,
