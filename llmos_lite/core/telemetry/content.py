@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from llmos_lite.core.gateway.scaffolding import words_of
@@ -11,6 +11,8 @@ from llmos_lite.core.telemetry.protobuf import Json
 from llmos_lite.core.traces.importers.base import as_json, as_text, clean, parse_json
 from llmos_lite.core.traces.trace import Message, ToolCall
 
+MOST_NUMBERED = 10_000
+"""Messages of one request, or calls of one message, that are written one attribute each."""
 ROLES = frozenset({"user", "assistant", "tool", "system", "developer"})
 
 
@@ -34,6 +36,37 @@ def spoken(attribute: object) -> list[Spoken]:
     """Return the messages of an attribute; anything that is none is left out."""
     found = _decoded(attribute)
     return [_message(item) for item in found if isinstance(item, dict)] if isinstance(found, list) else []
+
+
+def numbered(attributes: Mapping[str, object], side: str) -> list[Spoken]:
+    """Return the messages that OpenLLMetry wrote one attribute each: `gen_ai.prompt.0.content`, `.role` and others."""
+    found: list[Spoken] = []
+    while len(found) < MOST_NUMBERED:
+        start = f"gen_ai.{'prompt' if side == 'input' else 'completion'}.{len(found)}"
+        said, role = attributes.get(f"{start}.content"), attributes.get(f"{start}.role")
+        calls = tuple(_numbered_calls(attributes, start))
+        if said is None and role is None and not calls:
+            break
+        found.append(_numbered(role, said, calls, _short(attributes.get(f"{start}.tool_call_id"))))
+    return found
+
+
+def _numbered(role: object, said: object, calls: tuple[ToolCall, ...], result_of: str) -> Spoken:
+    if role == "tool":
+        return Spoken("tool", "", calls, ((result_of, text_attribute(said)),))
+    parts = _decoded(said)
+    text = _text(parts) if isinstance(parts, list) else as_text(said)
+    return Spoken(role if isinstance(role, str) and role in ROLES else "user", text, calls, ())
+
+
+def _numbered_calls(attributes: Mapping[str, object], start: str) -> Iterator[ToolCall]:
+    for number in range(MOST_NUMBERED):
+        call = f"{start}.tool_calls.{number}"
+        name = attributes.get(f"{call}.name")
+        if not isinstance(name, str):
+            return
+        given = text_attribute(attributes.get(f"{call}.arguments"))
+        yield ToolCall(_short(name), given, id=_short(attributes.get(f"{call}.id")))
 
 
 def instructions(attribute: object) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from llmos_lite.core.gateway.scaffolding import words_of
 from llmos_lite.core.telemetry.content import text_attribute
 from llmos_lite.core.telemetry.memory import Draft, Talk
-from llmos_lite.core.telemetry.otlp import LogRecord
+from llmos_lite.core.telemetry.otlp import NS_PER_MS, LogRecord
 from llmos_lite.core.telemetry.spans import SOURCE
 from llmos_lite.core.traces.importers.base import Target, as_count, clean, conversation_id, short_goal
 from llmos_lite.core.traces.importers.skill_use import exposures, named, used
@@ -82,7 +82,9 @@ class EventReader:
         key = f"otlp-log\0{session}\0{record.name}\0{record.at}\0{_sequence(record)}"
         trace_id = self._target.trace_id(record.at, key)
         goal = short_goal(request.prompt) or before.goal
-        self._draft.said(conversation, Talk(last=trace_id, goal=goal))
+        late = trace_id == before.last or record.at * NS_PER_MS < before.place
+        if not late:
+            self._draft.said(conversation, Talk(last=trace_id, goal=goal, place=record.at * NS_PER_MS))
         known = named(self._target, request.skills)
         failed = kind_of(record) == FAILED
         model = attributes.get("model")
@@ -91,7 +93,7 @@ class EventReader:
             actor=self._target.actor,
             volume=self._target.volume,
             conversation=conversation,
-            parent=before.last,
+            parent="" if late else before.last,
             time=record.at,
             goal=goal,
             messages=(Message("user", request.prompt),) if request.prompt else (),

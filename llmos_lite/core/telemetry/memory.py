@@ -16,14 +16,27 @@ class Run(NamedTuple):
     last: str = ""
 
 
+class Answered(NamedTuple):
+    """A request that was told: by which span, from when to when (milliseconds), and whether with its words."""
+
+    span_id: str
+    start: int
+    end: int
+    worded: bool
+
+
 class Talk(NamedTuple):
-    """A conversation: its last trace, the hash of its messages so far and how many, its goal, its system prompt."""
+    """A conversation: its last trace, the hash of its messages so far and how many, its goal, its system prompt.
+
+    `place` is when the last trace began, in nanoseconds.
+    """
 
     last: str = ""
     link: str = ""
     length: int = 0
     goal: str = ""
     system: str = ""
+    place: int = 0
 
 
 class Memory:
@@ -34,13 +47,15 @@ class Memory:
         self.runs: OrderedDict[str, Run] = OrderedDict()
         self.talks: OrderedDict[str, Talk] = OrderedDict()
         self.names: OrderedDict[str, str] = OrderedDict()
+        self.answers: OrderedDict[str, Answered] = OrderedDict()
 
     def keep(self, draft: Draft) -> None:
         """Take over what a draft found, now that it is stored."""
         self.runs.update(draft.runs)
         self.talks.update(draft.talks)
         self.names.update(draft.names)
-        for kept in (self.runs, self.talks, self.names):
+        self.answers.update(draft.told)
+        for kept in (self.runs, self.talks, self.names, self.answers):
             while len(kept) > self._most:
                 kept.popitem(last=False)
 
@@ -58,6 +73,7 @@ class Draft:
         self.runs: dict[str, Run] = {}
         self.talks: dict[str, Talk] = {}
         self.names: dict[str, str] = {}
+        self.told: dict[str, Answered] = {}
 
     def run(self, trace_id: str, named: str = "") -> Run:
         """Return what is known of a trace of OpenTelemetry.
@@ -86,3 +102,12 @@ class Draft:
     def said(self, conversation: str, talk: Talk) -> None:
         """Note what a conversation is now."""
         self.talks[f"{self._volume}\0{conversation}"] = talk
+
+    def answered(self, trace_id: str, answer: str) -> Answered | None:
+        """Return what is known of the request that a provider gave this answer to."""
+        key = f"{self._volume}\0{trace_id}\0{answer}"
+        return self.told.get(key) or self._memory.answers.get(key)
+
+    def answers(self, trace_id: str, answer: str, told: Answered) -> None:
+        """Note that a request was told."""
+        self.told[f"{self._volume}\0{trace_id}\0{answer}"] = told

@@ -18,7 +18,11 @@ MOST_ITEMS = 20_000
 """Spans or log records of one export; what comes beyond is rejected. Exporters send 512, collectors some thousands."""
 MOST_VALUES = 10_000
 """Values that one attribute may hold in lists and maps."""
-_NS_PER_MS = 1_000_000
+NS_PER_MS = 1_000_000
+_TIMES = range(946_684_800_000, 4_102_444_800_000)
+"""Milliseconds that can be meant: of the years 2000 to 2099."""
+_WBITS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+"""What the exporters of the SDKs compress with, and how zlib calls that."""
 _TRACE, _SPAN = 32, 16
 _DIGITS = re.compile(r"-?[0-9]{1,20}")
 _SCALARS: Mapping[str, tuple[type, ...]] = {
@@ -71,17 +75,19 @@ def unpacked(body: bytes, encoding: str) -> bytes:
     """
     if encoding in {"", "identity"}:
         return body
-    if encoding != "gzip":
+    if encoding not in _WBITS:
         raise Invalid("otlp.encoding", f"The compression {encoding[:20]!r} is not known here.", hint="Use gzip.")
-    worker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    worker = zlib.decompressobj(wbits=_WBITS[encoding])
     try:
         found = worker.decompress(body, UNPACKED)
     except zlib.error:
-        raise Invalid("otlp.broken", "The body is not gzip.") from None
+        raise Invalid("otlp.broken", f"The body is not {encoding}.") from None
     if worker.unconsumed_tail:
         raise TooLarge("otlp.too_large", f"The body has more than {UNPACKED >> 20} MiB.", hint="Send smaller batches.")
     if not worker.eof:
         raise Invalid("otlp.broken", "The compressed body breaks off.")
+    if worker.unused_data:
+        raise Invalid("otlp.broken", "The compressed body goes on after its end.")
     return found
 
 
@@ -214,9 +220,8 @@ def _number(found: object) -> int | None:
 
 
 def _time(found: object) -> int:
-    nanoseconds = _number(found) or 0
-    at = nanoseconds // _NS_PER_MS
-    return at if 0 < at < 1 << 43 else 0
+    at = (_number(found) or 0) // NS_PER_MS
+    return at if at in _TIMES else 0
 
 
 def _id(found: object, digits: int) -> str:

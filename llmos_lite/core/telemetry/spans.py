@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from llmos_lite.core.skills.abstain import is_side_request
-from llmos_lite.core.telemetry.content import Spoken, chain, instructions, spoken, text_attribute, words
+from llmos_lite.core.telemetry.content import Spoken, chain, instructions, numbered, spoken, text_attribute, words
 from llmos_lite.core.telemetry.memory import Draft, Talk
 from llmos_lite.core.telemetry.otlp import Span
+from llmos_lite.core.telemetry.repeated import once, untold
 from llmos_lite.core.traces.importers.base import (
     Find,
     Known,
@@ -32,6 +33,8 @@ from llmos_lite.core.traces.trace import Ended, Message, ToolCall, Trace
 
 SOURCE = "import:otlp"
 REQUESTS = frozenset({"chat", "generate_content", "text_completion"})
+OLD_OPERATIONS = {"chat": "chat", "completion": "text_completion"}
+"""What OpenLLMetry wrote before the conventions."""
 AGENT, TOOL = "invoke_agent", "execute_tool"
 OURS = re.compile(r"llmos:(system|(?:team|user):[a-z0-9-]{1,64})/([a-z0-9-]{1,64})@([0-9a-f]{40})")
 """How a skill's exact version is written in `gen_ai.skill.source.uri`; see `model_span.source_uri`."""
@@ -44,7 +47,14 @@ MOST_TEXT = 4 << 20
 def operation(span: Span) -> str:
     """Return what a span says that it does; empty for a span that is none of GenAI."""
     found = span.attributes.get("gen_ai.operation.name")
+    if found is None:
+        found = OLD_OPERATIONS.get(str(span.attributes.get("llm.request.type")))
     return found if isinstance(found, str) else ""
+
+
+def is_request(span: Span) -> bool:
+    """Tell whether a span is of a request to a model."""
+    return operation(span) in REQUESTS
 
 
 def is_known(span: Span) -> bool:
@@ -122,7 +132,9 @@ class SpanReader:
 
     def traces(self, spans: Iterable[Span]) -> list[Trace]:
         """Return what the spans give, parents first."""
-        ordered = sorted(filter(is_known, spans), key=lambda span: (span.start, span.place, span.span_id))
+        known = once(filter(is_known, spans), is_request)
+        in_order = sorted(known, key=lambda span: (span.start, span.place, span.span_id))
+        ordered = list(untold(in_order, is_request, self._draft))
         for span in ordered:
             self._draft.run(span.trace_id, _conversation(span))
         requests = [self._request(span) for span in self._requests(ordered)]
@@ -164,7 +176,7 @@ class SpanReader:
         system = instructions(attributes.get("gen_ai.system_instructions"))
         asked, answered = self._said(span, "input"), self._said(span, "output")
         links = chain(asked, request.conversation)
-        new = _fresh(asked, links, before)
+        new, late = _fresh(asked, links, before), _is_late(request, len(asked), before)
         said = words(new)
         talk = Talk(
             last=request.trace_id,
@@ -172,16 +184,18 @@ class SpanReader:
             length=len(asked) or before.length,
             goal=short_goal(said) or before.goal,
             system=chain([Spoken("system", system, (), ())], "")[0][:16] if system else "",
+            place=span.place,
         )
-        self._draft.said(request.conversation, talk)
-        self._draft.went_on(span.trace_id, request.trace_id)
+        if not late:
+            self._draft.said(request.conversation, talk)
+            self._draft.went_on(span.trace_id, request.trace_id)
         first = [Message("system", system)] if system and talk.system != before.system else []
         return Trace(
             id=request.trace_id,
             actor=self._target.actor,
             volume=self._target.volume,
             conversation=conversation_id(request.conversation),
-            parent=before.last,
+            parent="" if late else before.last,
             time=span.start,
             goal="" if is_side_request(said) else talk.goal,
             messages=_bounded([*first, *(message for one in (*new, *answered) for message in one.messages())]),
@@ -221,7 +235,7 @@ class SpanReader:
         return self._target.trace_id(span.start, f"otlp\0{span.trace_id}\0{span.span_id}")
 
     def _said(self, span: Span, side: str) -> list[Spoken]:
-        found = spoken(span.attributes.get(f"gen_ai.{side}.messages"))
+        found = spoken(span.attributes.get(f"gen_ai.{side}.messages")) or numbered(span.attributes, side)
         return [one._replace(role="assistant") for one in found] if side == "output" else found
 
 
@@ -229,6 +243,13 @@ def _conversation(span: Span) -> str:
     """Return what a span calls its conversation: by the GenAI conventions, or by the general ones."""
     names = (span.attributes.get(key) for key in ("gen_ai.conversation.id", "session.id"))
     return next((conversation_id(clean(name)) for name in names if isinstance(name, str) and name), "")
+
+
+def _is_late(request: _Request, length: int, before: Talk) -> bool:
+    """Tell whether the conversation went on before this came: it is sent again, or another export overtook it."""
+    if request.trace_id == before.last:
+        return True
+    return request.span.place < before.place and length <= before.length
 
 
 def _fresh(asked: Sequence[Spoken], links: Sequence[str], before: Talk) -> Sequence[Spoken]:

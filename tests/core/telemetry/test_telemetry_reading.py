@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from pathlib import Path
 
 import pytest
@@ -136,7 +137,7 @@ def test_wrong_types_are_counted_not_raised(item: object) -> None:
     [
         *(("traceId", value) for value in ("0" * 32, "xyz", None)),
         *(("spanId", value) for value in (7, "")),
-        *(("startTimeUnixNano", value) for value in ("soon", "-5", "9" * 20)),
+        *(("startTimeUnixNano", value) for value in ("soon", "-5", "9" * 20, "1000000000")),
     ],
 )
 def test_a_span_without_valid_ids_or_time_is_rejected(key: str, value: object) -> None:
@@ -155,10 +156,11 @@ def test_an_export_has_so_many_spans_at_most(monkeypatch: pytest.MonkeyPatch) ->
 def test_compressed_bodies_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert unpacked(gzip.compress(AGENT), "gzip") == AGENT
     assert unpacked(AGENT, "identity") == AGENT
+    assert unpacked(zlib.compress(AGENT), "deflate") == AGENT
     monkeypatch.setattr(otlp, "UNPACKED", 1000)
     with pytest.raises(TooLarge):
         unpacked(gzip.compress(bytes(100_000)), "gzip")
-    for body in (b"not gzip", gzip.compress(AGENT[:500])[:-9], b""):
+    for body in (b"not gzip", gzip.compress(AGENT[:500])[:-9], gzip.compress(b"a") * 2, b""):
         with pytest.raises(Invalid):
             unpacked(body, "gzip")
     with pytest.raises(Invalid):

@@ -195,6 +195,89 @@ def test_spans_of_one_millisecond_stand_in_their_order() -> None:
     assert first.skills_used == (GIT,)
 
 
+def placed(one: Span) -> Span:
+    return one._replace(place=one.start * 1_000_000)
+
+
+def test_a_request_that_two_libraries_tell_is_one() -> None:
+    inner = span("chat", 1, 2, parent=f"{1:016x}", response__id="r1", usage__input_tokens=9, usage__output_tokens=3)
+    outer = span("chat", 0, 1, response__id="r1", input__messages=said("hello"), usage__input_tokens=9)
+    outer = outer._replace(end=outer.end + 5)
+    [trace] = Reader().spans([inner, outer])
+    assert (trace.goal, trace.tokens_in, trace.tokens_out) == ("hello", 9, 3)
+    anonymous = [one._replace(attributes=one.attributes | {"gen_ai.response.id": None}) for one in (inner, outer)]
+    assert len(Reader().spans(anonymous)) == 1
+
+
+def test_requests_with_one_name_for_their_answers_are_several() -> None:
+    """Some servers call each of their answers the same."""
+    told = [span("chat", at, number, response__id="x") for number, at in enumerate((0, 10, 20), 1)]
+    assert len(Reader().spans(told)) == 3
+    reader = Reader()
+    assert [len(reader.spans([one])) for one in told] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(("words", "again"), [("", 1), ("hello", 0)])
+def test_what_two_exports_tell_of_one_request_counts_its_tokens_once(words: str, again: int) -> None:
+    reader = Reader()
+    inner = span("chat", 1, 2, response__id="r1", usage__input_tokens=9, input__messages=words and said(words))
+    outer = span("chat", 0, 1, response__id="r1", usage__input_tokens=9, input__messages=said("hello"))
+    outer = outer._replace(end=outer.end + 5)
+    assert [one.tokens_in for one in reader.spans([inner])] == [9]
+    assert [(one.tokens_in, one.goal) for one in reader.spans([outer])] == [(0, "hello")] * again
+
+
+def test_a_span_that_stands_twice_in_an_export_is_one() -> None:
+    one = span("chat", 0, 1, input__messages=said("hello"))
+    [trace] = Reader().spans([one, one])
+    assert (trace.parent, trace.messages[0].content) == ("", "hello")
+
+
+def test_what_is_sent_again_late_does_not_turn_a_conversation_back() -> None:
+    reader = Reader()
+    asked = [said("a"), said("a", "b", "c"), said("a", "b", "c", "d", "e")]
+    first, second, third = (placed(span("chat", n * 10, n + 1, input__messages=text)) for n, text in enumerate(asked))
+    reader.spans([first])
+    [before] = reader.spans([second])
+    reader.spans([first])
+    reader.spans([second])
+    [trace] = reader.spans([third])
+    assert (trace.parent, [one.content for one in trace.messages]) == (before.id, ["e"])
+
+
+def test_what_another_export_overtook_hangs_below_nothing_later() -> None:
+    reader = Reader()
+    early, late = (placed(span("chat", at, n, input__messages=said("a"))) for n, at in ((1, 0), (2, 10)))
+    reader.spans([late])
+    assert [one.parent for one in reader.spans([early])] == [""]
+
+
+def test_messages_in_numbered_attributes_are_read() -> None:
+    prompt = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": '[{"type":"text","text":"hi"}]'}]
+    call = {"name": "weather", "arguments": '{"city":"Rome"}', "id": "c1"}
+    attributes: dict[str, object] = {"llm.request.type": "chat", "gen_ai.usage.prompt_tokens": 7}
+    for number, one in enumerate([*prompt, {"role": "tool", "content": "sunny", "tool_call_id": "c0"}]):
+        attributes |= {f"gen_ai.prompt.{number}.{key}": value for key, value in one.items()}
+    attributes |= {f"gen_ai.completion.0.tool_calls.0.{key}": value for key, value in call.items()}
+    attributes |= {"gen_ai.completion.0.role": "assistant", "gen_ai.completion.0.content": "Let me see."}
+    [trace] = Reader().spans([span("chat", 0, 1)._replace(attributes=attributes)])
+    assert (trace.goal, trace.answer, trace.tokens_in) == ("hi", "Let me see.", 7)
+    assert [(one.role, one.content, one.tool_call_id) for one in trace.messages][2] == ("tool", "sunny", "c0")
+    assert [(one.name, one.arguments, one.id) for one in trace.tool_calls] == [("weather", '{"city":"Rome"}', "c1")]
+
+
+def test_events_that_are_sent_again_do_not_turn_a_session_back() -> None:
+    reader = Reader()
+    first, second, third = (
+        LogRecord("api_request", 1_790_000_000_000 + at, {"session.id": "s", "event.sequence": at})
+        for at in (0, 10, 20)
+    )
+    reader.logs([first])
+    [before] = reader.logs([second])
+    reader.logs([first])
+    assert [one.parent for one in reader.logs([third])] == [before.id]
+
+
 def test_what_clients_ask_on_the_side_is_no_goal() -> None:
     text = "Please write a 5-10 word title for the following conversation, and nothing else:"
     [trace] = Reader().spans([span("chat", 0, 1, input__messages=said(text))])
