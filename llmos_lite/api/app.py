@@ -63,13 +63,14 @@ class App:
     def __init__(self, services: Services) -> None:
         self.services = services
         wires = gateway_routes(services)
+        exports = otlp_routes(services)
         self._hot: Hot = {
             ("POST", "/chat"): ChatEndpoint(services),
             ("GET", "/health"): Health(),
             ("GET", "/ready"): Ready(services),
             ("GET", "/metrics"): Metrics(services),
             **wires,
-            **otlp_routes(services),
+            **exports,
         }
         self._git = Auditing(GitEndpoint(services), services)
         self._mcp = McpEndpoint(services)
@@ -94,7 +95,8 @@ class App:
             proxies=Proxies(settings.trusted_proxies),
             hosts=Hosts(settings.hosts, settings.public_url),
             larger=dict.fromkeys((path for method, path in wires if method == "POST"), LARGE_REQUEST),
-            words={path: one.words for (_, path), one in self._wires.items()},
+            words={path: one.words_of for (_, path), one in self._wires.items()}
+            | {path: one.words_of for (_, path), one in exports.items()},
             first=self._answered,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -23,11 +23,22 @@ Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
-Words: TypeAlias = Callable[[LlmosError, str], bytes]
-"""Says an error, with the id of the request, as the clients of another API expect it."""
 Asgi: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 log = logging.getLogger("llmos.api")
+
+
+class Words(NamedTuple):
+    """How errors are told to the clients of another API.
+
+    Args:
+        say: writes the body, of the error and the id of the request.
+        kind: type of the body.
+    """
+
+    say: Callable[[LlmosError, str], bytes]
+    kind: bytes = b"application/json"
+
 
 PROBLEM = b"application/problem+json"
 _BROKEN_DISK = ("readonly database", "database or disk is full", "disk i/o error", "unable to open database")
@@ -104,10 +115,10 @@ def problem_headers(error: LlmosError) -> list[tuple[bytes, bytes]]:
 
 async def send_problem(send: Send, error: LlmosError, request_id: str = "", *, words: Words | None = None) -> None:
     """Answer a request with a problem document, or in the words of another API."""
-    body = words(error, request_id) if words else problem_body(error, request_id)
+    body = words.say(error, request_id) if words else problem_body(error, request_id)
     headers = [*problem_headers(error), (b"content-length", str(len(body)).encode())]
     if words:
-        headers[0] = (b"content-type", b"application/json")
+        headers[0] = (b"content-type", words.kind)
     if words and (trace_id := error.detail.get("trace_id")):
         headers.append((b"x-llmos-trace", str(trace_id).encode()))
     await send({"type": "http.response.start", "status": error.status, "headers": headers})

@@ -29,6 +29,7 @@ PREFIX = "/v1"
 MODELS = f"{PREFIX}/models"
 LARGE_REQUEST = 64 << 20
 """Bytes of a request with pictures in it: Anthropic takes 32 MB, OpenAI 50 MB of pictures."""
+_OPENAI, _ANTHROPIC = Words(openai_problem), Words(anthropic_problem)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -60,7 +61,12 @@ class WireEndpoint:
 
     def __init__(self, services: Services, wire: Wire) -> None:
         self._accounts, self._gateway, self._wire, self._services = services.accounts, services.gateway, wire, services
-        self.words = services.gateway.dialects[wire].problem
+        self.words = Words(services.gateway.dialects[wire].problem)
+
+    def words_of(self, scope: Scope) -> Words:
+        """Return how errors of a request are told."""
+        del scope
+        return self.words
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; what is refused before the first byte is raised, and said in the client's words."""
@@ -179,7 +185,7 @@ class ModelsEndpoint:
         scope.setdefault("state", {})["words"] = words
         self.needs.check(await actor_of(self._accounts, scope))
         found = await self._providers.models()
-        is_anthropic = words is anthropic_problem
+        is_anthropic = words is _ANTHROPIC
         if name := scope["path"].removeprefix(MODELS).removeprefix("/"):
             told = (_anthropic_model if is_anthropic else _openai_model)(_named(found, name))
         else:
@@ -192,7 +198,7 @@ class ModelsEndpoint:
 
 def words_for(scope: Scope) -> Words:
     """Return how an error is told on a route that is not of one API alone: Anthropic's clients name their version."""
-    return anthropic_problem if any(name == b"anthropic-version" for name, _ in scope["headers"]) else openai_problem
+    return _ANTHROPIC if any(name == b"anthropic-version" for name, _ in scope["headers"]) else _OPENAI
 
 
 def _named(found: Sequence[ModelEntry], name: str) -> ModelEntry:

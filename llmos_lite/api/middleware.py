@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from random import getrandbits
 from types import MethodType
 
@@ -70,7 +70,7 @@ class Edge:
         proxies: those that say who the client is; None for none.
         hosts: names under which it answers; None for any.
         larger: bounds of other bodies, by path.
-        words: how errors are told where no problem document is expected, by path.
+        words: return how errors of a request are told where no problem document is expected, by path.
         first: is set when the first request was answered.
     """
 
@@ -83,7 +83,7 @@ class Edge:
         proxies: Proxies | None = None,
         hosts: Hosts | None = None,
         larger: Mapping[str, int] | None = None,
-        words: Mapping[str, Words] | None = None,
+        words: Mapping[str, Callable[[Scope], Words]] | None = None,
         first: asyncio.Event | None = None,
     ) -> None:
         self._app, self._max_body, self._hosts, self._first = app, max_body, hosts, first
@@ -105,7 +105,7 @@ class Edge:
             await (_refuse if self.stopping else self._app)(scope, request.receive, request.send)
         except Exception as error:
             if words := self._words.get(scope["path"]):
-                scope["state"].setdefault("words", words)
+                scope["state"].setdefault("words", words(scope))
             if not await request.fail(error):
                 raise  # the server drops the connection, so that half an answer is not taken for a whole one
         finally:

@@ -1,4 +1,4 @@
-"""`POST /v1/traces` and `/v1/logs`: telemetry by OTLP/HTTP, as protobuf or JSON; answers are OTLP's, and most errors.
+"""`POST /v1/traces` and `/v1/logs`: telemetry by OTLP/HTTP, as protobuf or JSON; answers are OTLP's, and errors too.
 
 https://opentelemetry.io/docs/specs/otlp/#otlphttp
 """
@@ -6,26 +6,25 @@ https://opentelemetry.io/docs/specs/otlp/#otlphttp
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol, Self
 
 import msgspec
 
 from llmos_lite.api.auth import Needs, actor_of
-from llmos_lite.api.errors import Receive, Scope, Send, explain, log_unexpected, problem_headers
+from llmos_lite.api.errors import Receive, Scope, Send, Words, explain, log_unexpected
 from llmos_lite.api.waiting import read_body
 from llmos_lite.core.accounts.accounts import Accounts
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.accounts.permissions import Scope as Right
 from llmos_lite.core.limits import Limits
 from llmos_lite.core.telemetry.service import Export, Taken, Telemetry
-from llmos_lite.errors import Forbidden, Invalid, LlmosError, StorageFailed, TooLarge, Unauthenticated
+from llmos_lite.errors import Invalid, LlmosError, StorageFailed, Unavailable
 
 JSON, PROTOBUF = b"application/json", b"application/x-protobuf"
+INFO, DOMAIN = "type.googleapis.com/google.rpc.ErrorInfo", "llmos"
 ROUTES = {"/v1/traces": "Traces", "/v1/logs": "Logs"}
 _COUNTED = {"Traces": "rejectedSpans", "Logs": "rejectedLogRecords"}
-_AGAIN = 503
-"""What an exporter sends again; it throws away what any other error refuses."""
-_GRPC = {400: 3, 429: 8, 503: 14}
+_GRPC = {400: 3, 401: 16, 403: 7, 404: 5, 405: 12, 429: 8, 503: 14}
 
 
 class Unsupported(Invalid):
@@ -65,19 +64,22 @@ class OtlpEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take one export."""
-        headers = dict(scope["headers"])
-        kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-        as_json = kind == JSON
+        kind, state = _kind(scope), scope.setdefault("state", {})
+        state["words"] = self.words_of(scope)
         actor = self.needs.check(await actor_of(self._services.accounts, scope))
         try:
-            taken = await self._taken(actor, kind, headers, receive)
-        except (Unauthenticated, Forbidden, TooLarge):
-            raise  # an exporter looks at the status only; the audit log and the edge look at the error
-        except Exception as error:  # noqa: BLE001 - said in OTLP's words
-            await self._fail(send, error, scope.get("state", {}).get("request_id", ""), as_json=kind != PROTOBUF)
-            return
-        body = _answer(self._message, taken, as_json=as_json)
-        await _send(send, 200, body, [(b"content-type", JSON if as_json else PROTOBUF)])
+            taken = await self._taken(actor, kind, dict(scope["headers"]), receive)
+        except Exception as error:
+            if isinstance(explain(error), StorageFailed):
+                raise _again(error, state.get("request_id", "")) from error
+            raise
+        body = _answer(self._message, taken, as_json=kind == JSON)
+        await _send(send, 200, body, [(b"content-type", kind)])
+
+    @staticmethod
+    def words_of(scope: Scope) -> Words:
+        """Return how errors of a request are told: in the form of its body."""
+        return _IN_PROTOBUF if _kind(scope) == PROTOBUF else _IN_JSON
 
     async def _taken(self, actor: Actor, kind: bytes, headers: Mapping[bytes, bytes], receive: Receive) -> Taken:
         await self._services.limits.hit(actor)
@@ -87,18 +89,15 @@ class OtlpEndpoint:
         export = Export(await read_body(receive), self._message, kind == JSON, encoding)
         return await self._services.telemetry.take(actor, export)
 
-    async def _fail(self, send: Send, error: Exception, request_id: str, *, as_json: bool) -> None:
-        said = explain(error)  # not where it was caught: there it would hold itself, and the body that was sent
-        log_unexpected(error, said, request_id)
-        again = isinstance(said, StorageFailed)
-        kept = [(name, value) for name, value in problem_headers(said) if name != b"content-type"]
-        headers = [(b"content-type", JSON if as_json else PROTOBUF), *kept]
-        await _send(send, _AGAIN if again else said.status, _status(said, as_json=as_json), headers)
-
 
 def otlp_routes(services: Services) -> dict[tuple[str, str], OtlpEndpoint]:
     """Return the routes by method and path."""
     return {("POST", path): OtlpEndpoint(services, message) for path, message in ROUTES.items()}
+
+
+def _kind(scope: Scope) -> bytes:
+    found = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
+    return bytes(found).partition(b";")[0].strip().lower()
 
 
 def _unsupported(kind: bytes) -> Unsupported:
@@ -120,14 +119,43 @@ def _answer(message: str, taken: Taken, *, as_json: bool) -> bytes:
     return msgspec.json.encode({"partialSuccess": partial} if taken.rejected else {})
 
 
-def _status(error: LlmosError, *, as_json: bool) -> bytes:
-    """Return the `google.rpc.Status` of an error."""
-    code, message = _GRPC.get(error.status, 13 if error.status >= 500 else 3), f"{error.message} {error.hint}".strip()  # noqa: PLR2004 - INTERNAL, INVALID_ARGUMENT
-    if as_json:
-        return msgspec.json.encode({"code": code, "message": message})
+def _again(error: Exception, request_id: str) -> Unavailable:
+    """Return what an exporter sends again; it throws away what any other error refuses."""
+    said = explain(error)
+    log_unexpected(error, said, request_id)
+    return Unavailable(said.code, said.message, hint=said.hint)
+
+
+class _Told(NamedTuple):
+    """An error as `google.rpc.Status` and `google.rpc.ErrorInfo` have it; the latter writes its reasons in capitals."""
+
+    code: int
+    message: str
+    reason: str
+    metadata: dict[str, str]
+
+    @classmethod
+    def of(cls, error: LlmosError, request_id: str) -> Self:
+        code = _GRPC.get(error.status, 13 if error.status >= 500 else 3)  # noqa: PLR2004 - INTERNAL, INVALID_ARGUMENT
+        about = {"code": error.code} | ({"request_id": request_id} if request_id else {})
+        return cls(code, f"{error.message} {error.hint}".strip(), error.code.replace(".", "_").upper(), about)
+
+
+def _as_json(error: LlmosError, request_id: str) -> bytes:
+    told = _Told.of(error, request_id)
+    info = {"@type": INFO, "reason": told.reason, "domain": DOMAIN, "metadata": told.metadata}
+    return msgspec.json.encode({"code": told.code, "message": told.message, "details": [info]})
+
+
+def _as_protobuf(error: LlmosError, request_id: str) -> bytes:
     from llmos_lite.core.telemetry import protobuf  # noqa: PLC0415 - not before the first export
 
-    return protobuf.status(code, message)
+    told = _Told.of(error, request_id)
+    info = protobuf.error_info(told.reason, DOMAIN, told.metadata)
+    return protobuf.status(told.code, told.message, [(INFO, info)])
+
+
+_IN_JSON, _IN_PROTOBUF = Words(_as_json, JSON), Words(_as_protobuf, PROTOBUF)
 
 
 async def _send(send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:

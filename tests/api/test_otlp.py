@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from asgi_client import Client
+from asgi_client import Answer, Client
 
 from llmos_lite.api.app import create_app
 from llmos_lite.bootstrap import Services, open_services
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.skills.draft import SkillDraft
-from llmos_lite.core.telemetry import otlp
+from llmos_lite.core.telemetry import otlp, protobuf
 from llmos_lite.core.traces.trace import Trace
 from llmos_lite.errors import StorageFailed
 from llmos_lite.settings import Settings
@@ -120,39 +120,67 @@ async def test_what_cannot_be_read_is_a_partial_success(here: Here) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "headers", "status"),
+    ("content", "headers", "status", "code"),
     [
-        (b"\xff\xff", PROTOBUF, 400),
-        (b"[", JSON, 400),
-        (b"[]", JSON, 400),
-        (AGENT, PROTOBUF | {"content-encoding": "zstd"}, 400),
-        (AGENT, PROTOBUF | {"content-encoding": "gzip"}, 400),
-        (AGENT, {"content-type": "text/plain"}, 415),
-        (AGENT, {}, 415),
+        (b"\xff\xff", PROTOBUF, 400, "otlp.broken"),
+        (b"[", JSON, 400, "otlp.broken"),
+        (b"[]", JSON, 400, "otlp.broken"),
+        (AGENT, PROTOBUF | {"content-encoding": "zstd"}, 400, "otlp.encoding"),
+        (AGENT, PROTOBUF | {"content-encoding": "gzip"}, 400, "otlp.broken"),
+        (AGENT, {"content-type": "text/plain"}, 415, "otlp.type"),
+        (AGENT, {}, 415, "otlp.type"),
     ],
 )
 async def test_what_is_refused_is_said_in_otlps_words(
-    here: Here, content: bytes, headers: dict[str, str], status: int
+    here: Here, content: bytes, headers: dict[str, str], status: int, code: str
 ) -> None:
     answer = await here.client.request("POST", "/v1/traces", content=content, headers=headers)
     assert answer.status == status
-    if headers.get("content-type") == PROTOBUF["content-type"]:
-        assert answer.headers["content-type"] == "application/x-protobuf"
-        assert answer.body.startswith(b"\x08\x03\x12")
-    else:
-        assert answer.json()["code"] == 3
-        assert answer.json()["message"]
+    check_said(answer, headers, number=3, code=code)
 
 
-async def test_who_may_not_import_may_not_export_to_here(here: Here) -> None:
+@pytest.mark.parametrize("kind", [PROTOBUF, JSON])
+async def test_who_may_not_import_may_not_export_to_here(here: Here, kind: dict[str, str]) -> None:
     stranger = here.client.without_credential()
-    answer = await stranger.request("POST", "/v1/traces", content=AGENT, headers=PROTOBUF)
-    assert (answer.status, answer.json()["code"]) == (401, "credential.missing")
+    answer = await stranger.request("POST", "/v1/traces", content=AGENT, headers=kind)
+    assert (answer.status, answer.headers["www-authenticate"]) == (401, 'Bearer realm="llmos"')
+    check_said(answer, kind, number=16, code="credential.missing")
     made = await here.client.post("/keys", {"name": "reader", "scopes": ["traces:read"]})
     reader = Client(here.client.app, {"Authorization": f"Bearer {made.json()['key']}"})
-    answer = await reader.request("POST", "/v1/logs", content=EVENTS, headers=PROTOBUF)
-    assert (answer.status, answer.json()["code"]) == (403, "scope.missing")
+    answer = await reader.request("POST", "/v1/logs", content=EVENTS, headers=kind)
+    assert answer.status == 403
+    check_said(answer, kind, number=7, code="scope.missing")
     assert await here.traces() == []
+
+
+@pytest.mark.parametrize("kind", [PROTOBUF, JSON])
+async def test_who_sends_too_often_is_told_when_to_come_again(here: Here, kind: dict[str, str]) -> None:
+    admin = Client(here.client.app, {"Authorization": here.client.headers["Authorization"]})
+    assert (await admin.request("PUT", "/limits/user:alice", json_body={"requests": 1})).status == 200
+    answers = [await here.client.request("POST", "/v1/traces", content=b"", headers=kind) for _ in range(3)]
+    assert (answers[-1].status, int(answers[-1].headers["retry-after"]) > 0) == (429, True)
+    check_said(answers[-1], kind, number=8, code="limit.requests")
+
+
+def check_said(answer: Answer, kind: dict[str, str], *, number: int, code: str) -> None:
+    """Check that an answer is a `google.rpc.Status` in the form of the request, with our code in it."""
+    if kind.get("content-type") != PROTOBUF["content-type"]:
+        said = answer.json()
+        [info] = said["details"]
+        assert (said["code"], info["metadata"]["code"]) == (number, code)
+        assert info["reason"] == code.replace(".", "_").upper()
+        assert said["message"]
+        assert info["metadata"]["request_id"] == answer.headers["x-request-id"]
+        return
+    assert answer.headers["content-type"] == "application/x-protobuf"
+    fields = [(field, bytes(value)) for field, _, value in protobuf._parts(memoryview(answer.body))]
+    assert [field for field, _ in fields] == [1, 2, 3]
+    assert fields[0][1] == bytes([number])
+    detail = [bytes(value) for _, _, value in protobuf._parts(memoryview(fields[2][1]))]
+    assert detail[0] == b"type.googleapis.com/google.rpc.ErrorInfo"
+    info_fields = [bytes(value) for _, _, value in protobuf._parts(memoryview(detail[1]))]
+    assert info_fields[:2] == [code.replace(".", "_").upper().encode(), b"llmos"]
+    assert code.encode() in info_fields[2]
 
 
 async def test_who_lets_nothing_be_recorded_has_nothing_stored(here: Here) -> None:
@@ -166,12 +194,14 @@ async def test_who_lets_nothing_be_recorded_has_nothing_stored(here: Here) -> No
 async def test_bodies_are_bounded_as_they_are_and_unpacked(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     large = await here.client.request("POST", "/v1/traces", content=bytes((16 << 20) + 1), headers=PROTOBUF)
     assert large.status == 413
+    check_said(large, PROTOBUF, number=3, code="request.too_large")
     monkeypatch.setattr(otlp, "UNPACKED", 1 << 20)
     bomb = gzip.compress(bytes(4 << 20))
     answer = await here.client.request(
         "POST", "/v1/traces", content=bomb, headers=PROTOBUF | {"content-encoding": "gzip"}
     )
     assert answer.status == 413
+    check_said(answer, PROTOBUF, number=3, code="otlp.too_large")
 
 
 async def test_a_full_disk_is_tried_again(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,10 +211,13 @@ async def test_a_full_disk_is_tried_again(here: Here, monkeypatch: pytest.Monkey
     with monkeypatch.context() as patch:
         patch.setattr(here.services.traces, "keep", full)
         answer = await here.client.request("POST", "/v1/traces", content=AGENT, headers=PROTOBUF)
-        assert answer.status == 503
+        assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+        check_said(answer, PROTOBUF, number=14, code="storage.full")
     await here.client.request("POST", "/v1/traces", content=AGENT, headers=PROTOBUF)
     assert [len(trace.messages) for trace in await here.traces()] == [2, 2]
 
 
 async def test_only_posts_are_answered(here: Here) -> None:
-    assert (await here.client.get("/v1/traces")).status == 405
+    answer = await here.client.get("/v1/traces")
+    assert answer.status == 405
+    check_said(answer, {}, number=12, code="method.not_allowed")

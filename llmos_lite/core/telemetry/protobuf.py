@@ -8,7 +8,7 @@ opentelemetry-proto 1.x (`trace.proto`, `logs.proto`, `common.proto`), which are
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeAlias
 
 Json: TypeAlias = "dict[str, object]"
@@ -170,13 +170,23 @@ def partial_success(rejected: int, message: str) -> bytes:
     return b"\x0a" + _encoded(len(inner)) + inner
 
 
-def status(code: int, message: str) -> bytes:
-    """Return a `google.rpc.Status`."""
-    return b"\x08" + _encoded(code) + _text(2, message)
+def status(code: int, message: str, details: Iterable[tuple[str, bytes]] = ()) -> bytes:
+    """Return a `google.rpc.Status`; `details` are messages, each with the URL of its type."""
+    more = (_message(3, _text(1, kind) + _message(2, detail)) for kind, detail in details)
+    return b"\x08" + _encoded(code) + _text(2, message) + b"".join(more)
+
+
+def error_info(reason: str, domain: str, metadata: Mapping[str, str]) -> bytes:
+    """Return a `google.rpc.ErrorInfo`."""
+    entries = (_message(3, _text(1, name) + _text(2, value)) for name, value in metadata.items())
+    return _text(1, reason) + _text(2, domain) + b"".join(entries)
 
 
 def _text(number: int, text: str) -> bytes:
-    said = text.encode()
+    return _message(number, text.encode())
+
+
+def _message(number: int, said: bytes) -> bytes:
     return bytes([number << 3 | _BYTES]) + _encoded(len(said)) + said
 
 
