@@ -484,6 +484,47 @@ async def test_the_system_prompt_of_a_thread_stays_whatever_the_client_marks(
         assert here.seen.body["system"] == begun
 
 
+@pytest.mark.parametrize("named", ["conv_1", {"id": "conv_1"}])
+async def test_requests_that_name_one_conversation_are_one(here: Gate, named: object) -> None:
+    """The provider puts the items of the conversation before these, and asks anew for instructions."""
+    developer = {"role": "developer", "content": "Be brief."}
+    asked = {"role": "user", "content": PHOTOS}
+    await here.ask("responses", developer, asked, conversation=named, prompt_cache_key="of-all")
+    begun = here.seen.body["instructions"]
+    assert "python-scripts" in begun
+    assert [item["role"] for item in here.seen.body["input"]] == ["developer", "user"]
+    await here.ask("responses", REVIEW, conversation=named, stream=True)
+    assert here.seen.body["instructions"] == begun
+    assert "code-review" in json.dumps(here.seen.body["input"])
+    await here.ask("responses", "thanks", conversation={"id": "conv_1"})
+    assert "code-review" not in json.dumps(here.seen.body)
+    await here.ask("responses", "thanks", conversation="conv_2")
+    await here.ask("responses", "thanks", conversation=None)
+    one, two, three, four, five = await here.traces()
+    assert {one.conversation, two.conversation, three.conversation} == {"conv_1"}
+    assert (two.parent, three.parent, four.parent, five.parent) == (one.id, two.id, "", "")
+    assert (four.conversation, five.conversation == "conv_1") == ("conv_2", False)
+    assert [message.content for message in two.messages] == [REVIEW, WORD * 3]
+    assert [use.skill_id for use in three.skills_used][:2] == ["python-scripts", "code-review"]
+    assert three.skills_used == two.skills_used
+    assert three.goal == "thanks"
+
+
+async def test_another_try_in_a_named_conversation_is_told_apart(here: Gate) -> None:
+    for model, said in (("e400", PHOTOS), ("plain", PHOTOS), ("e400", REVIEW), ("plain", REVIEW)):
+        await here.ask("responses", said, model=model, conversation="conv_1")
+    failed, one, again, two = await here.traces()
+    assert (one.retry_of, one.parent) == (failed.id, "")
+    assert (again.parent, again.retry_of) == (one.id, "")
+    assert (two.parent, two.retry_of) == (one.id, again.id)
+
+
+async def test_a_named_conversation_of_somebody_else_is_another(here: Gate) -> None:
+    await here.ask("responses", PHOTOS, conversation="conv_1")
+    await here.ask("responses", "thanks", conversation="conv_1", headers={"X-LLMOS-User": "bob"})
+    assert "instructions" not in here.seen.body
+
+
 @pytest.mark.parametrize("wire", ["messages", "responses"])
 async def test_what_goes_on_elsewhere_begins_no_other_conversation(here: Gate, wire: str) -> None:
     """The same words may begin a conversation of which the client sends all, as most do."""

@@ -43,15 +43,19 @@ async def test_it_goes_on_where_it_was(fresh_copy: Path, upstream: Upstream, wir
     assert three.skills_used == two.skills_used
 
 
+NAMED = {"conversation": "conv_1"}
+
+
 @pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("begins", "goes_on"), [({}, {"previous_response_id": "resp_1"}), (NAMED, NAMED)])
 async def test_a_conversation_that_the_provider_keeps_goes_on(
-    fresh_copy: Path, upstream: Upstream, *, stream: bool
+    fresh_copy: Path, upstream: Upstream, begins: dict[str, str], goes_on: dict[str, str], *, stream: bool
 ) -> None:
     async with gate(fresh_copy, upstream) as here:
-        await here.ask("responses", PHOTOS, stream=stream)
+        await here.ask("responses", PHOTOS, stream=stream, **begins)
         [one] = await here.traces()
     async with gate(fresh_copy, upstream) as here:
-        await here.ask("responses", "thanks", previous_response_id="resp_1")
+        await here.ask("responses", "thanks", **goes_on)
         trace = next(trace for trace in await here.traces() if trace.id != one.id)
     assert (trace.parent, trace.conversation) == (one.id, one.conversation)
 

@@ -67,7 +67,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         items: the conversation after the leading system messages, each as the client wrote it.
         leading: the system messages that stand before them in the same list.
         most_tokens: most tokens of the answer; 0 when the client does not say.
-        after: id of the answer that the request goes on from, where the provider keeps the conversation.
+        after: id of the answer that the request goes on from, where the provider keeps the conversation; or `kept_in`.
+        kept_in: id of the object in which the provider keeps the conversation; empty for none.
         kept: whether the provider may keep the conversation, so that its answer's id leads on.
         session: what the client itself calls the conversation; empty when the body does not say.
     """
@@ -80,6 +81,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     leading: Sequence[bytes] = ()
     most_tokens: int = 0
     after: str = ""
+    kept_in: str = ""
     kept: bool = False
     session: str = ""
 

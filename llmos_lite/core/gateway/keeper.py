@@ -50,7 +50,7 @@ class Keeper:
             actor: who goes on.
             links: one hash for each beginning of it.
             who: whose it is.
-            after: id of the answer that it goes on from, where the provider keeps it; empty for none.
+            after: id of what it goes on from, where the provider keeps it; empty for none.
         """
         found = self._threads.find(links, _answer_key(who, after) if after else b"")
         return found if found.thread is None else still_open(found, actor, self._traces.erased.ids)
@@ -156,8 +156,10 @@ def _known_by(turn: Turn, ended: Ended) -> list[Kept]:
         return []
     thread = turn.remembered(ended)
     known = [(turn.links[-1], thread)] if turn.links else []
+    who = f"{turn.actor.user_id}\0{turn.steering.team}".encode()
+    if turn.asked.kept_in and thread.answered:
+        known.append((_answer_key(who, turn.asked.kept_in), thread))
     if name := turn.answer_id:
-        who = f"{turn.actor.user_id}\0{turn.steering.team}".encode()
         shown = (turn.rounds.screen.answer_id if turn.rounds else "") or name
         known.append((_answer_key(who, shown), thread if shown == name else replace(thread, after=name)))
     return known

@@ -38,7 +38,12 @@ class _Item(msgspec.Struct):
     output: Raw = Raw(b"null")
 
 
+class _Kept(msgspec.Struct):
+    id: str = ""
+
+
 _item = msgspec.json.Decoder(_Item)
+_kept = msgspec.json.Decoder(str | _Kept | None)
 _ELSEWHERE = frozenset({"previous_response_id", "conversation", "prompt"})
 """Fields that name what the provider keeps, and that a request without input may go on from."""
 
@@ -64,6 +69,7 @@ class ResponsesDialect:
             raise Invalid("request.invalid", "The request has no `input`.", hint="Send a text there, or a list.")
         leading, texts = self._leading.of(items)
         lead, own = len(leading), [_instructions(fields), *texts]
+        kept_in = _conversation(fields["conversation"]) if "conversation" in fields else ""
         return Asked(
             fields=fields,
             model=text_of(fields.get("model")),
@@ -72,9 +78,10 @@ class ResponsesDialect:
             items=items[lead:],
             leading=leading,
             most_tokens=number_of(fields.get("max_output_tokens")),
-            after=text_of(fields.get("previous_response_id")),
+            after=text_of(fields.get("previous_response_id")) or kept_in,
+            kept_in=kept_in,
             kept=True,
-            session=text_of(fields.get("prompt_cache_key")),
+            session=kept_in or text_of(fields.get("prompt_cache_key")),
         )
 
     @staticmethod
@@ -112,6 +119,15 @@ def input_of(fields: Mapping[str, Raw]) -> list[Raw]:
     if text.startswith(b'"'):
         return [Raw(b'{"type":"message","role":"user","content":%b}' % text)]
     return [] if text == b"null" else items_of(raw, "input")
+
+
+def _conversation(raw: Raw) -> str:
+    """Return the id of the object in which the provider keeps a conversation; empty for none."""
+    try:
+        found = _kept.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
+    return found.id if isinstance(found, _Kept) else found or ""
 
 
 _known = Repeated[bytes, str]()
