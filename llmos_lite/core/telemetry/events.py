@@ -14,14 +14,16 @@ from llmos_lite.core.telemetry.content import text_attribute
 from llmos_lite.core.telemetry.memory import Draft, Talk
 from llmos_lite.core.telemetry.otlp import NS_PER_MS, LogRecord
 from llmos_lite.core.telemetry.spans import SOURCE
-from llmos_lite.core.traces.importers.base import Target, as_count, clean, conversation_id, short_goal
-from llmos_lite.core.traces.importers.skill_use import exposures, named, used
+from llmos_lite.core.traces.importers.base import Target, as_count, clean, conversation_id, parse_json, short_goal
+from llmos_lite.core.traces.importers.claude_code import READERS
+from llmos_lite.core.traces.importers.skill_use import exposures, named, skills_read, used
 from llmos_lite.core.traces.trace import Ended, Message, ToolCall, Trace
 
 PREFIX = "claude_code."
 PROMPT, REQUEST, FAILED = "user_prompt", "api_request", "api_error"
-SKILL, TOOL = "skill_activated", "tool_result"
-KNOWN = frozenset({PROMPT, REQUEST, FAILED, SKILL, TOOL})
+SKILL, TOOL, ANSWER = "skill_activated", "tool_result", "assistant_response"
+KNOWN = frozenset({PROMPT, REQUEST, FAILED, SKILL, TOOL, ANSWER})
+LOADER = "Skill"
 _READ = ("input_tokens", "cache_creation_tokens", "cache_read_tokens")
 
 
@@ -39,6 +41,7 @@ class _Request:
     calls: list[ToolCall] = field(default_factory=list)
     skills: list[str] = field(default_factory=list)
     prompt: str = ""
+    answer: str = ""
 
 
 class EventReader:
@@ -65,14 +68,14 @@ class EventReader:
         if kind in {REQUEST, FAILED}:
             request.record = record
         elif kind == PROMPT:
-            said = attributes.get("prompt")
-            request.prompt = words_of(clean(said)) if isinstance(said, str) and said != "<REDACTED>" else ""
+            request.prompt = words_of(_words(attributes.get("prompt")))
+        elif kind == ANSWER:
+            request.answer = _words(attributes.get("response"))
         elif kind == SKILL:
             name = attributes.get("skill.name")
-            request.calls.append(ToolCall("Skill", text_attribute({"skill": str(name)[:200]})))
-            request.skills += [name] if isinstance(name, str) else []
+            _activated(request, name if isinstance(name, str) else "")
         elif kind == TOOL:
-            request.calls.append(_call(attributes))
+            _called(request, _call(attributes))
 
     def _trace(self, request: _Request) -> Trace:
         record, attributes = request.record, request.record.attributes
@@ -96,7 +99,9 @@ class EventReader:
             parent="" if late else before.last,
             time=record.at,
             goal=goal,
-            messages=(Message("user", request.prompt),) if request.prompt else (),
+            messages=tuple(
+                Message(role, text) for role, text in (("user", request.prompt), ("assistant", request.answer)) if text
+            ),
             tool_calls=tuple(request.calls),
             model=clean(model)[:200] if isinstance(model, str) else "",
             tokens_in=sum(_count(attributes.get(name)) for name in _READ),
@@ -110,12 +115,54 @@ class EventReader:
         )
 
 
+def _words(said: object) -> str:
+    return clean(said) if isinstance(said, str) and said != "<REDACTED>" else ""
+
+
+def _activated(request: _Request, name: str) -> None:
+    """Take a skill that was activated: by a call of the model, which has an event of its own, or by the person."""
+    if not name or name not in request.skills:
+        request.calls.append(ToolCall(LOADER, text_attribute({"skill": name[:200]})))
+        request.skills += [name] if name else []
+
+
+def _called(request: _Request, call: ToolCall) -> None:
+    """Take a call of a tool; one of the tool that loads skills is told as the activation of a skill, too."""
+    activations = [n for n, one in enumerate(request.calls) if _is_activation(one, call)]
+    if activations:
+        request.calls[activations[0]] = call
+    else:
+        request.calls.append(call)
+    found = skills_read(call.arguments) if call.name in READERS else [_loaded(call)] if call.name == LOADER else []
+    request.skills += [skill for skill in found if skill and skill not in request.skills]
+
+
+def _is_activation(one: ToolCall, call: ToolCall) -> bool:
+    return one.name == call.name == LOADER and not one.id and _loaded(one) == _loaded(call)
+
+
+def _loaded(call: ToolCall) -> str:
+    try:
+        given = parse_json(call.arguments.encode("utf-8", "surrogatepass"))
+    except (ValueError, RecursionError):
+        return ""
+    name = given.get("skill", given.get("skill_name")) if isinstance(given, dict) else None
+    return name if isinstance(name, str) else ""
+
+
 def _call(attributes: Mapping[str, object]) -> ToolCall:
-    name, given = attributes.get("tool_name", attributes.get("name")), attributes.get("tool_parameters")
+    name, call_id = attributes.get("tool_name", attributes.get("name")), attributes.get("tool_use_id")
+    given = attributes.get("tool_input", attributes.get("tool_parameters"))
     failed = str(attributes.get("success")).lower() == "false"
     error = attributes.get("error")
     said = clean(error) if failed and isinstance(error, str) else ""
-    return ToolCall(clean(name)[:200] if isinstance(name, str) else "tool", text_attribute(given), said, failed)
+    return ToolCall(
+        clean(name)[:200] if isinstance(name, str) else "tool",
+        text_attribute(given),
+        said,
+        failed,
+        clean(call_id)[:200] if isinstance(call_id, str) else "",
+    )
 
 
 def _sequence(record: LogRecord) -> int:

@@ -328,6 +328,58 @@ def test_a_skill_alone_is_an_exposure_in_its_session() -> None:
     assert [trace.id for trace in Reader().logs(EVENTS[2:3])] == [trace.id for trace in traces if trace.skills_used]
 
 
+def events(*told: tuple[str, dict[str, object]]) -> list[LogRecord]:
+    return [
+        LogRecord(f"claude_code.{name}", 1_790_000_000_000 + n, {"session.id": "s", "event.sequence": n} | attributes)
+        for n, (name, attributes) in enumerate(told)
+    ]
+
+
+def test_a_skill_that_the_model_loads_is_one_call_with_what_it_said_after() -> None:
+    """As Claude Code 2.1.197 tells it, with its words."""
+    called = {"tool_name": "Skill", "tool_use_id": "t1", "success": "true", "tool_input": '{"skill":"git-workflow"}'}
+    parameters = '{"bash_command":"exit","full_command":"exit 3"}'
+    bash = {
+        "tool_name": "Bash",
+        "tool_use_id": "t2",
+        "tool_parameters": parameters,
+        "tool_input": '{"command":"exit 3"}',
+    }
+    [trace] = Reader().logs(
+        events(
+            ("user_prompt", {"prompt": "commit it"}),
+            ("skill_activated", {"skill.name": "git-workflow"}),
+            ("tool_result", called),
+            ("api_request", {"model": "m"}),
+            ("assistant_response", {"response": "Committed."}),
+            ("tool_result", bash),
+        )
+    )
+    assert [(call.name, call.arguments, call.id) for call in trace.tool_calls] == [
+        ("Skill", '{"skill":"git-workflow"}', "t1"),
+        ("Bash", '{"command":"exit 3"}', "t2"),
+    ]
+    assert (trace.goal, trace.answer, trace.skills_used) == ("commit it", "Committed.", (GIT,))
+
+
+@pytest.mark.parametrize(
+    "called",
+    [
+        {"tool_name": "Skill", "tool_parameters": '{"skill_name":"git-workflow"}'},
+        {"tool_name": "Read", "tool_input": '{"file_path":"/x/.claude/skills/git-workflow/SKILL.md"}'},
+    ],
+)
+def test_a_skill_is_known_by_the_call_that_loads_it(called: dict[str, object]) -> None:
+    [trace] = Reader().logs(events(("api_request", {}), ("tool_result", called)))
+    assert trace.skills_used == (GIT,)
+
+
+def test_a_skill_without_a_name_is_one_call() -> None:
+    told = (("api_request", {}), ("skill_activated", {}), ("tool_result", {"tool_name": "Skill", "tool_use_id": "t1"}))
+    [trace] = Reader().logs(events(*told))
+    assert ([call.id for call in trace.tool_calls], trace.skills_used) == (["t1"], ())
+
+
 def test_events_of_others_are_passed_over() -> None:
     records = [
         LogRecord("skill_activated", 1_790_000_000_000, {}),
