@@ -208,8 +208,7 @@ class ChatStream:
         )
 
     def _taken(self, events: list[bytes]) -> str:
-        if b"[DONE]" in events:
-            self.ended = True
+        if done := b"[DONE]" in events:
             del events[events.index(b"[DONE]") :]
         texts: list[str] = []
         try:
@@ -232,6 +231,7 @@ class ChatStream:
                         texts.append(delta.text)
                     for part in delta.calls:
                         _take(self._calls, part, part.index)
+            self.ended = self.ended or done  # not behind an event that is broken
         finally:  # what was said before a failure stands
             text = "".join(texts)
             self._texts.add(text)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from llmos_lite.core.gateway import passage as module
@@ -89,6 +89,7 @@ ODD = [
 
 
 @given(odd=st.lists(st.sampled_from(ODD), max_size=3), at=st.integers(0, 6), full=st.booleans())
+@example(odd=[chunk("\\\\\\"), chunk("a\\\\"), chunk("[DONE]")], at=3, full=False)
 async def test_events_that_differ_in_their_words_are_what_they_are_by_themselves(
     odd: list[bytes], at: int, *, full: bool
 ) -> None:
