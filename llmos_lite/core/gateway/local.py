@@ -7,7 +7,8 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 
 import msgspec
 
-from llmos_lite.core.gateway.translation.chat import ChatOut, read_request
+from llmos_lite.core.gateway.translation.chat import read_request
+from llmos_lite.core.gateway.translation.chat_answers import ChatOut
 from llmos_lite.core.gateway.translation.neutral import (
     Argued,
     Ask,

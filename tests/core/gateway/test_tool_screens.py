@@ -19,7 +19,7 @@ from llmos_lite.core.gateway.tools.dialect import Screen, ToolDialect
 from llmos_lite.core.gateway.tools.messages import MessagesTools
 from llmos_lite.core.gateway.tools.responses import ResponsesTools
 from llmos_lite.core.gateway.translation import chat, messages, responses
-from llmos_lite.core.gateway.translation.chat import ChatIn, ChatOut
+from llmos_lite.core.gateway.translation.chat_answers import ChatIn, ChatOut
 from llmos_lite.core.gateway.translation.messages_answers import MessagesIn, MessagesOut
 from llmos_lite.core.gateway.translation.neutral import (
     Argued,
@@ -71,7 +71,7 @@ def said(number: int, texts: Sequence[str], calls: Sequence[tuple[str, str]]) ->
     for at, (name, arguments) in enumerate(calls):
         found.append(Called(at, f"call{number}{at}", name))
         found += [Argued(at, arguments[:2]), Argued(at, arguments[2:])]
-    return [*found, Counted(10, 5, 2), Stopped("tools" if calls else "end")]
+    return [*found, Counted(10, 5, 2, 1), Stopped("tools" if calls else "end")]
 
 
 def streamed(wire: Wire, answer: Sequence[Said]) -> bytes:
@@ -168,7 +168,7 @@ def check(got: Gathered, before: list[str], texts: list[str], calls: list[tuple[
     assert [(use.name, json.loads(use.arguments)) for use in got.uses] == [
         (name, json.loads(arguments)) for name, arguments in calls
     ]
-    assert got.count == Counted(20, 10, 4)
+    assert got.count == Counted(20, 10, 4, 2)
     assert got.why == ("tools" if calls else "end")
 
 

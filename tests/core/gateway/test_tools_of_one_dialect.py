@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from llmos_lite.core.gateway.chat_dialect import ChatDialect
 from llmos_lite.core.gateway.responses_dialect import ResponsesDialect
-from llmos_lite.core.gateway.translation.chat import ChatOut
+from llmos_lite.core.gateway.translation.chat_answers import ChatOut
 from llmos_lite.core.gateway.translation.messages_answers import MessagesOut
 from llmos_lite.core.gateway.translation.neutral import Argued, Began, Called, Gathered, Said, Stopped, Words
 from llmos_lite.core.gateway.translation.responses_answers import ResponsesOut

@@ -19,6 +19,7 @@ from llmos_lite.core.gateway.dialect import Dialect
 from llmos_lite.core.gateway.messages_dialect import MessagesDialect
 from llmos_lite.core.gateway.responses_dialect import ResponsesDialect
 from llmos_lite.core.gateway.translation import chat, messages, responses
+from llmos_lite.core.gateway.translation.chat_answers import ChatOut
 from llmos_lite.core.gateway.translation.messages_answers import MessagesOut
 from llmos_lite.core.gateway.translation.neutral import (
     Argued,
@@ -50,7 +51,7 @@ DIALECTS: dict[Wire, Dialect] = {
     Wire.MESSAGES: MessagesDialect(),
     Wire.RESPONSES: ResponsesDialect(),
 }
-OUTS = {Wire.CHAT: chat.ChatOut, Wire.MESSAGES: MessagesOut, Wire.RESPONSES: ResponsesOut}
+OUTS = {Wire.CHAT: ChatOut, Wire.MESSAGES: MessagesOut, Wire.RESPONSES: ResponsesOut}
 PAIRS = [(server, client) for server in Wire for client in Wire if server is not client]
 
 NAME = st.from_regex(r"[a-z_]{1,12}", fullmatch=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import cast
 
@@ -12,6 +14,7 @@ from llmos_lite.core.gateway.scaffolding import without_header
 from llmos_lite.core.gateway.translation.client_tools import client_tool
 from llmos_lite.core.gateway.translation.neutral import (
     Ask,
+    Form,
     Image,
     Part,
     Raw,
@@ -29,8 +32,10 @@ from llmos_lite.core.gateway.translation.reading import (
     no_file_kept,
     no_file_taken,
     not_shown,
+    only_theirs,
     present,
     role_of,
+    schema_of,
     text_or_parts,
 )
 from llmos_lite.core.gateway.translation.schemas import closed
@@ -43,6 +48,14 @@ JSON_ALONE = "Answer with one JSON object and nothing else."
 JSON_OF = "Its JSON schema is:"
 _EFFORT = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 32768}
 """Tokens of thinking for a word of OpenAI's `reasoning_effort`; our own choice, the API takes at least 1,024."""
+_WORDED = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "max"}
+"""What `output_config.effort` calls it."""
+_CLAUDE = re.compile(r"claude-[a-z]+(?:-(\d+)(?:[-.](\d{1,2}))?(?!\d))?(?!\w)")
+_BUDGETED = (4, 6)
+"""The last models that take a number of tokens for their thoughts; later ones refuse it, and want a word."""
+HOTTEST = 1.0
+"""The highest `temperature` that this API takes; OpenAI's goes to 2."""
+_ODD_ID = re.compile(r"[^a-zA-Z0-9_-]")
 
 
 class _Source(msgspec.Struct):
@@ -73,14 +86,11 @@ class _Message(msgspec.Struct):
     content: Raw = Raw(b"null")
 
 
-_NO_SCHEMA = Raw(b'{"type":"object","properties":{}}')
-
-
 class _Tool(msgspec.Struct):
-    type: str = ""
+    type: str | None = None
     name: str = ""
-    description: str = ""
-    input_schema: Raw = _NO_SCHEMA
+    description: str | None = None
+    input_schema: Raw = Raw()
     display_width_px: int = 0
     display_height_px: int = 0
 
@@ -130,6 +140,7 @@ class _Request(msgspec.Struct):
     thread: _Thread | None = None
     temperature: Raw = Raw()
     top_p: Raw = Raw()
+    top_k: Raw = Raw()
 
 
 _request = msgspec.json.Decoder(_Request)
@@ -175,10 +186,8 @@ def read_request(body: bytes) -> Ask:
         stop=asked.stop_sequences or [],
         numbers=present(temperature=asked.temperature, top_p=asked.top_p),
         effort=_effort(budget) if budget else "",
-        left_out=[*left_out, *named(odd)],
-        schema=("answer", wanted.schema)
-        if wanted and wanted.type == "json_schema" and is_said(wanted.schema)
-        else None,
+        left_out=[*left_out, *only_theirs(top_k=asked.top_k), *named(odd)],
+        form=Form(wanted.schema) if wanted and wanted.type == "json_schema" and is_said(wanted.schema) else None,
         user=(asked.metadata.user_id if asked.metadata else "") or "",
     )
 
@@ -190,12 +199,13 @@ def _offered(tools: Iterable[_Tool]) -> tuple[list[ToolSpec], list[str]]:
     """
     found, left_out = [], []
     for tool in tools:
-        if tool.type in {"", "custom"} or tool.input_schema is not _NO_SCHEMA:
-            found.append(ToolSpec(tool.name, tool.description, tool.input_schema))
-        elif known := client_tool(tool.type):
+        kind, description = tool.type or "custom", tool.description or ""
+        if kind == "custom" or is_said(tool.input_schema):
+            found.append(ToolSpec(tool.name, description, schema_of(tool.input_schema)))
+        elif known := client_tool(kind):
             found.append(ToolSpec(tool.name, _shown(known.description, tool), known.schema))
         else:
-            left_out.append(tool.type)
+            left_out.append(kind)
     return found, named(left_out)
 
 
@@ -283,9 +293,9 @@ def write_request(ask: Ask) -> bytes:
     It knows schemas, but not all, and no JSON without one; that is asked for in words.
     """
     system = [part.text for turn in ask.turns if turn.role == "system" for part in turn.parts if isinstance(part, Text)]
-    schema = closed(ask.schema[1]) if ask.schema else None
-    if ask.schema and schema is None:
-        system.append(f"{JSON_ALONE} {JSON_OF} {bytes(ask.schema[1]).decode('utf-8', 'replace')}")
+    schema = closed(ask.form.schema) if ask.form else None
+    if ask.form and schema is None:
+        system.append(f"{JSON_ALONE} {JSON_OF} {bytes(ask.form.schema).decode('utf-8', 'replace')}")
     elif ask.json:
         system.append(JSON_ALONE)
     body: dict[str, object] = {
@@ -304,13 +314,13 @@ def write_request(ask: Ask) -> bytes:
         body["stream"] = True
     if ask.stop:
         body["stop_sequences"] = ask.stop
-    if schema is not None:
-        body["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
+    if settings := _output(ask, schema):
+        body["output_config"] = settings
     if ask.user:
         body["metadata"] = {"user_id": ask.user}
     if ask.tools or any(turn.role == "assistant" for turn in ask.turns):
         _mark(body)
-    return _encode(body | (_thinking(ask) or dict(ask.numbers)))
+    return _encode(body | (_thinking(ask) or _numbers(ask)))
 
 
 def _mark(body: Mapping[str, object]) -> None:
@@ -322,12 +332,37 @@ def _mark(body: Mapping[str, object]) -> None:
             block["cache_control"] = {"type": "ephemeral"}
 
 
-def _thinking(ask: Ask) -> dict[str, object]:
-    """Return how hard the model shall think, when there is room for it in the answer.
+def _output(ask: Ask, schema: object) -> dict[str, object]:
+    form = {} if schema is None else {"format": {"type": "json_schema", "schema": schema}}
+    effort = _WORDED.get(ask.effort, "") if _is_worded(ask.model) else ""
+    return form | ({"effort": effort} if effort else {})
 
-    Not when results come in: the API wants to see the thoughts before the calls again, which no other dialect carries.
-    And it takes no temperature beside.
+
+def _is_worded(model: str) -> bool:
+    """Tell whether a model is told in a word how hard to think: Anthropic's of after 4.6, whichever cloud names it."""
+    found = _CLAUDE.search(model)
+    return found is not None and (found[1] is None or (int(found[1]), int(found[2] or 0)) > _BUDGETED)
+
+
+def _numbers(ask: Ask) -> dict[str, object]:
+    """Return the settings that are numbers, none of them higher than the API takes."""
+    heat = ask.numbers.get("temperature", Raw(b"0"))
+    try:
+        is_hot = msgspec.json.decode(heat, type=float) > HOTTEST
+    except msgspec.DecodeError:  # the server says what is wrong with it
+        is_hot = False
+    return dict(ask.numbers) | ({"temperature": HOTTEST} if is_hot else {})
+
+
+def _thinking(ask: Ask) -> dict[str, object]:
+    """Return how hard the model shall think, when there is room for it in the answer; it takes no temperature beside.
+
+    A budget not when results come in: the API wants to see the thoughts before the calls again, which no other dialect
+    carries. Models that are told in a word do not ask for that.
     """
+    if _is_worded(ask.model):
+        is_told = ask.effort in _WORDED and ask.choice in {"auto", "none"}
+        return {"thinking": {"type": "adaptive"}} if is_told else {}
     budget = _EFFORT.get(ask.effort, 0)
     most = ask.most_tokens or MOST_TOKENS
     newest = itertools.takewhile(lambda turn: turn.role != "assistant", reversed(ask.turns))
@@ -360,8 +395,16 @@ def _merged(turns: Sequence[Turn]) -> list[dict[str, object]]:
 
 
 def _written(parts: Iterable[Part]) -> list[dict[str, object]]:
-    blocks = [block_of(part) for part in parts if not (isinstance(part, Text) and not part.text.strip())]
+    blocks = [block_of(_named_well(part)) for part in parts if not (isinstance(part, Text) and not part.text.strip())]
     return sorted(blocks, key=lambda block: block["type"] != "tool_result")
+
+
+def _named_well(part: Part) -> Part:
+    """Return a part whose call, if it is of one, has an id that the API takes; servers of other APIs make up any."""
+    if isinstance(part, Use | Result) and (not part.id or _ODD_ID.search(part.id)):
+        mark = hashlib.sha256(part.id.encode("utf-8", "replace")).hexdigest()[:8]
+        return part._replace(id=f"{_ODD_ID.sub('_', part.id)}_{mark}")
+    return part
 
 
 def block_of(part: Part) -> dict[str, object]:

@@ -130,7 +130,7 @@ def _counted(usage: _Usage) -> Counted:
     asked = usage.input_tokens
     if asked is not None:
         asked += sum(filter(None, cached))
-    return Counted(asked, usage.output_tokens, usage.cache_read_input_tokens)
+    return Counted(asked, usage.output_tokens, *cached)
 
 
 class MessagesOut:
@@ -209,10 +209,10 @@ def _named(kind: str, **fields: object) -> bytes:
 
 
 def _usage(count: Counted) -> dict[str, object]:
-    cached = count.cached or 0
+    cached, stored = count.cached or 0, count.stored or 0
     return {
-        "input_tokens": max(0, (count.asked or 0) - cached),
+        "input_tokens": max(0, (count.asked or 0) - cached - stored),
         "cache_read_input_tokens": cached,
-        "cache_creation_input_tokens": 0,
+        "cache_creation_input_tokens": stored,
         "output_tokens": count.answered or 0,
     }

@@ -108,6 +108,29 @@ class ToolSpec(NamedTuple):
     own: str = ""
 
 
+class Form(NamedTuple):
+    """A JSON schema that the answer shall have.
+
+    Args:
+        schema: the schema.
+        name: of it; may be empty.
+        description: what it is for.
+        strict: whether it must be kept.
+    """
+
+    schema: Raw
+    name: str = ""
+    description: str = ""
+    strict: bool = False
+
+    @property
+    def written(self) -> dict[str, object]:
+        """Return it as OpenAI's dialects write it."""
+        said: dict[str, object] = {"name": self.name or "answer", "schema": self.schema}
+        described = {"description": self.description} if self.description else {}
+        return said | described | ({"strict": True} if self.strict else {})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
     """A request.
@@ -120,13 +143,15 @@ class Ask:
         parallel: whether several calls may come at once; None leaves it open.
         stream: whether the answer shall come in events.
         most_tokens: of the answer; 0 when nobody says.
+        limit: what the server calls that, where it speaks chat completions.
         stop: what ends the answer.
         numbers: `temperature`, `top_p`, as they were written.
         effort: how hard the model shall think; empty when nobody says.
-        schema: JSON schema of the answer, with its name; None when there is none.
+        form: of the answer; None when there is none.
         json: whether the answer shall be a JSON object, of whichever schema.
         user: whom the provider may tell apart.
-        left_out: tools that only the client's own provider has, and types of what a person sent that nobody else knows.
+        left_out: tools that only the client's own provider has, settings and types of what a person sent that nobody
+            else knows.
     """
 
     model: str
@@ -136,10 +161,11 @@ class Ask:
     parallel: bool | None = None
     stream: bool = False
     most_tokens: int = 0
+    limit: str = "max_tokens"
     stop: Sequence[str] = ()
     numbers: Mapping[str, Raw] = field(default_factory=dict)
     effort: str = ""
-    schema: tuple[str, Raw] | None = None
+    form: Form | None = None
     json: bool = False
     user: str = ""
     left_out: Sequence[str] = ()
@@ -181,11 +207,15 @@ class Argued(NamedTuple):
 
 
 class Counted(NamedTuple):
-    """Tokens, as the server counts them; None for what it does not say. `cached` is a part of `asked`."""
+    """Tokens, as the server counts them; None for what it does not say.
+
+    `cached`, which came from a cache, and `stored`, which went into one, are parts of `asked`.
+    """
 
     asked: int | None = None
     answered: int | None = None
     cached: int | None = None
+    stored: int | None = None
 
 
 class Stopped(NamedTuple):

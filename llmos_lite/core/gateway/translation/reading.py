@@ -10,6 +10,7 @@ from llmos_lite.core.gateway.translation.neutral import Raw
 from llmos_lite.errors import Invalid
 
 T = TypeVar("T")
+NO_ARGUMENTS = Raw(b'{"type":"object","properties":{}}')
 
 
 def decoded(decoder: msgspec.json.Decoder[T], body: bytes | Raw) -> T:
@@ -84,6 +85,16 @@ def not_shown(refused: Invalid, *, given: bool) -> str:
 def is_said(raw: Raw) -> bool:
     """Tell whether a field says anything."""
     return bytes(raw) not in {b"", b"null", b'""', b"[]", b"{}"}
+
+
+def only_theirs(**settings: Raw) -> list[str]:
+    """Return the names of settings that are on, which no other dialect has."""
+    return [name for name, raw in settings.items() if is_said(raw) and bytes(raw) not in {b"false", b"0", b"0.0"}]
+
+
+def schema_of(raw: Raw) -> Raw:
+    """Return the schema of a tool's arguments, of which it takes none when there is none."""
+    return raw if is_said(raw) else NO_ARGUMENTS
 
 
 def text_or_parts(decoder: msgspec.json.Decoder[str | list[T] | None], raw: Raw) -> str | list[T]:

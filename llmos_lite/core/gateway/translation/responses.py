@@ -8,6 +8,7 @@ import msgspec
 
 from llmos_lite.core.gateway.translation.neutral import (
     Ask,
+    Form,
     Image,
     Kind,
     Part,
@@ -25,6 +26,7 @@ from llmos_lite.core.gateway.translation.reading import (
     no_file_taken,
     no_sound,
     not_shown,
+    only_theirs,
     present,
     role_of,
     takes_no,
@@ -70,7 +72,9 @@ class _Reasoning(msgspec.Struct):
 class _Format(msgspec.Struct):
     type: str = ""
     name: str = ""
+    description: str | None = None
     schema: Raw = Raw(b"null")
+    strict: bool | None = None
 
 
 class _TextOptions(msgspec.Struct):
@@ -94,6 +98,8 @@ class _Request(msgspec.Struct):
     user: str | None = None
     temperature: Raw = Raw()
     top_p: Raw = Raw()
+    top_logprobs: Raw = Raw()
+    background: Raw = Raw()
 
 
 _request = msgspec.json.Decoder(_Request)
@@ -112,7 +118,8 @@ def read_request(body: bytes) -> Ask:
     _check_whole(asked)
     items = text_or_parts(_input, asked.input)
     brought = [tool for item in items if isinstance(item, _Item) for tool in item.tools or ()]
-    tools, left_out = offered([*(asked.tools or ()), *brought])
+    offers, left_out = offered([*(asked.tools or ()), *brought])
+    choice, tools = chosen(asked.tool_choice, offers)
     wanted = asked.text.format if asked.text and asked.text.format else _Format()
     has_schema = wanted.type == "json_schema" and is_said(wanted.schema)
     lead = [Turn("system", [Text(asked.instructions)])] if asked.instructions else []
@@ -122,16 +129,20 @@ def read_request(body: bytes) -> Ask:
         model=asked.model,
         turns=[*lead, *turns],
         tools=tools,
-        choice=chosen(asked.tool_choice, tools),
+        choice=choice,
         parallel=asked.parallel_tool_calls,
         stream=bool(asked.stream),
         most_tokens=asked.max_output_tokens or 0,
         numbers=present(temperature=asked.temperature, top_p=asked.top_p),
         effort=(asked.reasoning.effort if asked.reasoning else "") or "",
-        schema=(wanted.name, wanted.schema) if has_schema else None,
+        form=Form(wanted.schema, wanted.name, wanted.description or "", bool(wanted.strict)) if has_schema else None,
         json=wanted.type in {"json_object", "json_schema"} and not has_schema,
         user=asked.user or "",
-        left_out=[*left_out, *named(odd)],
+        left_out=[
+            *left_out,
+            *only_theirs(top_logprobs=asked.top_logprobs, background=asked.background),
+            *named(odd),
+        ],
     )
 
 
@@ -149,17 +160,18 @@ def _check_whole(asked: _Request) -> None:
 
 def _turns(items: Iterable[_Item], odd: list[str]) -> Iterator[Turn]:
     for item in items:
-        if item.type in CALLS:
+        kind = item.type or ("message" if item.role else "item_reference")
+        if kind in CALLS:
             yield Turn("assistant", [use_of(item)])
-        elif item.type.endswith("_output"):
+        elif kind.endswith("_output"):
             yield Turn("user", [result_of(item, list(_content(item.output, given=True)))])
-        elif item.type == "message":
+        elif kind == "message":
             role = role_of(item.role)
             yield Turn(role, [*_content(item.content, odd=odd if role == "user" else None)])
-        elif item.type == "item_reference":
+        elif kind == "item_reference":
             raise keeps_no("items", "item_reference", "Send the item itself.")
-        elif item.type.startswith("compaction"):
-            raise keeps_no("conversations", item.type[:32], "Send what it stands for, or begin a new conversation.")
+        elif kind.startswith("compaction"):
+            raise keeps_no("conversations", kind[:32], "Send what it stands for, or begin a new conversation.")
 
 
 def _content(raw: Raw, *, given: bool = False, odd: list[str] | None = None) -> Iterator[Part]:
@@ -204,9 +216,8 @@ def write_request(ask: Ask) -> bytes:
         body["max_output_tokens"] = ask.most_tokens
     if ask.effort:
         body["reasoning"] = {"effort": ask.effort}
-    if ask.schema:
-        form = {"type": "json_schema", "name": ask.schema[0] or "answer", "schema": ask.schema[1]}
-        body["text"] = {"format": form}
+    if ask.form:
+        body["text"] = {"format": {"type": "json_schema", **ask.form.written}}
     elif ask.json:
         body["text"] = {"format": {"type": "json_object"}}
     return _encode(body | {"store": False} | dict(ask.numbers) | ({"user": ask.short_user} if ask.short_user else {}))

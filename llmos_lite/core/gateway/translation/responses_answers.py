@@ -31,6 +31,7 @@ from llmos_lite.engines.sse import SseReader
 
 class _Details(msgspec.Struct):
     cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
 
 
 class _Usage(msgspec.Struct):
@@ -138,9 +139,8 @@ def _called(at: int, item: _Output) -> Called:
 
 def _ended(response: _Response, *, called: bool) -> Iterator[Said]:
     if response.usage:
-        details = response.usage.input_tokens_details
-        cached = details.cached_tokens if details else None
-        yield Counted(response.usage.input_tokens, response.usage.output_tokens, cached)
+        usage, kept = response.usage, response.usage.input_tokens_details or _Details()
+        yield Counted(usage.input_tokens, usage.output_tokens, kept.cached_tokens, kept.cache_write_tokens)
     reason = response.incomplete_details.reason if response.incomplete_details else None
     if reason:
         yield Stopped("filtered" if reason == "content_filter" else "length")
@@ -275,7 +275,7 @@ def _usage(count: Counted) -> dict[str, object]:
     asked, told = count.asked or 0, count.answered or 0
     return {
         "input_tokens": asked,
-        "input_tokens_details": {"cached_tokens": count.cached or 0},
+        "input_tokens_details": {"cached_tokens": count.cached or 0, "cache_write_tokens": count.stored or 0},
         "output_tokens": told,
         "output_tokens_details": {"reasoning_tokens": 0},
         "total_tokens": asked + told,

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from llmos_lite.core.gateway.translation.neutral import Ask, Kind, Part, Raw, Result, ToolSpec, Use, resulted
-from llmos_lite.core.gateway.translation.reading import text_or_json
-from llmos_lite.core.gateway.translation.tools import SHELL, custom, demanded, flat, named, object_in
+from llmos_lite.core.gateway.translation.reading import schema_of, text_or_json
+from llmos_lite.core.gateway.translation.tools import SHELL, allowed, custom, demanded, flat, named, object_in
 
 CALLS: dict[str, Kind] = {
     "function_call": "function",
@@ -31,8 +31,8 @@ class Offer(msgspec.Struct):
 
     type: str = ""
     name: str = ""
-    description: str = ""
-    parameters: Raw = Raw(b'{"type":"object","properties":{}}')
+    description: str | None = None
+    parameters: Raw = Raw()
     strict: bool | None = None
     format: _Form | None = None
     tools: list[Offer] | None = None
@@ -43,18 +43,19 @@ class Choice(msgspec.Struct):
     """Which tool is demanded."""
 
     type: str = ""
-    name: str = ""
-    namespace: str = ""
+    name: str | None = None
+    namespace: str | None = None
     mode: str = ""
+    tools: list[Choice] = []
 
 
 class CallItem(msgspec.Struct):
     """An item of a conversation, as far as calls go."""
 
-    type: str = "message"
-    id: str = ""
+    type: str | None = None
+    id: str | None = None
     call_id: str | None = None
-    name: str = ""
+    name: str | None = None
     namespace: str | None = None
     arguments: Raw = Raw(b'""')
     input: str = ""
@@ -82,39 +83,43 @@ def _specs(tool: Offer, group: str = "") -> Iterator[ToolSpec]:
     match tool.type:
         case "function":
             strict = bool(tool.strict)
-            yield ToolSpec(name, tool.description, tool.parameters, strict, group=group, own=own)
+            yield ToolSpec(name, tool.description or "", schema_of(tool.parameters), strict, group=group, own=own)
         case "custom":
             form = tool.format
             grammar = (form.syntax, form.definition) if form and form.type == "grammar" else None
-            yield custom(name, tool.description, grammar, group=group, own=own)
+            yield custom(name, tool.description or "", grammar, group=group, own=own)
         case "local_shell":
             yield SHELL
         case "tool_search" if tool.execution == "client":
-            yield ToolSpec("tool_search", tool.description, tool.parameters, kind="tool_search")
+            yield ToolSpec("tool_search", tool.description or "", schema_of(tool.parameters), kind="tool_search")
         case "namespace":
             for one in tool.tools or ():
                 yield from _specs(one, tool.name)
 
 
-def chosen(choice: str | Choice | None, tools: Sequence[ToolSpec]) -> str:
-    """Return what is demanded: `auto`, `none`, `required`, or a name.
+def chosen(choice: str | Choice | None, tools: Sequence[ToolSpec]) -> tuple[str, Sequence[ToolSpec]]:
+    """Return what is demanded (`auto`, `none`, `required`, or a name), and what may be called.
 
     Raises:
         Invalid: `request.invalid`, for a tool that only OpenAI runs.
     """
     if not isinstance(choice, Choice):
-        return choice or "auto"
+        return choice or "auto", tools
     if choice.type == "allowed_tools":
-        return choice.mode or "auto"
-    name = flat(choice.namespace, choice.name) if choice.name else choice.type
+        return allowed(choice.mode, map(_flat, choice.tools), tools)
+    name = _flat(choice)
     if not (choice.name or any(tool.name == name for tool in tools)):
         raise demanded(name)
-    return name
+    return name, tools
+
+
+def _flat(choice: Choice) -> str:
+    return flat(choice.namespace or "", choice.name) if choice.name else choice.type
 
 
 def use_of(item: CallItem) -> Use:
     """Return a call; its name is that of the function that stands for the tool."""
-    kind = CALLS[item.type]
+    kind = CALLS[item.type or ""]
     name = flat(item.namespace or "", item.name) if item.name else kind
     match kind:
         case "custom":
@@ -125,15 +130,15 @@ def use_of(item: CallItem) -> Use:
             ).decode()
         case _:
             arguments = text_or_json(item.arguments)
-    return Use(item.call_id or item.id, name, arguments, kind)
+    return Use(item.call_id or item.id or "", name, arguments, kind)
 
 
 def result_of(item: CallItem, parts: Sequence[Part]) -> Result:
     """Return the result of a call; a search tells the names of tools, which the model is given from now on."""
     if item.tools is not None:
         names = [spec.name for tool in item.tools for spec in _specs(tool)]
-        return Result(item.call_id or item.id, f"Found: {', '.join(names)}." if names else "Nothing was found.")
-    return resulted(item.call_id or item.id, parts)
+        return Result(item.call_id or item.id or "", f"Found: {', '.join(names)}." if names else "Nothing was found.")
+    return resulted(item.call_id or item.id or "", parts)
 
 
 def written_tool(tool: ToolSpec) -> dict[str, object]:

@@ -50,6 +50,21 @@ def demanded(name: str) -> Invalid:
     )
 
 
+def allowed(mode: str, names: Iterable[str], tools: Sequence[ToolSpec]) -> tuple[str, Sequence[ToolSpec]]:
+    """Return what a choice of `allowed_tools` demands, and what may be called: elsewhere only what is offered may.
+
+    Raises:
+        Invalid: `request.invalid`, when one must be called and all of them are left out.
+    """
+    known = list(names)
+    found = [tool for tool in tools if tool.name in known]
+    if known and not found:
+        if mode == "required":
+            raise demanded(known[0])
+        return "none", tools
+    return mode or "auto", found or tools
+
+
 def custom(name: str, description: str, form: tuple[str, str] | None, *, group: str = "", own: str = "") -> ToolSpec:
     """Return a tool that takes a free text.
 

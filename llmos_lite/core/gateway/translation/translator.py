@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
-from llmos_lite.core.gateway.translation import chat, messages, messages_answers, responses, responses_answers
+from llmos_lite.core.gateway.translation import (
+    chat,
+    chat_answers,
+    messages,
+    messages_answers,
+    responses,
+    responses_answers,
+)
 from llmos_lite.core.gateway.translation.calls import CallsInTurn
 from llmos_lite.core.gateway.translation.neutral import Ask, Gathered, Said, Stopped, ToolSpec, Words
 from llmos_lite.core.gateway.translation.tools import AsAsked
@@ -64,7 +71,7 @@ class _Speech:
 
 
 _SPEECH: Mapping[Wire, _Speech] = {
-    Wire.CHAT: _Speech(chat.read_request, chat.write_request, chat.ChatIn, chat.ChatOut),
+    Wire.CHAT: _Speech(chat.read_request, chat.write_request, chat_answers.ChatIn, chat_answers.ChatOut),
     Wire.MESSAGES: _Speech(
         messages.read_request, messages.write_request, messages_answers.MessagesIn, messages_answers.MessagesOut
     ),
@@ -88,13 +95,19 @@ class Translated(NamedTuple):
     left_out: Sequence[str]
 
 
-def translate_request(body: bytes, client: Wire, server: Wire) -> Translated:
+def translate_request(body: bytes, client: Wire, server: Wire, limit: str = "max_tokens") -> Translated:
     """Return a client's request as the server of its model takes it.
+
+    Args:
+        body: of the request.
+        client: what the client speaks.
+        server: what the server speaks.
+        limit: see `Ask`.
 
     Raises:
         Invalid: `request.invalid`, for what the server's dialect has no word for, or what is no request.
     """
-    ask = _SPEECH[client].read(body)
+    ask = replace(_SPEECH[client].read(body), limit=limit)
     said_by_others = [turn.parts for turn in ask.turns if turn.role != "system"]
     if not any(said_by_others) and (said_by_others or not ask.turns or server is Wire.MESSAGES):
         said = "Nothing in the conversation can be said in the API of the model's server."
