@@ -27,6 +27,7 @@ END_SECONDS = 0.2
 _UNABLE = frozenset({400, 404, 422, 500, 501})
 """With which servers say that a model takes no tools: Ollama and vLLM 400, routers 404, llama.cpp 500."""
 
+_OPENAI_HOSTS = (".api.openai.com", ".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com")
 _QUOTED = 300
 _GENERAL = frozenset({"user-agent", "content-type"})
 T = TypeVar("T")
@@ -453,6 +454,15 @@ def flaw_of(url: str) -> str:
 def openai_url(url: str) -> str:
     """Return the base URL of a server that speaks OpenAI's API: a bare host gets the `/v1` that all of them have."""
     return url.rstrip("/") + ("" if urlsplit(url).path.strip("/") else "/v1")
+
+
+def limit_of(url: str) -> str:
+    """Return what a server of chat completions calls the most tokens of an answer.
+
+    OpenAI's models that think refuse `max_tokens`; Ollama, LM Studio and others know no other word.
+    """
+    host = f".{urlsplit(url).hostname}"
+    return "max_completion_tokens" if host.endswith(_OPENAI_HOSTS) else "max_tokens"
 
 
 def checked_url(url: str, setting: str = "LLMOS_LLM_URL") -> str:

@@ -9,7 +9,7 @@ import msgspec
 
 from llmos_lite.engines.llm import ChatMessage, ChatRequest, Completion, Tool, ToolCall, has_tool_messages, token_count
 from llmos_lite.engines.llm_calls import Calls, arguments_object
-from llmos_lite.engines.llm_http import HttpModel, ModelServer, all_decoded, decoded, openai_url
+from llmos_lite.engines.llm_http import HttpModel, ModelServer, all_decoded, decoded, limit_of, openai_url
 from llmos_lite.engines.llm_texts import MOST_TEXT, Texts
 from llmos_lite.engines.sse import SseReader
 from llmos_lite.errors import UpstreamFailed
@@ -89,6 +89,7 @@ class _Body(msgspec.Struct):
     model: str
     messages: Sequence[ChatMessage | Mapping[str, object]]
     max_tokens: int | msgspec.UnsetType = msgspec.UNSET
+    max_completion_tokens: int | msgspec.UnsetType = msgspec.UNSET
     temperature: float | msgspec.UnsetType = msgspec.UNSET
     stream: bool = True
     stream_options: _StreamOptions = _StreamOptions()
@@ -119,16 +120,18 @@ class OpenAIModel(HttpModel):
     def __init__(self, base_url: str, *, key: str = "", model: str = "", timeout: float = 120.0) -> None:
         headers = {"authorization": f"Bearer {key}"} if key else {}
         super().__init__(ModelServer(openai_url(base_url), headers=headers, secret=key, timeout=timeout), model)
+        self._is_openais = limit_of(openai_url(base_url)) != "max_tokens"
 
     def written(self, request: ChatRequest, model: str) -> bytes:
         """Return the body of a request, with the system prompt as its first message."""
         system: list[ChatMessage] = [{"role": "system", "content": request.system}] if request.system else []
-        said = request.messages
+        said, most = request.messages, msgspec.UNSET if request.max_tokens is None else request.max_tokens
         return _encode(
             _Body(
                 model=model,
                 messages=[*system, *(map(_message, said) if has_tool_messages(said) else said)],
-                max_tokens=msgspec.UNSET if request.max_tokens is None else request.max_tokens,
+                max_tokens=msgspec.UNSET if self._is_openais else most,
+                max_completion_tokens=most if self._is_openais else msgspec.UNSET,
                 temperature=msgspec.UNSET if request.temperature is None else request.temperature,
                 tools=[_tool(tool) for tool in request.tools] if request.tools else msgspec.UNSET,
                 tool_choice=_choice(request.tool_choice) if request.tools else msgspec.UNSET,

@@ -9,7 +9,7 @@ from typing import Protocol, Self
 import msgspec
 
 from llmos_lite.engines.http_client import Reply
-from llmos_lite.engines.llm_http import ModelServer
+from llmos_lite.engines.llm_http import ModelServer, limit_of
 
 
 class Wire(StrEnum):
@@ -70,6 +70,11 @@ class Upstream(Protocol):
         """Close all connections."""
 
 
+def limit_at(upstream: Upstream) -> str:
+    """Return what a server calls the most tokens of an answer in chat completions: its attribute `limit`."""
+    return str(getattr(upstream, "limit", "max_tokens"))
+
+
 def takes_tools(upstream: Upstream) -> bool:
     """Tell whether a server can be given tools: unless it has an attribute `tools` that is false."""
     return bool(getattr(upstream, "tools", True))
@@ -82,10 +87,12 @@ class HttpUpstream:
         name: what people call it.
         server: where it is, with its key.
         wires: what it speaks.
+        limit: what it calls the most tokens of an answer in chat completions; empty tells it by its host.
     """
 
-    def __init__(self, name: str, server: ModelServer, wires: frozenset[Wire]) -> None:
+    def __init__(self, name: str, server: ModelServer, wires: frozenset[Wire], limit: str = "") -> None:
         self.name, self.wires, self._server = name, wires, server
+        self.limit = limit or limit_of(server.base_url)
 
     @property
     def has_key(self) -> bool:

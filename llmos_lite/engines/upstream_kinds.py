@@ -37,6 +37,8 @@ _WIRES: Mapping[str, frozenset[Wire]] = {
     "bedrock": frozenset({Wire.MESSAGES}),
     "vertex": frozenset({Wire.MESSAGES}),
 }
+_COMPLETION = "2024-09-01"
+"""The version of Azure's API from which on there are `max_completion_tokens`."""
 _GOOGLE: Mapping[str, str] = {
     "global": "aiplatform.googleapis.com",
     "us": "aiplatform.us.rep.googleapis.com",
@@ -120,7 +122,7 @@ def _azure(spec: ServerSpec) -> Upstream:
     own = {"api-key": spec.key} if spec.key else {}
     if not spec.api_version:
         url += "" if url.endswith("/openai/v1") else "/openai/v1"
-        return HttpUpstream(spec.name, _server(spec, url, own), spec.spoken)
+        return HttpUpstream(spec.name, _server(spec, url, own), spec.spoken, "max_completion_tokens")
     return Deployments(spec.name, _server(spec, url, own), frozenset({Wire.CHAT}), spec.api_version)
 
 
@@ -167,7 +169,7 @@ class Deployments(HttpUpstream):
     """
 
     def __init__(self, name: str, server: ModelServer, wires: frozenset[Wire], version: str) -> None:
-        super().__init__(name, server, wires)
+        super().__init__(name, server, wires, "max_completion_tokens" if version >= _COMPLETION else "max_tokens")
         self._version = version
 
     def send(self, passing: Passing) -> Awaitable[Reply]:

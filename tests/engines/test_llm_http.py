@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
@@ -226,6 +227,16 @@ async def test_a_server_that_is_not_there_is_unreachable(kind: Model, unused_tcp
 async def test_an_answer_without_choices_is_garbage(upstream: Upstream) -> None:
     with pytest.raises(UpstreamFailed, match="without a message"):
         await OpenAIModel(upstream.url).complete(ask("empty-plainjson"))
+
+
+@pytest.mark.parametrize(
+    ("url", "limit"), [("https://api.openai.com/v1", "max_completion_tokens"), ("http://127.0.0.1:1/v1", "max_tokens")]
+)
+async def test_the_most_tokens_have_the_name_that_the_server_takes(url: str, limit: str) -> None:
+    model = OpenAIModel(url)
+    body = json.loads(model.written(ChatRequest(messages=[], max_tokens=7), "m"))
+    await model.close()
+    assert {name: value for name, value in body.items() if name.startswith("max_")} == {limit: 7}
 
 
 async def test_a_provider_that_counts_nothing_gives_zeros(upstream: Upstream) -> None:

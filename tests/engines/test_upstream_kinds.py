@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 
-from llmos_lite.engines.upstream import Passing, Upstream, Wire
+from llmos_lite.engines.upstream import Passing, Upstream, Wire, limit_at
 from llmos_lite.engines.upstream_bedrock import Bedrock, Frames
 from llmos_lite.engines.upstream_kinds import ServerSpec, open_server
 from llmos_lite.engines.upstream_vertex import SCOPE, Vertex, token_source
@@ -78,6 +78,25 @@ async def test_azures_deployments_stand_in_the_path() -> None:
         spec = ServerSpec(name="az", kind="azure", url=server.url, key="k", api_version="2024-10-21")
         await send(open_server(spec), body=b'{"model":"my gpt/4"}', wire=Wire.CHAT)
     assert server.asked[0].path == "/openai/deployments/my%20gpt%2F4/chat/completions?api-version=2024-10-21"
+
+
+@pytest.mark.parametrize(
+    ("spec", "limit"),
+    [
+        (ServerSpec(name="o"), "max_completion_tokens"),
+        (ServerSpec(name="o", url="https://eu.api.openai.com/v1"), "max_completion_tokens"),
+        (ServerSpec(name="o", url="http://127.0.0.1:11434"), "max_tokens"),
+        (ServerSpec(name="o", url="https://notapi.openai.com.example/v1"), "max_tokens"),
+        (ServerSpec(name="a", kind="azure", url="https://proxy.example"), "max_completion_tokens"),
+        (
+            ServerSpec(name="a", kind="azure", url="https://x.example", api_version="2024-10-21"),
+            "max_completion_tokens",
+        ),
+        (ServerSpec(name="a", kind="azure", url="https://x.openai.azure.com", api_version="2024-06-01"), "max_tokens"),
+    ],
+)
+def test_openais_own_servers_call_the_most_tokens_something_else(spec: ServerSpec, limit: str) -> None:
+    assert limit_at(open_server(spec)) == limit
 
 
 @pytest.mark.parametrize("model", ["", ".", ".."])

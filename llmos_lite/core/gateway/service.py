@@ -39,7 +39,7 @@ from llmos_lite.core.telemetry.model_span import Spans
 from llmos_lite.core.traces.importers.base import conversation_id
 from llmos_lite.core.traces.log import TraceLog
 from llmos_lite.core.traces.trace import GOAL_LENGTH, Ended, Share, make_ulid, now_ms
-from llmos_lite.engines.upstream import Passing, Wire, takes_tools
+from llmos_lite.engines.upstream import Passing, Wire, limit_at, takes_tools
 from llmos_lite.engines.upstreams import Route, Upstreams
 from llmos_lite.errors import LlmosError
 from llmos_lite.observability import Metrics
@@ -379,14 +379,15 @@ def _passing(turn: Turn, request: Request, route: Route) -> Passing:
     if route.model != asked.model:
         fields = fields | {"model": Raw(encode(route.model))}
     if turn.reservation is not None and turn.reservation.bounded and not asked.most_tokens:
-        fields = fields | {turn.dialect.limit: Raw(encode(turn.reservation.answer))}
+        limit = limit_at(route.upstream) if asked_in is route.wire is Wire.CHAT else turn.dialect.limit
+        fields = fields | {limit: Raw(encode(turn.reservation.answer))}
     if thread.head.pieces or thread.later:
         body = turn.dialect.with_skills(asked, fields, thread.head, thread.later)
     else:
         body = request.body if fields is turn.asked.fields else written(fields)
     path, headers, turn.translated = route.wire.path, turn.steering.passed, None
     if route.wire is not asked_in:
-        turn.translated = translate_request(body, asked_in, route.wire)
+        turn.translated = translate_request(body, asked_in, route.wire, limit_at(route.upstream))
         body = turn.translated.body
         headers = {name: value for name, value in headers.items() if not name.startswith(_DIALECTS)}
     elif request.query:
