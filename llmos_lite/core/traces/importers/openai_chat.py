@@ -80,12 +80,18 @@ class OpenAIChat:
 
 
 def _messages(record: Json) -> list[Json]:
-    found = record.get("messages")
+    found = _request(record).get("messages")
     messages = [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
     choices = record.get("choices") or _dict(record.get("response")).get("choices")
     if isinstance(choices, list) and choices and (answer := _dict(_dict(choices[0]).get("message"))):
         messages.append(answer)
     return messages
+
+
+def _request(record: Json) -> Json:
+    """Return what was asked: the line itself, or what a log or a batch has beside the answer."""
+    inner = (_dict(record.get(key)) for key in ("request", "body"))
+    return record if "messages" in record else next((one for one in inner if "messages" in one), record)
 
 
 def _dict(value: object) -> Json:
@@ -144,7 +150,7 @@ class _Line:
         self.conversation = conversation_id(self.conversation or trace_id)
         self.seen[prefix] = _Seen(trace_id, self.conversation)
         usage = _dict(self.record.get("usage") or _dict(self.record.get("response")).get("usage"))
-        model = self.record.get("model") or _dict(self.record.get("response")).get("model")
+        model = _request(self.record).get("model") or _dict(self.record.get("response")).get("model")
         text = as_text(item.get("content"))
         return Trace(
             id=trace_id,
@@ -163,7 +169,7 @@ class _Line:
         )
 
     def _calls(self, item: Json) -> Iterator[ToolCall]:
-        calls = item.get("tool_calls")
+        calls = item.get("tool_calls") or [{"function": item.get("function_call")}]
         for call in calls if isinstance(calls, list) else []:
             function = _dict(_dict(call).get("function"))
             if isinstance(name := function.get("name"), str):

@@ -125,6 +125,19 @@ def test_tool_calls_have_their_results(path: Path) -> None:
     assert [message.role for message in second.messages] == ["assistant"]
 
 
+def test_a_call_of_the_old_kind_is_one(path: Path) -> None:
+    call = {"name": "weather", "arguments": "{}"}
+    trace = written(path, {"messages": [user("weather?"), answer(None, function_call=call)]})[0]
+    assert [(one.name, one.arguments) for one in trace.tool_calls] == [("weather", "{}")]
+
+
+@pytest.mark.parametrize("key", ["request", "body"])
+def test_what_was_asked_may_stand_beside_the_answer(path: Path, key: str) -> None:
+    response = {"choices": [{"message": answer("hi")}], "usage": {"prompt_tokens": 3, "completion_tokens": 1}}
+    trace = written(path, {key: {"model": "gpt-9", "messages": [user("hello")]}, "response": response})[0]
+    assert (trace.goal, trace.answer, trace.model, trace.tokens_in) == ("hello", "hi", "gpt-9", 3)
+
+
 def test_a_log_of_requests_repeats_its_history_and_is_stored_once(path: Path) -> None:
     call = {"id": "c1", "function": {"name": "weather", "arguments": "{}"}}
     first = [user("What should I wear?")]
