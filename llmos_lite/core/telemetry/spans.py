@@ -176,7 +176,7 @@ class SpanReader:
         system = instructions(attributes.get("gen_ai.system_instructions"))
         asked, answered = self._said(span, "input"), self._said(span, "output")
         links = chain(asked, request.conversation)
-        new, late = _fresh(asked, links, before), _is_late(request, len(asked), before)
+        new, late = _fresh(asked, links, before), _is_late(request, links, before)
         said = words(new)
         talk = Talk(
             last=request.trace_id,
@@ -189,6 +189,8 @@ class SpanReader:
         if not late:
             self._draft.said(request.conversation, talk)
             self._draft.went_on(span.trace_id, request.trace_id)
+        elif len(asked) > before.length:
+            self._draft.said(request.conversation, talk._replace(last=before.last, place=before.place))
         first = [Message("system", system)] if system and talk.system != before.system else []
         return Trace(
             id=request.trace_id,
@@ -245,16 +247,21 @@ def _conversation(span: Span) -> str:
     return next((conversation_id(clean(name)) for name in names if isinstance(name, str) and name), "")
 
 
-def _is_late(request: _Request, length: int, before: Talk) -> bool:
+def _is_late(request: _Request, links: Sequence[str], before: Talk) -> bool:
     """Tell whether the conversation went on before this came: it is sent again, or another export overtook it."""
     if request.trace_id == before.last:
         return True
-    return request.span.place < before.place and length <= before.length
+    goes_on = len(links) > before.length and _goes_on(links, before)  # clocks differ
+    return request.span.place < before.place and not goes_on
+
+
+def _goes_on(links: Sequence[str], before: Talk) -> bool:
+    return 0 < before.length <= len(links) and links[before.length - 1] == before.link
 
 
 def _fresh(asked: Sequence[Spoken], links: Sequence[str], before: Talk) -> Sequence[Spoken]:
     """Return what was said since the last request; our own answer was stored with it."""
-    if not before.length or len(links) < before.length or links[before.length - 1] != before.link:
+    if not _goes_on(links, before):
         return asked
     new = list(asked[before.length :])
     while new and new[0].role == "assistant":

@@ -252,6 +252,21 @@ def test_what_another_export_overtook_hangs_below_nothing_later() -> None:
     assert [one.parent for one in reader.spans([early])] == [""]
 
 
+def test_words_that_come_late_are_told_once() -> None:
+    reader = Reader()
+    [wordless] = reader.spans([placed(span("chat", 10, 2))])
+    assert [one.parent for one in reader.spans([placed(span("chat", 0, 1, input__messages=said("a")))])] == [""]
+    [trace] = reader.spans([placed(span("chat", 20, 3, input__messages=said("a", "b", "c")))])
+    assert (trace.parent, [one.content for one in trace.messages]) == (wordless.id, ["c"])
+
+
+def test_a_clock_that_is_behind_does_not_break_a_conversation() -> None:
+    reader = Reader()
+    [first] = reader.spans([placed(span("chat", 10, 2, input__messages=said("a")))])
+    [trace] = reader.spans([placed(span("chat", 0, 1, input__messages=said("a", "b", "c")))])
+    assert (trace.parent, [one.content for one in trace.messages]) == (first.id, ["c"])
+
+
 def test_messages_in_numbered_attributes_are_read() -> None:
     prompt = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": '[{"type":"text","text":"hi"}]'}]
     call = {"name": "weather", "arguments": '{"city":"Rome"}', "id": "c1"}
