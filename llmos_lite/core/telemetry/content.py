@@ -34,7 +34,7 @@ class Spoken(NamedTuple):
 
 def spoken(attribute: object) -> list[Spoken]:
     """Return the messages of an attribute; anything that is none is left out."""
-    found = _decoded(attribute)
+    found = decoded(attribute)
     return [_message(item) for item in found if isinstance(item, dict)] if isinstance(found, list) else []
 
 
@@ -54,7 +54,7 @@ def numbered(attributes: Mapping[str, object], side: str) -> list[Spoken]:
 def _numbered(role: object, said: object, calls: tuple[ToolCall, ...], result_of: str) -> Spoken:
     if role == "tool":
         return Spoken("tool", "", calls, ((result_of, text_attribute(said)),))
-    parts = _decoded(said)
+    parts = decoded(said)
     text = _text(parts) if isinstance(parts, list) else as_text(said)
     return Spoken(role if isinstance(role, str) and role in ROLES else "user", text, calls, ())
 
@@ -71,7 +71,7 @@ def _numbered_calls(attributes: Mapping[str, object], start: str) -> Iterator[To
 
 def instructions(attribute: object) -> str:
     """Return the system instructions: a list of parts, or text."""
-    found = _decoded(attribute)
+    found = decoded(attribute)
     return _text(found) if isinstance(found, list) else as_text(found)
 
 
@@ -95,7 +95,8 @@ def chain(said: Sequence[Spoken], start: str) -> list[str]:
     return found
 
 
-def _decoded(attribute: object) -> object:
+def decoded(attribute: object) -> object:
+    """Return what JSON text says; anything else as it is."""
     if not isinstance(attribute, str):
         return attribute
     try:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from llmos_lite.core.telemetry.events import EventReader, kind_of
 from llmos_lite.core.telemetry.memory import Draft
 from llmos_lite.core.telemetry.otlp import Received, read_request, unpacked
+from llmos_lite.core.telemetry.said import is_said, late_words
 from llmos_lite.core.telemetry.spans import SpanReader, is_known
 from llmos_lite.core.traces.importers.base import Target
 from llmos_lite.core.traces.trace import Trace
@@ -19,10 +20,11 @@ def read(body: bytes, message: str, *, as_json: bool, encoding: str) -> Received
 
 def known(received: Received) -> int:
     """Return of how many spans and log records something is made."""
-    return sum(map(is_known, received.spans)) + sum(bool(kind_of(record)) for record in received.logs)
+    logs = sum(bool(kind_of(record)) or is_said(record) for record in received.logs)
+    return sum(map(is_known, received.spans)) + logs
 
 
 def traces(received: Received, target: Target, draft: Draft) -> Sequence[Trace]:
     """Return the traces of an export."""
-    spans = SpanReader(target, draft).traces(received.spans)
+    spans = SpanReader(target, draft).traces([*received.spans, *late_words(received.logs, draft)])
     return [*spans, *EventReader(target, draft).traces(received.logs)]

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from llmos_lite.core.telemetry.otlp import Span
 
 MOST = 20_000
 """Runs, conversations and names that are remembered, each; the ones that were quiet for longest are forgotten."""
+WAITING = 2000
+"""Spans without words that events may still bring."""
+WAITING_BYTES = 32 << 20
+"""Of words that wait for their spans."""
 
 
 class Run(NamedTuple):
@@ -23,6 +31,18 @@ class Answered(NamedTuple):
     start: int
     end: int
     worded: bool
+
+
+class Words(NamedTuple):
+    """What was said in a request whose span has not come: lists by the attribute that the span would have; bytes."""
+
+    attributes: Mapping[str, list[object]] = {}
+    size: int = 0
+
+    def more(self, told: Mapping[str, list[object]], size: int) -> Words:
+        """Return these words and others after them."""
+        keys = dict.fromkeys((*self.attributes, *told))
+        return Words({key: [*self.attributes.get(key, ()), *told.get(key, ())] for key in keys}, self.size + size)
 
 
 class Talk(NamedTuple):
@@ -48,6 +68,9 @@ class Memory:
         self.talks: OrderedDict[str, Talk] = OrderedDict()
         self.names: OrderedDict[str, str] = OrderedDict()
         self.answers: OrderedDict[str, Answered] = OrderedDict()
+        self.words: OrderedDict[str, Words] = OrderedDict()
+        self.wordless: OrderedDict[str, Span] = OrderedDict()
+        self._waiting = 0
 
     def keep(self, draft: Draft) -> None:
         """Take over what a draft found, now that it is stored."""
@@ -58,6 +81,19 @@ class Memory:
         for kept in (self.runs, self.talks, self.names, self.answers):
             while len(kept) > self._most:
                 kept.popitem(last=False)
+        self.wordless.update(draft.waiting)
+        while len(self.wordless) > min(WAITING, self._most):
+            self.wordless.popitem(last=False)
+        self._hold(draft.held)
+
+    def _hold(self, held: Mapping[str, Words | None]) -> None:
+        for key, words in held.items():
+            self._waiting -= self.words.pop(key, Words()).size
+            if words is not None:
+                self.words[key] = words
+                self._waiting += words.size
+        while self._waiting > WAITING_BYTES:
+            self._waiting -= self.words.popitem(last=False)[1].size
 
 
 class Draft:
@@ -74,6 +110,8 @@ class Draft:
         self.talks: dict[str, Talk] = {}
         self.names: dict[str, str] = {}
         self.told: dict[str, Answered] = {}
+        self.held: dict[str, Words | None] = {}
+        self.waiting: dict[str, Span] = {}
 
     def run(self, trace_id: str, named: str = "") -> Run:
         """Return what is known of a trace of OpenTelemetry.
@@ -111,3 +149,21 @@ class Draft:
     def answers(self, trace_id: str, answer: str, told: Answered) -> None:
         """Note that a request was told."""
         self.told[f"{self._volume}\0{trace_id}\0{answer}"] = told
+
+    def words(self, trace_id: str, span_id: str) -> Words | None:
+        """Return what was said in the request of a span that has not come."""
+        key = f"{self._volume}\0{trace_id}\0{span_id}"
+        return self.held[key] if key in self.held else self._memory.words.get(key)
+
+    def hold(self, trace_id: str, span_id: str, words: Words | None) -> None:
+        """Keep what was said until the span comes; None when it has come."""
+        self.held[f"{self._volume}\0{trace_id}\0{span_id}"] = words
+
+    def wordless(self, trace_id: str, span_id: str) -> Span | None:
+        """Return a span of a request that came without words."""
+        key = f"{self._volume}\0{trace_id}\0{span_id}"
+        return self.waiting.get(key) or self._memory.wordless.get(key)
+
+    def wait(self, span: Span) -> None:
+        """Note that a span came without words."""
+        self.waiting[f"{self._volume}\0{span.trace_id}\0{span.span_id}"] = span

@@ -51,11 +51,18 @@ class Span(NamedTuple):
 
 
 class LogRecord(NamedTuple):
-    """A log record of an event; `at` is in milliseconds since the epoch."""
+    """A log record of an event; `at` is in milliseconds since the epoch, `size` about its bytes.
+
+    The ids are those of the span that it belongs to, empty without one.
+    """
 
     name: str
     at: int
     attributes: Json
+    body: object = None
+    trace_id: str = ""
+    span_id: str = ""
+    size: int = 0
 
 
 class Received(NamedTuple):
@@ -176,7 +183,9 @@ def _log(item: object) -> LogRecord | None:
     body = value_of(item.get("body"))
     named = (item.get("eventName"), attributes.get("event.name"), body)
     name = next((text for text in named if isinstance(text, str) and text), "")
-    return LogRecord(name, at, attributes) if at else None
+    trace_id, span_id = _id(item.get("traceId"), _TRACE), _id(item.get("spanId"), _SPAN)
+    size = len(str(body)) + len(str(attributes)) if trace_id and span_id else 0
+    return LogRecord(name, at, attributes, body, trace_id, span_id, size) if at else None
 
 
 def attributes_of(found: object) -> Json:

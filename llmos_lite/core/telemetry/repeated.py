@@ -42,9 +42,11 @@ def untold(spans: Iterable[Span], is_request: Callable[[Span], bool], draft: Dra
         before = draft.answered(span.trace_id, answer) if answer else None
         if before is None or before.span_id == span.span_id or not _within(span, before):
             if answer:
-                draft.answers(span.trace_id, answer, Answered(span.span_id, span.start, span.end, worded=_worded(span)))
+                draft.answers(
+                    span.trace_id, answer, Answered(span.span_id, span.start, span.end, worded=is_worded(span))
+                )
             yield span
-        elif _worded(span) and not before.worded:
+        elif is_worded(span) and not before.worded:
             attributes = {key: value for key, value in span.attributes.items() if not key.startswith(USAGE)}
             yield span._replace(attributes=attributes)
 
@@ -70,5 +72,6 @@ def _joined(span: Span, other: Span) -> Span:
     return other._replace(attributes=span.attributes | other.attributes, error=other.error or span.error)
 
 
-def _worded(span: Span) -> bool:
+def is_worded(span: Span) -> bool:
+    """Tell whether a span says what was said."""
     return any(span.attributes.get(key) for key in WORDS)

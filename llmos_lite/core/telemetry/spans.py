@@ -19,6 +19,7 @@ from llmos_lite.core.telemetry.content import Spoken, chain, instructions, numbe
 from llmos_lite.core.telemetry.memory import Draft, Talk
 from llmos_lite.core.telemetry.otlp import Span
 from llmos_lite.core.telemetry.repeated import once, untold
+from llmos_lite.core.telemetry.said import with_words
 from llmos_lite.core.traces.importers.base import (
     Find,
     Known,
@@ -132,7 +133,7 @@ class SpanReader:
 
     def traces(self, spans: Iterable[Span]) -> list[Trace]:
         """Return what the spans give, parents first."""
-        known = once(filter(is_known, spans), is_request)
+        known = [self._worded(span) for span in once(filter(is_known, spans), is_request)]
         in_order = sorted(known, key=lambda span: (span.start, span.place, span.span_id))
         ordered = list(untold(in_order, is_request, self._draft))
         for span in ordered:
@@ -141,6 +142,9 @@ class SpanReader:
         asked = _Asked(requests)
         alone = [span for span in ordered if operation(span) == TOOL and not self._joined(span, asked)]
         return [*map(self._trace, requests), *map(self._call_alone, alone)]
+
+    def _worded(self, span: Span) -> Span:
+        return with_words(span, self._draft) if is_request(span) else span
 
     def _requests(self, spans: Sequence[Span]) -> Iterator[Span]:
         """Yield the requests to models; for a run that told none, the innermost runs of agents."""

@@ -11,6 +11,7 @@ import pytest
 from llmos_lite.core.telemetry.events import EventReader
 from llmos_lite.core.telemetry.memory import Draft, Memory
 from llmos_lite.core.telemetry.otlp import LogRecord, Span, read_request
+from llmos_lite.core.telemetry.said import is_said, late_words
 from llmos_lite.core.telemetry.spans import SpanReader
 from llmos_lite.core.traces.importers.base import Target
 from llmos_lite.core.traces.trace import Ended, SkillUse, Trace
@@ -32,6 +33,13 @@ class Reader:
     def spans(self, spans: Sequence[Span], *, stored: bool = True) -> list[Trace]:
         draft = Draft(self.memory, "user:alice")
         traces = SpanReader(ALICE, draft).traces(spans)
+        if stored:
+            self.memory.keep(draft)
+        return traces
+
+    def said(self, logs: Sequence[LogRecord], *, stored: bool = True) -> list[Trace]:
+        draft = Draft(self.memory, "user:alice")
+        traces = SpanReader(ALICE, draft).traces(late_words(logs, draft))
         if stored:
             self.memory.keep(draft)
         return traces
@@ -341,6 +349,93 @@ def test_a_skill_alone_is_an_exposure_in_its_session() -> None:
     assert len({trace.conversation for trace in traces}) == 1
     assert [trace.skills_used for trace in traces if trace.skills_used] == [(GIT,)]
     assert [trace.id for trace in Reader().logs(EVENTS[2:3])] == [trace.id for trace in traces if trace.skills_used]
+
+
+CALL = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city":"Rome"}'}}
+TOLD: list[tuple[str, object]] = [
+    ("gen_ai.system.message", {"content": "Be kind."}),
+    ("gen_ai.user.message", {"content": "Weather in Rome?"}),
+    ("gen_ai.assistant.message", {"tool_calls": [CALL]}),
+    ("gen_ai.tool.message", {"id": "c1", "content": "sunny"}),
+    ("gen_ai.choice", {"index": 0, "message": {"role": "assistant", "content": "Sunny.", "tool_calls": [CALL]}}),
+]
+
+
+def records(*told: tuple[str, object], number: int = 1) -> list[LogRecord]:
+    """As opentelemetry-instrumentation-openai-v2 2.3b0 tells them."""
+    return [
+        LogRecord(name, 1_790_000_000_000 + n, {}, body, "c" * 32, f"{number:016x}", 100)
+        for n, (name, body) in enumerate(told)
+    ]
+
+
+def test_words_that_come_before_their_span_are_its_words() -> None:
+    reader = Reader()
+    assert reader.said(records(*TOLD[:2])) == []
+    assert reader.said(records(*TOLD[2:])) == []
+    [trace] = reader.spans([span("chat", 0, 1, usage__input_tokens=9)])
+    assert (trace.goal, trace.answer, trace.tokens_in) == ("Weather in Rome?", "Sunny.", 9)
+    assert [(one.role, one.content) for one in trace.messages] == [
+        ("system", "Be kind."),
+        ("user", "Weather in Rome?"),
+        ("tool", "sunny"),
+        ("assistant", "Sunny."),
+    ]
+    assert [(one.name, one.id) for one in trace.tool_calls] == [("weather", "c1")]
+    assert not reader.memory.words
+
+
+def test_words_that_come_after_their_span_follow_it_without_tokens() -> None:
+    reader = Reader()
+    [bare] = reader.spans([span("chat", 0, 1, usage__input_tokens=9, response__id="r1")])
+    [trace] = reader.said(records(*TOLD))
+    assert (trace.parent, trace.conversation) == (bare.id, bare.conversation)
+    assert (trace.goal, trace.answer, trace.tokens_in) == ("Weather in Rome?", "Sunny.", 0)
+    assert [one.id for one in reader.said(records(*TOLD))] == [trace.id]
+
+
+def test_words_in_one_event_of_the_operation_are_read() -> None:
+    reader = Reader()
+    told = {
+        "gen_ai.input.messages": said("hello"),
+        "gen_ai.output.messages": said("hi"),
+        "gen_ai.system_instructions": 7,
+    }
+    name = "gen_ai.client.inference.operation.details"
+    reader.said([LogRecord(name, 1_790_000_000_000, told, None, "c" * 32, f"{1:016x}", 100)])
+    [trace] = reader.spans([span("chat", 0, 1)])
+    assert (trace.goal, trace.answer) == ("hello", "hi")
+
+
+def test_words_of_a_span_that_says_them_itself_are_not_told_twice() -> None:
+    reader = Reader()
+    reader.spans([span("chat", 0, 1, input__messages=said("hello"))])
+    assert reader.said(records(*TOLD)) == []
+
+
+@pytest.mark.parametrize("body", [None, "text", {}, {"content": 7}, {"tool_calls": [1, {}, {"function": 7}]}])
+def test_events_without_sense_are_no_words(body: object) -> None:
+    reader = Reader()
+    reader.said(records(("gen_ai.user.message", body), ("gen_ai.choice", body), ("gen_ai.choice", {"message": body})))
+    [trace] = reader.spans([span("chat", 0, 1)])
+    assert (trace.goal, trace.messages) == ("", ())
+
+
+def test_words_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llmos_lite.core.telemetry.memory.WAITING_BYTES", 250)
+    monkeypatch.setattr("llmos_lite.core.telemetry.memory.WAITING", 2)
+    reader = Reader()
+    reader.said(records(TOLD[1]), stored=False)
+    assert not reader.memory.words
+    for number in range(5):
+        reader.said(records(TOLD[1], number=number + 1))
+        reader.spans([span("chat", number, number + 100)])
+    assert (len(reader.memory.words), len(reader.memory.wordless)) == (2, 2)
+
+
+def test_a_record_without_a_span_says_nothing() -> None:
+    assert not is_said(LogRecord("gen_ai.choice", 1, {}))
+    assert not is_said(LogRecord("other", 1, {}, None, "c" * 32, "1" * 16))
 
 
 def events(*told: tuple[str, dict[str, object]]) -> list[LogRecord]:
