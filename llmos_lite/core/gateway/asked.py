@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
@@ -216,18 +215,3 @@ def settled(item: Raw) -> bytes:
     if head is None or tail is None or data.count(b'"type"') != 1:
         return data
     return data[: head.end(1)] + data[head.end() : tail.start() + 1] + data[tail.end() :]
-
-
-def links(items: Iterable[Raw], start: bytes = b"", stable: Callable[[Raw], bytes] = bytes) -> list[bytes]:
-    """Return one hash for each beginning of a conversation, the shortest first: 16 bytes, chained.
-
-    Args:
-        items: as the client wrote them.
-        start: what tells apart conversations that read the same.
-        stable: returns an item without what moves from turn to turn.
-    """
-    found, last = [], start
-    for item in items:
-        last = hashlib.blake2b(last + stable(item), digest_size=16).digest()
-        found.append(last)
-    return found

@@ -16,7 +16,8 @@ from llmos_lite.core.accounts.permissions import Actor, Verb, allowed, permit
 from llmos_lite.core.chat.prompt import NOTHING
 from llmos_lite.core.chat.tools import ToolBounds
 from llmos_lite.core.gateway.answers import OK, Answers, passed_headers, passed_status, read_reply
-from llmos_lite.core.gateway.asked import Asked, Placed, Raw, Said, encode, fields_of, joined, links, text_of, written
+from llmos_lite.core.gateway.asked import Asked, Placed, Raw, Said, encode, fields_of, joined, text_of, written
+from llmos_lite.core.gateway.chains import Chains
 from llmos_lite.core.gateway.chat_dialect import ChatDialect
 from llmos_lite.core.gateway.context import Contexts, without_skills
 from llmos_lite.core.gateway.dialect import Dialect
@@ -83,6 +84,7 @@ class Gateway:
         dialects: list[Dialect] = [ChatDialect(), ResponsesDialect(), MessagesDialect()]
         self.dialects: Mapping[Wire, Dialect] = {dialect.wire: dialect for dialect in dialects}
         self._keeper = Keeper(traces, metrics or Metrics(), spans, thread_log)
+        self._chains = Chains()
         self._answers = Answers(self.dialects, self._keeper, contexts)
 
     async def pass_on(self, actor: Actor, wire: Wire, request: Request, out: Out) -> None:
@@ -184,6 +186,7 @@ class Gateway:
         Raises:
             StorageFailed: they are still on the disk.
         """
+        self._chains.forget()
         await self._keeper.forget(trace_ids)
 
     async def close(self) -> None:
@@ -196,7 +199,8 @@ class Gateway:
         started, clock = now_ms(), time.perf_counter()
         account = await self._accounts.account(actor.user_id)
         who = f"{actor.user_id}\0{steering.team}".encode()
-        chain = links(asked.items, b"%b\0%b" % (who, asked.after.encode()) if asked.after else who, dialect.stable)
+        start = b"%b\0%b" % (who, asked.after.encode()) if asked.after else who
+        chain = self._chains.of(asked.items, start, dialect.stable)
         found = self._keeper.find(actor, chain, who, asked.after)
         said = dialect.said(asked.items[found.seen :])
         if found.thread is None and not self._keeper.knows_all and (asked.after or _goes_on(said)):

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from llmos_lite.core.accounts.permissions import Actor, Role
 from llmos_lite.core.chat.prompt import Prompt
-from llmos_lite.core.gateway.asked import Raw, links
+from llmos_lite.core.gateway.asked import Raw
+from llmos_lite.core.gateway.chains import links
 from llmos_lite.core.gateway.threads import Found, Thread, Threads, still_open
 from llmos_lite.core.traces.trace import Exposure, SkillUse
 
