@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmos_lite.core.chat.prompt import Prompt
-from llmos_lite.core.gateway.asked import Asked, Placed, Raw, encode, joined, links, settled, written
+from llmos_lite.core.gateway.asked import Asked, Placed, Raw, encode, joined, settled, written
+from llmos_lite.core.gateway.chains import links
 from llmos_lite.core.gateway.chat_dialect import ChatDialect
 from llmos_lite.core.gateway.dialect import Dialect
 from llmos_lite.core.gateway.messages_dialect import MessagesDialect
