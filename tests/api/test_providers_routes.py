@@ -187,6 +187,32 @@ async def test_a_silent_server_is_waited_for_once(
     assert len(silent.requests) == 1
 
 
+async def test_a_provider_that_is_set_while_the_models_are_asked_for_is_in_the_list(
+    admin: Client, upstream: Upstream
+) -> None:
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.set()
+        await go_on.wait()
+        writer.write(reply(b'{"data":[{"id":"late"}]}'))
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(slow, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        await put(admin, "slow", url=url, models=["late"])
+        listing = asyncio.create_task(admin.get("/v1/models"))
+        async with asyncio.timeout(30):
+            await asked.wait()
+        await put(admin, "mine", url=upstream.url, models=["brand-new"])
+        go_on.set()
+        first = (await listing).json()["data"]
+    for listed in (first, (await admin.get("/v1/models")).json()["data"]):
+        assert {"late", "brand-new"} <= {model["id"] for model in listed}
+
+
 async def test_a_model_is_told_to_those_who_may_chat(admin: Client) -> None:
     assert (await admin.request("GET", "/v1/models/nick", headers={"authorization": "Bearer none"})).status == 401
 

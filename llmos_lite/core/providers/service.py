@@ -106,12 +106,16 @@ class Providers:
             UpstreamFailed: there are none, and why a server lists none.
         """
         async with self._listing:
-            since = time.monotonic()
-            if self._listed is None or since > self._listed[0]:
-                found, failed = await self._gathered()
+            while (listed := self._listed) is None or time.monotonic() > listed[0]:
+                router = self._router or await self._load()
+                since = time.monotonic()
+                found, failed = await self._gathered(router)
                 now = time.monotonic()
-                self._listed = now + _holds(now - since, found, failed), found, failed and failed.fresh()
-            _, found, failed = self._listed
+                listed = now + _holds(now - since, found, failed), found, failed and failed.fresh()
+                if router is self._router:  # else an admin has set another provider meanwhile, and they are asked anew
+                    self._listed = listed
+                    break
+            _, found, failed = listed
         if failed is not None and not found:
             raise failed.fresh()
         return found
@@ -264,9 +268,8 @@ class Providers:
         aliases = self._base.config.aliases.items()
         return {alias: [target_of(text, [text.partition("/")[0]]) for text in targets] for alias, targets in aliases}
 
-    async def _gathered(self) -> tuple[list[ModelEntry], LlmosError | None]:
+    async def _gathered(self, router: Router) -> tuple[list[ModelEntry], LlmosError | None]:
         """Return the models, and why a server could not be asked for its own, when one could not."""
-        router = self._router or await self._load()
         aliases = router.rules.aliases.items()
         found = [
             ModelEntry(name, "alias") for name, targets in aliases if any(to.server in router.servers for to in targets)
