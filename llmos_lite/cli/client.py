@@ -10,9 +10,11 @@ connect(where, env) -> Client
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Protocol, TypeAlias
 from urllib.parse import quote, urlencode
@@ -28,6 +30,9 @@ Body: TypeAlias = "bytes | Iterable[bytes]"
 JSON = "application/json"
 BLOCK = 1 << 16
 BAD = 400
+MOST_NAMES, SAME_NAME = 5000, 0.75
+"""Names that one is compared with, and from which share of letters in common on it may be meant for another."""
+_DIGITS = re.compile(r"\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +99,13 @@ class Client:
         transport: carries the requests.
         key: credential, or what gives one that holds for a while.
         user: whom to act as; empty for whomever the key belongs to.
+
+    Attributes:
+        newcomer: whether nobody had that name before.
     """
 
     def __init__(self, transport: Transport, key: str | Callable[[], str] = "", user: str = "") -> None:
-        self.transport = transport
+        self.transport, self.user, self.newcomer = transport, user, False
         self._key = key
         self._headers = {"x-llmos-user": user} if user else {}
 
@@ -168,9 +176,41 @@ class Client:
                 return
             given["cursor"] = cursor
 
+    def check_user(self) -> None:
+        """Look whether somebody has the name of whom to act as: it would make an account, and may be a slip.
+
+        Only a system admin's key can tell; with another one the server decides.
+
+        Raises:
+            NotFound: `user.unknown`, for a name that is nearly somebody's.
+            Unavailable: nobody answers.
+        """
+        itself = Client(self.transport, self._key)
+        try:
+            itself.get(url("users", self.user))
+        except NotFound:
+            names = [str(one.get("user_id")) for one in itself.items("/users", limit=MOST_NAMES)]
+        except Unavailable:
+            raise
+        except LlmosError:
+            return
+        else:
+            return
+        near = _near(self.user, names)
+        if near:
+            said = f"There is no user {self.user!r}. Did you mean {' or '.join(near)}?"
+            raise NotFound("user.unknown", said, hint=f"`llmos users add {self.user}` adds somebody of this name.")
+        self.newcomer = True
+
     def close(self) -> None:
         """Let go of the server or the folder."""
         self.transport.close()
+
+
+def _near(name: str, names: Iterable[str]) -> list[str]:
+    """Return names that somebody may have meant, the nearest first; `user-2` beside `user-1` is no slip."""
+    plain = _DIGITS.sub("", name)
+    return get_close_matches(name, [one for one in names if _DIGITS.sub("", one) != plain], 3, SAME_NAME)
 
 
 def url(*parts: str) -> str:
@@ -269,6 +309,7 @@ def connect(where: Where, env: Mapping[str, str]) -> Iterator[Client]:
 
     Raises:
         Invalid: `cli.where`, when both a server and a folder are named.
+        NotFound: `user.unknown`; see `Client.check_user`.
         Unavailable: `data.locked`, when the folder is in use and its server cannot be used from here.
         NotFound: `data.missing`, when nothing was named and there is no `./data`.
     """
@@ -276,6 +317,8 @@ def connect(where: Where, env: Mapping[str, str]) -> Iterator[Client]:
         raise Invalid("cli.where", "Both a server and a data folder are named.", hint="Use --url or --data.")
     client = _connect(where, env)
     try:
+        if client.user:
+            client.check_user()
         yield client
     finally:
         client.close()

@@ -54,8 +54,10 @@ def command(
         @wraps(function)
         def run(*, data: str, url: str, key: str, user: str, as_json: bool, **options: object) -> T:
             with connect(Where(data=data, url=url, key=key, user=user), os.environ) as api:
-                own = cast("Callable[..., T]", function)
-                return own(Session(api, Output(as_json=as_json)), **options)
+                own, out = cast("Callable[..., T]", function), Output(as_json=as_json)
+                if api.newcomer:
+                    out.note(f"{api.user} is new here.")
+                return own(Session(api, out), **options)
 
         _describe(run, function)
         app.command(name)(run)

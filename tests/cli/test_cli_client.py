@@ -39,6 +39,8 @@ class Handler(BaseHTTPRequestHandler):
             )
         elif self.path.startswith("/echo"):
             self.answer({"path": self.path, "headers": {key.lower(): value for key, value in self.headers.items()}})
+        elif self.path == "/users/bob":
+            self.answer({"user_id": "bob"})
         elif self.path.startswith("/garbled"):
             self.raw(b"<html>", "text/html")
         elif self.path.startswith("/gone"):

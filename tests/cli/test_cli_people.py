@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from collections.abc import Callable
@@ -11,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from llmos_lite.cli.client import Client, Where, connect
 from llmos_lite.cli.main import run
+from llmos_lite.errors import Forbidden
 
 Command = Callable[..., str]
 
@@ -61,6 +64,39 @@ def test_keys_are_made_listed_and_ended(
     assert "revoked" in llmos("api-keys", "list", "--of", "bob")
     assert "no key 'ffffffff'" in llmos("api-keys", "revoke", "ffffffff", code=4)
     assert "--scope" in llmos("api-keys", "create", "Nothing", code=2)
+
+
+def test_a_name_that_is_nearly_somebodys_makes_no_account(
+    llmos: Command, ask: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for new in ("alice", "demo-ana", "user-1"):
+        llmos("users", "add", new)
+    said = llmos("traces", "list", "--user", "alcie", code=4)
+    assert "There is no user 'alcie'. Did you mean alice?" in said
+    assert "`llmos users add alcie` adds" in said
+    monkeypatch.setenv("LLMOS_USER", "demo-anna")
+    assert "Did you mean demo-ana?" in llmos("skills", "list", code=4)
+    monkeypatch.delenv("LLMOS_USER")
+    for named, new in (("alice", False), ("bob", True), ("bob", False), ("user-2", True), ("admin", False)):
+        capsys.readouterr()
+        assert run(["traces", "list", "--user", named]) == 0
+        assert (f"{named} is new here." in capsys.readouterr().err) is new
+    llmos("users", "add", "alcie")
+    llmos("traces", "list", "--user", "alcie")
+    assert {one["user_id"] for one in ask("users", "list")} == {
+        "admin", "alice", "alcie", "bob", "demo-ana", "user-1", "user-2"
+    }  # fmt: skip
+
+
+def test_a_key_that_may_not_look_leaves_a_name_to_the_server(llmos: Command) -> None:
+    llmos("users", "add", "alice")
+    key = llmos("api-keys", "create", "x", "--scope", "traces:read", "--user", "alice").strip()
+    with connect(Where(), os.environ) as api:
+        other = Client(api.transport, key, "alcie")
+        other.check_user()
+        assert not other.newcomer
+        with pytest.raises(Forbidden):
+            other.get("/traces")
 
 
 def test_urls_for_clients_without_headers(llmos: Command, ask: Callable[..., Any]) -> None:
