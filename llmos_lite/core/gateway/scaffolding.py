@@ -10,7 +10,7 @@ _LONGEST = 200_000
 _OPENING = re.compile(
     r"<(system-reminder|environment_context|user_instructions|permissions[ _]instructions|permissions|skills?"
     r"|turn_aborted|local-command-caveat|local-command-stdout|local-command-stderr|command-name|command-message"
-    r"|command-args|bash-input|bash-stdout|bash-stderr|ide_opened_file|ide_selection|task-notification|subagent_notification)\b"
+    r"|command-args|bash-input|bash-stdout|bash-stderr|ide_opened_file|ide_selection|task-notification|subagent_notification|user_action)\b"
     r"[^>]{0,200}>"
 )
 _LINE_START = re.compile(r"(?:\A|[\n>])[ \t]{0,80}\Z")

@@ -79,6 +79,7 @@ def test_the_first_name_of_a_conversation_counts() -> None:
         ("fix it\n\n# *SEARCH/REPLACE block* Rules:\n\nEvery block must", "fix it"),
         ("<task-notification>\n<task-id>a1</task-id>\n</task-notification>", ""),
         ('<subagent_notification>\n{"status": "done"}\n</subagent_notification>', ""),
+        ("<user_action>\n  <context>User initiated a review task.</context>\n</user_action>", ""),
         ("a < b and c > d", "a < b and c > d"),
         ("why does <div> break?", "why does <div> break?"),
         ("what is <bash-input>? Read the log.", "what is <bash-input>? Read the log."),

@@ -42,7 +42,8 @@ ORDERED = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]
 """An id that begins with its time."""
 COPYING = 1000
 """Milliseconds in which a session's history is copied; it is what older versions say of it, who give turns no ids."""
-NOTICE = "<subagent_notification>"
+NOTICE, REVIEWED = "<subagent_notification>", "<user_action>"
+"""What the client says in the person's name of a sub-agent, and of a review: it adds the answer to that itself."""
 ABORTED = "<turn_aborted>"
 REQUEST = "## My request for Codex:"
 SIGNS = re.compile(
@@ -78,7 +79,7 @@ class _Session:
         self.source, self.target = source, target
         self.id, self.began, self.time = "", 0, 0
         self.conversation, self.agent = "", ""
-        self.turn_id, self.copied_until = "", 0
+        self.turn_id, self.copied_until, self.relayed = "", 0, False
         self.model, self.goal = "", ""
         self.said: list[Message] = []
         self.skills: list[str] = []
@@ -177,7 +178,8 @@ class _Session:
         if text.lstrip().startswith(ABORTED):
             self._aborted()
             return None
-        if text.lstrip().startswith(NOTICE):
+        self.relayed = text.lstrip().startswith(REVIEWED)
+        if self.relayed or text.lstrip().startswith(NOTICE):
             self.said.append(Message("user", text, name="agent"))
             self.asked, self.writing = self.time, None
             return None
@@ -194,6 +196,9 @@ class _Session:
         text = as_text(item.get("content"))
         if not text:
             return self.source.skipped("empty message")
+        if self.relayed:
+            self.relayed = False
+            return self.source.skipped("no message: made up by the client")
         self._answer(f"text\0{text}").texts.append(text)
         return None
 

@@ -365,6 +365,19 @@ def test_news_of_a_sub_agent_are_said_and_no_goal(log: Log) -> None:
     assert (last.goal, last.messages[0].name, last.answer) == ("refactor the parser", "agent", "Done.")
 
 
+def test_the_findings_of_a_review_are_told_once(log: Log) -> None:
+    """The reviewer has a session of its own; the person's holds its answer again, which no model gave there."""
+    log.user("<user_action>\n  <context>User initiated a review task.</context>\n</user_action>")
+    log.answer("Two bugs.")
+    log.user("mend them")
+    log.answer("Mended.")
+    traces, skipped = log.read()
+    assert [(trace.goal, trace.answer, trace.messages[0].name) for trace in traces] == [
+        ("mend them", "Mended.", "agent")
+    ]
+    assert [one.reason for one in skipped] == ["no message: made up by the client"]
+
+
 def test_a_long_run_of_tools_is_given_out_as_it_goes(log: Log) -> None:
     log.user("go on")
     for number in range(OPEN + 10):
