@@ -43,6 +43,10 @@ def _span(number: int) -> ModelSpan:
     return ModelSpan(trace_id, "", STARTED + number, 1.5, *facts)
 
 
+def _served() -> Served:
+    return Served("chat", "gpt-9", "complete", 1.5, 0.2, 900, 120, 3)
+
+
 def _session(path: Path) -> None:
     """Write a session of Codex: a question, a call, its result and an answer for each turn."""
 
@@ -63,8 +67,7 @@ def _session(path: Path) -> None:
 def run() -> list[Row]:
     """Measure each alone, on made-up spans and a made-up session."""
     metrics, spans = Metrics(), [_span(number) for number in range(SPANS)]
-    one = Served("chat", "gpt-9", "complete", 1.5, 0.2, 900, 120, 3)
-    figures = _cpu(lambda: [metrics.served(one._replace(skills=2)) for _ in spans], SPANS)
+    figures = _cpu(lambda: [metrics.served(_served()) for _ in spans], SPANS)
     kept = _cpu(lambda: [_span(number) for number in range(SPANS)], SPANS)
     body = encoded(spans, "bench")
     made = _cpu(lambda: encoded(spans, "bench"), SPANS)
