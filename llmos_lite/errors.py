@@ -53,6 +53,11 @@ class LlmosError(Exception):
         error.detail = dict(self.detail)
         return error
 
+    @property
+    def told(self) -> str:
+        """Return what the log says of it."""
+        return self.message
+
     def problem(self) -> dict[str, Detail]:
         """Return the RFC 9457 problem document of this error."""
         body: dict[str, Detail] = {
@@ -110,9 +115,24 @@ class RateLimited(LlmosError):
 
 
 class UpstreamFailed(LlmosError):
-    """The model, or another server that we asked, failed."""
+    """The model, or another server that we asked, failed.
+
+    Attributes:
+        place: where that server is, for the log and for whoever runs this one; nobody else is told.
+    """
 
     status, exit_code = 502, 7
+    place = ""
+
+    def at(self, place: str) -> Self:
+        """Return this error, which knows where the server is."""
+        self.place = place
+        return self
+
+    @property
+    def told(self) -> str:
+        """Return what the log says of it: what happened, and where."""
+        return f"{self.message} It is at {self.place}." if self.place else self.message
 
 
 class UpstreamTimeout(UpstreamFailed):

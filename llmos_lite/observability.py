@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -63,6 +64,26 @@ class Served(msgspec.Struct, frozen=True, gc=False):
     side: bool = False
     error: str = ""
     recorded: bool = True
+
+
+class Seldom:
+    """Says in a log what would be said with every request: of each subject once in a while.
+
+    Args:
+        log: where it is said.
+        seconds: between one time and the next.
+    """
+
+    def __init__(self, log: logging.Logger, seconds: float = 60.0) -> None:
+        self._log, self._seconds = log, seconds
+        self._told: dict[str, float] = {}
+
+    def warn(self, subject: str, text: str, *of: object) -> None:
+        """Say it, unless it was said of the subject a while ago; there are few subjects."""
+        now = time.monotonic()
+        if now - self._told.get(subject, -self._seconds) >= self._seconds:
+            self._told[subject] = now
+            self._log.warning(text, *of)
 
 
 class _Histogram:

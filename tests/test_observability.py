@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from llmos_lite.observability import LONGEST_MODEL, MOST_MODELS, Metrics, Served, configure_logging
+from llmos_lite.observability import LONGEST_MODEL, MOST_MODELS, Metrics, Seldom, Served, configure_logging
 
 
 @pytest.fixture
@@ -127,6 +127,15 @@ def test_logs_for_people_are_plain_text(log: logging.Logger) -> None:
     assert "hello" in out.getvalue()
     assert "\x1b" not in out.getvalue()
     assert "not shown" not in out.getvalue()
+
+
+def test_what_is_said_seldom_is_said_once_of_each_subject(caplog: pytest.LogCaptureFixture) -> None:
+    for seconds, times in ((60.0, 1), (0.0, 2)):
+        caplog.clear()
+        seldom = Seldom(logging.getLogger("llmos.seldom"), seconds)
+        for subject in ("a", "b", "a"):
+            seldom.warn(subject, "%s fails", subject)
+        assert [caplog.messages.count(said) for said in ("a fails", "b fails")] == [times, 1]
 
 
 def test_nothing_heavy_is_loaded_at_start() -> None:

@@ -79,6 +79,7 @@ async def test_a_server_that_is_not_there_is_told() -> None:
         url = server.url
     found = await only(LLMOS_LLM_URL=url)
     assert not found.fine
+    assert url.removeprefix("http://").removesuffix("/v1") in found.message
     assert "LLMOS_LLM_URL" in found.hint
 
 

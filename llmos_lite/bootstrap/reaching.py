@@ -69,7 +69,7 @@ async def _reached(provider: Provider, key: str, setting: str, model: str) -> Re
         said = f"{_place(provider)} answers, but not as a model server does."
         return Reached(provider.name, fine=False, message=said, hint=_check("URL", setting))
     except LlmosError as error:
-        return Reached(provider.name, fine=False, message=error.message, hint=error.hint or _check("URL", setting))
+        return Reached(provider.name, fine=False, message=error.told, hint=error.hint or _check("URL", setting))
     finally:
         await server.close()
 

@@ -82,7 +82,7 @@ class HttpEmbedder:
     ) -> None:
         base_url = base_url.rstrip("/") + ("" if urlsplit(base_url).path.strip("/") else "/v1")
         headers = {"authorization": f"Bearer {key}"} if key else {}
-        self._server = ModelServer(base_url, headers=headers, secret=key, timeout=timeout, named=NAMES)
+        self._server = ModelServer(base_url, headers=headers, secret=key, timeout=timeout, named=NAMES, name="embedder")
         self._model, self._pause = model, pause
         self.name = f"{self._server.host}:{model}"
         self.dimension = 0

@@ -136,6 +136,7 @@ class ModelServer:
         secret: the key, cut out of whatever the server says about it.
         timeout: longest silence, in seconds.
         named: the settings that hold URL and key, for hints.
+        name: what people call it; where it is, only the log is told.
 
     Raises:
         Invalid: `settings.invalid`, when the URL is none.
@@ -149,7 +150,9 @@ class ModelServer:
         secret: str = "",
         timeout: float,
         named: tuple[str, str] = ("LLMOS_LLM_URL", "LLMOS_LLM_KEY"),
+        name: str = "",
     ) -> None:
+        self._name = f"The model's server {name!r}" if name else "The model's server"
         self.base_url, self._named = checked_url(base_url, named[0]), named
         self._headers = {"user-agent": "llmos-lite", "content-type": "application/json", **headers}
         self._secret, self._timeout, self.has_key = secret, timeout, bool(secret)
@@ -192,17 +195,16 @@ class ModelServer:
 
     def failure(self, error: OSError) -> LlmosError:
         """Return what an error of the connection means: `model.unreachable`, `model.timeout` or `model.cut`."""
+        return self._meaning(error).at(self.host)
+
+    def _meaning(self, error: OSError) -> UpstreamFailed:
         if isinstance(error, ConnectionRefusedError):
-            return UpstreamFailed(
-                "model.unreachable",
-                f"The model at {self.host} cannot be reached.",
-                hint=f"Start it, see that this machine reaches it, or set {self._named[0]}.",
-            )
+            hint = f"Start it, see that this machine reaches it, or set {self._named[0]}."
+            return UpstreamFailed("model.unreachable", f"{self._name} cannot be reached.", hint=hint)
         if isinstance(error, TimeoutError):
-            return UpstreamTimeout(
-                "model.timeout", f"The model at {self.host} was silent for {self._timeout:g} s.", hint="Try again."
-            )
-        return UpstreamFailed("model.cut", f"The model at {self.host} broke the connection.", hint="Try again.")
+            said = f"{self._name} was silent for {self._timeout:g} s."
+            return UpstreamTimeout("model.timeout", said, hint="Try again.")
+        return UpstreamFailed("model.cut", f"{self._name} broke the connection.", hint="Try again.")
 
     async def _checked(self, reply: Reply, *, tools: bool) -> Answer:
         if reply.status != 200:  # noqa: PLR2004 - the one status that carries an answer

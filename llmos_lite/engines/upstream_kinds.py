@@ -114,7 +114,7 @@ def _plain(spec: ServerSpec) -> Upstream:
 
 def _server(spec: ServerSpec, url: str, headers: Mapping[str, str]) -> ModelServer:
     own = {**headers, **spec.headers}
-    return ModelServer(url, headers=own, secret=spec.key, timeout=spec.timeout, named=spec.named)
+    return ModelServer(url, headers=own, secret=spec.key, timeout=spec.timeout, named=spec.named, name=spec.name)
 
 
 def _azure(spec: ServerSpec) -> Upstream:

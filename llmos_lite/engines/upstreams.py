@@ -18,6 +18,7 @@ from llmos_lite.engines.absent import ABSENT, LARGEST, ReadReply, lacks_address
 from llmos_lite.engines.http_client import Reply
 from llmos_lite.engines.upstream import Passing, Upstream, Wire
 from llmos_lite.errors import LlmosError, NotFound, Unavailable, UpstreamFailed
+from llmos_lite.observability import Seldom
 
 log = logging.getLogger("llmos.models")
 
@@ -25,8 +26,8 @@ RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
 """Statuses after which another try may do better; 529 is Anthropic's word for too much to do."""
 DOWN = frozenset({500, 502, 503, 504, 529})
 """Statuses that speak of the server and not of the request."""
-UNKNOWN_KEY, TOLD_SECONDS = 401, 60.0
-"""What a server says of a key that it does not know, and how often the log says so: clients take it for their own."""
+UNKNOWN_KEY = 401
+"""What a server says of a key that it does not know."""
 MOST_KNOWN = 1000
 LONGEST_KNOWN = 200
 """How many names of models are known by heart, and how long they may be; clients make them up."""
@@ -172,7 +173,7 @@ class Breaker:
         if why is not None:
             self.why = why.fresh()
         if self.failures == self._policy.failures:
-            log.warning("%s keeps failing, and is left alone for a while. %s", self.what, self.why.message)
+            log.warning("%s keeps failing, and is left alone for a while. %s", self.what, self.why.told)
         if self.failures >= self._policy.failures:
             rest = self._policy.rest * 2 ** min(self.failures - self._policy.failures, 10)
             self._until = self._clock() + min(rest, self._policy.longest_rest)
@@ -259,7 +260,7 @@ class Router:
         self.servers, self.rules, self._policy, self._pause = servers, rules, policy or Policy(), pause
         self._silences = {name: Breaker(self._policy, what=f"The model's server {name!r}") for name in servers}
         self._failures: dict[Target, Breaker] = {}
-        self._told: dict[str, float] = {}
+        self._log = Seldom(log)
         self._known: dict[tuple[str, Wire], Sequence[_Way]] = {}
         self._silent: set[tuple[str, Wire]] = set()
         """What servers turned out not to speak, though their kind does."""
@@ -297,6 +298,7 @@ class Router:
                 reply = await way.route.upstream.send(passing)
             except UpstreamFailed as error:
                 way.note(0, error)
+                self._log.warn(f"{way.server} silence", "%s", error.told)
                 wait = self._backoff(way, number)
                 if wait is None and not others:
                     raise
@@ -304,7 +306,12 @@ class Router:
                 way.note(reply.status)
                 wait = self._wait(way, reply, number) if reply.status in RETRIED else None
                 if reply.status == UNKNOWN_KEY and not passing.own_key:
-                    self._tell(way.server)
+                    self._log.warn(  # clients take it for their own key
+                        f"{way.server} key",
+                        "The model's server %r does not know the key that it is asked with (%d).",
+                        way.server,
+                        UNKNOWN_KEY,
+                    )
                 if reply.status not in RETRIED or (wait is None and not others):
                     absent = reply.status in ABSENT and way.route.wire is not Wire.CHAT
                     return await self._in_chat(way, make, reply) if absent else Sent(way.route, reply)
@@ -313,13 +320,6 @@ class Router:
                 break
             await self._pause(wait)
         return await self._asked(others, make)
-
-    def _tell(self, server: str) -> None:
-        """Say in the log that a server does not know the key that it is asked with."""
-        now = time.monotonic()
-        if now - self._told.get(server, -TOLD_SECONDS) >= TOLD_SECONDS:
-            self._told[server] = now
-            log.warning("The model's server %r does not know the key that it is asked with (%d).", server, UNKNOWN_KEY)
 
     async def _in_chat(self, way: _Way, make: Callable[[Route], Passing], refused: Reply) -> Sent:
         """Ask a server that lacks the address of a client's API by the one that all speak; remember it when that helps.

@@ -320,6 +320,28 @@ async def test_the_server_of_the_settings_is_listed_and_left_alone_like_others(t
     assert refused == [409, 409]
 
 
+async def test_where_a_server_is_only_admins_and_the_log_are_told(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    settings = Settings(data=tmp_path / "other", llm_url="http://127.0.0.1:1/v1", llm_model="m", llm_retries=0)
+    async with open_services(settings, serve=False) as services:
+        key = (settings.data / "admin.key").read_text().strip()
+        alice = Client(create_app(services), {"Authorization": f"Bearer {key}", "X-LLMOS-User": "alice"})
+        answers = [await ask(alice, "m") for _ in range(10)]
+        answers += [await alice.get("/v1/models"), await alice.post("/chat", {"message": "hi"})]
+        stream = await alice.post("/chat", {"message": "hi", "stream": True})
+        admin = Client(alice.app, {"Authorization": f"Bearer {key}"})
+        listed = await admin.get("/providers")
+    assert {answer.status for answer in answers} == {502, 503}
+    assert b"model.resting" in answers[9].body
+    assert [answer for answer in (*answers, stream) if b"127.0.0.1" in answer.body] == []
+    assert b"'default'" in answers[0].body
+    assert b"127.0.0.1:1" in listed.body
+    said = capfd.readouterr().err
+    assert "'default' cannot be reached. It is at 127.0.0.1:1." in said
+    assert said.count("llmos.chat") == 1
+
+
 async def test_a_name_that_leads_nowhere_hinders_no_other_model(
     upstream: Upstream, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -219,9 +219,10 @@ async def test_silence_is_a_timeout(kind: Model, upstream: Upstream) -> None:
 
 @both
 async def test_a_server_that_is_not_there_is_unreachable(kind: Model, unused_tcp_port: int) -> None:
-    with pytest.raises(UpstreamFailed, match=f"127.0.0.1:{unused_tcp_port}") as caught:
+    with pytest.raises(UpstreamFailed, match="The model's server cannot be reached") as caught:
         await kind(f"http://127.0.0.1:{unused_tcp_port}/v1", key=KEY).complete(ask("plain"))
     assert caught.value.code == "model.unreachable"
+    assert caught.value.place == caught.value.fresh().place == f"127.0.0.1:{unused_tcp_port}"
 
 
 async def test_an_answer_without_choices_is_garbage(upstream: Upstream) -> None:

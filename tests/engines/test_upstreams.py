@@ -183,7 +183,9 @@ async def test_a_server_that_does_not_answer_is_left_alone_with_all_its_models(o
     assert len(one.asked) == 3
 
 
-async def test_what_is_left_alone_says_why_and_what_to_do() -> None:
+async def test_what_is_left_alone_says_why_and_what_to_do_and_the_log_where_it_is(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     asked = Router(
         {"a": open_server(ServerSpec(name="a", url="http://127.0.0.1:1/v1"))},
         Rules(default=Target("a")),
@@ -194,7 +196,14 @@ async def test_what_is_left_alone_says_why_and_what_to_do() -> None:
     with pytest.raises(Unavailable) as resting:
         await ask(asked)
     await asked.close()
-    assert resting.value.message.endswith("left alone for 60 s. The model at 127.0.0.1:1 cannot be reached.")
+    assert resting.value.message.endswith("left alone for 60 s. The model's server 'a' cannot be reached.")
+    for error in (unreachable.value, resting.value):
+        assert "127.0.0.1" not in str(error.problem())
+    said = "The model's server 'a' cannot be reached. It is at 127.0.0.1:1."
+    assert caplog.messages == [
+        f"The model's server 'a' keeps failing, and is left alone for a while. {said}",
+        said,
+    ]
     assert resting.value.hint == unreachable.value.hint
 
 

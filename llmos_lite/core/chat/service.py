@@ -36,7 +36,7 @@ from llmos_lite.core.traces.log import TraceLog
 from llmos_lite.core.traces.trace import Ended, Share, Trace, make_ulid, now_ms
 from llmos_lite.engines.llm import LanguageModel, knows_tools, unheard
 from llmos_lite.errors import Conflict, Invalid, LlmosError, UpstreamFailed
-from llmos_lite.observability import Metrics
+from llmos_lite.observability import Metrics, Seldom
 from llmos_lite.volumes.access import VolumeKind, VolumeRef
 
 log = logging.getLogger("llmos.chat")
@@ -92,6 +92,7 @@ class ChatService:
         self._chooser = Chooser(skills, budget_tokens=skill_tokens, tool_tokens=tool_tokens, assignment=assignment)
         self._disclosure, self._bounds, self._servers = disclosure, bounds, servers
         self._allowed_calls = allowed
+        self._log = Seldom(log)
         self._toolless: dict[str, float] = {}
         self._busy: set[tuple[str, str]] = set()
 
@@ -150,6 +151,8 @@ class ChatService:
                                 await self._reserve(turn)
                 turn.check_whole()
             except LlmosError as error:
+                if isinstance(error, UpstreamFailed) and error.place:
+                    self._log.warn(error.place, "%s", error.told)
                 await self._keep(turn, Ended.ERROR, error.code)
                 yield turn.failed(error)
                 return

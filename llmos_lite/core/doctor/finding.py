@@ -33,7 +33,7 @@ def guarded(check: str, findings: Iterator[Finding]) -> Iterator[Finding]:
     try:
         yield from findings
     except LlmosError as error:
-        yield Finding(check, "broken", error.message, error.hint)
+        yield Finding(check, "broken", error.told, error.hint)
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
         yield Finding(

@@ -120,7 +120,7 @@ class Examples:
             try:
                 await self.look()
             except LlmosError as error:
-                log.warning("no example requests are written: %s", error.message)
+                log.warning("no example requests are written: %s", error.told)
             except Exception:
                 log.exception("no example requests are written")
 

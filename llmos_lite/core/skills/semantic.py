@@ -191,7 +191,7 @@ class Semantics:
     def _failed(self, error: BaseException) -> None:
         if self._is_awake:
             self._rested = time.monotonic() + REST
-            said = error.message if isinstance(error, LlmosError) else type(error).__name__
+            said = error.told if isinstance(error, LlmosError) else type(error).__name__
             log.warning("The embedder failed (%s). Skills are chosen by words for the next %.0f s.", said, REST)
 
     # Skills
