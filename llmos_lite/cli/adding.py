@@ -98,14 +98,13 @@ def _imported(session: Session, source: str, asked: Json) -> list[Json]:
 
 def _sent(session: Session, paths: list[Path], wanted: Collection[str], volume: str, *, force: bool) -> list[Json]:
     """Send what is here; what is left out on the way, and that nothing follows it, is said."""
-    from llmos_lite.cli.archive import links  # noqa: PLC0415 - tarfile is slow to load
+    from llmos_lite.cli.archive import links_left_out  # noqa: PLC0415 - tarfile is slow to load
 
     params: Params = {"volume": volume, "replace": force}
     bodies, missing = _chosen(paths, wanted) if wanted else (_bodies(paths), [])
     done = [item for body in bodies for item in _install(session, params, body)]
-    if left_out := links(paths):
-        more = f" and {len(left_out) - 1} more" if len(left_out) > 1 else ""
-        session.out.note(f"Symbolic links are left out: {left_out[0]}{more}.")
+    if left_out := links_left_out(paths):
+        session.out.note(left_out)
     if any(item.get("status") in {"created", "updated"} for item in done):
         session.out.note("What is sent from this machine gets no entry in the lock file: no update follows it.")
     return done + missing

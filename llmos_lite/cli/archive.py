@@ -63,6 +63,13 @@ def links(paths: Iterable[Path]) -> list[Path]:
     return found
 
 
+def links_left_out(paths: Iterable[Path]) -> str:
+    """Return a sentence about the links below the paths; empty when there are none."""
+    found = links(paths)
+    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    return f"Symbolic links are left out: {found[0]}{more}." if found else ""
+
+
 def tar_stream(files: Iterable[Member]) -> Iterator[bytes]:
     """Yield a tar archive of the files, in constant memory.
 

@@ -33,12 +33,14 @@ def add(app: typer.Typer) -> None:
         log_format: Annotated[str, typer.Option("--format", help="Name of the format; empty looks at each file.")] = "",
     ) -> None:
         """Import logs of Claude Code and Codex, OpenAI chat JSONL, and what plug-ins read, as traces of --user."""
-        from llmos_lite.cli.archive import members  # noqa: PLC0415 - slow to load
+        from llmos_lite.cli.archive import links_left_out, members  # noqa: PLC0415 - slow to load
 
         total: Json = dict.fromkeys(COUNTS, 0) | {key: {} for key in TALLIES}
         for upload in _uploads(_known(members(paths), log_format, total)):
             _merge(total, _send(session, upload, log_format))
         session.out.show(total, lambda: _report(session, total))
+        if left_out := links_left_out(paths):
+            session.out.note(left_out)
         _check_known(total)
 
 

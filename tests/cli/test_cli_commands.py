@@ -264,6 +264,10 @@ def test_logs_are_imported_evolved_and_reindexed(
     (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, lines)))
     ask("import", tmp_path / "log.jsonl", "--user", "alice", "--format", "openai-chat")
     (tmp_path / "notes.txt").write_text("hello")
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "project").symlink_to(SAMPLES)
+    (tmp_path / "linked" / "notes.txt").write_text("hello")
+    assert "Symbolic links are left out: " in llmos("import", tmp_path / "linked", "--user", "alice", code=2)
     refused = llmos("import", tmp_path / "notes.txt", "--user", "alice", code=2)
     assert "None of it is a log that can be read." in refused
     assert "openai-chat" in refused
