@@ -9,8 +9,11 @@ it is used where it is needed, for TLS (`http_tls`).
 from __future__ import annotations
 
 import asyncio
+import re
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from email.utils import parsedate_to_datetime
 from typing import Protocol, Self, TypeAlias, cast
 from urllib.parse import SplitResult
 
@@ -23,6 +26,8 @@ MOST_BUFFERED = 1 << 18
 LARGEST_HEAD = 1 << 16
 JOINED = 1 << 14
 """Bytes of a body from which on it is not copied behind its head."""
+
+_SECONDS = re.compile(r"\d{1,9}(?:\.\d{1,9})?", re.ASCII)
 
 Into: TypeAlias = Callable[[bytes], bool]
 """Takes a piece of a body; False when it wants no more for now. What it raises, ends the body."""
@@ -96,6 +101,21 @@ class Reply(ABC):
             if not into(data):
                 return True
         return False
+
+
+def told_wait(reply: Reply) -> float | None:
+    """Return how many seconds a server wants to be left alone; None when it does not say so in a way that is known.
+
+    Azure says milliseconds, others seconds, with or without a fraction, or a date.
+    """
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        said = reply.header(name).strip()
+        if _SECONDS.fullmatch(said):
+            return float(said) * unit
+    try:
+        return max(0.0, parsedate_to_datetime(said).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return None
 
 
 class HttpClient(Protocol):

@@ -156,6 +156,7 @@ class ModelServer:
         self.base_url, self._named = checked_url(base_url, named[0]), named
         self._headers = {"user-agent": "llmos-lite", "content-type": "application/json", **headers}
         self._secret, self._timeout, self.has_key = secret, timeout, bool(secret)
+        self.secrets = [secret, *(value for name, value in headers.items() if _is_secret(name))]
         self.credential = {name: value for name, value in self._headers.items() if name not in _GENERAL}
         url = urlsplit(self.base_url)
         self.host = url.netloc.rpartition("@")[2]
@@ -241,6 +242,10 @@ class ModelServer:
         if self._secret:
             text = text.replace(self._secret, "[key]")
         return f": {text[:_QUOTED]}" if text else "."
+
+
+def _is_secret(name: str) -> bool:
+    return any(word in name.lower() for word in ("auth", "key", "token", "secret", "cookie"))
 
 
 def refuses_tools(status: int, said: bytes) -> bool:

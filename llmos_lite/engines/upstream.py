@@ -29,6 +29,10 @@ class Wire(StrEnum):
         return wire
 
 
+SHORTEST_SECRET = 6
+"""Characters of a secret that is cut out of refusals; a shorter one is none, and may be in any word."""
+
+
 class Passing(msgspec.Struct, frozen=True, kw_only=True):
     """A request on its way through.
 
@@ -93,6 +97,8 @@ class HttpUpstream:
     def __init__(self, name: str, server: ModelServer, wires: frozenset[Wire], limit: str = "") -> None:
         self.name, self.wires, self._server = name, wires, server
         self.limit = limit or limit_of(server.base_url)
+        secrets = {secret.removeprefix("Bearer ") for secret in server.secrets}
+        self.hidden = [secret.encode() for secret in secrets if len(secret) >= SHORTEST_SECRET]
 
     @property
     def has_key(self) -> bool:

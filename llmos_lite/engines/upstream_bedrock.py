@@ -120,6 +120,8 @@ class Bedrock(HttpUpstream):
         url = urlsplit(server.base_url)
         self._host, self._prefix = url.netloc, url.path
         self._signature, self._clock = signature, clock
+        if signature and signature.token:
+            self.hidden.append(signature.token.encode())  # Amazon quotes what should have been signed
 
     async def send(self, passing: Passing) -> Reply:
         """Pass a request on; see `Upstream`. What a client asks for by `anthropic-beta` stands in the body there."""

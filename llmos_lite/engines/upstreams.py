@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from llmos_lite.engines.absent import ABSENT, LARGEST, ReadReply, lacks_address
-from llmos_lite.engines.http_client import Reply
+from llmos_lite.engines.http_client import Reply, told_wait
 from llmos_lite.engines.upstream import Passing, Upstream, Wire
 from llmos_lite.errors import LlmosError, NotFound, Unavailable, UpstreamFailed
 from llmos_lite.observability import Seldom
@@ -26,6 +26,8 @@ RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
 """Statuses after which another try may do better; 529 is Anthropic's word for too much to do."""
 DOWN = frozenset({500, 502, 503, 504, 529})
 """Statuses that speak of the server and not of the request."""
+REFUSALS = 400
+"""The first status that refuses."""
 UNKNOWN_KEY = 401
 """What a server says of a key that it does not know."""
 MOST_KNOWN = 1000
@@ -239,6 +241,15 @@ def _check_meant(way: _Way) -> None:
         raise Unavailable("model.resting", said, hint="Try again in a moment.", retry_after=5)
 
 
+async def _without_key(way: _Way, reply: Reply) -> Reply:
+    """Return a refusal without our key in it: some servers say which key, or which request, they refuse."""
+    hidden: Sequence[bytes] = getattr(way.route.upstream, "hidden", ())
+    body = await reply.read(LARGEST) if hidden else b""
+    for secret in hidden:
+        body = body.replace(secret, b"[key]")
+    return ReadReply(reply, body) if hidden else reply
+
+
 class Router:
     """Several servers: which one has a model, and who is asked when that one fails.
 
@@ -313,13 +324,20 @@ class Router:
                         UNKNOWN_KEY,
                     )
                 if reply.status not in RETRIED or (wait is None and not others):
-                    absent = reply.status in ABSENT and way.route.wire is not Wire.CHAT
-                    return await self._in_chat(way, make, reply) if absent else Sent(way.route, reply)
+                    sent = Sent(way.route, reply)
+                    return sent if reply.status < REFUSALS else await self._refused(way, make, sent, passing)
                 await reply.end()
             if wait is None:
                 break
             await self._pause(wait)
         return await self._asked(others, make)
+
+    async def _refused(self, way: _Way, make: Callable[[Route], Passing], sent: Sent, passing: Passing) -> Sent:
+        """Return a refusal, unless the server only lacks the address, and is asked by another."""
+        reply = sent.reply if passing.own_key else await _without_key(way, sent.reply)
+        if reply.status in ABSENT and way.route.wire is not Wire.CHAT:
+            return await self._in_chat(way, make, reply)
+        return Sent(way.route, reply)
 
     async def _in_chat(self, way: _Way, make: Callable[[Route], Passing], refused: Reply) -> Sent:
         """Ask a server that lacks the address of a client's API by the one that all speak; remember it when that helps.
@@ -378,11 +396,11 @@ class Router:
 
     def _wait(self, way: _Way, reply: Reply, number: int) -> float | None:
         """Return how long to wait before the server is asked again; None for never."""
-        said = reply.header("retry-after").partition(".")[0]
         wait = self._backoff(way, number)
-        if wait is None or not said.isdecimal():
-            return wait
-        return float(said) if float(said) <= self._policy.longest else None
+        if wait is None or reply.header("x-should-retry") == "false":
+            return None
+        told = told_wait(reply)
+        return wait if told is None else told if told <= self._policy.longest else None
 
     def _backoff(self, way: _Way, number: int) -> float | None:
         if number >= self._policy.retries or way.left:

@@ -287,3 +287,60 @@ async def test_a_client_that_goes_away_stops_the_tries(one: Answering) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert len(one.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("heads", "asked"),
+    [
+        ({"retry_after": "0"}, 2),
+        ({"retry_after": "0.02"}, 2),
+        ({"retry_after": "30"}, 1),
+        ({"retry_after": "2.5"}, 1),
+        ({"retry_after_ms": "20"}, 2),
+        ({"retry_after_ms": "20", "retry_after": "30"}, 2),
+        ({"retry_after_ms": "9000", "retry_after": "0"}, 1),
+        ({"retry_after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 2),
+        ({"retry_after": "Wed, 21 Oct 2099 07:28:00 GMT"}, 1),
+        ({"retry_after": "soon"}, 2),
+        ({"retry_after": "nan"}, 2),
+        ({"retry_after": "-5"}, 2),
+        ({"x_should_retry": "false"}, 1),
+        ({"x_should_retry": "true"}, 2),
+    ],
+)
+async def test_a_server_says_in_many_ways_when_it_may_be_asked_again(
+    one: Answering, heads: dict[str, str], asked: int
+) -> None:
+    one.answers[:] = [reply(b"{}", 429, **heads), OK]
+    found = await ask(router(Rules(default=Target("a")), Policy(retries=1, wait=0.001), a=one))
+    assert (len(one.asked), found[2]) == (asked, 200 if asked > 1 else 429)
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 429, 500])
+async def test_a_refusal_does_not_show_our_key(one: Answering, status: int) -> None:
+    said = b'{"error":{"message":"Key sk-secret-key, header tok-12345 is not known","type":"invalid_request_error"}}'
+    one.answers[:] = [reply(said, status)]
+    spec = ServerSpec(name="a", url=one.url, key="sk-secret-key", headers={"x-auth": "tok-12345", "x-team": "header"})
+    asked = Router({"a": open_server(spec)}, Rules(default=Target("a")), Policy(retries=0))
+    for own_key in (False, True):
+        sent = await asked.send("m", Wire.CHAT, lambda route, own=own_key: _as(route, own))  # type: ignore[misc]
+        body = await sent.reply.read(1000)
+        await sent.reply.end()
+        assert (b"sk-secret-key" in body, b"tok-12345" in body) == (own_key, own_key)
+        assert b"header" in body
+    await asked.close()
+
+
+def _as(route: Route, own_key: bool) -> Passing:  # noqa: FBT001 - of a lambda
+    return msgspec.structs.replace(passing(route), own_key=own_key)
+
+
+async def test_amazons_refusal_of_a_signature_does_not_show_the_token(one: Answering) -> None:
+    one.answers[:] = [reply(b'{"message":"The canonical string: x-amz-security-token:session-token"}', 403)]
+    spec = ServerSpec(name="a", kind="bedrock", region="r", url=one.url, key="AKID:secret-key:session-token")
+    asked = Router({"a": open_server(spec)}, Rules(default=Target("a")))
+    made = Passing(path="/messages", body=b'{"model":"m"}', headers={})
+    sent = await asked.send("m", Wire.MESSAGES, lambda _: made)
+    assert b"x-amz-security-token:[key]" in await sent.reply.read(1000)
+    await sent.reply.end()
+    await asked.close()
