@@ -18,6 +18,7 @@ from llmos_lite.engines import git_upkeep
 from llmos_lite.engines.git import Author, LocalGitStore
 from llmos_lite.engines.git_lock import RepositoryLock
 from llmos_lite.engines.git_upkeep import PERIOD, count_packs, has_graph, is_due
+from llmos_lite.engines.git_version import git_version
 from llmos_lite.engines.signing import Signer
 from llmos_lite.errors import StorageFailed, Unavailable
 
@@ -110,6 +111,38 @@ def test_many_packs_become_few_with_an_index_and_a_graph(store: LocalGitStore) -
     assert not store.upkeep_due()
     assert store.upkeep() is None
     assert [store.read(f"d/{turn}") for turn in range(60)] == [b"%d" % turn * 500 for turn in range(60)]
+    fsck(store)
+
+
+@pytest.mark.skipif(git_version() < git_upkeep._SPARES, reason="this git leaves no pack alone")
+def test_large_packs_are_left_alone_and_nothing_is_lost(store: LocalGitStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert store.upkeep()
+    packs = store.gitdir / "objects" / "pack"
+    (large,) = packs.glob("*.pack")
+    monkeypatch.setattr(git_upkeep, "_LARGE", large.stat().st_size)
+    monkeypatch.setattr(git_upkeep, "MANY_PACKS", 3)
+    for turn in range(9):
+        store.commit({f"e/{turn}": b"1"}, f"e{turn}", ALICE)
+        done = store.upkeep(always=turn % 4 == 2)
+        assert large.exists()
+        assert done is None or done.packs_after <= 3
+    assert count_packs(store.gitdir) < len([*packs.glob("*.pack")]) < 6
+    assert store.upkeep(always=True)
+    assert not store.upkeep_due(), "a pack that is left alone is none too many"
+    assert large.stem.encode() in (packs / "multi-pack-index").read_bytes()
+    assert [store.read(f"d/{turn}") for turn in range(60)] == [b"%d" % turn * 500 for turn in range(60)]
+    assert len(store.log(limit=100)) == 69
+    fsck(store)
+
+
+def test_a_git_that_cannot_leave_packs_alone_rolls_all_of_them_up(
+    store: LocalGitStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(git_upkeep, "_LARGE", 1)
+    monkeypatch.setattr(git_upkeep, "_can_spare", lambda: False)
+    assert git_upkeep.large_packs(store.gitdir) == []
+    assert store.upkeep()
+    assert count_packs(store.gitdir) == 1
     fsck(store)
 
 
@@ -330,6 +363,8 @@ def test_what_a_repack_rolls_up_is_known_before(store: LocalGitStore, monkeypatc
     """Its bytes say whether it is compressed anew; the packs that are left alone are those that git leaves."""
     for turn in range(12):
         store.commit({f"e/{number}": b"%d" % turn * 9 for number in range(4 ** (turn % 4))}, f"{turn}", ALICE)
+        if turn == 8:
+            monkeypatch.setattr(git_upkeep, "_LARGE", 3000)
         packs = {path: path.stat().st_size for path in (store.gitdir / "objects" / "pack").glob("*.pack")}
         rolled = git_upkeep._rolled(store.gitdir)
         monkeypatch.setattr(git_upkeep, "_SQUEEZED", 0 if turn % 2 else 1 << 30)
