@@ -605,6 +605,21 @@ async def test_every_round_is_counted(opened: Room, upstream: Upstream, tmp_path
     assert [seen.body["max_tokens"] for seen in upstream.chats] == [99, 99]
 
 
+async def test_what_nobody_counts_is_in_the_trace_as_it_is_in_the_budget(
+    opened: Room, upstream: Upstream, tmp_path: Path
+) -> None:
+    upstream.script = [[load("summary")]]
+    async with limited(tmp_path) as limits:
+        service = opened.service("ask-nousage", disclosure=CATALOG, limits=limits)
+        body = (await client(opened, service).post({"message": ASK})).json()
+        used, _ = await limits.usage(await opened.actor("alice"))
+    trace = await trace_of(opened, body["trace_id"])
+    assert (trace.tokens_in, trace.tokens_out, trace.tokens_estimated) == (used.tokens_in, used.tokens_out, True)
+    assert used.requests == 2
+    assert used.tokens_out > len(WORD * 3) // 4  # the call, too
+    assert body["usage"] == {"input_tokens": 0, "output_tokens": 0}  # what the provider counts
+
+
 async def test_a_budget_that_ends_between_rounds_ends_the_chat_and_keeps_its_trace(
     opened: Room, upstream: Upstream, tmp_path: Path
 ) -> None:

@@ -52,6 +52,9 @@ class Turn:
         answers: what the caller's message says of the calls before it.
         outside: tools of servers.
         ran: what those calls gave that a person allowed, now or before, by their ids.
+        tokens_in: of all requests, as the provider counts them.
+        tokens_out: of their answers, likewise.
+        guessed: the same by length, of those that nobody counted.
     """
 
     actor: Actor
@@ -74,6 +77,7 @@ class Turn:
     straight: Callable[[str], bool] | None = None
     tokens_in: int = 0
     tokens_out: int = 0
+    guessed: tuple[int, int] = (0, 0)
     _rounds: int = 0
     _begun: int = 0
     _following: ChatRequest | None = None
@@ -200,10 +204,18 @@ class Turn:
             return
         done = self.completion
         used = done.tokens_in if done else 0, done.tokens_out if done else 0
-        said = "".join(self.texts[self._begun :]) or (done.text if done else "")
-        if not any(used) and (said or ended is Ended.ABORTED):
-            used = most_tokens(self.request) // 2, len(said.encode()) // 4
+        if not any(used) and ((size := self._size()) or ended is Ended.ABORTED):
+            used = most_tokens(self.request) // 2, size // 4
+            self.guessed = self.guessed[0] + used[0], self.guessed[1] + used[1]
         self.reservation.settle(*used, model=done.model if done else "")
+        self.reservation = None
+
+    def _size(self) -> int:
+        """Return the bytes of what the last request gave, as far as it came."""
+        done = self.completion
+        said = "".join(self.texts[self._begun :]) or (done.text if done else "")
+        calls = done.tool_calls if done else ()
+        return len(said.encode()) + sum(len(call.name) + len(call.arguments) for call in calls)
 
     def served(self, model: str, ended: Ended, error: str, seconds: float) -> Served:
         """Return the figures of it; `model` is the name of the one that was asked."""
@@ -212,8 +224,8 @@ class Turn:
             model,
             ended,
             seconds,
-            tokens_in=self.tokens_in,
-            tokens_out=self.tokens_out,
+            tokens_in=self.tokens_in + self.guessed[0],
+            tokens_out=self.tokens_out + self.guessed[1],
             skills=len(self.choice.used),
             error=error,
             recorded=self.recorded,
@@ -231,14 +243,15 @@ class Turn:
             "",
             model,
             done.model if done else "",
-            self.tokens_in,
-            self.tokens_out,
+            self.tokens_in + self.guessed[0],
+            self.tokens_out + self.guessed[1],
             done.finish if done else "",
             self.conversation.id,
             self.choice.used,
             DIALECT,
             ended.value,
             error,
+            estimated=any(self.guessed),
         )
 
     def trace(self, model: str, ended: Ended, error: str) -> Trace:
@@ -262,8 +275,9 @@ class Turn:
             messages=tuple(messages),
             tool_calls=(*self.calls, *handed),
             model=self.completion.model if self.completion else model,
-            tokens_in=self.tokens_in,
-            tokens_out=self.tokens_out,
+            tokens_in=self.tokens_in + self.guessed[0],
+            tokens_out=self.tokens_out + self.guessed[1],
+            tokens_estimated=any(self.guessed),
             latency_ms=round((time.perf_counter() - self.clock) * 1000),
             ended=ended,
             error=error,
