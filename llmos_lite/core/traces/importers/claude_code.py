@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from llmos_lite.core.gateway.scaffolding import words_of
 from llmos_lite.core.traces.importers.answers import Answer, Answers, traces_of, with_result
 from llmos_lite.core.traces.importers.base import (
     Json,
@@ -47,7 +48,10 @@ SIGNS = re.compile(rb'^\s*(?:\xef\xbb\xbf)?\{(?=.{0,60000}"type"\s*:).{0,60000}"
 
 @dataclass(slots=True)
 class _Node:
-    """A line of the log: where it hangs, the goal it serves, what was said there, which answer it belongs to."""
+    """A line of the log: where it hangs, the goal it serves, what was said there, which answer it belongs to.
+
+    `ran_here` when it is what a command said that the client ran itself.
+    """
 
     parent: _Node | None
     time: int
@@ -55,6 +59,16 @@ class _Node:
     messages: tuple[Message, ...] = ()
     skills: tuple[str, ...] = ()
     answer: Answer | None = None
+    ran_here: bool = False
+
+    def forget_command(self) -> None:
+        """Forget a command above that the client ran itself (`/clear`), now that the person speaks and no model did."""
+        above, ran_here = self.parent, False
+        while above is not None and above.answer is None and not above.messages:
+            ran_here = ran_here or above.ran_here
+            above = above.parent
+        if ran_here and above is not None and above.answer is None and above.messages[0].content.startswith("/"):
+            above.messages, above.skills = (), ()
 
 
 class ClaudeCode:
@@ -87,6 +101,7 @@ class _Session:
         if kind == "attachment" and (prompt := queued(record)) is not None:
             node.time = max(node.time, node.parent.time if node.parent else 0)  # it waited since it was typed
             return self._said(record, {"content": prompt}, node)
+        node.ran_here = kind == "system" and str(record.get("content")).startswith(NOISE)
         if not (isinstance(kind, str) and kind in {"user", "assistant"}):
             return self.source.skipped(f"no message: {kind[:40]}" if isinstance(kind, str) else "unknown line")
         if not isinstance(message, dict):
@@ -118,18 +133,20 @@ class _Session:
             if (answer := _answer_above(node)) is not None:
                 answer.ended = Ended.ABORTED
             return None
+        node.ran_here = text.startswith(NOISE[:2])
         if record.get("isMeta") is True or record.get("isCompactSummary") is True or text.startswith(NOISE):
             return self.source.skipped("no message: meta")
         if not text:
             return None if joined else self.source.skipped("empty message")
+        node.forget_command()
         if command := COMMAND.search(text):
             name, arguments = command[1].strip(), ARGUMENTS.search(text)
             node.skills = (name,)
             text = f"/{name} {arguments[1].strip() if arguments else ''}".strip()
         side, notice = record.get("isSidechain") is True, text.startswith(NOTICE)
         node.messages = (Message("user", text, name="agent" if side or notice else ""),)
-        if not (notice or (side and node.goal)):
-            node.goal = short_goal(text)
+        if (words := words_of(text)) and not (side and node.goal):
+            node.goal = short_goal(words)
         return None
 
     def _results(self, content: object, node: _Node) -> bool:

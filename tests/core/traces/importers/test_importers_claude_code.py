@@ -31,10 +31,10 @@ class Log:
     def __init__(self, path: Path) -> None:
         self.path, self.lines, self.parent = path / "session.jsonl", [], None
 
-    def add(self, kind: str, content: object, **more: object) -> str:
+    def add(self, kind: str, said: object, /, **more: object) -> str:
         number = len(self.lines)
         uuid = f"u{number}"
-        message = {"role": kind, "content": content} | dict(more.pop("message", {}))  # type: ignore[call-overload]
+        message = {"role": kind, "content": said} | dict(more.pop("message", {}))  # type: ignore[call-overload]
         line = {
             "type": kind,
             "uuid": uuid,
@@ -233,6 +233,32 @@ def test_news_of_an_agent_in_the_background_are_said_and_no_goal(log: Log) -> No
     last = log.read()[0][-1]
     assert (last.goal, last.messages[0].name) == ("refactor the parser", "agent")
     assert last.messages[0].content.startswith("<task-notification>")
+
+
+def test_what_a_person_ran_in_the_shell_is_said_and_no_goal(log: Log) -> None:
+    log.user("what is in here?")
+    log.answer("Let me see.", "msg_1")
+    log.user("<bash-input>ls</bash-input>")
+    log.user("<bash-stdout>a.py</bash-stdout><bash-stderr></bash-stderr>")
+    log.answer("One file.", "msg_2")
+    last = log.read()[0][-1]
+    assert (last.goal, len(last.messages)) == ("what is in here?", 3)
+
+
+@pytest.mark.parametrize("output", ["user", "system"])
+def test_a_command_that_the_client_ran_itself_is_not_said(log: Log, output: str) -> None:
+    """As 2.1.197 writes `/compact` and `/clear`."""
+    log.user("<command-name>/clear</command-name>\n<command-args></command-args>")
+    done = "<local-command-stdout></local-command-stdout>"
+    if output == "user":
+        log.user(done)
+    else:
+        log.add("system", None, message={}, subtype="local_command", content=done)
+    log.user("hello")
+    log.answer("Hi.", "msg_1")
+    [trace] = log.read()[0]
+    assert [(one.role, one.content) for one in trace.messages] == [("user", "hello"), ("assistant", "Hi.")]
+    assert trace.goal == "hello"
 
 
 def test_an_answer_that_the_client_made_up_is_none(log: Log) -> None:
