@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import msgspec
 
 from llmos_lite.core.chat.prompt import Prompt
+from llmos_lite.core.gateway.bounds import check_body, check_items
 from llmos_lite.core.skills.lru import Sized
 from llmos_lite.errors import Invalid
 
@@ -102,7 +103,9 @@ def fields_of(body: bytes) -> dict[str, Raw]:
 
     Raises:
         Invalid: `request.not_json`.
+        TooLarge: `request.too_many_parts`.
     """
+    check_body(body)
     try:
         return _fields.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -118,12 +121,15 @@ def items_of(raw: Raw | bytes, name: str = "messages") -> list[Raw]:
 
     Raises:
         Invalid: `request.invalid`.
+        TooLarge: `request.too_many_parts`.
     """
     try:
-        return _items.decode(raw)
+        items = _items.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):
         said = f"The request has no list of `{name}`."
         raise Invalid("request.invalid", said, hint=f"Send the conversation as `{name}`, a list.") from None
+    check_items(len(items), name)
+    return items
 
 
 def text_of(raw: Raw | bytes | None) -> str:
