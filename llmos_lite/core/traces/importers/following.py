@@ -70,7 +70,8 @@ class _Scan:
 
     Args:
         end: where it ends.
-        turn: where the turn begins that is being read.
+        turn: where the turn begins that is being read ...
+        asked: ... and where a person last said something, unless that is far away.
         cut: the last place at which the file may be cut ...
         before: ... and where the turn before that begins.
         has: whether there is anything to send before the cut.
@@ -80,6 +81,7 @@ class _Scan:
 
     end: int
     turn: int
+    asked: int
     cut: int
     before: int
     has: bool = False
@@ -88,7 +90,8 @@ class _Scan:
 
     def settle(self, cut: int) -> None:
         """Let the file be cut here."""
-        self.cut, self.before, self.turn = cut, self.turn, cut
+        before = self.asked if cut - self.asked <= PART else self.turn  # news of agents serve what was asked before
+        self.cut, self.before, self.turn = cut, before, cut
         self.has, self.answered, self.ended = True, False, False
 
 
@@ -132,7 +135,8 @@ class Followed:
         self._scan.has, self._waits = False, True
 
     def _from_place(self) -> _Scan:
-        return _Scan(self.place.sent, self.place.sent, self.place.sent, self.place.turn)
+        sent, turn = self.place.sent, self.place.turn
+        return _Scan(sent, sent, turn, sent, turn)
 
     def _is_another(self, found: os.stat_result) -> bool:
         """Tell whether the file was cut off, or another one stands there now."""
@@ -170,7 +174,7 @@ class Followed:
             if said is Mark.BEGINS:
                 if scan.answered:
                     scan.settle(begins)
-                scan.turn = begins
+                scan.turn = scan.asked = begins
             elif said in {Mark.ANSWERS, Mark.ENDS}:
                 scan.answered = True
             if said is not Mark.OTHER:

@@ -41,7 +41,7 @@ def claude_code(record: Json) -> Mark:
     text = as_text(content).lstrip()
     if text.startswith(INTERRUPTED):
         return Mark.ENDS
-    return Mark.BEGINS if text and not text.startswith(NOISE) else Mark.OTHER
+    return Mark.BEGINS if not text.startswith(NOISE) and words_of(text) else Mark.OTHER
 
 
 def codex(record: Json) -> Mark:

@@ -130,6 +130,27 @@ def test_a_sub_agents_own_file_is_followed_as_well(log: File) -> None:
     assert [trace.goal for trace in log.take(QUIET)] == ["look for parsers"]
 
 
+def test_news_of_agents_serve_the_goal_of_the_person_however_many_come(tmp_path: Path, log: File) -> None:
+    texts = ["start two agents", *(f"<task-notification>{n}</task-notification>" for n in range(3)), "thanks"]
+    lines = []
+    for number, text in enumerate(texts):
+        said = {
+            "sessionId": "s1",
+            "timestamp": f"2026-09-01T10:00:0{number}Z",
+            "parentUuid": number and f"a{number - 1}",
+        }
+        message = {"id": f"m{number}", "content": [{"type": "text", "text": "ok"}], "stop_reason": "end_turn"}
+        asked = {"type": "user", "uuid": f"u{number}", "message": {"role": "user", "content": text}}
+        answered = {"type": "assistant", "uuid": f"a{number}", "parentUuid": f"u{number}", "message": message}
+        lines += [json.dumps(said | one).encode() + b"\n" for one in (asked, answered)]
+    for asked_line, answered_line in zip(lines[::2], lines[1::2], strict=True):
+        log.write(asked_line + answered_line)
+        assert len(log.take(QUIET)) == 1
+        log.restart()
+    assert [trace.goal for trace in log.traces.values()] == ["start two agents"] * 4 + ["thanks"]
+    assert list(log.traces.values()) == whole(tmp_path / "whole.jsonl", lines)
+
+
 def test_a_half_written_line_waits(log: File) -> None:
     log.write(b"".join(CODEX)[:-20])
     log.take()
