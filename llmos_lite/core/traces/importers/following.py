@@ -171,10 +171,10 @@ class Followed:
         for end, record in _lines(self.path, scan.end):
             begins, scan.end = scan.end, end
             said = mark(record) if record is not None else Mark.OTHER
-            if said is Mark.BEGINS:
+            if said in {Mark.OPENS, Mark.BEGINS}:
                 if scan.answered:
                     scan.settle(begins)
-                scan.turn = scan.asked = begins
+                scan.asked = scan.turn if said is Mark.BEGINS else scan.asked
             elif said in {Mark.ANSWERS, Mark.ENDS}:
                 scan.answered = True
             if said is not Mark.OTHER:

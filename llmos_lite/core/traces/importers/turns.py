@@ -16,6 +16,8 @@ class Mark(Enum):
 
     HEAD = auto()
     """Says what the whole session is; a part of the log needs it, too."""
+    OPENS = auto()
+    """A turn begins, of whomever: what stands before it is done with."""
     BEGINS = auto()
     """A person says something: what stands before it is done with."""
     ANSWERS = auto()
@@ -51,6 +53,8 @@ def codex(record: Json) -> Mark:
         return Mark.HEAD
     item = payload if isinstance(payload, dict) else record
     what, role = item.get("type"), item.get("role")
+    if kind == "event_msg" and what in {"task_started", "turn_started"}:
+        return Mark.OPENS
     if kind == "event_msg":
         return Mark.ENDS if what in {"task_complete", "turn_complete", "turn_aborted", "error"} else Mark.OTHER
     if what == "message" and role == "user":

@@ -151,6 +151,29 @@ def test_news_of_agents_serve_the_goal_of_the_person_however_many_come(tmp_path:
     assert list(log.traces.values()) == whole(tmp_path / "whole.jsonl", lines)
 
 
+def test_a_fork_that_is_followed_is_told_once(tmp_path: Path, log: File) -> None:
+    """The copy of the old session is quiet for long before the person goes on."""
+    old, fork, *turns = (f"01a23157-{part}-7000-8000-000000000000" for part in ("397b", "3b31", "39ee", "3b4e", "3c4e"))
+    told: list[tuple[str, dict[str, object]]] = [("session_meta", {"id": fork}), ("session_meta", {"id": old})]
+    for turn in turns:
+        told.append(("event_msg", {"type": "task_started", "turn_id": turn}))
+        told.append(("turn_context", {"turn_id": turn, "model": turn}))
+        for role in ("user", "assistant"):
+            content = [{"type": "text", "text": f"{role} {turn}"}]
+            told.append(("response_item", {"type": "message", "role": role, "content": content}))
+        told.append(("event_msg", {"type": "task_complete", "turn_id": turn}))
+    lines = [
+        json.dumps({"timestamp": f"2026-09-01T10:00:{n:02}Z", "type": kind, "payload": payload}).encode() + b"\n"
+        for n, (kind, payload) in enumerate(told)
+    ]
+    for end in range(7, len(lines) + 1, 5):
+        log.write(b"".join(lines[max(0, end - 5) if end > 7 else 0 : end]))
+        log.take(QUIET)
+        log.restart()
+    assert [trace.goal for trace in log.traces.values()] == [f"user {turn}" for turn in turns[1:]]
+    assert list(log.traces.values()) == whole(tmp_path / "whole.jsonl", lines)
+
+
 def test_a_half_written_line_waits(log: File) -> None:
     log.write(b"".join(CODEX)[:-20])
     log.take()
