@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import uvicorn
 from mcp.server import MCPServer
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 
@@ -75,6 +81,84 @@ def server(host: ToolHost) -> MCPServer:
     return found
 
 
+@dataclass
+class OldServer:
+    """A server of the protocol that has sessions, which it can forget; it asks for what nobody grants."""
+
+    tools: list[dict[str, Any]] = field(default_factory=lambda: [{"name": "look", "inputSchema": {"type": "object"}}])
+    sessions: set[str] = field(default_factory=set)
+    calls: int = 0
+    forgetful: bool = False
+    begging: bool = False
+    refusals: list[dict[str, Any]] = field(default_factory=list)
+    told: asyncio.Queue[dict[str, Any]] = field(default_factory=asyncio.Queue)
+    port: int = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/mcp"
+
+    async def answer(self, request: Request) -> Response:
+        """Answer a request."""
+        if request.method != "POST":
+            return Response(status_code=405)
+        said, session = await request.json(), request.headers.get("mcp-session-id")
+        if said.get("method") == "initialize":
+            return self._begin(said["id"])
+        if session not in self.sessions:
+            return _answered(said.get("id"), status=404 if session else 400, error={"code": -32001, "message": "Who?"})
+        if "method" not in said:
+            self.told.put_nowait(said["error"])
+        if "id" not in said or "method" not in said:
+            return Response(status_code=202)
+        return await self._asked(said)
+
+    def _begin(self, number: object) -> Response:
+        session = str(len(self.sessions) + 1)
+        if not self.forgetful:
+            self.sessions.add(session)
+        about = {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}}
+        named = about | {"serverInfo": {"name": "old", "version": "1"}}
+        return _answered(number, headers={"mcp-session-id": session}, result=named)
+
+    async def _asked(self, said: dict[str, Any]) -> Response:
+        if said["method"] == "tools/list":
+            return _answered(said["id"], result={"tools": self.tools})
+        self.calls += 1
+        done = {"jsonrpc": "2.0", "id": said["id"], "result": {"content": [{"type": "text", "text": "looked"}]}}
+        if self.begging:
+            return StreamingResponse(self._begged(done), media_type="text/event-stream")
+        return JSONResponse(done)
+
+    async def _begged(self, done: dict[str, Any]) -> AsyncIterator[str]:
+        sample = {"messages": [{"role": "user", "content": {"type": "text", "text": "x"}}], "maxTokens": 9}
+        ask = {"message": "Your password?", "requestedSchema": {"type": "object", "properties": {}}}
+        for number, (method, params) in enumerate(
+            [("sampling/createMessage", sample), ("elicitation/create", ask), ("roots/list", {})]
+        ):
+            yield _event({"jsonrpc": "2.0", "id": f"b{number}", "method": method, "params": params})
+            async with asyncio.timeout(10):
+                self.refusals.append(await self.told.get())
+        yield _event(done)
+
+
+def _event(said: dict[str, Any]) -> str:
+    return f"event: message\ndata: {json.dumps(said)}\n\n"
+
+
+def _answered(number: object, status: int = 200, headers: dict[str, str] | None = None, **said: object) -> Response:
+    return JSONResponse({"jsonrpc": "2.0", "id": number, **said}, status_code=status, headers=headers)
+
+
+@asynccontextmanager
+async def old_server() -> AsyncIterator[OldServer]:
+    """Serve an old server on a port of this machine."""
+    found = OldServer()
+    methods = ["GET", "POST", "DELETE"]
+    async with _served(Starlette(routes=[Route("/mcp", found.answer, methods=methods)])) as found.port:
+        yield found
+
+
 @asynccontextmanager
 async def tool_host() -> AsyncIterator[ToolHost]:
     """Serve on a port of this machine."""
@@ -86,15 +170,20 @@ async def tool_host() -> AsyncIterator[ToolHost]:
             host.headers.append({name.decode(): value.decode() for name, value in scope["headers"]})
         await app(scope, receive, send)
 
-    config = uvicorn.Config(noting, port=0, log_level="critical", access_log=False)
+    async with _served(noting) as host.port:
+        yield host
+
+
+@asynccontextmanager
+async def _served(app: ASGIApp) -> AsyncIterator[int]:
+    config = uvicorn.Config(app, port=0, log_level="critical", access_log=False)
     config.load()
     running = uvicorn.Server(config)
     running.lifespan = config.lifespan_class(config)
     await running.lifespan.startup()
     await running.startup()
-    host.port = running.servers[0].sockets[0].getsockname()[1]
     try:
-        yield host
+        yield running.servers[0].sockets[0].getsockname()[1]
     finally:
         running.force_exit = True
         await running.shutdown()

@@ -20,7 +20,8 @@ CONNECT_SECONDS = 5.0
 READ_SECONDS = 300.0
 MOST_CONNECTIONS = 100
 _PORTS = {"http": 80, "https": 443}
-_REFUSED, _FORBIDDEN = 401, 403
+_REFUSED, _FORBIDDEN, _UNKNOWN = 401, 403, 404
+_SESSION = "mcp-session-id"
 
 
 def open_http(
@@ -31,6 +32,7 @@ def open_http(
     bearer: Bearer | None = None,
     read: float = READ_SECONDS,
     reuse: bool = True,
+    gone: asyncio.Event | None = None,
 ) -> httpx2.AsyncClient:
     """Return a client; it is closed by whoever asked for it.
 
@@ -42,9 +44,10 @@ def open_http(
         read: seconds of silence.
         reuse: whether connections are kept. They belong to an address; of several hosts, two at one address would share
             what only one of them has proved.
+        gone: set when a server says that it does not know the session.
     """
     return httpx2.AsyncClient(
-        transport=_Pinned(private=private, most=most, reuse=reuse),
+        transport=_Pinned(private=private, most=most, reuse=reuse, gone=gone),
         headers={**(headers or {}), "accept-encoding": "identity"},
         auth=_Bearing(bearer) if bearer is not None else None,
         timeout=httpx2.Timeout(CONNECT_SECONDS, read=read),
@@ -56,10 +59,10 @@ def open_http(
 class _Pinned(httpx2.AsyncHTTPTransport):
     """Calls the addresses that were looked at, and reads no more than is bounded."""
 
-    def __init__(self, *, private: bool, most: int, reuse: bool) -> None:
+    def __init__(self, *, private: bool, most: int, reuse: bool, gone: asyncio.Event | None) -> None:
         limits = httpx2.Limits(max_connections=MOST_CONNECTIONS, max_keepalive_connections=20 if reuse else 0)
         super().__init__(verify=ssl.create_default_context(), limits=limits)
-        self._private, self._most = private, most
+        self._private, self._most, self._gone = private, most, gone
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         host, port = request.url.host, request.url.port or _PORTS[request.url.scheme]
@@ -71,6 +74,8 @@ class _Pinned(httpx2.AsyncHTTPTransport):
             response = await super().handle_async_request(request)
         finally:
             request.url = asked  # a second try, with another token, looks at the name again
+        if response.status_code == _UNKNOWN and _SESSION in request.headers and self._gone is not None:
+            self._gone.set()
         if response.headers.get("content-encoding", "identity") != "identity":
             await response.aclose()
             raise httpx2.ReadError("the answer is compressed, which was not asked for")

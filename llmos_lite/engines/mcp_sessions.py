@@ -11,9 +11,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from llmos_lite.engines.llm import Tool
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from llmos_lite.engines.oauth import Bearer
 
+T = TypeVar("T")
 log = logging.getLogger("llmos.tools")
 
 MOST_TOOLS = 128
@@ -68,6 +69,10 @@ class Outcome:
     is_error: bool = False
 
 
+class _GoneError(UpstreamFailed):
+    """The server has forgotten the session, as after a restart, and so did nothing of what it was asked."""
+
+
 class McpSession:
     """One server, connected when it is first needed.
 
@@ -81,7 +86,7 @@ class McpSession:
         self.name, self.where = name, where
         self._clock = clock or asyncio.get_running_loop().time
         self._client: asyncio.Future[Client] | None = None
-        self._stop = asyncio.Event()
+        self._stop, self._gone = asyncio.Event(), asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._tools: tuple[float, list[Tool]] | None = None
         self._down_until = self._used = 0.0
@@ -105,9 +110,7 @@ class McpSession:
             UpstreamTimeout: `tool_server.timeout`.
         """
         if anew or self._tools is None or self._clock() - self._tools[0] > IDLE_SECONDS:
-            async with self._asked(CONNECT_SECONDS) as client:
-                found = await _listed(client)
-            self._tools = self._clock(), found
+            self._tools = self._clock(), await self._answer(_listed, CONNECT_SECONDS)
         return self._tools[1]
 
     async def call(self, tool: str, arguments: Mapping[str, object], seconds: float) -> Outcome:
@@ -117,8 +120,7 @@ class McpSession:
             UpstreamFailed: `tool_server.unreachable`, `tool_server.failed`, `tool_server.sign_in`.
             UpstreamTimeout: `tool_server.timeout`.
         """
-        async with self._asked(seconds) as client:
-            result = await client.call_tool(tool, dict(arguments))
+        result = await self._answer(lambda client: client.call_tool(tool, dict(arguments)), seconds)
         parts = [_text(block) for block in result.content]
         if not parts and result.structured_content is not None:
             parts = [str(result.structured_content)]
@@ -136,13 +138,25 @@ class McpSession:
 
     # -- the session ------------------------------------------------------------------------------------------------
 
+    async def _answer(self, ask: Callable[[Client], Awaitable[T]], seconds: float) -> T:
+        """Return what a server answers, asked once more where it had forgotten the session."""
+        try:
+            async with self._asked(seconds) as client:
+                return await ask(client)
+        except _GoneError:
+            async with self._asked(seconds) as client:
+                return await ask(client)
+
     @contextlib.asynccontextmanager
     async def _asked(self, seconds: float) -> AsyncIterator[Client]:
         """Hand out the connection for one request; one that fails is made anew by the next."""
+        gone = self._gone
         try:
             async with asyncio.timeout(seconds):
                 self._check_up(await self._token())
-                yield await self._connected()
+                client = await self._connected()
+                gone = self._gone
+                yield client
         except TimeoutError:
             problem = self._refusal()
             await self._dropped()
@@ -154,6 +168,11 @@ class McpSession:
         except (LlmosError, asyncio.CancelledError):
             raise
         except Exception as error:  # noqa: BLE001 - whatever a server makes of its side
+            if gone.is_set():
+                if self._gone is gone:  # nobody else has begun anew
+                    await self._dropped()
+                said = f"The tool server {self.name} forgets its sessions."
+                raise _GoneError("tool_server.failed", said, hint="Look at the server.") from None
             log.warning("the tool server %s failed: %s", self.name, type(error).__name__)
             problem = self._refusal()
             await self._dropped()
@@ -199,17 +218,17 @@ class McpSession:
 
     async def _connected(self) -> Client:
         if self._task is None or self._task.done():
-            self._stop = asyncio.Event()
+            self._stop, self._gone = asyncio.Event(), asyncio.Event()
             self._client = asyncio.get_running_loop().create_future()
-            self._task = asyncio.ensure_future(self._lived(self._client, self._stop))
+            self._task = asyncio.ensure_future(self._lived(self._client, self._stop, self._gone))
         assert self._client is not None  # noqa: S101 - made with the task
         self._used = self._clock()
         return await asyncio.shield(self._client)
 
-    async def _lived(self, ready: asyncio.Future[Client], stop: asyncio.Event) -> None:
+    async def _lived(self, ready: asyncio.Future[Client], stop: asyncio.Event, gone: asyncio.Event) -> None:
         """Keep a session open until nobody has used it for a while."""
         try:
-            async with _open(self.where) as client:
+            async with _open(self.where, gone) as client:
                 ready.set_result(client)
                 while (left := self._used + IDLE_SECONDS - self._clock()) > 0:
                     with contextlib.suppress(TimeoutError):
@@ -245,7 +264,7 @@ def _unreachable(name: str, error: BaseException) -> LlmosError:
 
 
 @contextlib.asynccontextmanager
-async def _open(where: Where) -> AsyncGenerator[Client, None]:
+async def _open(where: Where, gone: asyncio.Event) -> AsyncGenerator[Client, None]:
     from mcp import Client  # noqa: PLC0415 - slow to import, and few have servers
     from mcp.client.stdio import StdioServerParameters  # noqa: PLC0415
     from mcp.client.streamable_http import streamable_http_client  # noqa: PLC0415
@@ -259,7 +278,9 @@ async def _open(where: Where) -> AsyncGenerator[Client, None]:
     from llmos_lite.engines.mcp_http import open_http  # noqa: PLC0415
 
     async with (
-        open_http(private=where.private, most=LARGEST_ANSWER, headers=where.headers, bearer=where.bearer) as http,
+        open_http(
+            private=where.private, most=LARGEST_ANSWER, headers=where.headers, bearer=where.bearer, gone=gone
+        ) as http,
         Client(streamable_http_client(where.url, http_client=http)) as client,
     ):
         yield client

@@ -13,7 +13,7 @@ import pytest
 from llmos_lite.engines.mcp_sessions import LONGEST_TEXT, McpSession, Where, checked_endpoint
 from llmos_lite.engines.oauth import Refusal
 from llmos_lite.errors import Invalid, LlmosError, UpstreamFailed, UpstreamTimeout
-from tests.tool_server import ToolHost, tool_host
+from tests.tool_server import ToolHost, old_server, tool_host
 
 PROGRAM = """
 from mcp.server import MCPServer
@@ -111,6 +111,33 @@ async def test_a_server_that_is_not_there_is_left_alone_for_a_while() -> None:
             await gone.tools()
         assert caught.value.code == "tool_server.unreachable"
     await gone.close()
+
+
+async def test_a_session_that_a_server_has_forgotten_is_begun_anew_and_nothing_is_lost() -> None:
+    async with old_server() as server:
+        session = McpSession("old", Where(url=server.url, private=True))
+        assert (await session.call("look", {}, 10)).text == "looked"
+        server.sessions.clear()
+        both = await asyncio.gather(*(session.call("look", {}, 10) for _ in range(2)))
+        assert [outcome.text for outcome in both] == ["looked"] * 2
+        assert server.calls == 3
+        server.sessions.clear()
+        assert [tool.name for tool in await session.tools(anew=True)] == ["look"]
+        server.sessions.clear()
+        server.forgetful = True
+        with pytest.raises(UpstreamFailed):
+            await session.call("look", {}, 10)
+        assert server.calls == 3
+        await session.close()
+
+
+async def test_a_server_is_granted_no_answer_of_the_model_none_of_the_person_and_no_folder() -> None:
+    async with old_server() as server:
+        server.begging = True
+        session = McpSession("old", Where(url=server.url, private=True))
+        assert (await session.call("look", {}, 10)).text == "looked"
+        await session.close()
+    assert [refused["code"] for refused in server.refusals] == [-32600] * 3
 
 
 async def test_an_address_in_our_network_is_not_called(host: ToolHost) -> None:
