@@ -67,6 +67,8 @@ def explain(error: BaseException) -> LlmosError:
             return storage_error(cause, "finish the request")
         if isinstance(cause, sqlite3.OperationalError):
             return _database_error(str(cause))
+        if isinstance(cause, RecursionError):  # whatever reads JSON counts its levels and our own calls together
+            return Invalid("request.too_deep", "The request is nested too deeply.", hint="Send fewer levels.")
     return Internal(
         "internal",
         "Something went wrong that should not have.",
@@ -92,7 +94,7 @@ def _database_error(text: str) -> LlmosError:
 
 def log_unexpected(error: BaseException, said: LlmosError, request_id: str = "") -> None:
     """Log what nobody raised on purpose, with its traceback, under the request's id."""
-    if said.status >= 500 and said is not error:  # noqa: PLR2004 - the server's own mistakes
+    if (said.status >= 500 and said is not error) or isinstance(error, RecursionError):  # noqa: PLR2004 - our mistakes
         log.error("request %s failed: %s", request_id, said.message, exc_info=error)
 
 

@@ -730,6 +730,19 @@ async def test_a_mistake_of_ours_is_kept_as_an_error(here: Gate, monkeypatch: py
     assert (answer.status, trace.ended, trace.error) == (500, Ended.ERROR, "internal")
 
 
+@pytest.mark.parametrize("wire", WIRES)
+async def test_what_is_nested_too_deeply_for_a_later_look_is_refused(here: Gate, wire: str) -> None:
+    """The body as a whole can just be read, and an item in it no more, since more calls stand around that."""
+    body = json.dumps({"model": "plain", **request(wire, "WORDS")})
+    codes = set()
+    for depth in range(700, 1000):
+        content = body.replace('"WORDS"', "[" * depth + "]" * depth)
+        answer = await here.client.request("POST", PATHS[wire], content=content.encode())
+        codes.add(answer.status)
+        assert answer.status in {200, 400}, (depth, answer.body)
+    assert 400 in codes
+
+
 class Kept(list[ModelSpan]):
     """Takes spans and keeps them."""
 

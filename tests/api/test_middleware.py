@@ -123,6 +123,12 @@ async def test_a_mistake_of_ours_is_logged_and_tells_nothing(caplog: pytest.LogC
     assert answer.headers["x-request-id"] in caplog.text
 
 
+async def test_what_is_nested_too_deeply_is_refused(caplog: pytest.LogCaptureFixture) -> None:
+    answer = await client(failing(RecursionError("maximum recursion depth exceeded"))).get("/x")
+    assert (answer.status, answer.json()["code"]) == (400, "request.too_deep")
+    assert "maximum recursion depth" in caplog.text, "a mistake of ours may look like this, too"
+
+
 async def test_when_to_come_back_is_a_header() -> None:
     answer = await client(failing(RateLimited("model.busy", "Busy.", retry_after=7))).get("/x")
     assert (answer.status, answer.headers["retry-after"]) == (429, "7")

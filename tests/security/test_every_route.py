@@ -150,6 +150,7 @@ DEEP = b"[" * 100_000
 BOMBS = {
     "deep": DEEP,
     "deep objects": b'{"a":' * 100_000,
+    "a deep tool": b'{"message": "x", "tools": [' + b'{"a":' * 5000 + b"1" + b"}" * 5000 + b"]}",
     "a long number": b'{"name": ' + b"9" * 1_000_000 + b"}",
     "an exponent": b'{"name": 1e999999999, "limit": -1e999999999}',
     "not a number": b'{"name": NaN, "tokens": Infinity}',
