@@ -138,6 +138,16 @@ def test_a_chat_may_answer_without_a_text(message: dict[str, object], text: str)
     assert stream.completion().text == text
 
 
+def test_an_answer_begins_when_it_has_a_name() -> None:
+    """Azure sends a chunk about the prompt before it, whose id and model are empty."""
+    translation = AnswerTranslation(Wire.CHAT, Wire.MESSAGES)
+    about = b'data: {"id":"","object":"","model":"","choices":[],"prompt_filter_results":[{"prompt_index":0}]}\n\n'
+    assert translation.feed(about) == b""
+    said = translation.feed(b"data: %b\n\n" % chat(content="Hi.").replace(b'"message"', b'"delta"'))
+    start = json.loads(said.split(b"\n")[1].removeprefix(b"data: "))
+    assert (start["message"]["id"], start["message"]["model"]) == ("c", "m")
+
+
 def test_a_call_of_a_client_that_still_sends_functions_is_in_the_trace() -> None:
     body = chat(content=None, function_call={"name": "look", "arguments": "{}"})
     assert [call.name for call in whole_chat(body, "m").tool_calls] == ["look"]

@@ -119,6 +119,10 @@ class ChatIn:
             yield Failed(chunk.error if isinstance(chunk.error, str) else chunk.error.message)
             return
         if not self._began:
+            if not (
+                chunk.id or chunk.choices
+            ):  # Azure first tells what it thinks of the prompt, and no name of anything
+                return
             self._began = True
             yield Began(chunk.id or "", chunk.model or "")
         for choice in (chunk.choices or ())[:1]:
