@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
@@ -13,7 +14,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from llmos_lite.engines.http_client import HttpClient, Into, Meaning, PlainClient, Reply, as_it_is
+from llmos_lite.engines.http_client import HttpClient, Into, Meaning, PlainClient, Reply, as_it_is, told_wait
 from llmos_lite.engines.http_tls import TlsClient
 from llmos_lite.engines.llm import ChatRequest, Completion, Delta, Piece, gathered, unheard
 from llmos_lite.engines.sse import SseReader
@@ -216,8 +217,8 @@ class ModelServer:
         """Turn a status into an error that quotes the server, without our key in it."""
         said, status = await self._said(reply), reply.status
         if status == 429:  # noqa: PLR2004 - Too Many Requests
-            after = reply.header("retry-after").partition(".")[0]
-            seconds = int(after) if after.isdecimal() else None
+            after = told_wait(reply)
+            seconds = None if after is None else math.ceil(after)
             return UpstreamFailed(
                 "model.rate_limited",
                 f"The model takes no more requests for now{said}",

@@ -176,10 +176,11 @@ async def test_a_rate_limit_says_when_to_come_back(kind: Model, upstream: Upstre
     with pytest.raises(UpstreamFailed) as caught:
         await kind(upstream.url).complete(ask("e429"))
     assert caught.value.detail["retry_after"] == 7
-    upstream.retry_after = ""
-    with pytest.raises(UpstreamFailed) as caught:
-        await kind(upstream.url).complete(ask("e429"))
-    assert caught.value.detail["retry_after"] is None
+    for said, seconds in (("", None), ("1.2", 2), ("Wed, 21 Oct 2015 07:28:00 GMT", 0), ("soon", None)):
+        upstream.retry_after = said
+        with pytest.raises(UpstreamFailed) as caught:
+            await kind(upstream.url).complete(ask("e429"))
+        assert caught.value.detail["retry_after"] == seconds
 
 
 @both
