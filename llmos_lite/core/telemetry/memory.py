@@ -39,11 +39,6 @@ class Words(NamedTuple):
     attributes: Mapping[str, list[object]] = {}
     size: int = 0
 
-    def more(self, told: Mapping[str, list[object]], size: int) -> Words:
-        """Return these words and others after them."""
-        keys = dict.fromkeys((*self.attributes, *told))
-        return Words({key: [*self.attributes.get(key, ()), *told.get(key, ())] for key in keys}, self.size + size)
-
 
 class Talk(NamedTuple):
     """A conversation: its last trace, the hash of its messages so far and how many, its goal, its system prompt.
@@ -92,7 +87,7 @@ class Memory:
             if words is not None:
                 self.words[key] = words
                 self._waiting += words.size
-        while self._waiting > WAITING_BYTES:
+        while self._waiting > WAITING_BYTES or len(self.words) > self._most:
             self._waiting -= self.words.popitem(last=False)[1].size
 
 

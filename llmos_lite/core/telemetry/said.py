@@ -20,6 +20,8 @@ from llmos_lite.core.telemetry.repeated import USAGE, is_worded
 INPUT, OUTPUT, SYSTEM = "gen_ai.input.messages", "gen_ai.output.messages", "gen_ai.system_instructions"
 CHOICE, DETAILS = "gen_ai.choice", "gen_ai.client.inference.operation.details"
 ROLES: Mapping[str, str] = {f"gen_ai.{role}.message": role for role in ("system", "user", "assistant", "tool")}
+OVERHEAD = 1000
+"""Bytes that a record takes beside its text."""
 KEPT = frozenset({"gen_ai.operation.name", "gen_ai.request.model", "gen_ai.response.model", "gen_ai.response.id"})
 
 
@@ -31,13 +33,12 @@ def is_said(record: LogRecord) -> bool:
 
 def late_words(records: Iterable[LogRecord], draft: Draft) -> list[Span]:
     """Keep what was said for spans that are still to come, and return those that came before, with their words."""
-    found: dict[tuple[str, str], Words] = {}
+    found: dict[tuple[str, str], list[LogRecord]] = {}
     for record in sorted(filter(is_said, records), key=lambda record: record.at):
-        key = (record.trace_id, record.span_id)
-        words = found.setdefault(key, draft.words(*key) or Words())
-        found[key] = words.more(dict(_told(record)), record.size)
+        found.setdefault((record.trace_id, record.span_id), []).append(record)
     told = []
-    for (trace_id, span_id), words in found.items():
+    for (trace_id, span_id), said in found.items():
+        words = _more(draft.words(trace_id, span_id) or Words(), said)
         span = draft.wordless(trace_id, span_id)
         if span is None:
             draft.hold(trace_id, span_id, words)
@@ -63,6 +64,15 @@ def _again(span: Span, words: Words) -> Span:
     name = hashlib.sha256(f"{span.span_id}\0{words.attributes}".encode("utf-8", "replace")).hexdigest()[:16]
     attributes = {key: value for key, value in span.attributes.items() if not key.startswith(USAGE)}
     return span._replace(span_id=name, attributes=attributes | dict(words.attributes))
+
+
+def _more(words: Words, records: Iterable[LogRecord]) -> Words:
+    attributes, size = {key: list(said) for key, said in words.attributes.items()}, words.size
+    for record in records:
+        size += record.size + OVERHEAD
+        for key, said in _told(record):
+            attributes.setdefault(key, []).extend(said)
+    return Words(attributes, size)
 
 
 def _told(record: LogRecord) -> Iterator[tuple[str, list[object]]]:

@@ -422,7 +422,7 @@ def test_events_without_sense_are_no_words(body: object) -> None:
 
 
 def test_words_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llmos_lite.core.telemetry.memory.WAITING_BYTES", 250)
+    monkeypatch.setattr("llmos_lite.core.telemetry.memory.WAITING_BYTES", 2500)
     monkeypatch.setattr("llmos_lite.core.telemetry.memory.WAITING", 2)
     reader = Reader()
     reader.said(records(TOLD[1]), stored=False)
@@ -431,6 +431,11 @@ def test_words_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         reader.said(records(TOLD[1], number=number + 1))
         reader.spans([span("chat", number, number + 100)])
     assert (len(reader.memory.words), len(reader.memory.wordless)) == (2, 2)
+    few = Reader()
+    few.memory = Memory(most=1)
+    for number in range(3):
+        few.said(records(TOLD[1], number=number + 1))
+    assert len(few.memory.words) == 1
 
 
 def test_a_record_without_a_span_says_nothing() -> None:
