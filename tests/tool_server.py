@@ -86,6 +86,7 @@ class OldServer:
     """A server of the protocol that has sessions, which it can forget; it asks for what nobody grants."""
 
     tools: list[dict[str, Any]] = field(default_factory=lambda: [{"name": "look", "inputSchema": {"type": "object"}}])
+    result: dict[str, Any] = field(default_factory=lambda: {"content": [{"type": "text", "text": "looked"}]})
     sessions: set[str] = field(default_factory=set)
     calls: int = 0
     forgetful: bool = False
@@ -125,7 +126,7 @@ class OldServer:
         if said["method"] == "tools/list":
             return _answered(said["id"], result={"tools": self.tools})
         self.calls += 1
-        done = {"jsonrpc": "2.0", "id": said["id"], "result": {"content": [{"type": "text", "text": "looked"}]}}
+        done = {"jsonrpc": "2.0", "id": said["id"], "result": self.result}
         if self.begging:
             return StreamingResponse(self._begged(done), media_type="text/event-stream")
         return JSONResponse(done)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -123,7 +124,7 @@ class McpSession:
         result = await self._answer(lambda client: client.call_tool(tool, dict(arguments)), seconds)
         parts = [_text(block) for block in result.content]
         if not parts and result.structured_content is not None:
-            parts = [str(result.structured_content)]
+            parts = [json.dumps(result.structured_content, ensure_ascii=False)]
         text = "\n".join(parts)
         cut = text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "\u2026"
         return Outcome(cut, bool(result.is_error))
@@ -301,8 +302,13 @@ async def _listed(client: Client) -> list[Tool]:
 
 
 def _text(block: object) -> str:
-    text = getattr(block, "text", None)
-    return text if isinstance(text, str) else f"[{getattr(block, 'type', 'something')}]"
+    """Return what a block says: its text, that of the resource in it, or what it is and where."""
+    for holder in (block, getattr(block, "resource", None)):
+        text = getattr(holder, "text", None)
+        if isinstance(text, str):
+            return text
+    about = (getattr(block, name, None) for name in ("type", "name", "uri", "description"))
+    return f"[{' '.join(str(one) for one in about if one)}]"
 
 
 def checked_endpoint(url: str) -> str:

@@ -131,6 +131,27 @@ async def test_a_session_that_a_server_has_forgotten_is_begun_anew_and_nothing_i
         await session.close()
 
 
+@pytest.mark.parametrize(
+    ("result", "text"),
+    [
+        ({"content": [{"type": "resource", "resource": {"uri": "repo://a/b.py", "text": "print(1)"}}]}, "print(1)"),
+        ({"content": [{"type": "resource", "resource": {"uri": "repo://a/b.png", "blob": "AAAA"}}]}, "[resource]"),
+        (
+            {"content": [{"type": "resource_link", "uri": "file:///a.md", "name": "a", "description": "notes"}]},
+            "[resource_link a file:///a.md notes]",
+        ),
+        ({"content": [{"type": "image", "data": "AAAA", "mimeType": "image/png"}]}, "[image]"),
+        ({"content": [], "structuredContent": {"ok": True, "who": "Zo\u00eb"}}, '{"ok": true, "who": "Zo\u00eb"}'),
+    ],
+)
+async def test_a_result_may_be_more_than_text(result: dict[str, object], text: str) -> None:
+    async with old_server() as server:
+        server.result = result
+        session = McpSession("old", Where(url=server.url, private=True))
+        assert (await session.call("look", {}, 10)).text == text
+        await session.close()
+
+
 async def test_a_server_is_granted_no_answer_of_the_model_none_of_the_person_and_no_folder() -> None:
     async with old_server() as server:
         server.begging = True
