@@ -26,7 +26,7 @@ from llmos_lite.core.traces.lines import encode_line as encode
 from llmos_lite.core.traces.log import TraceLog
 from llmos_lite.core.traces.trace import Message, Trace, make_ulid, trace_event
 from llmos_lite.engines.database import Database
-from llmos_lite.engines.journal import LocalJournal
+from llmos_lite.engines.journal_local import LocalJournal
 from llmos_lite.engines.signing import Signer
 from llmos_lite.records import schema
 from llmos_lite.records.catalog import Catalog

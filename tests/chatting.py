@@ -21,8 +21,8 @@ from llmos_lite.core.skills.manager import SkillsManager
 from llmos_lite.core.traces.log import TraceLog
 from llmos_lite.core.traces.trace import Trace
 from llmos_lite.engines.database import Database
-from llmos_lite.engines.journal import LocalJournal
 from llmos_lite.engines.journal_disk import FolderDisk
+from llmos_lite.engines.journal_local import LocalJournal
 from llmos_lite.engines.llm import LanguageModel
 from llmos_lite.engines.llm_openai import OpenAIModel
 from llmos_lite.engines.signing import Signer

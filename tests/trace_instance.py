@@ -12,7 +12,7 @@ from llmos_lite.core.traces.log import TraceLog
 from llmos_lite.core.traces.redaction import Redactor
 from llmos_lite.core.traces.trace import Message, Trace, make_ulid
 from llmos_lite.engines.database import Database
-from llmos_lite.engines.journal import LocalJournal
+from llmos_lite.engines.journal_local import LocalJournal
 from llmos_lite.engines.signing import Signer
 from llmos_lite.observability import Metrics
 from llmos_lite.records import schema

@@ -98,7 +98,8 @@ from llmos_lite.engines.database import Database
 from llmos_lite.engines.embedder import Embedder
 from llmos_lite.engines.embedder_auto import CACHE, open_patient_embedder
 from llmos_lite.engines.folder import RESTORED, check_format, locked, read_or_make
-from llmos_lite.engines.journal import Journal, LocalJournal
+from llmos_lite.engines.journal import Journal
+from llmos_lite.engines.journal_local import LocalJournal
 from llmos_lite.engines.llm import LanguageModel
 from llmos_lite.engines.llm_auto import open_model
 from llmos_lite.engines.sealing import Seals

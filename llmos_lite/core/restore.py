@@ -19,7 +19,8 @@ from typing import IO
 from llmos_lite.core.audit import Audit
 from llmos_lite.core.backup import ABOUT, BLOCK, FORMAT, JOURNAL, MANIFEST, PAGE
 from llmos_lite.engines.folder import RESTORED, write_private
-from llmos_lite.engines.journal import Line, LocalJournal
+from llmos_lite.engines.journal import Line
+from llmos_lite.engines.journal_local import LocalJournal
 from llmos_lite.errors import Conflict, Invalid, storage_error
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from power_cut import PowerCutDisk
 
-from llmos_lite.engines.journal import Beside, Entry, Journal, LocalJournal
+from llmos_lite.engines.journal import Beside, Entry, Journal
+from llmos_lite.engines.journal_local import LocalJournal
 from llmos_lite.errors import Unavailable
 
 

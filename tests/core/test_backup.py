@@ -20,7 +20,7 @@ import pytest
 from llmos_lite.core import backup
 from llmos_lite.core.backup import Instance, Part, archive, write_archive
 from llmos_lite.core.restore import restore
-from llmos_lite.engines.journal import LocalJournal
+from llmos_lite.engines.journal_local import LocalJournal
 from llmos_lite.errors import Conflict, Invalid, StorageFailed
 
 Change = Callable[[tarfile.TarInfo, bytes], tuple[tarfile.TarInfo, bytes] | None]

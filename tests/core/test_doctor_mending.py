@@ -23,7 +23,7 @@ from llmos_lite.engines.git import LocalGitStore
 from llmos_lite.engines.git_mend import KEPT, last_good
 from llmos_lite.engines.git_scrub import PLAN
 from llmos_lite.engines.git_version import git_problem
-from llmos_lite.engines.journal import LocalJournal
+from llmos_lite.engines.journal_local import LocalJournal
 from llmos_lite.engines.signing import Signer
 from llmos_lite.engines.signing_keys import CURRENT, LEDGER
 from llmos_lite.volumes.access import PLATFORM, VolumeRef

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from power_cut import PowerCutDisk
 
 from llmos_lite.engines import journal_disk, journal_log
-from llmos_lite.engines.journal import Batch, Beside, Entry, LocalJournal
+from llmos_lite.engines.journal import Batch, Beside, Entry
 from llmos_lite.engines.journal_disk import FolderDisk
+from llmos_lite.engines.journal_local import LocalJournal
 from llmos_lite.engines.journal_log import Frame, Kind, Place, SegmentLog
 from llmos_lite.errors import Conflict, LlmosError, StorageFailed
 
@@ -383,7 +384,7 @@ async def test_the_end_of_an_old_segment_is_no_torn_write(tmp_path: Path) -> Non
 
 
 async def test_what_rots_in_an_old_segment_is_not_carried_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llmos_lite.engines.journal.CARRY_SEGMENTS", 1)
+    monkeypatch.setattr("llmos_lite.engines.journal_local.CARRY_SEGMENTS", 1)
     journal = LocalJournal(tmp_path / "j", segment=1024)
     await journal.append("user:b", "stays", b"stays" + b"." * 20)
     await journal.append("user:b", "rots", b"rots" + b"." * 20)
@@ -538,7 +539,7 @@ async def test_an_event_that_is_lost_when_nobody_waits_any_more_is_logged(
 KILLED = """
 import asyncio, os, sys
 from pathlib import Path
-from llmos_lite.engines.journal import LocalJournal
+from llmos_lite.engines.journal_local import LocalJournal
 
 def say(*words):
     os.write(1, (" ".join(words) + "\\n").encode())  # one call, since two threads speak

@@ -16,8 +16,9 @@ from llmos_lite.core.wording import count_of
 from llmos_lite.engines.git_audit import all_refs
 from llmos_lite.engines.git_odb import Objects
 from llmos_lite.engines.git_refs import OID
-from llmos_lite.engines.journal import Entry, LocalJournal
+from llmos_lite.engines.journal import Entry
 from llmos_lite.engines.journal_disk import FolderDisk
+from llmos_lite.engines.journal_local import LocalJournal
 from llmos_lite.errors import Conflict
 from llmos_lite.records.inspection import RowPlace, places
 

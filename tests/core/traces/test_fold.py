@@ -22,7 +22,8 @@ from llmos_lite.core.traces.rows import TraceIndexer
 from llmos_lite.core.traces.segments import Placed, list_segments, read_segment
 from llmos_lite.core.traces.trace import Event, Feedback, Message, Outcome, Share, Trace
 from llmos_lite.engines.git import VolumeInterface
-from llmos_lite.engines.journal import Batch, LocalJournal
+from llmos_lite.engines.journal import Batch
+from llmos_lite.engines.journal_local import LocalJournal
 from llmos_lite.engines.journal_log import Place
 from llmos_lite.errors import NotFound, StorageFailed, Unavailable
 from llmos_lite.records.catalog_traces import EventRecord

@@ -18,7 +18,7 @@ from trace_instance import ALICE, Instance, trace
 
 from llmos_lite.core.traces.log import TraceLog
 from llmos_lite.core.traces.segments import list_segments, read_segment
-from llmos_lite.engines.journal import LocalJournal
+from llmos_lite.engines.journal_local import LocalJournal
 from llmos_lite.errors import StorageFailed
 from llmos_lite.records import schema
 from llmos_lite.volumes.access import PLATFORM, VolumeRef

@@ -31,7 +31,7 @@ from llmos_lite.core.traces.segments import list_segments, read_segment
 from llmos_lite.core.traces.trace import Share
 from llmos_lite.engines.durable import sync_folder
 from llmos_lite.engines.git import File, LocalGitStore
-from llmos_lite.engines.journal import LocalJournal
+from llmos_lite.engines.journal_local import LocalJournal
 from llmos_lite.engines.signing import Signer
 from llmos_lite.errors import LlmosError
 from llmos_lite.records import schema
