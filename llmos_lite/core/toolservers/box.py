@@ -59,10 +59,11 @@ class ServerTools:
         for server, session, offered in servers:
             for tool in offered:
                 name = f"{server.name}{SEPARATOR}{_NO_NAME.sub('_', tool.name)}"
-                rule = server.rule(tool.name)
+                rule = server.rule(tool)
                 free = len(name) <= _LONGEST and name not in self._known and len(self._known) < MOST
                 if rule is not Rule.NEVER and free and self._fits(server, tool):
                     self._known[name] = server, session, tool.name, rule
+                    self._note_change(server, tool)
                     tools[rule].append(Tool(name, tool.description, tool.parameters))
         self.tools: Sequence[Tool] = tools[Rule.ALWAYS]
         self.asking: Sequence[Tool] = tools[Rule.ASK]
@@ -77,6 +78,14 @@ class ServerTools:
             hint = "Set --others never, and name the tools that are needed."
             self.problems.append(ToolProblem(server=server.name, code="tool_server.too_much", message=said, hint=hint))
         return fits
+
+    def _note_change(self, server: ToolServer, tool: Tool) -> None:
+        if server.has_changed(tool):
+            said = f"The tool {tool.name[:64]} of {server.name} is not what it was when it was allowed; it asks now."
+            hint = (
+                f"Look at it: llmos tool-servers tools {server.name}. To allow it anew, an admin sets the server anew."
+            )
+            self.problems.append(ToolProblem(server=server.name, code="tool_server.changed", message=said, hint=hint))
 
     @property
     def is_empty(self) -> bool:

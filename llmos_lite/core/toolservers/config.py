@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import tomllib
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 
 import msgspec
 
 from llmos_lite.core.accounts.permissions import Actor
+from llmos_lite.engines.llm import Tool
 from llmos_lite.engines.mcp_sessions import checked_endpoint
 from llmos_lite.errors import Invalid
 
@@ -86,6 +90,7 @@ class ToolServer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         environment: its variables.
         oauth: how we sign in to it, when it wants that.
         owner: whose tokens are sent to it, where everybody has some; empty for those of all.
+        seen: digests of the tools that are named `always`, as they were when an admin named them.
     """
 
     name: str
@@ -100,6 +105,7 @@ class ToolServer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     environment: dict[str, str] = {}
     oauth: OAuth = OAuth()
     owner: str = ""
+    seen: dict[str, str] = {}
 
     def __repr__(self) -> str:
         return f"ToolServer({self.name})"
@@ -143,15 +149,30 @@ class ToolServer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         """Tell whether somebody may use it in some context."""
         return any(self.is_for(actor, team) for team in (None, *actor.teams))
 
-    def rule(self, tool: str) -> Rule:
-        """Return the rule of a tool."""
-        return self.tools.get(tool, self.others)
+    def rule(self, tool: Tool) -> Rule:
+        """Return the rule of a tool; one that is not what it was when it was named `always` asks."""
+        return Rule.ASK if self.has_changed(tool) else self.tools.get(tool.name, self.others)
+
+    def has_changed(self, tool: Tool) -> bool:
+        """Tell whether a tool is not what it was when it was named `always`."""
+        return tool.name in self.seen and self.seen[tool.name] != digest_of(tool)
+
+    def having_seen(self, tools: Iterable[Tool]) -> ToolServer:
+        """Return it with what the tools are that are named `always`."""
+        named = [tool for tool in tools if self.tools.get(tool.name) is Rule.ALWAYS]
+        return msgspec.structs.replace(self, seen={tool.name: digest_of(tool) for tool in named})
 
     def is_for(self, actor: Actor, team_id: str | None) -> bool:
         """Tell whether somebody's chat may use it: a server of teams only in a context of one of them."""
         if not (self.teams or self.users):
             return True
         return actor.user_id in self.users or (team_id is not None and team_id in self.teams and team_id in actor.teams)
+
+
+def digest_of(tool: Tool) -> str:
+    """Return a digest of what a tool says of itself."""
+    said = json.dumps([tool.name, tool.description, tool.parameters], sort_keys=True)
+    return hashlib.sha256(said.encode()).hexdigest()
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

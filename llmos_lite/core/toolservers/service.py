@@ -159,7 +159,7 @@ class ToolServers:
             UpstreamFailed: as `McpSession.tools`.
         """
         server = (await self.found(actor, name)).as_for(actor.user_id)
-        return [OfferedTool(tool, server.rule(tool.name)) for tool in await self._session(server).tools(anew=True)]
+        return [OfferedTool(tool, server.rule(tool)) for tool in await self._session(server).tools(anew=True)]
 
     async def put(self, actor: Actor, server: ToolServer, *, keep_client: bool = False) -> ServerView:
         """Add or change a server, as a system admin.
@@ -182,6 +182,8 @@ class ToolServers:
         server = (_with_secrets(server, before, keep_client=keep_client) if before is not None else server).checked()
         await self._rows.put(self._sealed(server, actor))
         await self._forget(server.name)
+        if (seen := await self._seen(server)).seen:
+            await self._rows.put(self._sealed(seen, actor))
         if before is not None and (before.url, before.oauth) != (server.url, server.oauth):
             await self._grants.forget_all(before)
         return (await self._views([(await self._load())[server.name]], {}))[0]
@@ -317,6 +319,13 @@ class ToolServers:
         if isinstance(error, LlmosError):
             return error
         return asking.result() if error is None else []
+
+    async def _seen(self, server: ToolServer) -> ToolServer:
+        """Return a server with what the tools are that its admin names `always`, as far as it says so at once."""
+        if server.oauth.each or Rule.ALWAYS not in server.tools.values():
+            return server
+        tools = await self._offers(server)
+        return server.having_seen(tools) if isinstance(tools, list) else server
 
     def _drop_idle(self) -> None:
         """Let go of sessions that have ended, before there are too many of them: people come and go."""
