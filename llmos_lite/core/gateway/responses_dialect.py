@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from llmos_lite.core.chat.prompt import Prompt
+from llmos_lite.core.chat.prompt import NOTHING, Prompt
 from llmos_lite.core.gateway.asked import (
     Asked,
     Placed,
@@ -94,18 +94,27 @@ class ResponsesDialect:
         return [_said(item) for item in items]
 
     def with_skills(self, asked: Asked, fields: Mapping[str, Raw], head: Prompt, later: Sequence[Placed]) -> bytes:
-        """Return the body with skills after its instructions, or after its leading messages of a developer."""
-        changed = dict(fields)
+        """Return the body with skills after its instructions, or after its leading messages of a developer.
+
+        An input that gets none of them stays as it is, also where it is a text.
+        """
+        leads = bool(head) and asked.lead > 0 and not asked.after
+        changed: dict[str, Raw | list[bytes | Raw]] = {**fields}
+        if head and not leads:
+            own = _instructions(asked.fields)
+            changed["instructions"] = Raw(encode(f"{own}\n\n{head.text}") if own else quoted(head))
+        if later or leads:
+            changed["input"] = self._with_developers(asked, head if leads else NOTHING, later)
+        return written(changed)
+
+    def _with_developers(self, asked: Asked, head: Prompt, later: Sequence[Placed]) -> list[bytes | Raw]:
         items: list[bytes | Raw] = list(input_of(asked.fields))
         for place in sorted(later, reverse=True):
             at = after_results(asked.items, place.at, self.said)
             items.insert(asked.lead + at, _developer(place.text))
-        if head and asked.lead and not asked.after:
+        if head:
             items.insert(asked.lead, _developer(head))
-        elif head:
-            own = _instructions(asked.fields)
-            changed["instructions"] = Raw(encode(f"{own}\n\n{head.text}") if own else quoted(head))
-        return written({**changed, "input": items} if items or "input" in fields else changed)
+        return items
 
     def reader(self, model: str) -> ResponsesReader:
         """Return a reader for a stream."""

@@ -228,6 +228,9 @@ def test_responses_use_instructions_or_a_message_of_the_developer() -> None:
 def test_responses_take_a_text_for_a_message() -> None:
     asked = RESPONSES.read(b'{"model":"m","input":"hi"}')
     assert [said.text for said in RESPONSES.said(asked.items)] == ["hi"]
+    assert injected(RESPONSES, asked, TEXT) == {"model": "m", "input": "hi", "instructions": TEXT}
+    [added, text] = injected(RESPONSES, asked, "", (Placed(0, TEXT),))["input"]
+    assert (added["role"], text["content"]) == ("developer", "hi")
 
 
 def test_a_message_says_who_speaks_and_what_a_call_gave() -> None:
