@@ -102,6 +102,37 @@ async def test_the_words_of_another_session_that_failed_are_no_retry(here: Gate,
     assert two.messages[0].content == PHOTOS
 
 
+@pytest.mark.parametrize("wire", WIRES)
+async def test_examples_of_answers_make_no_retry_of_the_same_question(here: Gate, wire: str) -> None:
+    """aider and Qwen Code begin each conversation with turns that nobody took."""
+    for more in ([], [], ["Done.", REVIEW]):
+        await here.ask(wire, "Which day is it?", "Monday.", PHOTOS, *more)
+    one, two, three = await here.traces()
+    assert (two.retry_of, two.parent, two.messages[-2].content) == ("", "", PHOTOS)
+    assert one.conversation != two.conversation
+    assert (three.parent, three.conversation) == (two.id, two.conversation)
+
+
+@pytest.mark.parametrize("wire", ["chat", "messages"])
+async def test_a_session_is_no_part_of_a_conversation_that_began_with_the_same_words(here: Gate, wire: str) -> None:
+    await here.ask(wire, PHOTOS)
+    for more in ([], ["Done.", REVIEW]):
+        await here.ask(wire, PHOTOS, AGENTS, *more, headers={"session-id": "mine"})
+    _, one, two = await here.traces()
+    assert (one.conversation, one.parent, one.messages[0].content) == ("mine", "", PHOTOS)
+    assert (two.conversation, two.parent) == ("mine", one.id)
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_what_was_wrong_with_an_answer_is_no_goal_and_chooses_nothing(here: Gate, wire: str) -> None:
+    """instructor, pydantic-ai, smolagents and aider ask again in the person's name."""
+    said = f"Validation Error found:\n{REVIEW}\nRecall the function correctly, fix the errors"
+    await here.ask(wire, PHOTOS)
+    await here.ask(wire, PHOTOS, "Done.", said)
+    one, two = await here.traces()
+    assert (two.goal, two.parent, two.skills_used) == (PHOTOS, one.id, one.skills_used)
+
+
 @pytest.mark.parametrize("wire", ["chat", "responses"])
 async def test_skills_never_part_a_call_from_its_result(here: Gate, wire: str) -> None:
     function = {"name": "read", "arguments": "{}"}

@@ -208,9 +208,9 @@ class Gateway:
             found = self._keeper.find(actor, chain, who, asked.after)
             said = dialect.said(asked.items[found.seen :])
         named = _named(steering, asked)
-        if found.again and _is_another(found, named):
+        if not asked.after and _may_be_another(found, named):
             every = dialect.said(asked.items)
-            if not _goes_on(every):
+            if _begins(found) or not _goes_on(every):
                 found, said = Found(), every
         new = fresh(found, said) if found.thread is not None else said
         words = words_in(new)
@@ -322,10 +322,17 @@ def _named(steering: Steering, asked: Asked) -> str:
     return steering.conversation or (conversation_id(asked.session) if asked.session else "")
 
 
-def _is_another(found: Found, named: str) -> bool:
-    """Tell whether a request repeats the words of another conversation: that was answered, or has another name."""
+def _may_be_another(found: Found, named: str) -> bool:
+    """Tell whether a request may only begin like a conversation: that has its answer, or goes by another name."""
     before = found.thread
-    return before is not None and (before.answered or bool(named and named != before.conversation))
+    if before is None:
+        return False
+    return (found.again and before.answered) or bool(named and named != before.conversation)
+
+
+def _begins(found: Found) -> bool:
+    """Tell whether a request says what a conversation began with here; clients put examples of answers before it."""
+    return found.again and found.thread is not None and not found.thread.parent
 
 
 def _place(asked: Asked, dialect: Dialect) -> int:
