@@ -93,6 +93,8 @@ _SIDE_TASK = re.compile(
     r"\W{0,3}suggestion\smode\b|the\suser\sstepped\saway\b.{0,40}\b(?:back|recap)\b|"
     r".{0,60}\bautocomplet\w{1,5}\ssystem\b|.{0,60}\bcontext\scheckpoint\b|"
     r"(?:determine|extract)\sthe\s(?:file\spaths|command\sprefix)\b|"
+    r"please\sanalyze\sthe\sconversation\shistory\sabove\sand\sgenerate\b|generate\sthe\ssession\stitle\snow\b|"
+    r"summarize\sthis\ssession\sfor\scontinuation\.|summarize\sconversation\schunk\s\d|"
     r".{0,60}\bfacial\sexpression\b.{0,40}\bemoji\b",
     re.IGNORECASE | re.DOTALL,
 )
