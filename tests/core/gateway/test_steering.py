@@ -88,8 +88,8 @@ def test_the_first_name_of_a_conversation_counts() -> None:
         ("I ran this command:\n\npytest\n\nAnd got this output:\n\n1 failed\n", ""),
         ("I ran this command:\n\npytest\n\nWhy does it fail?", "I ran this command:\n\npytest\n\nWhy does it fail?"),
         (
-            "# 1 SEARCH/REPLACE block failed to match!\n\n## SearchReplaceNoExactMatch: This SEARCH block failed to "
-            "exactly match lines in a.py\nx",
+            "# 1 SEARCH/REPLACE block failed to match!\n\n"
+            "## SearchReplaceNoExactMatch: This SEARCH block failed to exactly match lines in a.py\nx",
             "",
         ),
         ("# Plan\nfix it", "# Plan\nfix it"),
