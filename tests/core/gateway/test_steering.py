@@ -65,6 +65,9 @@ def test_the_first_name_of_a_conversation_counts() -> None:
     assert len(steering_of(headers(session_id="b" * 5000)).conversation) <= 128
 
 
+AIDER_FAILED = "## SearchReplaceNoExactMatch: This SEARCH block failed to exactly match lines in"
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -87,11 +90,7 @@ def test_the_first_name_of_a_conversation_counts() -> None:
         ("# Fix any errors below, if possible.\n\n## a.py:3: undefined name", ""),
         ("I ran this command:\n\npytest\n\nAnd got this output:\n\n1 failed\n", ""),
         ("I ran this command:\n\npytest\n\nWhy does it fail?", "I ran this command:\n\npytest\n\nWhy does it fail?"),
-        (
-            "# 1 SEARCH/REPLACE block failed to match!\n\n"
-            "## SearchReplaceNoExactMatch: This SEARCH block failed to exactly match lines in a.py\nx",
-            "",
-        ),
+        (f"# 2 SEARCH/REPLACE blocks failed to match!\n{AIDER_FAILED} a.py\nx", ""),
         ("# Plan\nfix it", "# Plan\nfix it"),
         ("<environment_details>\nWorking directory: /x\n</environment_details>", ""),
         ("<current_datetime>2026-12-01T00:00:00Z</current_datetime>\n\nfix it", "fix it"),
