@@ -124,6 +124,19 @@ async def test_a_session_is_no_part_of_a_conversation_that_began_with_the_same_w
 
 
 @pytest.mark.parametrize("wire", WIRES)
+@pytest.mark.parametrize("result", ["Observation:\n2 files renamed", '[{"renamed": 2}]'])
+async def test_what_a_tool_gave_as_a_text_goes_on_with_the_conversation(here: Gate, wire: str, result: str) -> None:
+    """Agents that write code (smolagents) hand the results in as words of the person."""
+    await here.ask(wire, PHOTOS)
+    await here.ask(wire, PHOTOS, "rename()", result)
+    await here.ask(wire, PHOTOS, "rename()", result, "Done.", REVIEW)
+    one, two, three = await here.traces()
+    assert (two.goal, two.parent, two.source, two.skills_used) == (PHOTOS, one.id, f"gateway:{wire}", one.skills_used)
+    assert two.messages[0].content == result
+    assert (three.goal, three.parent, len(three.messages)) == (REVIEW, two.id, 2)
+
+
+@pytest.mark.parametrize("wire", WIRES)
 async def test_what_was_wrong_with_an_answer_is_no_goal_and_chooses_nothing(here: Gate, wire: str) -> None:
     """instructor, pydantic-ai, smolagents and aider ask again in the person's name."""
     said = f"Validation Error found:\n{REVIEW}\nRecall the function correctly, fix the errors"

@@ -35,6 +35,7 @@ from llmos_lite.core.gateway.tools.rounds import NoTools, OwnTools, Rounds
 from llmos_lite.core.gateway.translation.translator import translate_request
 from llmos_lite.core.gateway.turn import Turn, asks_for_itself, fresh, has_no_tools, system_hash, words_in
 from llmos_lite.core.limits import Limits
+from llmos_lite.core.skills.abstain import is_output
 from llmos_lite.core.skills.format import estimate_tokens
 from llmos_lite.core.telemetry.model_span import Spans
 from llmos_lite.core.traces.importers.base import conversation_id
@@ -208,13 +209,15 @@ class Gateway:
             found = self._keeper.find(actor, chain, who, asked.after)
             said = dialect.said(asked.items[found.seen :])
         named = _named(steering, asked)
-        if not asked.after and _may_be_another(found, named):
+        if not asked.after and found.may_be_another(named):
             every = dialect.said(asked.items)
-            if _begins(found) or not _goes_on(every):
+            if found.begins or not _goes_on(every):
                 found, said = Found(), every
         new = fresh(found, said) if found.thread is not None else said
         words = words_in(new)
         side = asks_for_itself(asked, new)
+        if side and found.thread is not None and is_output(words):
+            side, words = False, ""
         thread = self._thread(found, dialect.wire, named, asked, words)
         if thread.goal_of and not thread.goal:
             thread = structs.replace(thread, goal=await self._keeper.goal(thread.goal_of))
@@ -320,19 +323,6 @@ def _check_team(actor: Actor, team: str) -> None:
 def _named(steering: Steering, asked: Asked) -> str:
     """Return what the client calls the conversation; empty when it does not say."""
     return steering.conversation or (conversation_id(asked.session) if asked.session else "")
-
-
-def _may_be_another(found: Found, named: str) -> bool:
-    """Tell whether a request may only begin like a conversation: that has its answer, or goes by another name."""
-    before = found.thread
-    if before is None:
-        return False
-    return (found.again and before.answered) or bool(named and named != before.conversation)
-
-
-def _begins(found: Found) -> bool:
-    """Tell whether a request says what a conversation began with here; clients put examples of answers before it."""
-    return found.again and found.thread is not None and not found.thread.parent
 
 
 def _place(asked: Asked, dialect: Dialect) -> int:

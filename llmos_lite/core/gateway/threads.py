@@ -99,6 +99,22 @@ class Found(msgspec.Struct, frozen=True, gc=False):
     again: bool = False
     failed: str = ""
 
+    @property
+    def begins(self) -> bool:
+        """Tell whether a request says what its conversation began with here, examples of answers before it or not."""
+        return self.again and self.thread is not None and not self.thread.parent
+
+    def may_be_another(self, named: str) -> bool:
+        """Tell whether a request may only read like its conversation, which has its answer, or goes by another name.
+
+        Args:
+            named: what the client calls it; empty when it does not say.
+        """
+        before = self.thread
+        if before is None:
+            return False
+        return (self.again and before.answered) or bool(named and named != before.conversation)
+
 
 _NEW = Found()
 _WITHDRAWN = "This is not there for you any more."

@@ -202,7 +202,7 @@ def _told(query: str) -> bool:
 
 def _is_side_request(query: str) -> bool:
     text = query.strip()
-    if _is_output(text):
+    if is_output(text):
         return True
     if len(text) <= _HEAD + _TAIL:
         head, tail = text.lower(), ""
@@ -226,8 +226,8 @@ def _is_about_the_talk(lower: str) -> bool:
     return all(cue.search(lower) for cue in (_ABOUT_THE_TALK, _MADE_OF_IT, _ONLY_THAT))
 
 
-def _is_output(text: str) -> bool:
-    """Tell whether a text is the result of a tool and nothing else."""
+def is_output(text: str) -> bool:
+    """Tell whether a text, without blanks around it, is the result of a tool and nothing else."""
     if text[:1] == "<":
         return _WRAPPED.match(text) is not None and text.endswith(">")
     if text[:1] in {"{", "["} and text[-1] in {"}", "]"} and '"' in text[:_HEAD]:
