@@ -76,6 +76,16 @@ async def test_tokens_that_a_provider_does_not_count_are_estimated_and_said_to_b
     assert f'llmos_model_tokens_total{{direction="in",model="nousage"}} {trace.tokens_in}.0' in text
 
 
+async def test_half_an_answer_of_anthropics_has_the_tokens_that_came(fresh_copy: Path, upstream: Upstream) -> None:
+    """Its API counts what was asked at the beginning of a stream, and the answer at its end."""
+    async with gate(fresh_copy, upstream, llm_provider="anthropic") as here:
+        await here.ask("messages", PHOTOS, model="cut-c40", stream=True)
+        trace = await here.trace()
+    said = trace.messages[-1].content
+    assert (trace.tokens_in, trace.tokens_out, trace.tokens_estimated) == (10, len(said) // 4, True)
+    assert trace.tokens_out > 10
+
+
 async def test_a_client_that_did_not_ask_for_counts_gets_none_of_ours(here: Gate) -> None:
     answer = await here.ask("chat", PHOTOS, model="nousage", stream=True)
     assert "stream_options" not in here.seen.body

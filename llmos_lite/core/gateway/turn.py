@@ -187,9 +187,9 @@ class Turn(msgspec.Struct, kw_only=True):
         if done is not None:
             tokens_in, tokens_out = done.tokens_in, done.tokens_out
         said = bool(done and (done.text or done.tool_calls))
-        if not (tokens_in or tokens_out) and (said or ended is Ended.ABORTED):
-            tokens_in, tokens_out = by_length(self.question, self.asked, done)
-            self.estimated = True
+        if not tokens_out and (said or (ended is Ended.ABORTED and not tokens_in)):  # Anthropic counts a question first
+            asked, tokens_out = by_length(self.question, self.asked, done)
+            tokens_in, self.estimated = tokens_in or asked, True
         self.tokens_in += tokens_in
         self.tokens_out += tokens_out
         self.reservation.settle(tokens_in, tokens_out, done.model if done else "")
