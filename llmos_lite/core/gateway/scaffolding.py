@@ -31,7 +31,16 @@ _WHOLE = {
 }
 """How a message begins that no person wrote, and what else is in it. Of Codex and Claude Code; of aider, instructor,
 pydantic-ai and smolagents, which say by it what was wrong with an answer: the person still wants the same."""
-_BEGINNINGS = tuple(_WHOLE)
+_TASK = "New task:\n"
+"""What smolagents says before the person's words."""
+_FIELD = "[[ ## "
+_FORM = re.compile(
+    r"\n\nRespond with (?:the corresponding output fields, starting with the field"
+    r"|a JSON object in the following order of fields)\b"
+)
+"""DSPy puts words in fields, and says after them how to answer."""
+_BEGINNINGS = (*_WHOLE, _TASK, _FIELD)
+_INITIALS = frozenset(begins[0] for begins in _BEGINNINGS)
 _COMMAND = re.compile(r"<command-name>\s{0,8}(/?[^<\s]{1,200})\s{0,8}</command-name>")
 _RUN_HERE = "<local-command-std"
 """What a command said that the client ran itself: it asks nothing of the model."""
@@ -40,17 +49,15 @@ _REMINDERS = (
     "To suggest changes to a file you MUST return",
     "# *SEARCH/REPLACE block* Rules:",
     "# File editing rules:",
-    "# V4A Diff Format Rules:",
-    "NEVER RETURN CODE!",
-    "You are diligent and tireless!\nYou NEVER leave comments",
-    "Pay careful attention to the scope of the user's request.\nDo what they ask, but no more.",
 )
 """What aider says again after the person's words, at the beginning of a paragraph."""
 _REMINDER = re.compile(rf"(?:\A|\n\n)(?:{'|'.join(map(re.escape, _REMINDERS))})")
-_TASK = "New task:\n"
-"""What smolagents says before it."""
-_LANGUAGE = re.compile(r"\n\nReply in [^\n]{1,40}\.\n\Z")
-"""The same after a question; a person's words do not end with a line break, as a rule."""
+_ENDING = re.compile(
+    r"\n\n(?:# V4A Diff Format Rules:|NEVER RETURN CODE!|You are diligent and tireless!\nYou NEVER leave comments"
+    r"|Pay careful attention to the scope of the user's request\.\nDo what they ask, but no more\."
+    r"|Reply in [^\n]{1,40}\.\n\Z)"
+)
+"""The same in texts that end with a line break, which a person's words do not, as a rule: each search costs."""
 _NO_PROMPT = "x-anthropic-billing-header:"
 """Claude Code's first block of its system prompt, which is a header for Anthropic and changes with the first words."""
 _PROMPT = 4000
@@ -128,15 +135,15 @@ def wants_a_title(system: str, form: bytes) -> bool:
 
 def words_of(text: str) -> str:
     """Return what the person wrote; empty when all of it is the client's."""
-    text = text[:_LONGEST].removeprefix(_TASK)
+    text = text[:_LONGEST]
     for said in _REMINDERS:
         if said in text and (reminder := _REMINDER.search(text)) is not None:
             text = text[: reminder.start()]
             break
-    if text.startswith(_BEGINNINGS) and _is_whole(text):
-        return ""
-    if text.endswith(".\n"):
-        text = _LANGUAGE.sub("", text)
+    if text[:1] in _INITIALS and text.startswith(_BEGINNINGS):
+        text = _without_beginning(text)
+    if text.endswith("\n") and (ending := _ENDING.search(text)) is not None:
+        text = text[: ending.start()]
     if "<" not in text:
         return text.strip()
     if (command := _COMMAND.search(text)) and _begins_line(text, command.start()) and _RUN_HERE not in text:
@@ -145,8 +152,13 @@ def words_of(text: str) -> str:
     return _without_blocks(text).strip()
 
 
-def _is_whole(text: str) -> bool:
-    return any(text.startswith(begins) and more in text for begins, more in _WHOLE.items())
+def _without_beginning(text: str) -> str:
+    """Return the words of a text that begins as clients do; empty when it is none of a person."""
+    if text.startswith(_FIELD) and (form := _FORM.search(text)) is not None:
+        return text[: form.start()]
+    if any(text.startswith(begins) and more in text for begins, more in _WHOLE.items()):
+        return ""
+    return text.removeprefix(_TASK)
 
 
 def _without_blocks(text: str) -> str:

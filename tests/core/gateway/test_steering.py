@@ -84,7 +84,7 @@ AIDER_FAILED = "## SearchReplaceNoExactMatch: This SEARCH block failed to exactl
         ("why?\n\nReply in English.", "why?\n\nReply in English."),
         ("fix it\n\n\nNEVER RETURN CODE!\n", "fix it"),
         (
-            "fix it\n\nPay careful attention to the scope of the user's request.\nDo what they ask, but no more.",
+            "fix it\n\nPay careful attention to the scope of the user's request.\nDo what they ask, but no more.\n",
             "fix it",
         ),
         ("# Fix any errors below, if possible.\n\n## a.py:3: undefined name", ""),
@@ -98,6 +98,14 @@ AIDER_FAILED = "## SearchReplaceNoExactMatch: This SEARCH block failed to exactl
         ("Validation Error found:\n1 error for T. Why?", "Validation Error found:\n1 error for T. Why?"),
         ("Validation feedback:\nname is missing\n\nFix the errors and try again.", ""),
         ("New task:\nfix it", "fix it"),
+        (
+            "[[ ## q ## ]]\nfix it\n\nRespond with a JSON object in the following order of fields: `a`.",
+            "[[ ## q ## ]]\nfix it",
+        ),
+        (
+            "fix it\n\nRespond with a JSON object in the following order.",
+            "fix it\n\nRespond with a JSON object in the following order.",
+        ),
         ("Error:\nno such tool\nNow let's retry: take care not to repeat previous errors! Or else.", ""),
         ("<task-notification>\n<task-id>a1</task-id>\n</task-notification>", ""),
         ('<subagent_notification>\n{"status": "done"}\n</subagent_notification>', ""),
