@@ -99,6 +99,11 @@ AIDER_FAILED = "## SearchReplaceNoExactMatch: This SEARCH block failed to exactl
         ("Validation feedback:\nname is missing\n\nFix the errors and try again.", ""),
         ("New task:\nfix it", "fix it"),
         (
+            "New task:\nfix it\nError:\nno\nNow let's retry: take care not to repeat previous errors! Or else.\n",
+            "fix it",
+        ),
+        ("fix it\n\nReturn the correct JSON response within a ```json codeblock. not the JSON_SCHEMA", "fix it"),
+        (
             "[[ ## q ## ]]\nfix it\n\nRespond with a JSON object in the following order of fields: `a`.",
             "[[ ## q ## ]]\nfix it",
         ),
@@ -145,6 +150,7 @@ OF_CLIENTS = [
     "Your task is to process Bash commands that an AI coding agent wants to run.",
     "You are an expert software engineer that generates concise, one-line Git commit messages based on the provided d",
     "You are an expert Git commit message generator that creates conventional commit messages based on staged changes.",
+    "Act as an expert software developer who edits source code.\nNo more.",
     "*Briefly* summarize this partial conversation about programming.\nLess about older parts.",
     "You are the component that summarizes internal chat history into a given structure.\n\nKeep it short.",
     "You generate session recaps for a programming assistant CLI.\n\nFew words.",
@@ -182,6 +188,7 @@ OF_PEOPLE = [
     "You help people to process bash commands safely.",
     "You are an expert software engineer. Help with git, commit messages too.",
     "You write commit messages for the diffs that people send.",
+    "Act as an expert software developer.\nTake requests for changes.",
     "Summarize what was done in this meeting.",
     "Your task is to process Bash commands that the operators send, and rate their risk.",
     "",
