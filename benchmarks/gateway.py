@@ -33,6 +33,7 @@ PATH = "/v1/chat/completions"
 STREAM = "stream of 20 chunks, 5 ms apart"
 AGAIN = ", the same each time"
 """As `loadgen.py` and most load generators send it, and as retries and jobs do."""
+AGENTS, FIRST_TURN, LAST_TURN, RESULT_WORDS = 8, 20, 100, 400
 WORDS = "Write the release notes of our service from the last commits, please, and mention "
 
 
@@ -58,7 +59,24 @@ def cells() -> list[Cell]:
     assert abs(size - BODY_BYTES) < 4000, size  # noqa: S101 - the size is what this cell is about
     streams = [one | {"stream": True} for one in plain]
     varied = [Cell("400 B", plain, 0.45), Cell(STREAM, streams, 1.5), Cell("31 kB with 10 tools", large, 0.7)]
-    return [*varied, *[Cell(f"{name}{AGAIN}", bodies[:1], must) for name, bodies, must in varied]]
+    again = [Cell(f"{name}{AGAIN}", bodies[:1], must) for name, bodies, must in varied]
+    turns = [{"model": "instant", "messages": [system, *said], "tools": tools} for said in _conversations()]
+    return [*varied, *again, Cell("an agent's turns of 80 to 270 kB", turns, 2)]
+
+
+def _conversations() -> Iterator[list[dict[str, object]]]:
+    """Yield what agents send turn by turn: all of it again, and what four more calls of a tool gave."""
+    chance = language(13)
+    said: list[list[dict[str, object]]] = [[{"role": "user", "content": WORDS + str(one)}] for one in range(AGENTS)]
+    for turn in range(LAST_TURN):
+        for one in said:
+            function = {"name": "tool_1", "arguments": json.dumps({"p1": text(chance, 20)})}
+            call = {"id": f"call_{turn}", "type": "function", "function": function}
+            one.append({"role": "assistant", "content": text(chance, 20), "tool_calls": [call]})
+            result = text(chance, RESULT_WORDS)
+            one.append({"role": "tool", "tool_call_id": f"call_{turn}", "content": result})
+            if turn >= FIRST_TURN and turn % 4 == 0:
+                yield one.copy()
 
 
 @contextmanager
