@@ -241,13 +241,15 @@ def _check_meant(way: _Way) -> None:
         raise Unavailable("model.resting", said, hint="Try again in a moment.", retry_after=5)
 
 
-async def _without_key(way: _Way, reply: Reply) -> Reply:
-    """Return a refusal without our key in it: some servers say which key, or which request, they refuse."""
+async def _shown(way: _Way, reply: Reply, passing: Passing) -> Reply:
+    """Return an answer, and a refusal without our key in it: some servers say which key, or request, they refuse."""
     hidden: Sequence[bytes] = getattr(way.route.upstream, "hidden", ())
-    body = await reply.read(LARGEST) if hidden else b""
+    if reply.status < REFUSALS or passing.own_key or not hidden:
+        return reply
+    body = await reply.read(LARGEST)
     for secret in hidden:
         body = body.replace(secret, b"[key]")
-    return ReadReply(reply, body) if hidden else reply
+    return ReadReply(reply, body)
 
 
 class Router:
@@ -334,7 +336,7 @@ class Router:
 
     async def _refused(self, way: _Way, make: Callable[[Route], Passing], sent: Sent, passing: Passing) -> Sent:
         """Return a refusal, unless the server only lacks the address, and is asked by another."""
-        reply = sent.reply if passing.own_key else await _without_key(way, sent.reply)
+        reply = await _shown(way, sent.reply, passing)
         if reply.status in ABSENT and way.route.wire is not Wire.CHAT:
             return await self._in_chat(way, make, reply)
         return Sent(way.route, reply)
@@ -360,7 +362,7 @@ class Router:
         if reply.status not in ABSENT:
             self._silent.add((way.server, way.route.wire))
             self._known.clear()
-        return Sent(route, reply)
+        return Sent(route, await _shown(way, reply, passing))
 
     def _found(self, model: str, wire: Wire) -> Sequence[_Way]:
         """Find out where a model may be, and remember it: neither servers nor rules of a router change."""

@@ -331,6 +331,21 @@ async def test_a_refusal_does_not_show_our_key(one: Answering, status: int) -> N
     await asked.close()
 
 
+async def test_a_server_that_is_asked_in_chat_for_lack_of_an_address_does_not_show_our_key_either(
+    one: Answering,
+) -> None:
+    one.answers[:] = [reply(b"Not Found", 404), reply(b'{"error":{"message":"Key sk-secret-key is not known"}}', 401)]
+    spec = ServerSpec(name="a", url=one.url, key="sk-secret-key")
+    asked = Router({"a": open_server(spec)}, Rules(default=Target("a")))
+    sent = await asked.send("m", Wire.RESPONSES, passing)
+    assert (sent.route.wire, await sent.reply.read(1000)) == (
+        Wire.CHAT,
+        b'{"error":{"message":"Key [key] is not known"}}',
+    )
+    await sent.reply.end()
+    await asked.close()
+
+
 def _as(route: Route, own_key: bool) -> Passing:  # noqa: FBT001 - of a lambda
     return msgspec.structs.replace(passing(route), own_key=own_key)
 
