@@ -9,6 +9,7 @@ import pytest
 
 from llmos_lite.core.gateway.translation import messages
 from llmos_lite.core.gateway.translation.neutral import Ask, Raw, Text, ToolSpec, Turn
+from llmos_lite.core.gateway.translation.tools import allowed
 from llmos_lite.core.gateway.translation.translator import translate_request
 from llmos_lite.engines.upstream import Wire
 from llmos_lite.errors import Invalid
@@ -78,6 +79,23 @@ def test_a_model_may_call_only_the_allowed_tools(client: Wire, server: Wire) -> 
     assert body["tool_choice"] == (WORD["none"] if server is Wire.MESSAGES else "none")
     with pytest.raises(Invalid, match="demands the tool 'of another'"):
         sent(client, server, tools=tools, tool_choice=only(client, "required", "of another"))
+
+
+def test_many_allowed_tools_are_looked_up_and_not_searched_for() -> None:
+    compared = 0
+
+    class Name(str):
+        __slots__ = ()
+        __hash__ = str.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            nonlocal compared
+            compared += 1
+            return super().__eq__(other)
+
+    tools = [ToolSpec(Name(f"a{number}"), "", Raw()) for number in range(1000)]
+    assert allowed("auto", [f"b{number}" for number in range(1000)], tools) == ("none", tools)
+    assert compared < 10_000
 
 
 FORM = {"name": "n", "description": "what it is", "strict": True, "schema": NO_ARGUMENTS}

@@ -56,11 +56,11 @@ def allowed(mode: str, names: Iterable[str], tools: Sequence[ToolSpec]) -> tuple
     Raises:
         Invalid: `request.invalid`, when one must be called and all of them are left out.
     """
-    known = list(names)
+    known = dict.fromkeys(names)
     found = [tool for tool in tools if tool.name in known]
     if known and not found:
         if mode == "required":
-            raise demanded(known[0])
+            raise demanded(next(iter(known)))
         return "none", tools
     return mode or "auto", found or tools
 
