@@ -19,15 +19,37 @@ from urllib.parse import quote, urlsplit
 import msgspec
 from msgspec import structs
 
+from llmos_lite.engines.absent import LARGEST, ReadReply
 from llmos_lite.engines.http_client import Reply
 from llmos_lite.engines.llm_http import ModelServer, decoded
 from llmos_lite.engines.upstream import HttpUpstream, Passing, Wire
-from llmos_lite.engines.upstream_kinds import cloud_ask, cloud_error, in_messages
+from llmos_lite.engines.upstream_kinds import CloudAsk, cloud_ask, cloud_error, in_messages
 from llmos_lite.errors import UpstreamFailed
 
 VERSION = "bedrock-2023-05-31"
 SERVICE = "bedrock"
 _STREAM = "invoke-with-response-stream"
+BETAS = frozenset(
+    {
+        "compact-2026-01-12",
+        "computer-use-2024-10-22",
+        "computer-use-2025-01-24",
+        "computer-use-2025-11-24",
+        "context-1m-2025-08-07",
+        "context-management-2025-06-27",
+        "effort-2025-11-24",
+        "fine-grained-tool-streaming-2025-05-14",
+        "interleaved-thinking-2025-05-14",
+        "output-128k-2025-02-19",
+        "token-efficient-tools-2025-02-19",
+        "tool-examples-2025-10-29",
+        "tool-search-tool-2025-10-19",
+    }
+)
+"""What Bedrock knows of `anthropic-beta`, as people report; for one that it does not know it refuses the whole request,
+and Claude Code sends several of these to whatever is not Bedrock for it."""
+_REFUSED, _ODD_BETA = 400, b"beta flag"
+"""How it refuses one that not every model has."""
 _KINDS: Mapping[str, str] = {
     "throttlingException": "rate_limit_error",
     "validationException": "invalid_request_error",
@@ -124,11 +146,26 @@ class Bedrock(HttpUpstream):
             self.hidden.append(signature.token.encode())  # Amazon quotes what should have been signed
 
     async def send(self, passing: Passing) -> Reply:
-        """Pass a request on; see `Upstream`. What a client asks for by `anthropic-beta` stands in the body there."""
+        """Pass a request on; see `Upstream`. What a client asks for by `anthropic-beta` stands in the body there.
+
+        A model that does not know one of these is asked without them.
+        """
         ask = cloud_ask(passing.body, VERSION)
         ask.fields.pop("stream", None)
-        if betas := passing.headers.get("anthropic-beta"):
-            ask.fields.setdefault("anthropic_beta", [one.strip() for one in betas.split(",") if one.strip()])
+        betas = [one for one in map(str.strip, passing.headers.get("anthropic-beta", "").split(",")) if one in BETAS]
+        if not betas or "anthropic_beta" in ask.fields:
+            return await self._sent(passing, ask)
+        wished = ask._replace(fields={**ask.fields, "anthropic_beta": betas})
+        reply = await self._sent(passing, wished)
+        if reply.status != _REFUSED:
+            return reply
+        said = await reply.read(LARGEST)
+        if _ODD_BETA not in said:
+            return ReadReply(reply, said)
+        await reply.end()
+        return await self._sent(passing, ask)
+
+    async def _sent(self, passing: Passing, ask: CloudAsk) -> Reply:
         path, body = f"/model/{quote(ask.model, safe='')}/{_STREAM if ask.stream else 'invoke'}", ask.body
         headers = {name: value for name, value in passing.headers.items() if not name.startswith("anthropic-")}
         headers["content-type"] = "application/json"

@@ -172,9 +172,12 @@ async def test_the_path_of_a_proxy_before_bedrock_is_signed_too() -> None:
     assert asked.headers["authorization"] == theirs.headers["Authorization"]
 
 
+KNOWN = "context-management-2025-06-27,effort-2025-11-24"
+
+
 @pytest.mark.parametrize("body", [BODY, STREAM])
 async def test_the_clouds_are_asked_as_anthropics_own_library_asks_them(body: bytes) -> None:
-    fields = json.loads(body) | {"extra_headers": {"anthropic-beta": "b-1,b-2"}}
+    fields = json.loads(body) | {"extra_headers": {"anthropic-beta": KNOWN}}
     async with answering(reply(b"{}")) as server:
         vertex = anthropic.AnthropicVertex(
             region="r", project_id="p", access_token="at", base_url=f"{server.url}/v1", max_retries=0
@@ -184,7 +187,7 @@ async def test_the_clouds_are_asked_as_anthropics_own_library_asks_them(body: by
         )
         for client in (vertex, bedrock):
             await asyncio.to_thread(client.messages.create, **fields)
-        headers = {"content-type": "application/json", "anthropic-beta": "b-1,b-2"}
+        headers = {"content-type": "application/json", "anthropic-beta": KNOWN}
         for kind, key in (("vertex", "at"), ("bedrock", "AKID:s")):
             spec = ServerSpec(name="x", kind=kind, url=server.url, region="r", project="p", key=key)  # type: ignore[arg-type]  # a kind
             await send(open_server(spec), body, headers=headers)
@@ -194,6 +197,34 @@ async def test_the_clouds_are_asked_as_anthropics_own_library_asks_them(body: by
         one.headers["body"] = json.loads(one.body) | {"anthropic_version": ""}
     assert [one.headers["body"] for one in ours] == [one.headers["body"] for one in theirs]
     assert ours[0].headers["anthropic-beta"] == theirs[0].headers["anthropic-beta"]
+
+
+async def asked_with(betas: str, body: bytes, *answers: bytes) -> tuple[bytes, list[object]]:
+    """Ask Bedrock, and return the answer, and the betas of each request that was made of it."""
+    async with answering(*answers) as server:
+        made = open_server(ServerSpec(name="b", kind="bedrock", url=server.url, region="r", key="AKID:s"))
+        said = await send(made, body, headers={"anthropic-beta": betas})
+    return said, [json.loads(one.body).get("anthropic_beta") for one in server.asked]
+
+
+ODD_BETA = reply(b'{"message":"invalid beta flag"}', 400)
+
+
+async def test_bedrock_gets_no_beta_for_which_it_would_refuse_the_request() -> None:
+    claude_code = f"claude-code-20250219, {KNOWN},prompt-caching-scope-2026-01-05"
+    assert await asked_with(claude_code, BODY, reply(b"{}")) == (b"{}", [KNOWN.split(",")])
+    assert await asked_with("prompt-caching-scope-2026-01-05", BODY, reply(b"{}")) == (b"{}", [None])
+
+
+async def test_what_a_body_asks_for_itself_reaches_bedrock_as_it_is() -> None:
+    said, betas = await asked_with(KNOWN, BODY[:-1] + b',"anthropic_beta":["new-2030-01-01"]}', ODD_BETA)
+    assert (b"invalid beta flag" in said, betas) == (True, [["new-2030-01-01"]])
+
+
+async def test_a_model_of_bedrock_that_lacks_a_beta_is_asked_without() -> None:
+    assert await asked_with(KNOWN, BODY, ODD_BETA, reply(b"{}")) == (b"{}", [KNOWN.split(","), None])
+    said, betas = await asked_with(KNOWN, BODY, reply(b'{"message":"max_tokens is missing"}', 400))
+    assert (b"max_tokens is missing" in said, betas) == (True, [KNOWN.split(",")])
 
 
 EVENTS = [{"type": "message_start", "message": {"id": "m"}}, {"type": "message_stop"}]
