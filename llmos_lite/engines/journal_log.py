@@ -38,6 +38,10 @@ RUN = 256 << 10
 SPARE = 4
 """Emptied segments kept for use; more are removed."""
 ALIGN = 32
+SECTOR = 4096
+"""Bytes that a disk loses at once, as a system reads them."""
+GONE = b"\xff"
+"""What stands for each of them; no frame has many of it in a row."""
 PIECE = 5 << 10
 SEGMENT_MAGIC = b"LLMOSJ01"
 FRAME_MAGIC = b"LJf1"
@@ -182,16 +186,27 @@ class SegmentLog:
 
     def _payloads(self, run: Sequence[Place]) -> Iterator[bytes | None]:
         name, start = self._segments[run[0].segment].name, run[0].offset
+        data = self._read(name, start, run[-1].offset + span(run[-1].length) - start)
+        for _, offset, length in run:
+            yield _payload(data, offset - start, length)
+
+    def _read(self, name: str, start: int, length: int) -> bytes:
+        """Return bytes of a file; a sector that cannot be read takes no neighbour along."""
         try:
-            data = self._disk.read(name, start, run[-1].offset + span(run[-1].length) - start)
+            return self._disk.read(name, start, length)
         except OSError as error:
             if error.errno != errno.EIO:
                 raise
-            for place in run:  # a sector that cannot be read takes no neighbour along
-                yield from self._payloads([place]) if len(run) > 1 else [None]
-            return
-        for _, offset, length in run:
-            yield _payload(data, offset - start, length)
+        edges = [start, *range(start - start % SECTOR + SECTOR, start + length, SECTOR), start + length]
+        return b"".join(self._sector(name, *part) for part in itertools.pairwise(edges))
+
+    def _sector(self, name: str, start: int, stop: int) -> bytes:
+        try:
+            return self._disk.read(name, start, stop - start)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            return GONE * (stop - start)
 
     def where(self, place: Place) -> str:
         """Say where a frame lies, for people."""
@@ -233,7 +248,7 @@ class SegmentLog:
 
     def _numbered(self) -> list[tuple[int, str]]:
         """Return the segments in use, oldest first, and remove the other files."""
-        headers = {name: self._disk.read(name, 0, ALIGN) for name in self._disk.names()}
+        headers = {name: self._read(name, 0, ALIGN) for name in self._disk.names()}
         numbers = {name: _number(header) for name, header in headers.items() if header.strip(b"\0")}
         for name in headers.keys() - numbers.keys():  # it was never used, or its making or emptying was cut short
             self._disk.remove(name)
@@ -259,7 +274,7 @@ class SegmentLog:
 
     def _first_serial(self, name: str) -> int:
         """Return the serial of the first frame in a file that is not done; 0 without one."""
-        data, offset = self._disk.read(name, 0, self._disk.size(name)), ALIGN
+        data, offset = self._read(name, 0, self._disk.size(name)), ALIGN
         while (at := self._next(data, offset)) is not None:
             _, kind, length, _, serial, _ = _FRAME_HEADER.unpack_from(data, at)
             if kind != Kind.DONE:
@@ -268,7 +283,7 @@ class SegmentLog:
         return 0
 
     def _scan(self, segment: _Segment, *, last: bool) -> Iterator[tuple[Frame, Place]]:
-        data = self._disk.read(segment.name, 0, segment.size)
+        data = self._read(segment.name, 0, segment.size)
         while (offset := self._next(data, segment.end)) is not None:
             if offset != segment.end:
                 self._tell(segment.name, segment.end, offset)
@@ -282,7 +297,8 @@ class SegmentLog:
                 start = offset + _FRAME_HEADER.size
                 frame = Frame(Kind(kind), key, b"", data[start : start + length])
                 yield frame, Place(segment.number, offset, length)
-        if not last and data[segment.end :].strip(b"\0"):  # a write that was cut short is in the last one alone
+        rest = data[segment.end :]
+        if rest.strip(b"\0") and (not last or GONE * ALIGN in rest):  # a write that was cut short is in the last one
             self._tell(segment.name, segment.end, segment.size)
         self._clear(segment, data, segment.end, segment.size)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import random
 import stat
 import subprocess
@@ -20,7 +21,7 @@ from llmos_lite.engines import journal_disk, journal_log
 from llmos_lite.engines.journal import Batch, Beside, Entry
 from llmos_lite.engines.journal_disk import FolderDisk
 from llmos_lite.engines.journal_local import LocalJournal
-from llmos_lite.engines.journal_log import Frame, Kind, Place, SegmentLog
+from llmos_lite.engines.journal_log import SECTOR, Frame, Kind, Place, SegmentLog
 from llmos_lite.errors import Conflict, LlmosError, StorageFailed
 
 CHANCE = random.Random(1)  # noqa: S311 - chance, not secrets
@@ -291,28 +292,57 @@ async def test_a_batch_of_which_an_event_rots_is_folded_without_it(tmp_path: Pat
     journal.close()
 
 
-class BadSector(FolderDisk):
-    """A disk of which one sector cannot be read."""
+def lose_sector(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+    """Let a sector be unreadable, as Linux says it: what lies before it is read, and it itself fails."""
+    read, begin, size = os.pread, at // SECTOR * SECTOR, SECTOR
 
-    at = 1 << 40
-
-    def read(self, name: str, offset: int, length: int) -> bytes:
-        if offset <= self.at < offset + length:
+    def pread(file: int, length: int, offset: int) -> bytes:
+        if begin <= offset < begin + size:
             raise OSError(errno.EIO, "Input/output error")
-        return super().read(name, offset, length)
+        return read(file, begin - offset if offset < begin < offset + length else length, offset)
+
+    monkeypatch.setattr("llmos_lite.engines.journal_disk.os.pread", pread)
 
 
-async def test_a_sector_that_cannot_be_read_takes_no_neighbour_along(tmp_path: Path) -> None:
-    (tmp_path / "j").mkdir()
-    disk = BadSector(tmp_path / "j")
-    journal = LocalJournal(tmp_path / "j", disk=disk)
-    for number in range(5):
-        await journal.append("user:a", f"t{number}", b"line-%d" % number)
-    (segment,) = (tmp_path / "j").glob("*.seg")
-    disk.at = segment.read_bytes().index(b"line-2")
-    assert held(journal) == [b"line-0", b"line-1", b"line-3", b"line-4"]
-    assert journal.damaged == 1
+@pytest.mark.parametrize("byte", [0, SECTOR + 500, 5 * SECTOR + 9])
+async def test_a_sector_that_cannot_be_read_takes_no_neighbour_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, byte: int
+) -> None:
+    """Neither while the journal is open, nor at the next start, which finds what is behind it."""
+    journal = LocalJournal(tmp_path / "j")
+    for number in range(80):
+        await journal.append("user:a", f"t{number}", b"line-%d" % number + b"." * 480)
+    everything = held(journal)
+    slots = [slot.place for slot in journal._slots.values()]
+    lost = [
+        number
+        for number, place in enumerate(slots)
+        if place.offset // SECTOR <= byte // SECTOR <= (place.offset + place.length) // SECTOR
+    ]
+    assert len(lost) in {7, 8, 9}
+    left = [line for number, line in enumerate(everything) if number not in lost]
+    lose_sector(monkeypatch, byte)
+    assert held(journal) == left
+    assert journal.damaged == len(lost)
     journal.close()
+    again = LocalJournal(tmp_path / "j")
+    assert held(again) == left
+    assert again.damaged == (2 if byte == 0 else 1)  # the header, and what was behind it
+    again.close()
+
+
+async def test_the_last_events_in_a_sector_that_is_gone_are_no_torn_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = LocalJournal(tmp_path / "j")
+    await journal.append("user:a", "t0", b"line-0" + b"." * (SECTOR - 100))
+    await journal.append("user:a", "t1", b"line-1")
+    journal.close()
+    lose_sector(monkeypatch, SECTOR)
+    again = LocalJournal(tmp_path / "j")
+    assert (short(again), again.damaged) == (["line-0"], 1)
+    await again.append("user:a", "t2", b"line-2")
+    again.close()
 
 
 async def test_a_file_that_lost_its_end_loses_no_more(tmp_path: Path) -> None:
