@@ -199,7 +199,8 @@ class Client:
         near = _near(self.user, names)
         if near:
             said = f"There is no user {self.user!r}. Did you mean {' or '.join(near)}?"
-            raise NotFound("user.unknown", said, hint=f"`llmos users add {self.user}` adds somebody of this name.")
+            hint = f"`llmos users add {self.user}`, without --user and LLMOS_USER, adds somebody of this name."
+            raise NotFound("user.unknown", said, hint=hint)
         self.newcomer = True
 
     def close(self) -> None:

@@ -73,7 +73,7 @@ def test_a_name_that_is_nearly_somebodys_makes_no_account(
         llmos("users", "add", new)
     said = llmos("traces", "list", "--user", "alcie", code=4)
     assert "There is no user 'alcie'. Did you mean alice?" in said
-    assert "`llmos users add alcie` adds" in said
+    assert "`llmos users add alcie`, without --user and LLMOS_USER, adds" in said
     monkeypatch.setenv("LLMOS_USER", "demo-anna")
     assert "Did you mean demo-ana?" in llmos("skills", "list", code=4)
     monkeypatch.delenv("LLMOS_USER")
