@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from llmos_lite.core.telemetry.otlp import Span
+
+T = TypeVar("T")
 
 MOST = 20_000
 """Runs, conversations and names that are remembered, each; the ones that were quiet for longest are forgotten."""
@@ -34,10 +36,17 @@ class Answered(NamedTuple):
 
 
 class Words(NamedTuple):
-    """What was said in a request whose span has not come: lists by the attribute that the span would have; bytes."""
+    """What was said in a request whose span has not come.
+
+    Args:
+        attributes: lists by the attribute that the span would have.
+        size: their bytes.
+        records: hashes of the records that said it.
+    """
 
     attributes: Mapping[str, list[object]] = {}
     size: int = 0
+    records: frozenset[int] = frozenset()
 
 
 class Talk(NamedTuple):
@@ -69,16 +78,11 @@ class Memory:
 
     def keep(self, draft: Draft) -> None:
         """Take over what a draft found, now that it is stored."""
-        self.runs.update(draft.runs)
-        self.talks.update(draft.talks)
-        self.names.update(draft.names)
-        self.answers.update(draft.told)
-        for kept in (self.runs, self.talks, self.names, self.answers):
-            while len(kept) > self._most:
-                kept.popitem(last=False)
-        self.wordless.update(draft.waiting)
-        while len(self.wordless) > min(WAITING, self._most):
-            self.wordless.popitem(last=False)
+        _put(self.runs, draft.runs, self._most)
+        _put(self.talks, draft.talks, self._most)
+        _put(self.names, draft.names, self._most)
+        _put(self.answers, draft.told, self._most)
+        _put(self.wordless, draft.waiting, min(WAITING, self._most))
         self._hold(draft.held)
 
     def _hold(self, held: Mapping[str, Words | None]) -> None:
@@ -89,6 +93,14 @@ class Memory:
                 self._waiting += words.size
         while self._waiting > WAITING_BYTES or len(self.words) > self._most:
             self._waiting -= self.words.popitem(last=False)[1].size
+
+
+def _put(kept: OrderedDict[str, T], new: Mapping[str, T], most: int) -> None:
+    for key, value in new.items():
+        kept[key] = value
+        kept.move_to_end(key)
+    while len(kept) > most:
+        kept.popitem(last=False)
 
 
 class Draft:

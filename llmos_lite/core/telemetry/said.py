@@ -67,12 +67,18 @@ def _again(span: Span, words: Words) -> Span:
 
 
 def _more(words: Words, records: Iterable[LogRecord]) -> Words:
+    """Return words with those of more records, but for records that an exporter sends again."""
     attributes, size = {key: list(said) for key, said in words.attributes.items()}, words.size
-    for record in records:
+    new = [record for record in records if _key(record) not in words.records]
+    for record in new:
         size += record.size + OVERHEAD
         for key, said in _told(record):
             attributes.setdefault(key, []).extend(said)
-    return Words(attributes, size)
+    return Words(attributes, size, words.records | set(map(_key, new)))
+
+
+def _key(record: LogRecord) -> int:
+    return hash((record.name, record.at, str(record.body), str(record.attributes)))
 
 
 def _told(record: LogRecord) -> Iterator[tuple[str, list[object]]]:

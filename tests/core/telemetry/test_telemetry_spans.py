@@ -385,6 +385,17 @@ def test_words_that_come_before_their_span_are_its_words() -> None:
     assert not reader.memory.words
 
 
+def test_words_that_an_exporter_sends_again_are_said_once() -> None:
+    """What a person says twice in one export stays."""
+    yes = ("gen_ai.user.message", {"content": "yes"})
+    twice = [one._replace(at=1_790_000_000_009) for one in records(yes, yes)]
+    reader = Reader()
+    for told in (records(*TOLD[:2]), records(*TOLD), twice, twice):
+        reader.said(told)
+    [trace] = reader.spans([span("chat", 0, 1)])
+    assert [one.content for one in trace.messages] == ["Be kind.", "Weather in Rome?", "sunny", "yes", "yes", "Sunny."]
+
+
 def test_words_that_come_after_their_span_follow_it_without_tokens() -> None:
     reader = Reader()
     [bare] = reader.spans([span("chat", 0, 1, usage__input_tokens=9, response__id="r1")])
@@ -516,3 +527,14 @@ def test_memory_is_bounded() -> None:
         SpanReader(ALICE, draft).traces([span("chat", number, number + 1, trace="abcdef0123"[number])])
         memory.keep(draft)
     assert (len(memory.runs), len(memory.talks)) == (3, 3)
+
+
+def test_a_conversation_that_goes_on_is_remembered_however_many_others_come() -> None:
+    memory, parents = Memory(most=3), []
+    for number in range(9):
+        draft = Draft(memory, "user:alice")
+        others = span("chat", number, 100 + number, trace="abcdef012"[number])
+        *_, trace = SpanReader(ALICE, draft).traces([others, span("chat", number, 200 + number, trace="7")])
+        memory.keep(draft)
+        parents.append(trace.parent)
+    assert (parents[0], all(parents[1:])) == ("", True)
