@@ -93,7 +93,12 @@ class OldServer:
     begging: bool = False
     refusals: list[dict[str, Any]] = field(default_factory=list)
     told: asyncio.Queue[dict[str, Any]] = field(default_factory=asyncio.Queue)
+    listed: asyncio.Event = field(default_factory=asyncio.Event)
+    goes_on: asyncio.Event = field(default_factory=asyncio.Event)
     port: int = 0
+
+    def __post_init__(self) -> None:
+        self.goes_on.set()
 
     @property
     def url(self) -> str:
@@ -124,6 +129,8 @@ class OldServer:
 
     async def _asked(self, said: dict[str, Any]) -> Response:
         if said["method"] == "tools/list":
+            self.listed.set()
+            await self.goes_on.wait()
             return _answered(said["id"], result={"tools": self.tools})
         self.calls += 1
         done = {"jsonrpc": "2.0", "id": said["id"], "result": self.result}

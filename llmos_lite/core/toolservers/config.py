@@ -90,7 +90,7 @@ class ToolServer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         environment: its variables.
         oauth: how we sign in to it, when it wants that.
         owner: whose tokens are sent to it, where everybody has some; empty for those of all.
-        seen: digests of the tools that are named `always`, as they were when an admin named them.
+        seen: digests of the tools that are named `always`, as they were when an admin last named them.
     """
 
     name: str
@@ -155,7 +155,8 @@ class ToolServer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     def has_changed(self, tool: Tool) -> bool:
         """Tell whether a tool is not what it was when it was named `always`."""
-        return tool.name in self.seen and self.seen[tool.name] != digest_of(tool)
+        seen = self.seen.get(tool.name) if self.tools.get(tool.name) is Rule.ALWAYS else None
+        return seen is not None and seen != digest_of(tool)
 
     def having_seen(self, tools: Iterable[Tool]) -> ToolServer:
         """Return it with what the tools are that are named `always`."""

@@ -72,7 +72,7 @@ class ToolServers:
         self._sealed_off: list[ServerView] = []
         """Servers whose secrets cannot be read."""
         self._sessions: dict[tuple[str, str], McpSession] = {}
-        self._loading = asyncio.Lock()
+        self._loading, self._changing = asyncio.Lock(), asyncio.Lock()
 
     async def box(self, actor: Actor, team_id: str | None) -> ServerTools | None:
         """Return the tools that a chat may call, and what keeps others from it; None when there is neither."""
@@ -178,11 +178,15 @@ class ToolServers:
         """
         require_admin(actor)
         self._check_free(server.name)
+        async with self._changing:
+            return await self._put(actor, server, keep_client=keep_client)
+
+    async def _put(self, actor: Actor, server: ToolServer, *, keep_client: bool) -> ServerView:
         before = (await self._load()).get(server.name)
         server = (_with_secrets(server, before, keep_client=keep_client) if before is not None else server).checked()
         await self._rows.put(self._sealed(server, actor))
         await self._forget(server.name)
-        if (seen := await self._seen(server)).seen:
+        if (seen := await self._seen(server)) != server:
             await self._rows.put(self._sealed(seen, actor))
         if before is not None and (before.url, before.oauth) != (server.url, server.oauth):
             await self._grants.forget_all(before)
@@ -197,11 +201,12 @@ class ToolServers:
         """
         require_admin(actor)
         self._check_free(name)
-        server = await self.known(name)
-        await self._rows.delete(name)
-        await self._forget(name)
-        await self._grants.forget_all(server)
-        await self._load()
+        async with self._changing:
+            server = await self.known(name)
+            await self._rows.delete(name)
+            await self._forget(name)
+            await self._grants.forget_all(server)
+            await self._load()
 
     def _check_free(self, name: str) -> None:
         if any(one.name == name for one in self._fixed):
@@ -357,7 +362,7 @@ def _shown(server: ToolServer) -> ToolServer:
 
 
 def _with_secrets(server: ToolServer, before: ToolServer, *, keep_client: bool) -> ToolServer:
-    """Return a server with the secrets that it had, where they go to the same place."""
+    """Return a server with its secrets, and its tools as they were seen, where these are of the same place."""
     if before.url != server.url:
         return server
     oauth, had = server.oauth, before.oauth
@@ -366,7 +371,7 @@ def _with_secrets(server: ToolServer, before: ToolServer, *, keep_client: bool) 
         oauth = had
     elif same:
         oauth = msgspec.structs.replace(oauth, client_secret=had.client_secret)
-    return msgspec.structs.replace(server, headers=server.headers or before.headers, oauth=oauth)
+    return msgspec.structs.replace(server, headers=server.headers or before.headers, oauth=oauth, seen=before.seen)
 
 
 def _about(server: ToolServer) -> str:
