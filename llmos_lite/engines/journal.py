@@ -134,6 +134,9 @@ class Journal(Protocol):
     def set_aside(self, seq: int, why: str) -> None:
         """Leave out an event of which nothing can be made, from now until the next start; it is logged, and stays."""
 
+    def aside(self, volume: str) -> list[str]:
+        """Return the traces of a volume of which an event is set aside."""
+
     def discard(self, volume: str, trace_ids: Container[str]) -> None:
         """Overwrite the events of some traces of a volume that are set aside.
 
@@ -208,6 +211,10 @@ class NoJournal:
 
     def set_aside(self, seq: int, why: str) -> None:
         """Do nothing; see `Journal`."""
+
+    def aside(self, volume: str) -> list[str]:  # noqa: ARG002
+        """Return nothing; see `Journal`."""
+        return []
 
     def discard(self, volume: str, trace_ids: Container[str]) -> None:
         """Do nothing; see `Journal`."""

@@ -86,6 +86,11 @@ class LocalJournal:
             if (slot := self._slots.get(seq)) is not None:
                 self._put_aside(slot, why)
 
+    def aside(self, volume: str) -> list[str]:
+        """Return the traces of events that are set aside; see `Journal`."""
+        with self._lock:
+            return list(dict.fromkeys(slot.trace_id for slot in self._aside.values() if slot.volume == volume))
+
     def discard(self, volume: str, trace_ids: Container[str]) -> None:
         """Overwrite events that are set aside; see `Journal`."""
         with self._finishing:

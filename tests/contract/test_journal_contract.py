@@ -69,9 +69,10 @@ class JournalContract:
         assert lines(batch.entries) == [b"1", b"3"]
         journal.finish(batch)
         assert (journal.pending(), journal.backlog(), journal.damaged) == ([], {}, 2)
+        assert (journal.aside("user:a"), journal.aside("user:b")) == (["t0", "t2"], [])
         journal.discard("user:b", {"t0"})
         journal.discard("user:a", {"t0", "t1"})
-        assert journal.damaged == 1
+        assert (journal.aside("user:a"), journal.damaged) == (["t2"], 1)
 
     async def test_a_batch_of_which_all_is_set_aside_has_no_events(self, journal: Journal) -> None:
         seqs = [await journal.append("user:a", f"t{number}", b"%d" % number) for number in range(3)]

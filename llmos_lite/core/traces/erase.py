@@ -164,7 +164,10 @@ class Eraser:
         if check_id(user_id, "user") != actor.user_id:
             require_admin(actor)
         await self._traces.settle()
-        return await self._begin(actor.user_id, await self._catalog.erasure.of_actor(user_id), reason)
+        own = VolumeRef.user(user_id)
+        unread = [Copy(str(own), trace_id) for trace_id in self._traces.unreadable(own)]  # most of them have no row
+        copies = dict.fromkeys([*await self._catalog.erasure.of_actor(user_id), *unread])
+        return await self._begin(actor.user_id, copies, reason)
 
     async def retain(self, ref: VolumeRef, before: int) -> ErasureReport | None:
         """Erase what is older than a time (milliseconds) from a volume, without tombstones; None when nothing is."""

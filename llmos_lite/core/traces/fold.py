@@ -188,13 +188,13 @@ class Folder:
         try:
             await self._load()  # it tells what is erased, and must not take over what leaves meanwhile
             backlog = self._journal.backlog().get(volume)
-            await self._in_thread(partial(self._journal.discard, volume, self._erased))
             # no more than was there at first: chats that go on would keep the caller waiting for ever
             while backlog is not None and folded < backlog.events:
                 count = await self._fold_batch(volume)
                 if count is None:
                     break
                 folded += count
+            await self._in_thread(partial(self._journal.discard, volume, self._erased))  # all of it has been read now
         except Exception as error:
             self._fail(volume, error)
             raise

@@ -294,6 +294,10 @@ class TraceLog:
             raise unknown_trace(trace_id)
         return row.actor, ref
 
+    def unreadable(self, volume: VolumeRef) -> list[str]:
+        """Return the traces of a volume of which the journal has an event that cannot be read."""
+        return self._journal.aside(str(volume))
+
     async def states(self, trace_ids: Sequence[str]) -> list[TraceState]:
         """Return what is known of those of the traces that can be read; asks nobody's permission."""
         return [state for state, _ in (await self._reader.states(trace_ids)).values()]

@@ -131,6 +131,18 @@ async def test_a_person_is_forgotten_everywhere(instance: Erasing) -> None:
     assert (await instance.eraser.forget(ADMIN, "alice")).traces == 0
 
 
+async def test_a_person_is_forgotten_in_events_that_only_a_later_version_knows(
+    instance: Erasing, tmp_path: Path
+) -> None:
+    await instance.journal.append("user:alice", secret(1).id, json.dumps({"v": 2, "song": MARKER}).encode())
+    await instance.journal.append("user:bob", trace(2, "bob").id, b'{"v":2,"song":"of bob"}')
+    await instance.close()
+    async with Erasing.opened(tmp_path / "data") as again:
+        assert (await again.eraser.forget(ALICE, "alice")).traces == 1
+        gone(again)
+        assert traces_of(again.data, "song") != []
+
+
 async def test_what_was_erased_does_not_come_back(instance: Erasing) -> None:
     await record(instance, secret(1), trace(2))
     await instance.eraser.erase(ALICE, secret(1).id)

@@ -220,6 +220,15 @@ async def test_a_line_of_a_later_version_stays_until_somebody_can_read_it(
         assert instance.journal.damaged == 0
 
 
+async def test_the_fold_that_first_reads_an_erased_line_of_a_later_version_overwrites_it(tmp_path: Path) -> None:
+    async with Instance.opened(tmp_path) as instance:
+        await instance.journal.append("user:alice", trace(2).id, b'{"v":2,"kind":"song"}')
+    async with Instance.opened(tmp_path) as instance:
+        instance.log.forget([trace(2).id])
+        await instance.log.fold(ALICE.volume)
+        assert b"song" not in journal_bytes(instance)
+
+
 async def test_a_trace_that_rots_in_the_journal_stops_neither_lists_nor_folding(tmp_path: Path) -> None:
     async with Instance.opened(tmp_path) as instance:
         for number in (1, 2, 3):
