@@ -22,7 +22,10 @@ CHOICE, DETAILS = "gen_ai.choice", "gen_ai.client.inference.operation.details"
 ROLES: Mapping[str, str] = {f"gen_ai.{role}.message": role for role in ("system", "user", "assistant", "tool")}
 OVERHEAD = 1000
 """Bytes that a record takes beside its text."""
-KEPT = frozenset({"gen_ai.operation.name", "gen_ai.request.model", "gen_ai.response.model", "gen_ai.response.id"})
+_OF_GENAI = ("operation.name", "request.model", "response.model", "response.id")
+KEPT = frozenset({"llm.request.type", *(f"gen_ai.{name}" for name in _OF_GENAI)})
+LONGEST = 200
+"""Characters of each that are kept, as in traces."""
 
 
 def is_said(record: LogRecord) -> bool:
@@ -53,11 +56,17 @@ def with_words(span: Span, draft: Draft) -> Span:
         return span
     words = draft.words(span.trace_id, span.span_id)
     if words is None:
-        attributes = {key: value for key, value in span.attributes.items() if key in KEPT}
-        draft.wait(span._replace(attributes=attributes))
+        draft.wait(_bare(span))
         return span
     draft.hold(span.trace_id, span.span_id, None)
     return span._replace(attributes=span.attributes | dict(words.attributes))
+
+
+def _bare(span: Span) -> Span:
+    kept: Json = {
+        key: value[:LONGEST] for key, value in span.attributes.items() if key in KEPT and isinstance(value, str)
+    }
+    return span._replace(name="", attributes=kept)
 
 
 def _again(span: Span, words: Words) -> Span:

@@ -405,6 +405,23 @@ def test_words_that_come_after_their_span_follow_it_without_tokens() -> None:
     assert [one.id for one in reader.said(records(*TOLD))] == [trace.id]
 
 
+def test_words_that_come_after_a_span_from_before_the_conventions_are_read() -> None:
+    """OpenLLMetry without `use_legacy_attributes` tells such events beside such spans."""
+    reader = Reader()
+    [bare] = reader.spans([span("", 0, 1)._replace(attributes={"llm.request.type": "chat"})])
+    assert [(one.goal, one.parent) for one in reader.said(records(*TOLD))] == [("Weather in Rome?", bare.id)]
+
+
+def test_a_span_that_waits_for_words_is_small() -> None:
+    reader = Reader()
+    reader.spans([span("chat", 0, 1, response__id="x" * 9000, request__model=["y" * 9000])._replace(name="z" * 9000)])
+    [kept] = reader.memory.wordless.values()
+    assert (kept.name, kept.attributes) == (
+        "",
+        {"gen_ai.operation.name": "chat", "gen_ai.response.id": "x" * 200},
+    )
+
+
 def test_words_in_one_event_of_the_operation_are_read() -> None:
     reader = Reader()
     told = {
