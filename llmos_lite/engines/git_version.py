@@ -8,7 +8,7 @@ import subprocess
 LEAST = (2, 31)
 """What our environment for `upload-pack` and `receive-pack` needs: `GIT_CONFIG_COUNT`."""
 _LONGEST = 30.0
-_NUMBERS = re.compile(r"(\d+)\.(\d+)")
+_NUMBERS = re.compile(r"(\d{1,9})\.(\d{1,9})")
 
 
 def git_problem() -> str:

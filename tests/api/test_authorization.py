@@ -67,7 +67,10 @@ CLOSED = [one for one in declared() if not one[2].open]
 def code(answer: Answer) -> str:
     if answer.headers.get("content-type", "").startswith("text/plain"):
         return "text"
-    return str(answer.json().get("code", "")) if answer.body else ""
+    said = answer.json() if answer.body else {}
+    if "details" in said:  # OTLP's form of errors has ours inside
+        return str(said["details"][0]["metadata"]["code"])
+    return str(said.get("code", ""))
 
 
 def test_there_are_routes_to_look_at() -> None:
