@@ -153,6 +153,11 @@ class StorageFailed(LlmosError):
     status, exit_code = 507, 9
 
 
+def too_deep() -> Invalid:
+    """Return the error for JSON of more levels than are read."""
+    return Invalid("request.too_deep", "The request is nested too deeply.", hint="Send fewer levels.")
+
+
 def storage_error(error: OSError, what: str) -> StorageFailed:
     """Turn an `OSError` from the disk into the sentence that a person needs.
 

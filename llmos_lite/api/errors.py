@@ -17,6 +17,7 @@ from llmos_lite.errors import (
     Unauthenticated,
     Unavailable,
     storage_error,
+    too_deep,
 )
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -68,7 +69,7 @@ def explain(error: BaseException) -> LlmosError:
         if isinstance(cause, sqlite3.OperationalError):
             return _database_error(str(cause))
         if isinstance(cause, RecursionError):  # whatever reads JSON counts its levels and our own calls together
-            return Invalid("request.too_deep", "The request is nested too deeply.", hint="Send fewer levels.")
+            return too_deep()
     return Internal(
         "internal",
         "Something went wrong that should not have.",

@@ -156,7 +156,7 @@ async def _problem(request: Request, error: Exception) -> Response:
 async def _http(request: Request, error: Exception) -> Response:
     """Turn what the router or FastAPI itself refused into a problem of ours."""
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class
-    if isinstance(error.__cause__, (ValueError, RecursionError)):
+    if isinstance(error.__cause__, ValueError):
         return await _problem(request, NOT_JSON)
     if isinstance(error.__cause__, Exception):  # FastAPI wraps what went wrong while it read a body
         return await _problem(request, error.__cause__)

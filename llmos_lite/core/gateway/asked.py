@@ -11,7 +11,7 @@ import msgspec
 from llmos_lite.core.chat.prompt import Prompt
 from llmos_lite.core.gateway.bounds import check_body, check_items
 from llmos_lite.core.skills.lru import Sized
-from llmos_lite.errors import Invalid
+from llmos_lite.errors import Invalid, too_deep
 
 Raw: TypeAlias = msgspec.Raw
 Role: TypeAlias = Literal["user", "assistant", "tool", "system"]
@@ -92,7 +92,9 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def not_json(why: Exception) -> Invalid:
-    """Return the error for a body that is none."""
+    """Return the error for a body that is none, or that has too many levels."""
+    if isinstance(why, RecursionError):
+        return too_deep()
     where = f": {why}" if isinstance(why, msgspec.DecodeError) else ""
     said = f"The body of the request is not a JSON object{where}."
     return Invalid("request.not_json", said, hint="Send a JSON object.")
@@ -102,7 +104,7 @@ def fields_of(body: bytes) -> dict[str, Raw]:
     """Return the top of a body.
 
     Raises:
-        Invalid: `request.not_json`.
+        Invalid: `request.not_json`, `request.too_deep`.
         TooLarge: `request.too_many_parts`.
     """
     check_body(body)

@@ -7,7 +7,7 @@ from typing import Literal, TypeVar
 import msgspec
 
 from llmos_lite.core.gateway.translation.neutral import Raw
-from llmos_lite.errors import Invalid
+from llmos_lite.errors import Invalid, too_deep
 
 T = TypeVar("T")
 NO_ARGUMENTS = Raw(b'{"type":"object","properties":{}}')
@@ -17,11 +17,13 @@ def decoded(decoder: msgspec.json.Decoder[T], body: bytes | Raw) -> T:
     """Decode a body.
 
     Raises:
-        Invalid: `request.invalid`, for one that is not of the dialect's form.
+        Invalid: `request.invalid`, for one that is not of the dialect's form; `request.too_deep`.
     """
     try:
         return decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except RecursionError:
+        raise too_deep() from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Invalid("request.invalid", f"This cannot be translated for the model's server: {error}.") from None
 
 
