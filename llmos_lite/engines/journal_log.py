@@ -47,6 +47,9 @@ SEGMENT_MAGIC = b"LLMOSJ01"
 FRAME_MAGIC = b"LJf1"
 _SEGMENT_HEADER = struct.Struct("<8sQI12x")
 _FRAME_HEADER = struct.Struct("<4sIIIQQ")
+LOST = "what was in there is lost"
+TORN = f"{LOST}, or was not confirmed to anybody when the power was cut"
+"""Nothing tells the one from the other where the last write may lie, whose sectors reach a disk in any order."""
 _PADDING = [bytes(length) for length in range(ALIGN)]
 
 
@@ -286,7 +289,7 @@ class SegmentLog:
         data = self._read(segment.name, 0, segment.size)
         while (offset := self._next(data, segment.end)) is not None:
             if offset != segment.end:
-                self._tell(segment.name, segment.end, offset)
+                self._tell(segment.name, segment.end, offset, TORN if last else LOST)
             _, kind, length, _, serial, key = _FRAME_HEADER.unpack_from(data, offset)
             segment.end = offset + span(length)
             if kind == Kind.DONE:
@@ -302,7 +305,7 @@ class SegmentLog:
             self._tell(segment.name, segment.end, segment.size)
         self._clear(segment, data, segment.end, segment.size)
 
-    def _tell(self, name: str, start: int, stop: int, then: str = "what was in there is lost") -> None:
+    def _tell(self, name: str, start: int, stop: int, then: str = LOST) -> None:
         """Count a stretch that is damaged, and say where it lies."""
         self.damaged += 1
         log.error("the journal is damaged: %s from byte %d to %d cannot be read; %s", name, start, stop, then)

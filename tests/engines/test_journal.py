@@ -276,6 +276,7 @@ async def test_an_event_that_rots_is_left_out_and_told_once(tmp_path: Path, capl
     again = LocalJournal(tmp_path / "j")
     assert (short(again), again.damaged) == (["line-9"], 1)
     assert f"{segment.name} from byte {place} to " in caplog.records[-1].getMessage()
+    assert caplog.records[-1].getMessage().endswith("or was not confirmed to anybody when the power was cut")
     again.close()
 
 
@@ -402,7 +403,7 @@ def test_a_file_with_nothing_but_a_damaged_header_is_removed(tmp_path: Path) -> 
     journal.close()
 
 
-async def test_the_end_of_an_old_segment_is_no_torn_write(tmp_path: Path) -> None:
+async def test_the_end_of_an_old_segment_is_no_torn_write(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     journal = await five(tmp_path / "j", segment=384)
     journal.close()
     first = min((tmp_path / "j").glob("*.seg"))
@@ -410,6 +411,7 @@ async def test_the_end_of_an_old_segment_is_no_torn_write(tmp_path: Path) -> Non
     again = LocalJournal(tmp_path / "j", segment=384)
     assert short(again) == ["line-0", "line-2", "line-3", "line-4"]
     assert again.damaged == 1
+    assert caplog.records[-1].getMessage().endswith("what was in there is lost")
     again.close()
 
 
