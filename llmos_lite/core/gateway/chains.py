@@ -19,8 +19,8 @@ Stable: TypeAlias = Callable[[msgspec.Raw], bytes]
 FEWEST = 6
 """Items of a conversation that is worth it."""
 MOST_BYTES = 32 << 20
-_ITEM = 150
-"""Bytes that an item takes beside its own."""
+_ITEM, _ALONE = 150, 3
+"""Bytes that an item takes beside its own, and for how many items a conversation counts by itself."""
 _END = 64
 
 
@@ -74,7 +74,9 @@ class Chains:
         self._size = 0
 
     def _keep(self, key: _Key, items: Sequence[bytes], chain: Sequence[bytes]) -> None:
-        size = sum(map(len, items)) + _ITEM * len(items)
+        size = sum(map(len, items)) + _ITEM * (len(items) + _ALONE)
+        if size > self._most:  # for it all others would go, and it as well
+            return
         self._known[key] = _Known(items, chain, size)
         self._size += size
         while self._size > self._most:
