@@ -162,6 +162,7 @@ def _place(kept: object) -> Place | None:
     if not isinstance(kept, dict):
         return None
     try:
-        return Place(int(kept["sent"]), int(kept["turn"]), int(kept["file"]), str(kept["begins"]))
+        sent, turn, file = int(kept["sent"]), int(kept["turn"]), int(kept["file"])
+        return Place(sent, turn, file, str(kept["begins"]), int(kept.get("asked", turn)))  # as versions before wrote it
     except (KeyError, TypeError, ValueError):
         return None

@@ -100,6 +100,17 @@ def test_a_damaged_state_says_nothing(
     assert len(server.parts) == 1
 
 
+def test_a_state_of_an_earlier_version_holds(tmp_path: Path, watching: Callable[[], Watch]) -> None:
+    """It did not say where the person last spoke."""
+    path = log(tmp_path / "logs" / "rollout-1.jsonl")
+    watching().round(LATER)
+    state = tmp_path / "state" / "watch.json"
+    kept = json.loads(state.read_text())
+    del kept["here alice"][str(path)]["asked"]
+    state.write_text(json.dumps(kept))
+    assert watching().round(LATER) == 0
+
+
 def test_a_state_that_cannot_be_written_is_said(tmp_path: Path, server: Server) -> None:
     log(tmp_path / "logs" / "rollout-1.jsonl")
     (tmp_path / "file").touch()

@@ -1,8 +1,9 @@
 """Following logs while they are written: what of a file is new and whole, in parts that can be read on their own.
 
 A part ends where a turn does and begins with the turn before it, which is known already, so that what follows it
-hangs where it belongs. Ids are stable, hence a part that is sent twice adds nothing. A half-written last line waits; so
-does a turn that is not over, until its file has been quiet for long.
+hangs where it belongs, and before that with what the person said last: news of agents serve that. Ids are stable,
+hence a part that is sent twice adds nothing. A half-written last line waits; so does a turn that is not over, until
+its file has been quiet for long.
 """
 
 from __future__ import annotations
@@ -40,22 +41,28 @@ class Place:
         turn: where the last turn in them begins.
         file: inode, by which another file under the same name is noticed ...
         begins: ... and a hash of the first 4096 bytes of `sent`, by which other content is.
+        asked: where the line begins with which a person last said something.
     """
 
     sent: int = 0
     turn: int = 0
     file: int = 0
     begins: str = ""
+    asked: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Turns of a file that can be read on their own: `head`, then the bytes from `start` to `end`."""
+    """Turns of a file that can be read on their own: `head`, then the bytes from `start` to `end`.
+
+    `turn` and `asked` are those of its `Place` when it is sent.
+    """
 
     path: Path
     start: int
     end: int
     turn: int
+    asked: int
     head: bytes = b""
 
     @property
@@ -71,9 +78,10 @@ class _Scan:
     Args:
         end: where it ends.
         turn: where the turn begins that is being read ...
-        asked: ... and where a person last said something, unless that is far away.
+        asked: ... and where the line begins with which a person last said something.
         cut: the last place at which the file may be cut ...
-        before: ... and where the turn before that begins.
+        before: ... where the turn before that begins ...
+        wanted: ... and the line with which a person last said something there.
         has: whether there is anything to send before the cut.
         answered: whether the model said something in the turn that is being read.
         ended: whether that turn says that it is over.
@@ -84,14 +92,14 @@ class _Scan:
     asked: int
     cut: int
     before: int
+    wanted: int
     has: bool = False
     answered: bool = False
     ended: bool = False
 
     def settle(self, cut: int) -> None:
         """Let the file be cut here."""
-        before = self.asked if cut - self.asked <= PART else self.turn  # news of agents serve what was asked before
-        self.cut, self.before, self.turn = cut, before, cut
+        self.cut, self.before, self.wanted, self.turn = cut, self.turn, self.asked, cut
         self.has, self.answered, self.ended = True, False, False
 
 
@@ -131,12 +139,12 @@ class Followed:
 
     def sent(self, part: Part) -> None:
         """Note that a part needs not be looked at again."""
-        self.place = Place(part.end, part.turn, self.place.file, _begins(self.path, part.end))
+        self.place = Place(part.end, part.turn, self.place.file, _begins(self.path, part.end), part.asked)
         self._scan.has, self._waits = False, True
 
     def _from_place(self) -> _Scan:
-        sent, turn = self.place.sent, self.place.turn
-        return _Scan(sent, sent, turn, sent, turn)
+        sent, turn, asked = self.place.sent, self.place.turn, self.place.asked
+        return _Scan(sent, sent, asked, sent, turn, asked)
 
     def _is_another(self, found: os.stat_result) -> bool:
         """Tell whether the file was cut off, or another one stands there now."""
@@ -157,7 +165,7 @@ class Followed:
         if not scan.has:
             return None
         start = min(self.place.turn, self.place.sent)
-        return Part(self.path, start, scan.cut, scan.before, self._head() if start else b"")
+        return Part(self.path, start, scan.cut, scan.before, scan.wanted, self._head(start) if start else b"")
 
     def _recognised(self) -> str:
         head = Source(self.path).head()
@@ -174,7 +182,7 @@ class Followed:
             if said in {Mark.OPENS, Mark.BEGINS}:
                 if scan.answered:
                     scan.settle(begins)
-                scan.asked = scan.turn if said is Mark.BEGINS else scan.asked
+                scan.asked = begins if said is Mark.BEGINS else scan.asked
             elif said in {Mark.ANSWERS, Mark.ENDS}:
                 scan.answered = True
             if said is not Mark.OTHER:
@@ -185,14 +193,19 @@ class Followed:
                 return False
         return True
 
-    def _head(self) -> bytes:
-        """Return the first line, when it says what the whole session is."""
-        for end, record in _lines(self.path, 0):
-            if record is not None and MARKS[self._format](record) is Mark.HEAD:
-                with self.path.open("rb") as file:
-                    return file.read(end)
-            break
-        return b""
+    def _head(self, start: int) -> bytes:
+        """Return what says what the whole session is, and what the person wants, where that stands before the part."""
+        asked = self.place.asked
+        return self._line(0, Mark.HEAD) + (self._line(asked, Mark.BEGINS) if asked < start else b"")
+
+    def _line(self, start: int, mark: Mark) -> bytes:
+        """Return the line at a place, when it is marked so."""
+        end, record = next(_lines(self.path, start), (start, None))
+        if record is None or MARKS[self._format](record) is not mark:
+            return b""
+        with self.path.open("rb") as file:
+            file.seek(start)
+            return file.read(end - start)
 
 
 def _lines(path: Path, start: int) -> Iterator[tuple[int, Json | None]]:

@@ -131,12 +131,12 @@ def test_a_sub_agents_own_file_is_followed_as_well(log: File) -> None:
 
 
 def test_news_of_agents_serve_the_goal_of_the_person_however_many_come(tmp_path: Path, log: File) -> None:
-    texts = ["start two agents", *(f"<task-notification>{n}</task-notification>" for n in range(3)), "thanks"]
+    texts = ["start two agents", *(f"<task-notification>{n}</task-notification>" for n in range(9)), "thanks"]
     lines = []
     for number, text in enumerate(texts):
         said = {
             "sessionId": "s1",
-            "timestamp": f"2026-09-01T10:00:0{number}Z",
+            "timestamp": f"2026-09-01T10:00:{number:02}Z",
             "parentUuid": number and f"a{number - 1}",
         }
         message = {"id": f"m{number}", "content": [{"type": "text", "text": "ok"}], "stop_reason": "end_turn"}
@@ -147,7 +147,8 @@ def test_news_of_agents_serve_the_goal_of_the_person_however_many_come(tmp_path:
         log.write(asked_line + answered_line)
         assert len(log.take(QUIET)) == 1
         log.restart()
-    assert [trace.goal for trace in log.traces.values()] == ["start two agents"] * 4 + ["thanks"]
+    assert [trace.goal for trace in log.traces.values()] == ["start two agents"] * 10 + ["thanks"]
+    assert max(part.size for part in log.parts) <= sum(map(len, lines[:5]))  # two turns, and what was asked for
     assert list(log.traces.values()) == whole(tmp_path / "whole.jsonl", lines)
 
 
