@@ -91,8 +91,12 @@ class OldServer:
     calls: int = 0
     forgetful: bool = False
     begging: bool = False
+    failing: bool = False
+    no_stream: int = 405
     refusals: list[dict[str, Any]] = field(default_factory=list)
     told: asyncio.Queue[dict[str, Any]] = field(default_factory=asyncio.Queue)
+    called: asyncio.Event = field(default_factory=asyncio.Event)
+    streamed: asyncio.Event = field(default_factory=asyncio.Event)
     listed: asyncio.Event = field(default_factory=asyncio.Event)
     goes_on: asyncio.Event = field(default_factory=asyncio.Event)
     port: int = 0
@@ -107,7 +111,8 @@ class OldServer:
     async def answer(self, request: Request) -> Response:
         """Answer a request."""
         if request.method != "POST":
-            return Response(status_code=405)
+            self.streamed.set()
+            return Response(status_code=self.no_stream)
         said, session = await request.json(), request.headers.get("mcp-session-id")
         if said.get("method") == "initialize":
             return self._begin(said["id"])
@@ -133,6 +138,10 @@ class OldServer:
             await self.goes_on.wait()
             return _answered(said["id"], result={"tools": self.tools})
         self.calls += 1
+        self.called.set()
+        await self.goes_on.wait()
+        if self.failing:
+            return _answered(said["id"], error={"code": -32603, "message": "Half of it is done"})
         done = {"jsonrpc": "2.0", "id": said["id"], "result": self.result}
         if self.begging:
             return StreamingResponse(self._begged(done), media_type="text/event-stream")

@@ -14,6 +14,7 @@ import httpx2
 from mcp.client.auth.utils import extract_field_from_www_auth
 
 from llmos_lite.engines.addresses import resolve
+from llmos_lite.engines.mcp_sessions import FORGOTTEN
 from llmos_lite.engines.oauth import LONGEST_SCOPE, Bearer, Refusal
 
 CONNECT_SECONDS = 5.0
@@ -22,6 +23,7 @@ MOST_CONNECTIONS = 100
 _PORTS = {"http": 80, "https": 443}
 _REFUSED, _FORBIDDEN, _UNKNOWN = 401, 403, 404
 _SESSION = "mcp-session-id"
+_FORGOTTEN = {"jsonrpc": "2.0", "id": None, "error": {"code": FORGOTTEN, "message": "The session is not known."}}
 
 
 def open_http(
@@ -32,7 +34,6 @@ def open_http(
     bearer: Bearer | None = None,
     read: float = READ_SECONDS,
     reuse: bool = True,
-    gone: asyncio.Event | None = None,
 ) -> httpx2.AsyncClient:
     """Return a client; it is closed by whoever asked for it.
 
@@ -44,10 +45,9 @@ def open_http(
         read: seconds of silence.
         reuse: whether connections are kept. They belong to an address; of several hosts, two at one address would share
             what only one of them has proved.
-        gone: set when a server says that it does not know the session.
     """
     return httpx2.AsyncClient(
-        transport=_Pinned(private=private, most=most, reuse=reuse, gone=gone),
+        transport=_Pinned(private=private, most=most, reuse=reuse),
         headers={**(headers or {}), "accept-encoding": "identity"},
         auth=_Bearing(bearer) if bearer is not None else None,
         timeout=httpx2.Timeout(CONNECT_SECONDS, read=read),
@@ -59,10 +59,10 @@ def open_http(
 class _Pinned(httpx2.AsyncHTTPTransport):
     """Calls the addresses that were looked at, and reads no more than is bounded."""
 
-    def __init__(self, *, private: bool, most: int, reuse: bool, gone: asyncio.Event | None) -> None:
+    def __init__(self, *, private: bool, most: int, reuse: bool) -> None:
         limits = httpx2.Limits(max_connections=MOST_CONNECTIONS, max_keepalive_connections=20 if reuse else 0)
         super().__init__(verify=ssl.create_default_context(), limits=limits)
-        self._private, self._most, self._gone = private, most, gone
+        self._private, self._most = private, most
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         host, port = request.url.host, request.url.port or _PORTS[request.url.scheme]
@@ -74,8 +74,9 @@ class _Pinned(httpx2.AsyncHTTPTransport):
             response = await super().handle_async_request(request)
         finally:
             request.url = asked  # a second try, with another token, looks at the name again
-        if response.status_code == _UNKNOWN and _SESSION in request.headers and self._gone is not None:
-            self._gone.set()
+        if response.status_code == _UNKNOWN and request.method == "POST" and _SESSION in request.headers:
+            await response.aclose()
+            return httpx2.Response(_UNKNOWN, json=_FORGOTTEN)
         if response.headers.get("content-encoding", "identity") != "identity":
             await response.aclose()
             raise httpx2.ReadError("the answer is compressed, which was not asked for")

@@ -37,8 +37,12 @@ LONGEST_DESCRIPTION = 1024
 CONNECT_SECONDS = 5.0
 IDLE_SECONDS = 300.0
 DOWN_SECONDS = 60.0
-_CHECK = "Check its address, which is that of its MCP endpoint, and its credential."
 """For which a server that could not be reached is left alone."""
+LEAVE_SECONDS = 30.0
+"""For which a session that the server has forgotten may still bring answers."""
+FORGOTTEN = -32097
+"""Code of the error of a request whose session the server does not know, and of which it did nothing; it is ours."""
+_CHECK = "Check its address, which is that of its MCP endpoint, and its credential."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +91,10 @@ class McpSession:
         self.name, self.where = name, where
         self._clock = clock or asyncio.get_running_loop().time
         self._client: asyncio.Future[Client] | None = None
-        self._stop, self._gone = asyncio.Event(), asyncio.Event()
+        self._stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._left: set[asyncio.Task[None]] = set()
+        """Sessions that the server has forgotten, in which somebody may still wait for an answer."""
         self._tools: tuple[float, list[Tool]] | None = None
         self._down_until = self._used = 0.0
         self._why: LlmosError | None = None
@@ -131,11 +137,12 @@ class McpSession:
 
     async def close(self) -> None:
         """End the session."""
-        task, self._task, self._client = self._task, None, None
+        tasks = [*self._left, *([self._task] if self._task is not None else ())]
+        self._task = self._client = None
         self._stop.set()
-        if task is not None:
+        for task in tasks:
             task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     # -- the session ------------------------------------------------------------------------------------------------
 
@@ -151,12 +158,12 @@ class McpSession:
     @contextlib.asynccontextmanager
     async def _asked(self, seconds: float) -> AsyncIterator[Client]:
         """Hand out the connection for one request; one that fails is made anew by the next."""
-        gone = self._gone
+        task = self._task
         try:
             async with asyncio.timeout(seconds):
                 self._check_up(await self._token())
                 client = await self._connected()
-                gone = self._gone
+                task = self._task
                 yield client
         except TimeoutError:
             problem = self._refusal()
@@ -169,9 +176,8 @@ class McpSession:
         except (LlmosError, asyncio.CancelledError):
             raise
         except Exception as error:  # noqa: BLE001 - whatever a server makes of its side
-            if gone.is_set():
-                if self._gone is gone:  # nobody else has begun anew
-                    await self._dropped()
+            if getattr(error, "code", None) == FORGOTTEN:
+                self._leave(task)
                 said = f"The tool server {self.name} forgets its sessions."
                 raise _GoneError("tool_server.failed", said, hint="Look at the server.") from None
             log.warning("the tool server %s failed: %s", self.name, type(error).__name__)
@@ -219,17 +225,17 @@ class McpSession:
 
     async def _connected(self) -> Client:
         if self._task is None or self._task.done():
-            self._stop, self._gone = asyncio.Event(), asyncio.Event()
+            self._stop = asyncio.Event()
             self._client = asyncio.get_running_loop().create_future()
-            self._task = asyncio.ensure_future(self._lived(self._client, self._stop, self._gone))
+            self._task = asyncio.ensure_future(self._lived(self._client, self._stop))
         assert self._client is not None  # noqa: S101 - made with the task
         self._used = self._clock()
         return await asyncio.shield(self._client)
 
-    async def _lived(self, ready: asyncio.Future[Client], stop: asyncio.Event, gone: asyncio.Event) -> None:
+    async def _lived(self, ready: asyncio.Future[Client], stop: asyncio.Event) -> None:
         """Keep a session open until nobody has used it for a while."""
         try:
-            async with _open(self.where, gone) as client:
+            async with _open(self.where) as client:
                 ready.set_result(client)
                 while (left := self._used + IDLE_SECONDS - self._clock()) > 0:
                     with contextlib.suppress(TimeoutError):
@@ -245,6 +251,15 @@ class McpSession:
                 self._why = self.problem
                 ready.set_exception(self._why or _unreachable(self.name, error))
                 ready.exception()
+
+    def _leave(self, task: asyncio.Task[None] | None) -> None:
+        """Begin anew with the next request, unless somebody has; what is on its way in the old one may still end."""
+        if task is None or task is not self._task:
+            return
+        self._left.add(task)
+        task.add_done_callback(self._left.discard)
+        asyncio.get_running_loop().call_later(LEAVE_SECONDS, self._stop.set)
+        self._task = self._client = None
 
     async def _dropped(self) -> None:
         """Give a connection up; a server that did not even let itself be connected to is left alone for a while."""
@@ -265,7 +280,7 @@ def _unreachable(name: str, error: BaseException) -> LlmosError:
 
 
 @contextlib.asynccontextmanager
-async def _open(where: Where, gone: asyncio.Event) -> AsyncGenerator[Client, None]:
+async def _open(where: Where) -> AsyncGenerator[Client, None]:
     from mcp import Client  # noqa: PLC0415 - slow to import, and few have servers
     from mcp.client.stdio import StdioServerParameters  # noqa: PLC0415
     from mcp.client.streamable_http import streamable_http_client  # noqa: PLC0415
@@ -279,9 +294,7 @@ async def _open(where: Where, gone: asyncio.Event) -> AsyncGenerator[Client, Non
     from llmos_lite.engines.mcp_http import open_http  # noqa: PLC0415
 
     async with (
-        open_http(
-            private=where.private, most=LARGEST_ANSWER, headers=where.headers, bearer=where.bearer, gone=gone
-        ) as http,
+        open_http(private=where.private, most=LARGEST_ANSWER, headers=where.headers, bearer=where.bearer) as http,
         Client(streamable_http_client(where.url, http_client=http)) as client,
     ):
         yield client

@@ -152,6 +152,37 @@ async def test_a_result_may_be_more_than_text(result: dict[str, object], text: s
         await session.close()
 
 
+async def test_a_call_that_failed_is_not_made_again_whatever_else_the_server_lacks() -> None:
+    """It may have been done in part; servers without a stream of their own answer to that with 404, too."""
+    async with old_server() as server:
+        server.no_stream, server.failing = 404, True
+        session = McpSession("old", Where(url=server.url, private=True))
+        await session.tools()
+        async with asyncio.timeout(10):
+            await server.streamed.wait()
+        with pytest.raises(UpstreamFailed):
+            await session.call("look", {}, 10)
+        assert server.calls == 1
+        await session.close()
+
+
+async def test_a_call_that_is_on_its_way_when_the_session_is_forgotten_ends_and_is_made_once() -> None:
+    async with old_server() as server, asyncio.timeout(20):
+        session = McpSession("old", Where(url=server.url, private=True))
+        server.goes_on.clear()
+        first = asyncio.ensure_future(session.call("look", {}, 10))
+        await server.called.wait()
+        server.called.clear()
+        server.sessions.clear()
+        second = asyncio.ensure_future(session.call("look", {}, 10))
+        await server.called.wait()
+        server.goes_on.set()
+        assert [outcome.text for outcome in await asyncio.gather(first, second)] == ["looked"] * 2
+        assert server.calls == 2
+        await session.close()
+        assert session.is_idle
+
+
 async def test_a_server_is_granted_no_answer_of_the_model_none_of_the_person_and_no_folder() -> None:
     async with old_server() as server:
         server.begging = True
