@@ -11,7 +11,8 @@ _OPENING = re.compile(
     r"<(system-reminder|environment_context|environment_details|current_datetime|user_instructions"
     r"|permissions[ _]instructions|permissions|skills?"
     r"|turn_aborted|local-command-caveat|local-command-stdout|local-command-stderr|command-name|command-message"
-    r"|command-args|bash-input|bash-stdout|bash-stderr|ide_opened_file|ide_selection|task-notification|subagent_notification|user_action)\b"
+    r"|command-args|bash-input|bash-stdout|bash-stderr|ide_opened_file|ide_selection"
+    r"|task-notification|subagent_notification|user_action)\b"
     r"[^>]{0,200}>"
 )
 _LINE_START = re.compile(r"(?:\A|[\n>])[ \t]{0,80}\Z")
@@ -64,7 +65,7 @@ _NO_PROMPT = "x-anthropic-billing-header:"
 _PROMPT = 4000
 _NO_THING = (
     r"(?![\s_-](?:apps?|applications?|bots?|windows?|products?|platforms?|tools?|widgets?|servers?|services?|pages?"
-    r"|notes?)\b)"
+    r"|notes?|assistants?|agents?|starters?|rooms?|shows?|interfaces?|features?)\b)"
 )
 """What follows on no word for the conversation: it stands in the name of something else."""
 _TALK = re.compile(r"\b(?:conversation|chat|session|dialogue)\b" + _NO_THING)

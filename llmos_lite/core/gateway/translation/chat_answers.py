@@ -119,9 +119,7 @@ class ChatIn:
             yield Failed(chunk.error if isinstance(chunk.error, str) else chunk.error.message)
             return
         if not self._began:
-            if not (
-                chunk.id or chunk.choices
-            ):  # Azure first tells what it thinks of the prompt, and no name of anything
+            if not (chunk.id or chunk.choices):  # Azure first tells what it thinks of the prompt, and nothing's name
                 return
             self._began = True
             yield Began(chunk.id or "", chunk.model or "")
