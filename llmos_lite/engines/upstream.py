@@ -29,8 +29,8 @@ class Wire(StrEnum):
         return wire
 
 
-SHORTEST_SECRET = 6
-"""Characters of a secret that is cut out of refusals; a shorter one is none, and may be in any word."""
+SHORTEST_SECRET = 8
+"""Characters of a secret that is cut out of refusals; a shorter one is none, and may be in any word, as `ollama` is."""
 
 
 class Passing(msgspec.Struct, frozen=True, kw_only=True):

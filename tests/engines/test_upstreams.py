@@ -331,6 +331,16 @@ async def test_a_refusal_does_not_show_our_key(one: Answering, status: int) -> N
     await asked.close()
 
 
+async def test_a_key_that_is_only_a_word_is_not_cut_out_of_refusals(one: Answering) -> None:
+    said = b'{"error":{"message":"registry.ollama.ai/library/gemma does not support tools"}}'
+    one.answers[:] = [reply(said, 400)]
+    asked = Router({"a": open_server(ServerSpec(name="a", url=one.url, key="ollama"))}, Rules(default=Target("a")))
+    sent = await asked.send("m", Wire.CHAT, passing)
+    assert await sent.reply.read(1000) == said
+    await sent.reply.end()
+    await asked.close()
+
+
 async def test_a_server_that_is_asked_in_chat_for_lack_of_an_address_does_not_show_our_key_either(
     one: Answering,
 ) -> None:
