@@ -48,7 +48,7 @@ class Cell(NamedTuple):
 def cells() -> list[Cell]:
     """Return plain, streamed, and a body of the size that agents send (31 kB, 10 tools); all text is made up.
 
-    Each comes in other words each time, and then in the same.
+    Each comes in other words each time, and then in the same; at last come the long turns of agents.
     """
     said = [{"role": "user", "content": (WORDS + one)[:MESSAGE_BYTES]} for one in messages()]
     plain: list[dict[str, object]] = [{"model": "instant", "messages": [one]} for one in said]

@@ -92,11 +92,11 @@ async def test_telemetry_that_cannot_be_read(tmp_path: Path, more: str) -> None:
             await wait()
 
 
-@pytest.mark.parametrize("body", [b"{]", b"[" * 100_000])
-async def test_a_body_that_is_not_json(tmp_path: Path, body: bytes) -> None:
+@pytest.mark.parametrize(("body", "code"), [(b"{]", b"request.not_json"), (b"[" * 100_000, b"request.too_deep")])
+async def test_a_body_that_cannot_be_read(tmp_path: Path, body: bytes, code: bytes) -> None:
     async with saying(tmp_path, b"") as (here, port):
         with nothing_left() as wait:
-            assert b"request.not_json" in await ask(here, port, "/skills", body)
+            assert code in await ask(here, port, "/skills", body)
             await wait()
 
 
