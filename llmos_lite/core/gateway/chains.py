@@ -60,11 +60,9 @@ class Chains:
         chain: list[bytes] = []
         if known is not None:
             self._size -= known.size
-            same = _beginning(known.items, written)
-            chain[:] = known.links[:same]
-            written[:same] = known.items[:same]  # which keeps one of each, not two
-        same = len(chain)
-        chain += links(items[same:], chain[-1] if chain else start, stable)
+            chain += known.links[: _beginning(known.items, written)]
+            written[: len(chain)] = known.items[: len(chain)]  # which keeps one of each, not two
+        chain += links(items[len(chain) :], chain[-1] if chain else start, stable)
         self._keep(key, written, chain)
         return chain
 
