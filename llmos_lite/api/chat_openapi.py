@@ -44,14 +44,19 @@ data: {"response":"Two queries ...","skills_used":[...],"trace_id":"01KAKE3VX5N8
 
 """
 _NULLABLE = {"type": ["string", "null"]}
+_NAME = {"type": "string", "pattern": "^[a-zA-Z0-9_-]{1,64}$"}
+_TEXT = {"type": "string"}
+_TAKEN = {"type": "object", "description": "JSON schema of an object."}
 _FUNCTION = {
     "type": "object",
     "required": ["name"],
-    "properties": {
-        "name": {"type": "string", "pattern": "^[a-zA-Z0-9_-]{1,64}$"},
-        "description": {"type": "string"},
-        "parameters": {"type": "object", "description": "JSON schema of an object."},
-    },
+    "properties": {"name": _NAME, "description": _TEXT, "parameters": _TAKEN},
+}
+_ANTHROPICS = {
+    "type": "object",
+    "required": ["name", "input_schema"],
+    "description": "The same in the form of Anthropic's messages.",
+    "properties": {"name": _NAME, "description": _TEXT, "input_schema": _TAKEN},
 }
 
 _SCHEMAS: dict[str, Any] = {
@@ -91,11 +96,13 @@ _SCHEMAS: dict[str, Any] = {
                             "description": "The same in the form of OpenAI's chat completions.",
                             "properties": {"type": {"const": "function"}, "function": _FUNCTION},
                         },
+                        _ANTHROPICS,
                     ]
                 },
             },
             "tool_choice": {
-                "description": "`auto`, `none`, `required`, or the name of one of your tools.",
+                "description": "`auto`, `none`, `required`, or the name of one of your tools; OpenAI's and Anthropic's "
+                "objects say the same.",
                 "anyOf": [
                     {"type": "string"},
                     {
@@ -108,6 +115,14 @@ _SCHEMAS: dict[str, Any] = {
                                 "required": ["name"],
                                 "properties": {"name": {"type": "string"}},
                             },
+                        },
+                    },
+                    {
+                        "type": "object",
+                        "required": ["type"],
+                        "properties": {
+                            "type": {"type": "string", "enum": ["auto", "any", "tool", "none"]},
+                            "name": {"type": "string"},
                         },
                     },
                 ],

@@ -1,4 +1,4 @@
-"""Tools of a caller as `POST /chat` takes them: as they are, or in the form of OpenAI's chat completions."""
+"""Tools of a caller as `POST /chat` takes them: as they are, or in the form of OpenAI or Anthropic."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from llmos_lite.errors import Invalid
 
 
 class GivenTool(msgspec.Struct, frozen=True, gc=False):
-    """A tool: by its name, or `{"type": "function", "function": {…}}`."""
+    """A tool: by its name, with `parameters` or `input_schema`, or `{"type": "function", "function": {…}}`."""
 
     name: str = ""
     description: str = ""
     parameters: dict[str, object] | msgspec.UnsetType = msgspec.UNSET
+    input_schema: dict[str, object] | msgspec.UnsetType = msgspec.UNSET
     function: OwnTool | None = None
 
 
@@ -24,16 +25,22 @@ class _Named(msgspec.Struct, frozen=True, gc=False):
 
 
 class GivenChoice(msgspec.Struct, frozen=True, gc=False):
-    """One function that is to be called, in OpenAI's form."""
+    """What is to be called, in the form of OpenAI (`function`) or of Anthropic (`type`, `name`)."""
 
-    function: _Named
+    type: str = ""
+    name: str = ""
+    function: _Named | None = None
+
+
+_WORDS = {"auto": "auto", "none": "none", "any": "required"}
+"""What a model may call, in Anthropic's words and in ours."""
 
 
 def own_tools(given: Iterable[GivenTool]) -> tuple[OwnTool, ...]:
     """Return the tools of a caller.
 
     Raises:
-        Invalid: `chat.tools`, for one without a name.
+        Invalid: `chat.tools`, for one without a name, or with two schemas.
     """
     return tuple(map(_own, given))
 
@@ -48,11 +55,26 @@ def _own(tool: GivenTool) -> OwnTool:
             hint='Send {"name", "description", "parameters"} of a function, or the same as "function" of '
             '{"type": "function"}. No other types of tools are run here.',
         )
-    if isinstance(tool.parameters, msgspec.UnsetType):
+    schema = _schema_of(tool)
+    if isinstance(schema, msgspec.UnsetType):
         return OwnTool(name=tool.name, description=tool.description)
-    return OwnTool(name=tool.name, description=tool.description, parameters=tool.parameters)
+    return OwnTool(name=tool.name, description=tool.description, parameters=schema)
+
+
+def _schema_of(tool: GivenTool) -> dict[str, object] | msgspec.UnsetType:
+    """Return what a tool takes, whichever name that has."""
+    if isinstance(tool.parameters, msgspec.UnsetType):
+        return tool.input_schema
+    if isinstance(tool.input_schema, msgspec.UnsetType):
+        return tool.parameters
+    said = f"The tool {tool.name[:64]!r} has both parameters and input_schema."
+    raise Invalid("chat.tools", said, hint="Send one of them: they are the same under two names.")
 
 
 def choice_of(given: str | GivenChoice) -> str:
-    """Return what the model may call: a word, or the name of a tool."""
-    return given if isinstance(given, str) else given.function.name
+    """Return what the model may call: a word, or the name of a tool; empty when an object says neither."""
+    if isinstance(given, str):
+        return given
+    if given.function is not None:
+        return given.function.name
+    return given.name if given.type == "tool" else _WORDS.get(given.type, "")

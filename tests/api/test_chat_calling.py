@@ -133,6 +133,34 @@ async def test_tools_may_have_openais_form(opened: Room, upstream: Upstream) -> 
     assert (two["tools"], two["tool_choice"]) == (one["tools"], one["tool_choice"])
 
 
+@both
+async def test_tools_may_have_anthropics_form(kind: Kind, opened: Room, upstream: Upstream) -> None:
+    service = opened.service(model(kind, opened, "plain"), disclosure=Disclosure.BODIES)
+    looks: dict[str, Any] = dict(TOOLS[0])
+    theirs = {"name": looks["name"], "description": looks["description"], "input_schema": looks["parameters"]}
+    more = {"type": "custom", "cache_control": {"type": "ephemeral"}}
+    for tools in ([looks], [theirs], [theirs | more]):
+        await post(opened, service, {"message": ASK, "tools": tools})
+    one, *others = (seen.body["tools"] for seen in upstream.chats)
+    assert others == [one, one]
+    assert dict(upstream.chats[1].tools) == {"look": looks["parameters"]}
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [({"type": "auto"}, "auto"), ({"type": "any"}, "required"), ({"type": "none"}, "none"),
+     ({"type": "tool", "name": "look", "disable_parallel_tool_use": True}, "look")],
+)  # fmt: skip
+async def test_a_choice_may_have_anthropics_form(
+    opened: Room, upstream: Upstream, theirs: dict[str, Any], ours: str
+) -> None:
+    service = opened.service("ask", disclosure=Disclosure.BODIES)
+    for choice in (ours, theirs):
+        await post(opened, service, {"message": ASK, "tools": TOOLS, "tool_choice": choice})
+    one, two = (seen.body for seen in upstream.chats)
+    assert (two["tools"], two.get("tool_choice")) == (one["tools"], one.get("tool_choice"))
+
+
 @pytest.mark.parametrize("tool", [{"type": "web_search"}, {"type": "function"}, {"description": "Looks"}])
 async def test_who_sends_something_else_as_a_tool_is_told_what_to_send(opened: Room, tool: dict[str, Any]) -> None:
     reply = await client(opened, opened.service("ask")).post({"message": ASK, "tools": [tool]})
@@ -151,7 +179,13 @@ async def test_who_sends_something_else_as_a_tool_is_told_what_to_send(opened: R
         ({"tools": [{"name": f"t{number}"} for number in range(129)]}, "request.invalid"),
         ({"tools": [{"name": "a", "parameters": {"x": "y" * (65 << 10)}}]}, "chat.tools"),
         ({"tools": [{"name": "a", "parameters": []}]}, "request.invalid"),
+        ({"tools": [{"name": "a", "input_schema": {"x": "y" * (65 << 10)}}]}, "chat.tools"),
+        ({"tools": [{"name": "a", "input_schema": "object"}]}, "request.invalid"),
+        ({"tools": [{"name": "a", "input_schema": {}, "parameters": {}}]}, "chat.tools"),
+        ({"tools": [{"name": "a b", "input_schema": {}}]}, "chat.tools"),
         ({"tool_choice": "nothing such"}, "chat.tools"),
+        ({"tool_choice": {"type": "tool", "name": "nothing such"}}, "chat.tools"),
+        ({"tool_choice": {"type": "nothing such"}}, "chat.tools"),
         ({"tool_results": [{"id": "call_0", "content": "made up"}]}, "chat.tool_results"),
     ],
 )
