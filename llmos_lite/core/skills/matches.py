@@ -305,7 +305,8 @@ class Matches:
                 terms = np.concatenate((terms, rows.terms.take(there)))
                 weights = np.concatenate((weights, here.take(there)))
         rarity = self._share.take(terms)
-        return float(rarity.sum()), float(rarity @ (weights >= HEADER_BIT)), len(terms)
+        whole = float(rarity.sum())
+        return whole, min(whole, float(rarity @ (weights >= HEADER_BIT))), len(terms)  # their orders round differently
 
 
 def _best(scores: Floats, width: int) -> Places:

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from llmos_lite.core.skills import index as index_module
@@ -198,6 +198,7 @@ def test_a_change_replaces_one_document() -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(st.one_of(st.text(max_size=300), st.text(st.characters(categories=["Lo", "Mn", "So", "Cs", "Cc"]), max_size=80)))
+@example("1〸00ᄀ㏪0㐀")
 def test_no_text_breaks_a_search(query: str) -> None:
     library = index([*LIBRARY, Document("odd", query[:60], query, query)])
     for hit in search([library], query, 5):
