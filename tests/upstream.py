@@ -10,7 +10,7 @@ Tools: a model with the word `ask` asks for the next calls of `Upstream.script` 
 call, and answers when the script is at its end; `loop` asks for the same call for ever. `oN` cuts arguments into pieces
 of N characters, `say` makes it say something before, `noindex` and `zeroindex` leave out where a piece belongs,
 `noid` the ids, `sameid` gives all calls one, `notools` refuses requests with tools, `stubborn` calls tools that it may
-not call.
+not call. `thoughtless` refuses to be told how hard to think, `threewords` in other words than `low`, `medium`, `high`.
 """
 
 from __future__ import annotations
@@ -55,6 +55,11 @@ class Seen:
         """The tools that came, by name: their parameters."""
         found = [tool.get("function", tool) for tool in self.body.get("tools", ())]
         return {tool["name"]: tool.get("parameters") or tool["input_schema"] for tool in found}
+
+    @property
+    def effort(self) -> str:
+        """How hard the model shall think, in OpenAI's dialects."""
+        return str(self.body.get("reasoning_effort", self.body.get("reasoning", {}).get("effort", "")))
 
     @property
     def may_call(self) -> bool:
@@ -192,8 +197,8 @@ class Upstream:
             await _send(writer, plan.status, said, extra=extra)
         elif "onlychat" in plan.words and not seen.path.endswith("/chat/completions"):
             await _send(writer, 404, json.dumps({"detail": "Not Found"}))
-        elif "notools" in plan.words and seen.tools:
-            await _send(writer, 400, json.dumps({"error": {"message": "this model does not support tools"}}))
+        elif refusal := _refusal(seen, plan):
+            await _send(writer, 400, json.dumps({"error": {"message": refusal}}))
         elif "garbage" in plan.words:
             await _send(writer, 200, "<html>not a model</html>", kind="text/html")
         elif "huge" in plan.words:
@@ -210,6 +215,17 @@ class Upstream:
             return self.script[0]
         self.asked += 1
         return self.script[self.asked - 1] if self.asked <= len(self.script) else []
+
+
+def _refusal(seen: Seen, plan: Plan) -> str:
+    """What Ollama says of a model that takes no tools, or does not think, and of a word that it does not know."""
+    effort = seen.effort
+    if "notools" in plan.words and seen.tools:
+        return "this model does not support tools"
+    if effort and "thoughtless" in plan.words:
+        return f'"{seen.model}" does not support thinking'
+    known = effort in {"", "low", "medium", "high"} or "threewords" not in plan.words
+    return "" if known else f'invalid reasoning value: \'{effort}\' (must be "high", "medium", "low")'
 
 
 def _key(seen: Seen) -> str:

@@ -629,3 +629,33 @@ async def test_a_server_of_another_dialect_keeps_no_thread(here: Gate) -> None:
     assert here.seen.path.endswith("/chat/completions")
     answer = await here.ask("messages", "thanks", **GOES_ON)
     assert (answer.status, answer.json()["error"]["details"]) == (404, {"error_code": "thread_not_found"})
+
+
+CODES_EFFORT = {"thinking": {"type": "adaptive"}, "output_config": {"effort": "xhigh"}}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_claude_codes_effort_reaches_a_model_of_another_dialect_as_far_as_it_takes_it(
+    fresh_copy: Path, upstream: Upstream, *, stream: bool
+) -> None:
+    async with gate(fresh_copy, upstream) as here:
+        for model, efforts, left_out in (
+            ("plain", ["xhigh"], None),
+            ("threewords", ["xhigh", "high"], None),
+            ("thoughtless", ["xhigh", "high", ""], "effort"),
+        ):
+            for said, expected in ((PHOTOS, efforts), (f"{PHOTOS}!", efforts[-1:])):
+                before = len(upstream.chats)
+                answer = await here.ask("messages", said, model=model, stream=stream, **CODES_EFFORT)
+                assert (answer.status, answer.headers.get("x-llmos-left-out")) == (200, left_out)
+                assert [seen.effort for seen in upstream.chats[before:]] == expected
+        traces = await here.traces()
+    assert [trace.ended for trace in traces] == ["complete"] * 6
+
+
+async def test_a_refusal_of_how_hard_to_think_passes_where_client_and_server_speak_the_same(
+    here: Gate, upstream: Upstream
+) -> None:
+    answer = await here.ask("chat", PHOTOS, model="thoughtless", reasoning_effort="high")
+    assert (answer.status, len(upstream.chats)) == (400, 1)
+    assert "does not support thinking" in answer.json()["error"]["message"]

@@ -14,6 +14,7 @@ from llmos_lite.core.gateway.problems import refusal_in
 from llmos_lite.core.gateway.reading import LARGEST_ANSWER, Reading, too_large
 from llmos_lite.core.gateway.tools.rounds import NoTools, Rounds
 from llmos_lite.core.gateway.translation.translator import AnswerTranslation
+from llmos_lite.core.gateway.translation.waived import GiveWayError, refused
 from llmos_lite.core.gateway.turn import Turn
 from llmos_lite.core.traces.trace import Ended
 from llmos_lite.engines.http_client import Reply
@@ -61,6 +62,7 @@ class Answers:
         Raises:
             UpstreamFailed: the model failed.
             NoTools: it takes no tools, and only ours were there.
+            GiveWayError: it refused what the request may do without.
         """
         if sent.reply.status != OK:
             return self._refused(turn, sent, out)
@@ -75,6 +77,8 @@ class Answers:
         said = await read_reply(reply, REFUSAL)
         if turn.rounds is not None and turn.rounds.removable and refuses_tools(reply.status, said):
             raise NoTools
+        if turn.translated is not None and (word := refused(reply.status, said, turn.translated.effort)):
+            raise GiveWayError(word)
         code = _REFUSALS.get(reply.status, "model.rejected" if reply.status < 500 else "model.failed")  # noqa: PLR2004
         if not said.lstrip().startswith(b"{") or (turn.rounds is not None and turn.rounds.begun):
             raise UpstreamFailed(code, f"The model's server answered {reply.status}.", hint="Try again.")

@@ -33,6 +33,7 @@ from llmos_lite.core.gateway.thread_log import ThreadLog
 from llmos_lite.core.gateway.threads import Found, Thread
 from llmos_lite.core.gateway.tools.rounds import NoTools, OwnTools, Rounds
 from llmos_lite.core.gateway.translation.translator import translate_request
+from llmos_lite.core.gateway.translation.waived import Efforts, GiveWayError
 from llmos_lite.core.gateway.turn import Turn, asks_for_itself, fresh, has_no_tools, system_hash, words_in
 from llmos_lite.core.limits import Limits
 from llmos_lite.core.skills.abstain import is_output
@@ -81,7 +82,7 @@ class Gateway:
     ) -> None:
         self._goes_on = spans is not None
         self._contexts, self._accounts, self._upstreams = contexts, accounts, upstreams
-        self._limits, self._tools = limits, OwnTools(bounds)
+        self._limits, self._tools, self._efforts = limits, OwnTools(bounds), Efforts()
         dialects: list[Dialect] = [ChatDialect(), ResponsesDialect(), MessagesDialect()]
         self.dialects: Mapping[Wire, Dialect] = {dialect.wire: dialect for dialect in dialects}
         self._keeper = Keeper(traces, metrics or Metrics(), spans, thread_log)
@@ -108,7 +109,7 @@ class Gateway:
                 go_on_in_its_trace(turn)
             await self._reserve(turn, len(request.body) + len(turn.thread.head))
             try:
-                made = partial(_passing, turn, request)
+                made = partial(_passing, turn, request, self._efforts)
                 while True:
                     try:
                         sent = await self._upstreams.send(asked.model, wire, made)
@@ -117,8 +118,8 @@ class Gateway:
                             await self._answers.answered(turn, sent, out)
                         finally:
                             await sent.reply.end()
-                    except NoTools:
-                        await self._without_tools(turn)
+                    except (NoTools, GiveWayError) as refused:
+                        await self._give_way(turn, refused)
                         continue
                     if turn.kept or turn.rounds is None or not turn.rounds.follows:
                         break
@@ -283,6 +284,15 @@ class Gateway:
             turn.actor, thread, turn.words, turn.steering, _place(asked, turn.dialect)
         )
 
+    async def _give_way(self, turn: Turn, refused: NoTools | GiveWayError) -> None:
+        """Let a model have the request without what it refused: our tools, or a word for how hard to think."""
+        if isinstance(refused, NoTools):
+            await self._without_tools(turn)
+            return
+        turn.without |= {refused.word}
+        if turn.route is not None:
+            self._efforts.note(turn.route.upstream.name, turn.route.model, refused.word)
+
     def _thread(self, found: Found, wire: Wire, named: str, asked: Asked, words: str) -> Thread:
         """Return the conversation as the request finds it; `named` as the client calls it, if it does."""
         before, goal = found.thread, words[:GOAL_LENGTH]
@@ -367,7 +377,7 @@ def _owing(asked: Asked, found: Found) -> Asked:
     return structs.replace(asked, fields=fields)
 
 
-def _passing(turn: Turn, request: Request, route: Route) -> Passing:
+def _passing(turn: Turn, request: Request, efforts: Efforts, route: Route) -> Passing:
     """Return the request with its skills; without any it is what the client sent, byte for byte."""
     thread, asked_in = turn.thread, turn.dialect.wire
     if turn.rounds is not None and not takes_tools(route.upstream):
@@ -388,7 +398,8 @@ def _passing(turn: Turn, request: Request, route: Route) -> Passing:
         body = request.body if fields is turn.asked.fields else written(fields)
     path, headers, turn.translated = route.wire.path, turn.steering.passed, None
     if route.wire is not asked_in:
-        turn.translated = translate_request(body, asked_in, route.wire, limit_at(route.upstream))
+        without = turn.without | efforts.refused(route.upstream.name, route.model)
+        turn.translated = translate_request(body, asked_in, route.wire, limit_at(route.upstream), without)
         body = turn.translated.body
         headers = {name: value for name, value in headers.items() if not name.startswith(_DIALECTS)}
     elif request.query:

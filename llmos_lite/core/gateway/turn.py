@@ -64,6 +64,7 @@ class Turn(msgspec.Struct, kw_only=True):
         first: seconds until the head of an answer came.
         traceparent: of the client, when its trace is gone on with.
         translated: the request as it was sent, when the server speaks another dialect.
+        without: what the model refused of it; see `GiveWayError`.
         telling: knows what the client has got of a streamed answer.
         tokens_in: that the requests behind the answer had, as far as they are settled.
         tokens_out: of their answers, likewise.
@@ -98,6 +99,7 @@ class Turn(msgspec.Struct, kw_only=True):
     first: float = 0.0
     traceparent: str = ""
     translated: Translated | None = None
+    without: frozenset[str] = frozenset()
     telling: Telling | None = None
     tokens_in: int = 0
     tokens_out: int = 0

@@ -46,11 +46,16 @@ MOST_TOKENS = 8192
 """What stands for `max_tokens`, which this API demands, when the client does not say."""
 JSON_ALONE = "Answer with one JSON object and nothing else."
 JSON_OF = "Its JSON schema is:"
-_EFFORT = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 32768}
+_MOST_WITH_THOUGHTS = 32_000
+"""The longest answer that every Claude model gives that thinks at all."""
+_EFFORT = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 32768, "max": 32768}
 """Tokens of thinking for a word of OpenAI's `reasoning_effort`; our own choice, the API takes at least 1,024."""
+_ADAPTIVE = "high"
+"""How hard a model of Anthropic thinks that decides about that itself, and is told nothing."""
 _WORDED = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "max"}
 """What `output_config.effort` calls it."""
 _CLAUDE = re.compile(r"claude-[a-z]+(?:-(\d+)(?:[-.](\d{1,2}))?(?!\d))?(?!\w)")
+_OFF: dict[str, object] = {"thinking": {"type": "disabled"}}
 _BUDGETED = (4, 6)
 """The last models that take a number of tokens for their thoughts; later ones refuse it, and want a word."""
 HOTTEST = 1.0
@@ -116,6 +121,7 @@ class _Format(msgspec.Struct):
 
 
 class _Output(msgspec.Struct):
+    effort: str | None = None
     format: _Format | None = None
 
 
@@ -173,8 +179,8 @@ def read_request(body: bytes) -> Ask:
     system = list(_prompt(asked.system))
     odd: list[str] = []
     turns = [_turn(message, odd) for message in asked.messages]
-    wanted = asked.output_config.format if asked.output_config else None
-    budget = asked.thinking.budget_tokens if asked.thinking and asked.thinking.type == "enabled" else None
+    output = asked.output_config or _Output()
+    wanted = output.format
     return Ask(
         model=asked.model,
         turns=[*([Turn("system", system)] if system else ()), *turns],
@@ -185,7 +191,7 @@ def read_request(body: bytes) -> Ask:
         most_tokens=asked.max_tokens or 0,
         stop=asked.stop_sequences or [],
         numbers=present(temperature=asked.temperature, top_p=asked.top_p),
-        effort=_effort(budget) if budget else "",
+        effort=_effort(asked.thinking or _Thinking(), output.effort or ""),
         left_out=[*left_out, *only_theirs(top_k=asked.top_k), *named(odd)],
         form=Form(wanted.schema) if wanted and wanted.type == "json_schema" and is_said(wanted.schema) else None,
         user=(asked.metadata.user_id if asked.metadata else "") or "",
@@ -216,8 +222,18 @@ def _shown(description: str, tool: _Tool) -> str:
     return f"{description}{size}"
 
 
-def _effort(budget: int) -> str:
-    return next((word for word, tokens in _EFFORT.items() if budget <= tokens and word != "minimal"), "high")
+def _effort(thinking: _Thinking, told: str) -> str:
+    """Return how hard to think, in OpenAI's words, which are Anthropic's and two more."""
+    match thinking.type:
+        case "disabled":
+            return "none"
+        case "adaptive":
+            return told or _ADAPTIVE
+        case "enabled" if thinking.budget_tokens and not told:
+            tokens = thinking.budget_tokens
+            return next((word for word, most in _EFFORT.items() if tokens <= most and word != "minimal"), "xhigh")
+        case _:
+            return told
 
 
 def _turn(message: _Message, odd: list[str]) -> Turn:
@@ -293,14 +309,14 @@ def write_request(ask: Ask) -> bytes:
     It knows schemas, but not all, and no JSON without one; that is asked for in words.
     """
     system = [part.text for turn in ask.turns if turn.role == "system" for part in turn.parts if isinstance(part, Text)]
-    schema = closed(ask.form.schema) if ask.form else None
+    schema, thinking = closed(ask.form.schema) if ask.form else None, _thinking(ask)
     if ask.form and schema is None:
         system.append(f"{JSON_ALONE} {JSON_OF} {bytes(ask.form.schema).decode('utf-8', 'replace')}")
     elif ask.json:
         system.append(JSON_ALONE)
     body: dict[str, object] = {
         "model": ask.model,
-        "max_tokens": ask.most_tokens or MOST_TOKENS,
+        "max_tokens": _most_tokens(ask),
         "messages": _merged([turn for turn in ask.turns if turn.role != "system"]),
     }
     if system:
@@ -320,7 +336,7 @@ def write_request(ask: Ask) -> bytes:
         body["metadata"] = {"user_id": ask.user}
     if ask.tools or any(turn.role == "assistant" for turn in ask.turns):
         _mark(body)
-    return _encode(body | (_thinking(ask) or _numbers(ask)))
+    return _encode(body | thinking | (_numbers(ask) if thinking in ({}, _OFF) else {}))
 
 
 def _mark(body: Mapping[str, object]) -> None:
@@ -355,21 +371,29 @@ def _numbers(ask: Ask) -> dict[str, object]:
 
 
 def _thinking(ask: Ask) -> dict[str, object]:
-    """Return how hard the model shall think, when there is room for it in the answer; it takes no temperature beside.
+    """Return how hard the model shall think, as far as there is room in the answer; it takes no temperature beside.
 
     A budget not when results come in: the API wants to see the thoughts before the calls again, which no other dialect
     carries. Models that are told in a word do not ask for that.
     """
+    if ask.choice not in {"auto", "none"}:
+        return {}
     if _is_worded(ask.model):
-        is_told = ask.effort in _WORDED and ask.choice in {"auto", "none"}
-        return {"thinking": {"type": "adaptive"}} if is_told else {}
-    budget = _EFFORT.get(ask.effort, 0)
-    most = ask.most_tokens or MOST_TOKENS
+        return {"thinking": {"type": "adaptive"}} if ask.effort in _WORDED else _OFF if ask.effort == "none" else {}
+    budget, most = _EFFORT.get(ask.effort, 0), _most_tokens(ask)
+    if most <= budget:
+        budget = max(most // 2, most - MOST_TOKENS)
     newest = itertools.takewhile(lambda turn: turn.role != "assistant", reversed(ask.turns))
     calling = any(isinstance(part, Result) for turn in newest for part in turn.parts)
-    if not budget or most <= budget or calling or ask.choice not in {"auto", "none"}:
+    if budget < min(_EFFORT.values()) or calling:
         return {}
     return {"thinking": {"type": "enabled", "budget_tokens": budget}}
+
+
+def _most_tokens(ask: Ask) -> int:
+    """Return how long the answer may be, its thoughts included."""
+    thoughts = _EFFORT.get(ask.effort, 0) if _CLAUDE.search(ask.model) else 0
+    return ask.most_tokens or min(MOST_TOKENS + thoughts, _MOST_WITH_THOUGHTS)
 
 
 def _choice(ask: Ask) -> dict[str, object]:

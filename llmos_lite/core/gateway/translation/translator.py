@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
@@ -17,6 +17,7 @@ from llmos_lite.core.gateway.translation import (
 from llmos_lite.core.gateway.translation.calls import CallsInTurn
 from llmos_lite.core.gateway.translation.neutral import Ask, Gathered, Said, Stopped, ToolSpec, Words
 from llmos_lite.core.gateway.translation.tools import AsAsked
+from llmos_lite.core.gateway.translation.waived import lowered
 from llmos_lite.engines.upstream import Wire
 from llmos_lite.errors import Invalid
 
@@ -88,14 +89,18 @@ class Translated(NamedTuple):
         body: of the request.
         tools: what the client may be asked to call.
         left_out: its tools, and types of what it says, that the server has no word for.
+        effort: how hard the model is told to think; empty for not at all.
     """
 
     body: bytes
     tools: Sequence[ToolSpec]
     left_out: Sequence[str]
+    effort: str = ""
 
 
-def translate_request(body: bytes, client: Wire, server: Wire, limit: str = "max_tokens") -> Translated:
+def translate_request(
+    body: bytes, client: Wire, server: Wire, limit: str = "max_tokens", without: Collection[str] = ()
+) -> Translated:
     """Return a client's request as the server of its model takes it.
 
     Args:
@@ -103,6 +108,7 @@ def translate_request(body: bytes, client: Wire, server: Wire, limit: str = "max
         client: what the client speaks.
         server: what the server speaks.
         limit: see `Ask`.
+        without: what the model refused before; see `GiveWayError`.
 
     Raises:
         Invalid: `request.invalid`, for what the server's dialect has no word for, or what is no request.
@@ -112,7 +118,9 @@ def translate_request(body: bytes, client: Wire, server: Wire, limit: str = "max
     if not any(said_by_others) and (said_by_others or not ask.turns or server is Wire.MESSAGES):
         said = "Nothing in the conversation can be said in the API of the model's server."
         raise Invalid("request.invalid", said, hint="Send a text, a picture, or what a tool gave.")
-    return Translated(_SPEECH[server].write(ask), ask.tools, ask.left_out)
+    effort = lowered(ask.effort, without)
+    left_out = [*ask.left_out, *(["effort"] if ask.effort and not effort else ())]
+    return Translated(_SPEECH[server].write(replace(ask, effort=effort)), ask.tools, left_out, effort)
 
 
 class AnswerTranslation:
