@@ -10,7 +10,8 @@ Tools: a model with the word `ask` asks for the next calls of `Upstream.script` 
 call, and answers when the script is at its end; `loop` asks for the same call for ever. `oN` cuts arguments into pieces
 of N characters, `say` makes it say something before, `noindex` and `zeroindex` leave out where a piece belongs,
 `noid` the ids, `sameid` gives all calls one, `notools` refuses requests with tools, `stubborn` calls tools that it may
-not call. `thoughtless` refuses to be told how hard to think, `threewords` in other words than `low`, `medium`, `high`.
+not call. `nofiles` refuses documents, `thoughtless` to be told how hard to think, `threewords` in other words than
+`low`, `medium`, `high`.
 """
 
 from __future__ import annotations
@@ -218,8 +219,10 @@ class Upstream:
 
 
 def _refusal(seen: Seen, plan: Plan) -> str:
-    """What Ollama says of a model that takes no tools, or does not think, and of a word that it does not know."""
+    """What Ollama says of files, tools, thoughts, and words for these that a model does not take."""
     effort = seen.effort
+    if "nofiles" in plan.words and '"file_data"' in json.dumps(seen.body):
+        return "invalid message format"
     if "notools" in plan.words and seen.tools:
         return "this model does not support tools"
     if effort and "thoughtless" in plan.words:

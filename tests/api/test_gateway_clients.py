@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
@@ -659,3 +660,24 @@ async def test_a_refusal_of_how_hard_to_think_passes_where_client_and_server_spe
     answer = await here.ask("chat", PHOTOS, model="thoughtless", reasoning_effort="high")
     assert (answer.status, len(upstream.chats)) == (400, 1)
     assert "does not support thinking" in answer.json()["error"]["message"]
+
+
+async def test_claude_code_reads_a_pdf_where_the_server_takes_it_and_goes_on_where_not(
+    fresh_copy: Path, upstream: Upstream
+) -> None:
+    data = b64encode(b"%PDF-1.7 pages").decode()
+    block = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": data}}
+    call = {"type": "tool_use", "id": "c", "name": "Read", "input": {"path": "a.pdf"}}
+    given = {"type": "tool_result", "tool_use_id": "c", "content": "PDF read: a.pdf"}
+    talk = [PHOTOS, {"role": "assistant", "content": [call]}, {"role": "user", "content": [given, block]}]
+    async with gate(fresh_copy, upstream) as here:
+        taken = await here.ask("messages", *talk, model="plain")
+        assert taken.status == 200
+        file = {"filename": "document.pdf", "file_data": f"data:application/pdf;base64,{data}"}
+        assert here.seen.body["messages"][-1]["content"] == [{"type": "file", "file": file}]
+        before = len(upstream.chats)
+        refused = await here.ask("messages", *talk, model="nofiles", stream=True)
+        assert (refused.status, len(upstream.chats) - before) == (200, 2)
+        assert "cannot be shown" in here.seen.body["messages"][-1]["content"]
+        asked = await here.ask("messages", {"role": "user", "content": [block]}, model="nofiles")
+        assert (asked.status, asked.json()["error"]["message"]) == (400, "invalid message format")

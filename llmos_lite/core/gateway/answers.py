@@ -77,7 +77,8 @@ class Answers:
         said = await read_reply(reply, REFUSAL)
         if turn.rounds is not None and turn.rounds.removable and refuses_tools(reply.status, said):
             raise NoTools
-        if turn.translated is not None and (word := refused(reply.status, said, turn.translated.effort)):
+        made = turn.translated
+        if made is not None and (word := refused(reply.status, said, made.effort, files=made.files)):
             raise GiveWayError(word)
         code = _REFUSALS.get(reply.status, "model.rejected" if reply.status < 500 else "model.failed")  # noqa: PLR2004
         if not said.lstrip().startswith(b"{") or (turn.rounds is not None and turn.rounds.begun):

@@ -9,6 +9,7 @@ import msgspec
 
 from llmos_lite.core.gateway.translation.chat import read_request
 from llmos_lite.core.gateway.translation.chat_answers import ChatOut
+from llmos_lite.core.gateway.translation.files import File
 from llmos_lite.core.gateway.translation.neutral import (
     Argued,
     Ask,
@@ -25,6 +26,7 @@ from llmos_lite.core.gateway.translation.neutral import (
     Use,
     Words,
 )
+from llmos_lite.core.gateway.translation.reading import as_taken
 from llmos_lite.core.gateway.translation.tools import AsAsked, arguments_of, described
 from llmos_lite.engines.http_client import Reply
 from llmos_lite.engines.llm import ChatMessage, ChatRequest, Completion, Delta, LanguageModel, Piece, Tool, ToolCall
@@ -166,7 +168,8 @@ def _end(done: Completion) -> Sequence[Said]:
 
 def _request(ask: Ask, *, tools: bool) -> ChatRequest:
     system = [part.text for turn in ask.turns if turn.role == "system" for part in turn.parts if isinstance(part, Text)]
-    messages = [message for turn in ask.turns if turn.role != "system" for message in _messages(turn)]
+    turns = [Turn(turn.role, [as_taken(part, _never) for part in turn.parts]) for turn in ask.turns]
+    messages = [message for turn in turns if turn.role != "system" for message in _messages(turn)]
     if not messages:
         raise Invalid("request.invalid", "The request has no message of a person.", hint="Send one.")
     return ChatRequest(
@@ -176,6 +179,10 @@ def _request(ask: Ask, *, tools: bool) -> ChatRequest:
         tools=[_tool(spec.name, described(spec), bytes(spec.schema)) for spec in ask.tools] if tools else (),
         tool_choice=ask.choice,
     )
+
+
+def _never(_: File) -> bool:
+    return False
 
 
 def _messages(turn: Turn) -> list[ChatMessage]:

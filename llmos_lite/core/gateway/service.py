@@ -33,7 +33,7 @@ from llmos_lite.core.gateway.thread_log import ThreadLog
 from llmos_lite.core.gateway.threads import Found, Thread
 from llmos_lite.core.gateway.tools.rounds import NoTools, OwnTools, Rounds
 from llmos_lite.core.gateway.translation.translator import translate_request
-from llmos_lite.core.gateway.translation.waived import Efforts, GiveWayError
+from llmos_lite.core.gateway.translation.waived import FILES, Efforts, GiveWayError
 from llmos_lite.core.gateway.turn import Turn, asks_for_itself, fresh, has_no_tools, system_hash, words_in
 from llmos_lite.core.limits import Limits
 from llmos_lite.core.skills.abstain import is_output
@@ -285,12 +285,12 @@ class Gateway:
         )
 
     async def _give_way(self, turn: Turn, refused: NoTools | GiveWayError) -> None:
-        """Let a model have the request without what it refused: our tools, or a word for how hard to think."""
+        """Let a model have the request without what it refused: our tools, a word for how hard to think, files."""
         if isinstance(refused, NoTools):
             await self._without_tools(turn)
             return
         turn.without |= {refused.word}
-        if turn.route is not None:
+        if turn.route is not None and refused.word != FILES:  # it may be about another one: that is found out anew
             self._efforts.note(turn.route.upstream.name, turn.route.model, refused.word)
 
     def _thread(self, found: Found, wire: Wire, named: str, asked: Asked, words: str) -> Thread:

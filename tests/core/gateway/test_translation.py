@@ -332,7 +332,6 @@ def test_a_conversation_that_only_openai_keeps_cannot_be_translated() -> None:
 
 BY_ID = {"type": "file", "file_id": "file_1"}
 TEXT = {"type": "text", "text": "Found."}
-PDF = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBE"}}
 KEPT_ELSEWHERE = [
     (Wire.RESPONSES, {"input": "x", "conversation": "conv_1"}, "`conversation`"),
     (Wire.RESPONSES, {"input": "x", "conversation": {"id": "conv_1"}}, "`conversation`"),
@@ -344,7 +343,6 @@ KEPT_ELSEWHERE = [
         for part, said in (
             ({"type": "input_file", "file_id": "file_1"}, "`file_id`"),
             ({"type": "input_image", "file_id": "file_1"}, "`file_id`"),
-            ({"type": "input_file", "filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBE"}, "files"),
             ({"type": "input_audio", "input_audio": {"data": "UklG", "format": "wav"}}, "sound"),
         )
     ),
@@ -352,11 +350,9 @@ KEPT_ELSEWHERE = [
     (Wire.MESSAGES, user_says({"type": "document", "source": BY_ID}), "`file_id`"),
     (Wire.MESSAGES, user_says({"type": "container_upload", "file_id": "file_1"}), "`file_id`"),
     (Wire.MESSAGES, user_says({"type": "tool_result", "content": [{"type": "image", "source": BY_ID}]}), "`file_id`"),
-    (Wire.MESSAGES, user_says(PDF), "files"),
     (Wire.MESSAGES, user_says() | {"container": "container_1"}, "`container`"),
     (Wire.MESSAGES, user_says() | {"container": {"skills": [{"skill_id": "pdf"}]}}, "`container`"),
     (Wire.CHAT, user_says({"type": "file", "file": {"file_id": "file_1"}}), "`file_id`"),
-    (Wire.CHAT, user_says({"type": "file", "file": {"filename": "a.pdf", "file_data": "JVBE"}}), "files"),
     (Wire.CHAT, user_says({"type": "input_audio", "input_audio": {"data": "UklG", "format": "wav"}}), "sound"),
     (Wire.CHAT, user_says() | {"modalities": ["text", "audio"], "audio": {"voice": "alloy"}}, "sound"),
     (Wire.CHAT, {"messages": [{"role": "assistant", "audio": {"id": "audio_1"}}]}, "`audio`"),
@@ -397,59 +393,6 @@ def test_hints_and_fields_that_say_nothing_are_dropped(server: Wire, client: Wir
 def test_servers_of_tools_that_anthropic_asks_are_named_as_left_out() -> None:
     body = {"model": "m", "mcp_servers": [{"type": "url", "url": "https://x.example/mcp", "name": "x"}]} | user_says()
     assert translate_request(json.dumps(body).encode(), Wire.MESSAGES, Wire.CHAT).left_out == ["mcp_servers"]
-
-
-def test_documents_that_are_text_become_text() -> None:
-    plain = {
-        "type": "document",
-        "title": "Notes",
-        "source": {"type": "text", "media_type": "text/plain", "data": "One."},
-    }
-    parts = {"type": "document", "source": {"type": "content", "content": [{"type": "text", "text": "Two."}]}}
-    found = translate_request(json.dumps({"model": "m"} | user_says(plain, parts)).encode(), Wire.MESSAGES, Wire.CHAT)
-    assert json.loads(found.body)["messages"] == [{"role": "user", "content": "Look.\n\nNotes\n\nOne.\n\nTwo."}]
-
-
-@pytest.mark.parametrize("server", [Wire.CHAT, Wire.RESPONSES])
-def test_a_model_is_told_of_a_document_beside_a_result_too(server: Wire) -> None:
-    """Claude Code puts the PDF that it read into the message of the result, behind it."""
-    call = {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "Read", "input": {}}]}
-    result = {"type": "tool_result", "tool_use_id": "t", "content": "a.pdf"}
-    body = {"model": "m", "messages": [call, {"role": "user", "content": [result, PDF]}]}
-    said = json.loads(translate_request(json.dumps(body).encode(), Wire.MESSAGES, server).body)
-    assert "(Here was a file that this model cannot be shown.)" in json.dumps(said)
-
-
-@pytest.mark.parametrize("server", [Wire.CHAT, Wire.RESPONSES])
-def test_a_model_is_told_of_a_document_that_a_tool_gave_and_it_cannot_be_shown(server: Wire) -> None:
-    """Every later request of the conversation holds the result, too."""
-    call = {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "Read", "input": {}}]}
-    result = {"type": "tool_result", "tool_use_id": "t", "content": [{"type": "text", "text": "a.pdf"}, PDF]}
-    body = {"model": "m", "messages": [call, {"role": "user", "content": [result]}]}
-    said = json.loads(translate_request(json.dumps(body).encode(), Wire.MESSAGES, server).body)
-    given = said["messages"][-1]["content"] if server is Wire.CHAT else said["input"][-1]["output"]
-    assert given == "a.pdf\n(Here was a file that this model cannot be shown.)"
-
-
-FILE = {"type": "input_file", "filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBE"}
-SOUND = {"type": "input_audio", "input_audio": {"data": "UklG", "format": "wav"}}
-GIVEN: list[tuple[Wire, dict[str, Any]]] = [
-    *(
-        (Wire.RESPONSES, user_puts_in({"type": "function_call_output", "call_id": "c", "output": [part]}))
-        for part in (FILE, SOUND)
-    ),
-    *(
-        (Wire.CHAT, {"messages": [{"role": "tool", "tool_call_id": "c", "content": [part]}]})
-        for part in ({"type": "file", "file": {"file_data": "JVBE"}}, SOUND)
-    ),
-]
-
-
-@pytest.mark.parametrize(("client", "body"), GIVEN)
-def test_a_model_is_told_of_a_file_that_a_tool_gave(client: Wire, body: dict[str, Any]) -> None:
-    for server in set(Wire) - {client}:
-        said = translate_request(json.dumps({"model": "m"} | body).encode(), client, server).body
-        assert b"(Here was a file that this model cannot be shown.)" in said
 
 
 @pytest.mark.parametrize("server", [Wire.CHAT, Wire.RESPONSES])

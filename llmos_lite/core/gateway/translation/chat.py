@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
+from llmos_lite.core.gateway.translation.files import File
 from llmos_lite.core.gateway.translation.neutral import (
     Ask,
     Form,
@@ -13,6 +14,7 @@ from llmos_lite.core.gateway.translation.neutral import (
     Part,
     Raw,
     Result,
+    Shown,
     Text,
     ToolSpec,
     Turn,
@@ -24,7 +26,6 @@ from llmos_lite.core.gateway.translation.reading import (
     is_said,
     keeps_no,
     no_file_kept,
-    no_file_taken,
     no_sound,
     not_shown,
     only_theirs,
@@ -45,6 +46,8 @@ class _Url(msgspec.Struct):
 
 class _File(msgspec.Struct):
     file_id: str | None = None
+    file_data: str | None = None
+    filename: str | None = None
 
 
 class _Part(msgspec.Struct):
@@ -256,13 +259,18 @@ def _content(raw: Raw, *, given: bool = False, odd: list[str] | None = None) -> 
         elif part.text or part.refusal:
             yield Text(part.text or part.refusal)
         elif part.file is not None:
-            if part.file.file_id:
-                raise no_file_kept("file_id")
-            yield Text(not_shown(no_file_taken(), given=given))
+            yield _file(part.file, given=given)
         elif part.type == "input_audio":
             yield Text(not_shown(no_sound(), given=given))
         elif odd is not None and part.type not in _WORDS:
             odd.append(part.type)
+
+
+def _file(part: _File, *, given: bool) -> Image | File:
+    if not part.file_data:
+        raise no_file_kept("file_id")
+    file = File.of(part.file_data, part.filename or "", given=given)
+    return Image(data=file.data, kind=file.kind) if file.kind.startswith("image/") else file
 
 
 def _uses(calls: Sequence[_Call] | None) -> Iterator[Use]:
@@ -304,15 +312,17 @@ def _written(tool: ToolSpec) -> dict[str, object]:
 
 
 def _with_pictures(turns: Iterable[Turn]) -> Iterator[Turn]:
-    """Yield turns in which pictures that calls gave come after all results of the answer: these hold only text here."""
-    pictures: list[Image] = []
+    """Yield turns in which what calls gave to see comes after all results of the answer: these hold only text here."""
+    pictures: list[Shown] = []
     for turn in turns:
         results = [part for part in turn.parts if isinstance(part, Result)]
         if pictures and not results:
             yield Turn("user", pictures)
             pictures = []
         yield turn
-        pictures += [image for result in results for image in result.images]
+        for result in results:
+            pictures += [*result.images]
+            pictures += [*result.files]
     if pictures:
         yield Turn("user", pictures)
 
@@ -321,9 +331,9 @@ def _messages(turn: Turn) -> Iterator[dict[str, object]]:
     """A turn as messages: results of tools are messages of their own, before the words that came with them."""
     for part in turn.parts:
         if isinstance(part, Result):
-            text = part.text or ("The picture follows." if part.images else "")
+            text = part.text or ("The picture follows." if part.images else "The file follows." if part.files else "")
             yield {"role": "tool", "tool_call_id": part.id, "content": text}
-    shown = [part for part in turn.parts if isinstance(part, Text | Image)]
+    shown = [part for part in turn.parts if isinstance(part, Text | Image | File)]
     calls = [part for part in turn.parts if isinstance(part, Use)]
     if not (shown or calls):
         return
@@ -342,12 +352,17 @@ def call_of(call: Use) -> dict[str, object]:
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments or "{}"}}
 
 
-def _shown(parts: Sequence[Text | Image]) -> object:
-    if not any(isinstance(part, Image) for part in parts):
+def _shown(parts: Sequence[Shown]) -> object:
+    if all(isinstance(part, Text) for part in parts):
         return "\n\n".join(part.text for part in parts if isinstance(part, Text))
-    return [
-        {"type": "text", "text": part.text}
-        if isinstance(part, Text)
-        else {"type": "image_url", "image_url": {"url": part.address}}
-        for part in parts
-    ]
+    return [_part(part) for part in parts]
+
+
+def _part(part: Shown) -> dict[str, object]:
+    match part:
+        case Text():
+            return {"type": "text", "text": part.text}
+        case Image():
+            return {"type": "image_url", "image_url": {"url": part.address}}
+        case File():
+            return {"type": "file", "file": {"filename": part.called, "file_data": part.address}}

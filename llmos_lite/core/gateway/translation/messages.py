@@ -12,6 +12,7 @@ import msgspec
 
 from llmos_lite.core.gateway.scaffolding import without_header
 from llmos_lite.core.gateway.translation.client_tools import client_tool
+from llmos_lite.core.gateway.translation.files import PDF, File
 from llmos_lite.core.gateway.translation.neutral import (
     Ask,
     Form,
@@ -30,8 +31,6 @@ from llmos_lite.core.gateway.translation.reading import (
     is_said,
     keeps_no,
     no_file_kept,
-    no_file_taken,
-    not_shown,
     only_theirs,
     present,
     role_of,
@@ -84,6 +83,7 @@ class Block(msgspec.Struct):
     content: Raw = Raw(b"null")
     is_error: bool | None = None
     title: str | None = None
+    context: str | None = None
 
 
 class _Message(msgspec.Struct):
@@ -269,7 +269,7 @@ def _parts_of(block: Block, *, given: bool, odd: list[str] | None) -> Iterator[P
     elif block.type == "container_upload" or (isinstance(source, _Source) and source.type == "file"):
         raise no_file_kept("file_id")
     elif block.type == "document" and isinstance(source, _Source):
-        yield from _document(source, block.title or "", given=given)
+        yield from _document(source, block, given=given)
     elif block.type == "image" and isinstance(source, _Source):
         yield Image(source.url, source.data, source.media_type)
     elif block.type == "tool_use":
@@ -289,14 +289,13 @@ def _titled(block: Block) -> Iterator[Part]:
     yield from _content(block.content)
 
 
-def _document(source: _Source, title: str, *, given: bool) -> Iterator[Part]:
-    """Yield the text of a document; one that is none, such as a PDF, has no place in the other dialects.
-
-    Raises:
-        Invalid: `request.invalid`, unless a tool gave it.
-    """
+def _document(source: _Source, block: Block, *, given: bool) -> Iterator[Part]:
+    """Yield the text of a document, or the file that it is, and before it what is said of it."""
+    title = block.title or ""
+    if block.context:
+        yield Text(block.context)
     if source.type not in {"text", "content"}:
-        yield Text(not_shown(no_file_taken(), given=given))
+        yield File(source.url, source.data, source.media_type or PDF, title, given)
         return
     if title:
         yield Text(title)
@@ -439,12 +438,22 @@ def block_of(part: Part) -> dict[str, object]:
         case Image():
             inner = {"type": "base64", "media_type": part.kind, "data": part.data}
             return {"type": "image", "source": inner if part.data else {"type": "url", "url": part.url}}
+        case File():
+            return {"type": "document", "source": _source(part), **({"title": part.name} if part.name else {})}
         case Use():
             return {"type": "tool_use", "id": part.id, "name": part.name, "input": _object(arguments_of(part))}
         case Result():
             error = {"is_error": True} if part.is_error else {}
-            given: object = list(map(block_of, part.parts)) if part.images else part.text
+            given: object = list(map(block_of, part.parts)) if part.images or part.files else part.text
             return {"type": "tool_result", "tool_use_id": part.id, "content": given, **error}
+
+
+def _source(file: File) -> dict[str, object]:
+    if file.url:
+        return {"type": "url", "url": file.url}
+    if (text := file.text) is not None:
+        return {"type": "text", "media_type": "text/plain", "data": text}
+    return {"type": "base64", "media_type": file.kind, "data": file.data}
 
 
 def _object(arguments: str) -> Raw:

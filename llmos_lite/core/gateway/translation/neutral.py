@@ -8,6 +8,8 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 
+from llmos_lite.core.gateway.translation.files import File
+
 Raw: TypeAlias = msgspec.Raw
 LONGEST_USER = 64
 """Characters of a user's id that OpenAI takes; Claude Code sends more, which says nothing to another provider."""
@@ -60,21 +62,24 @@ class Result(NamedTuple):
     text: str
     is_error: bool = False
     images: tuple[Image, ...] = ()
+    files: tuple[File, ...] = ()
 
     @property
-    def parts(self) -> list[Text | Image]:
-        """Return the text, when there is one, and the pictures."""
-        return [*([Text(self.text)] if self.text else []), *self.images]
+    def parts(self) -> list[Shown]:
+        """Return the text, when there is one, the pictures and the files."""
+        return [*([Text(self.text)] if self.text else []), *self.images, *self.files]
 
 
-Part: TypeAlias = Text | Image | Use | Result
+Shown: TypeAlias = Text | Image | File
+Part: TypeAlias = Shown | Use | Result
 
 
 def resulted(call_id: str, parts: Iterable[Part], *, is_error: bool = False) -> Result:
     """Return the result of a call that gave parts."""
     found = list(parts)
     text = "\n".join(part.text for part in found if isinstance(part, Text))
-    return Result(call_id, text, is_error, tuple(part for part in found if isinstance(part, Image)))
+    images = tuple(part for part in found if isinstance(part, Image))
+    return Result(call_id, text, is_error, images, tuple(part for part in found if isinstance(part, File)))
 
 
 class Turn(NamedTuple):

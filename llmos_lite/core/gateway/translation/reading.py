@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, TypeVar
 
 import msgspec
 
-from llmos_lite.core.gateway.translation.neutral import Raw
+from llmos_lite.core.gateway.translation.files import File, is_pdf
+from llmos_lite.core.gateway.translation.neutral import Part, Raw, Result, Text, resulted
 from llmos_lite.errors import Invalid, too_deep
 
 T = TypeVar("T")
@@ -52,14 +54,37 @@ def takes_no(things: str, hint: str) -> Invalid:
     return Invalid("request.invalid", said, hint=hint)
 
 
+def as_taken(part: Part, takes: Callable[[File], bool]) -> Part:
+    """Return a part as a server takes it: a file that it does not is its text, or what a model is told of it.
+
+    Args:
+        part: what is said.
+        takes: tells whether the server's dialect carries a file.
+
+    Raises:
+        Invalid: `request.invalid`, for a file of a person that is neither carried nor text.
+    """
+    if isinstance(part, Result) and part.files:
+        shown = [as_taken(one, takes) for one in part.parts]
+        return resulted(part.id, shown, is_error=part.is_error)
+    if not isinstance(part, File) or takes(part):
+        return part
+    if (text := part.text) is not None:
+        return Text(f"{part.name}\n\n{text}" if part.name else text)
+    return Text(not_shown(no_file_taken(part), given=part.given))
+
+
 def no_file_kept(named: str) -> Invalid:
     """Return the error for a file that only the client's own provider keeps; see `keeps_no`."""
-    return keeps_no("files", named, "Send what is in it: a text as text, a picture as data or by its URL.")
+    return keeps_no("files", named, "Send what is in it: a text as text, a picture or a PDF as data.")
 
 
-def no_file_taken() -> Invalid:
+def no_file_taken(file: File) -> Invalid:
     """Return the error for a file that comes with the request; see `takes_no`."""
-    return takes_no("files", "Send its text, or name a model whose provider speaks this API.")
+    if file.url:
+        return takes_no("files at an address", "Send what is in it: a PDF as data, a text as text.")
+    things = "files" if is_pdf(file) else "files that are neither PDF nor text"
+    return takes_no(things, "Send its text, or name a model whose provider speaks this API.")
 
 
 def no_sound() -> Invalid:

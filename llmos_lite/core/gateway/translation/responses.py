@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
+from llmos_lite.core.gateway.translation.files import File
 from llmos_lite.core.gateway.translation.neutral import (
     Ask,
     Form,
@@ -14,6 +15,7 @@ from llmos_lite.core.gateway.translation.neutral import (
     Part,
     Raw,
     Result,
+    Shown,
     Text,
     Turn,
     Use,
@@ -23,7 +25,6 @@ from llmos_lite.core.gateway.translation.reading import (
     is_said,
     keeps_no,
     no_file_kept,
-    no_file_taken,
     no_sound,
     not_shown,
     only_theirs,
@@ -57,6 +58,9 @@ class ContentPart(msgspec.Struct):
     text: str = ""
     image_url: str | None = None
     file_id: str | None = None
+    file_data: str | None = None
+    file_url: str | None = None
+    filename: str | None = None
     refusal: str = ""
 
 
@@ -183,16 +187,23 @@ def _content(raw: Raw, *, given: bool = False, odd: list[str] | None = None) -> 
     for part in found:
         if part.image_url:
             yield Image.at(part.image_url)
-        elif part.file_id:
-            raise no_file_kept("file_id")
-        elif part.type == "input_file":
-            yield Text(not_shown(no_file_taken(), given=given))
+        elif part.file_id or part.type == "input_file":
+            yield _file(part, given=given)
         elif part.type == "input_audio":
             yield Text(not_shown(no_sound(), given=given))
         elif part.text or part.refusal:
             yield Text(part.text or part.refusal)
         elif odd is not None and part.type not in _WORDS:
             odd.append(part.type)
+
+
+def _file(part: ContentPart, *, given: bool) -> Image | File:
+    if part.file_data:
+        file = File.of(part.file_data, part.filename or "", given=given)
+        return Image(data=file.data, kind=file.kind) if file.kind.startswith("image/") else file
+    if part.file_url:
+        return File(url=part.file_url, name=part.filename or "", given=given)
+    raise no_file_kept("file_id")
 
 
 def write_request(ask: Ask) -> bytes:
@@ -224,11 +235,11 @@ def write_request(ask: Ask) -> bytes:
 
 
 def _items(turn: Turn, kinds: Mapping[str, Kind]) -> Iterator[dict[str, object]]:
-    shown = [part for part in turn.parts if isinstance(part, Text | Image)]
+    shown = [part for part in turn.parts if isinstance(part, Text | Image | File)]
     for part in turn.parts:
         if isinstance(part, Result):
             kind = "custom_tool" if kinds.get(part.id) == "custom" else "function"
-            given = [_shown(one, "user") for one in part.parts] if part.images else part.text
+            given = [_shown(one, "user") for one in part.parts] if part.images or part.files else part.text
             yield {"type": f"{kind}_call_output", "call_id": part.id, "output": given}
     if shown:
         role = "developer" if turn.role == "system" else turn.role
@@ -236,7 +247,10 @@ def _items(turn: Turn, kinds: Mapping[str, Kind]) -> Iterator[dict[str, object]]
     yield from (written_call(part) for part in turn.parts if isinstance(part, Use))
 
 
-def _shown(part: Text | Image, role: str) -> dict[str, object]:
+def _shown(part: Shown, role: str) -> dict[str, object]:
     if isinstance(part, Image):
         return {"type": "input_image", "image_url": part.address}
+    if isinstance(part, File):
+        name = {"filename": part.called} if part.data else {}
+        return {"type": "input_file", **({"file_url": part.url} if part.url else {"file_data": part.address}), **name}
     return {"type": "output_text" if role == "assistant" else "input_text", "text": part.text}

@@ -15,9 +15,21 @@ from llmos_lite.core.gateway.translation import (
     responses_answers,
 )
 from llmos_lite.core.gateway.translation.calls import CallsInTurn
-from llmos_lite.core.gateway.translation.neutral import Ask, Gathered, Said, Stopped, ToolSpec, Words
+from llmos_lite.core.gateway.translation.files import File, is_any, is_known, is_pdf
+from llmos_lite.core.gateway.translation.neutral import (
+    Ask,
+    Gathered,
+    Part,
+    Result,
+    Said,
+    Stopped,
+    ToolSpec,
+    Turn,
+    Words,
+)
+from llmos_lite.core.gateway.translation.reading import as_taken
 from llmos_lite.core.gateway.translation.tools import AsAsked
-from llmos_lite.core.gateway.translation.waived import lowered
+from llmos_lite.core.gateway.translation.waived import FILES, lowered
 from llmos_lite.engines.upstream import Wire
 from llmos_lite.errors import Invalid
 
@@ -69,15 +81,24 @@ class _Speech:
     write: Callable[[Ask], bytes]
     answer_in: Callable[[], AnswerIn]
     answer_out: Callable[[], AnswerOut]
+    takes: Callable[[File], bool]
 
 
 _SPEECH: Mapping[Wire, _Speech] = {
-    Wire.CHAT: _Speech(chat.read_request, chat.write_request, chat_answers.ChatIn, chat_answers.ChatOut),
+    Wire.CHAT: _Speech(chat.read_request, chat.write_request, chat_answers.ChatIn, chat_answers.ChatOut, is_pdf),
     Wire.MESSAGES: _Speech(
-        messages.read_request, messages.write_request, messages_answers.MessagesIn, messages_answers.MessagesOut
+        messages.read_request,
+        messages.write_request,
+        messages_answers.MessagesIn,
+        messages_answers.MessagesOut,
+        is_known,
     ),
     Wire.RESPONSES: _Speech(
-        responses.read_request, responses.write_request, responses_answers.ResponsesIn, responses_answers.ResponsesOut
+        responses.read_request,
+        responses.write_request,
+        responses_answers.ResponsesIn,
+        responses_answers.ResponsesOut,
+        is_any,
     ),
 }
 
@@ -90,12 +111,14 @@ class Translated(NamedTuple):
         tools: what the client may be asked to call.
         left_out: its tools, and types of what it says, that the server has no word for.
         effort: how hard the model is told to think; empty for not at all.
+        files: whether it is shown files that tools gave.
     """
 
     body: bytes
     tools: Sequence[ToolSpec]
     left_out: Sequence[str]
     effort: str = ""
+    files: bool = False
 
 
 def translate_request(
@@ -120,7 +143,24 @@ def translate_request(
         raise Invalid("request.invalid", said, hint="Send a text, a picture, or what a tool gave.")
     effort = lowered(ask.effort, without)
     left_out = [*ask.left_out, *(["effort"] if ask.effort and not effort else ())]
-    return Translated(_SPEECH[server].write(replace(ask, effort=effort)), ask.tools, left_out, effort)
+    turns = _as_taken(ask.turns, _SPEECH[server].takes, with_given=FILES not in without)
+    given = any(_is_given(part) for turn in turns for part in turn.parts)
+    made = _SPEECH[server].write(replace(ask, effort=effort, turns=turns))
+    return Translated(made, ask.tools, left_out, effort, given)
+
+
+def _as_taken(turns: Sequence[Turn], takes: Callable[[File], bool], *, with_given: bool) -> Sequence[Turn]:
+    """Return turns with the files that a server takes; of those that a tool gave a model may only be told."""
+
+    def is_shown(file: File) -> bool:
+        return takes(file) and (with_given or not file.given)
+
+    return [Turn(turn.role, [as_taken(part, is_shown) for part in turn.parts]) for turn in turns]
+
+
+def _is_given(part: Part) -> bool:
+    """Tell whether a part is a file that a tool gave, or holds one."""
+    return part.given if isinstance(part, File) else bool(part.files) if isinstance(part, Result) else False
 
 
 class AnswerTranslation:

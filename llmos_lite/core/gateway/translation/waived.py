@@ -8,6 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection
 
+FILES = "files"
+"""Stands for files that tools gave, beside words for how hard to think."""
 AGAIN_SECONDS = 3600.0
 """After which a model is told again how hard to think in a word that it refused: then it may be another."""
 MOST_KNOWN, LONGEST_KNOWN = 1000, 200
@@ -15,6 +17,7 @@ MOST_KNOWN, LONGEST_KNOWN = 1000, 200
 _LOWER = {"max": "high", "xhigh": "high"}
 """What is said instead; nothing for others: OpenAI's older models and many servers know only three words."""
 _UNABLE = frozenset({400, 422})
+_TOO_MUCH = frozenset({400, 413, 415, 422, 501})
 _ABOUT = (b"effort", b"reasoning", b"think")
 
 
@@ -22,7 +25,7 @@ class GiveWayError(Exception):
     """The server refused what a request may do without, and can be asked again.
 
     Args:
-        word: for how hard to think, that it does not take.
+        word: for how hard to think, that it does not take, or `FILES`.
     """
 
     def __init__(self, word: str) -> None:
@@ -37,19 +40,22 @@ def lowered(effort: str, without: Collection[str]) -> str:
     return effort
 
 
-def refused(status: int, said: bytes, effort: str) -> str:
+def refused(status: int, said: bytes, effort: str, *, files: bool = False) -> str:
     """Return what a refused request may do without; empty for nothing.
 
     Ollama answers `"llama3.2" does not support thinking`, OpenAI "Unsupported value: 'reasoning_effort' does not
-    support 'xhigh' with this model".
+    support 'xhigh' with this model". Of a file every server says something else, and often nothing.
 
     Args:
         status: of the refusal.
         said: its body.
         effort: how hard the model was told to think; empty for not at all.
+        files: whether it had files that tools gave: every later request of the conversation has these, too.
     """
     lower = said.lower()
-    return effort if effort and status in _UNABLE and any(word in lower for word in _ABOUT) else ""
+    if effort and status in _UNABLE and any(word in lower for word in _ABOUT):
+        return effort
+    return FILES if files and status in _TOO_MUCH else ""
 
 
 class Efforts:
