@@ -28,6 +28,7 @@ from llmos_lite.core.gateway.steering import steering_of
 from llmos_lite.engines.http_client import Reply
 from llmos_lite.engines.upstream import Passing, Wire
 from llmos_lite.engines.upstreams import Route, Sent
+from llmos_lite.records.background import BackgroundRows
 from llmos_lite.settings import Settings
 
 TURNS = 20
@@ -183,7 +184,14 @@ async def _captured(wire: Wire, folder: Path, disclosure: Disclosure) -> list[di
         capture = _Capture()
         chooser = Chooser(services.skills.manager, budget_tokens=4000)
         contexts = Contexts(chooser, max_skills=3, disclosure=disclosure)
-        gateway = Gateway(contexts, services.traces, services.accounts, capture, limits=services.limits)
+        gateway = Gateway(
+            contexts,
+            services.traces,
+            services.accounts,
+            capture,
+            limits=services.limits,
+            background=BackgroundRows(services.database),
+        )
         key = (folder / "admin.key").read_text().strip()
         actor = await services.accounts.authenticate(key, "alice")
         turns = []

@@ -169,6 +169,12 @@ class Metrics:
             dialect.first.counts[bisect_left(FIRST_SECONDS, first)] += 1
             dialect.first.sum += first
 
+    def used_later(self, model: str, tokens_in: int, tokens_out: int) -> None:
+        """Count tokens that a request turned out to use after it was counted."""
+        tokens = self._tokens[model if model in self._models else OTHER]
+        tokens[0] += tokens_in
+        tokens[1] += tokens_out
+
     def unstored(self, one: Served) -> None:
         """Count one request whose trace could not be stored."""
         self.served(one)

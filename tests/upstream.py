@@ -12,6 +12,9 @@ of N characters, `say` makes it say something before, `noindex` and `zeroindex` 
 `noid` the ids, `sameid` gives all calls one, `notools` refuses requests with tools, `stubborn` calls tools that it may
 not call. `nofiles` refuses documents, `thoughtless` to be told how hard to think, `threewords` in other words than
 `low`, `medium`, `high`.
+
+Responses: a model with the word `behind` makes those with `background: true` in the background: whoever asks for one
+finds it `in_progress` so often as `Upstream.polls` says, and then done.
 """
 
 from __future__ import annotations
@@ -21,12 +24,13 @@ import json
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count, zip_longest
 from typing import Any, Self
 
 WORD = "lorem "
 _OPTION = re.compile(r"([cielo])(\d+)")
+_ABOUT = re.compile(r"/responses/(\w+)((?:/cancel|/input_items)?)(?:\?(.*))?$")
 _LINE = re.compile(rb"content-length:\s*(\d+)", re.IGNORECASE)
 
 
@@ -94,6 +98,7 @@ class Plan:
     status: int = 200
     odd: int = 7
     calls: list[tuple[str, str]] = field(default_factory=list)
+    name: str = "resp_1"
 
     @classmethod
     def of(cls, model: str) -> Self:
@@ -107,6 +112,31 @@ class Plan:
             status=numbers.get("e", 200),
             odd=numbers.get("o", 7),
         )
+
+
+@dataclass
+class Behind:
+    """A response that is made in the background."""
+
+    seen: Seen
+    plan: Plan
+    polls: int
+    status: str = "queued"
+
+    def told(self) -> dict[str, object]:
+        """The response as it stands after one more poll."""
+        if self.status == "cancelled" or self.polls > 0:
+            self.status = self.status if self.status == "cancelled" else "in_progress"
+            self.polls -= 1
+            return self.begun()
+        self.status = "failed" if "midfail" in self.plan.words else "completed"
+        return self.whole() | {"status": self.status}
+
+    def whole(self) -> dict[str, object]:
+        return _response(self.seen, self.plan, "".join(_texts(self.seen, self.plan)))
+
+    def begun(self) -> dict[str, object]:
+        return self.whole() | {"status": self.status, "output": [], "usage": None}
 
 
 @dataclass
@@ -127,6 +157,9 @@ class Upstream:
     script: list[list[tuple[str, str]]] = field(default_factory=list)
     """What a model that asks for tools asks for, round by round: names and arguments."""
     asked: int = 0
+    polls: int = 1
+    behind: dict[str, Behind] = field(default_factory=dict)
+    """The responses that are made in the background, by their ids."""
 
     @property
     def url(self) -> str:
@@ -185,6 +218,12 @@ class Upstream:
         if seen.path.endswith("/models"):
             await _send(writer, 200, json.dumps({"object": "list", "data": [{"id": name} for name in self.models]}))
             return
+        if found := _ABOUT.search(seen.path):
+            await self._about(seen, writer, *found.groups(""))
+        else:
+            await self._planned(seen, writer)
+
+    async def _planned(self, seen: Seen, writer: asyncio.StreamWriter) -> None:
         plan = Plan.of(seen.model)
         plan.chunks = 0 if self.mute else plan.chunks
         plan.calls = self._calls(seen, plan)
@@ -204,10 +243,40 @@ class Upstream:
             await _send(writer, 200, "<html>not a model</html>", kind="text/html")
         elif "huge" in plan.words:
             await _huge(writer, declared="declared" in plan.words)
-        elif seen.body.get("stream") and "plainjson" not in plan.words:
+        else:
+            await self._said(seen, plan, writer)
+
+    async def _said(self, seen: Seen, plan: Plan, writer: asyncio.StreamWriter) -> None:
+        behind = "behind" in plan.words and seen.body.get("background")
+        if behind:
+            plan.name = f"resp_{len(self.behind) + 1:03}"
+            self.behind[plan.name] = Behind(seen, plan, self.polls)
+        if seen.body.get("stream") and "plainjson" not in plan.words:
             await _stream(seen, plan, writer)
         else:
-            await _send(writer, 200, json.dumps(_whole(seen, plan)))
+            await _send(writer, 200, json.dumps(self.behind[plan.name].begun() if behind else _whole(seen, plan)))
+
+    async def _about(self, seen: Seen, writer: asyncio.StreamWriter, name: str, tail: str, query: str) -> None:
+        """Answer what is asked about a response that is made in the background."""
+        found = self.behind.get(name)
+        if found is None:
+            await _send(writer, 404, json.dumps({"error": NO_FILE | {"message": "No such response"}}))
+        elif tail == "/input_items":
+            asked = found.seen.body["input"]
+            asked = [{"role": "user", "content": asked}] if isinstance(asked, str) else asked
+            items = [{"id": "msg_1", "type": "message", **item} for item in asked]
+            await _send(writer, 200, json.dumps({"object": "list", "data": items, "has_more": False}))
+        elif seen.method == "DELETE":
+            del self.behind[name]
+            await _send(writer, 200, json.dumps({"id": name, "object": "response", "deleted": True}))
+        elif "stream=true" in query.lower():
+            after = re.search(r"starting_after=(\d+)", query)
+            whole = replace(found.plan, words=found.plan.words - {"cut"})
+            await _stream(found.seen, whole, writer, int(after[1]) + 1 if after else 0)
+        else:
+            if tail == "/cancel":
+                found.status = "cancelled"
+            await _send(writer, 200, json.dumps(found.told()))
 
     def _calls(self, seen: Seen, plan: Plan) -> list[tuple[str, str]]:
         if not {"ask", "loop"} & plan.words or not seen.tools or not (seen.may_call or "stubborn" in plan.words):
@@ -267,13 +336,13 @@ async def _huge(writer: asyncio.StreamWriter, *, declared: bool) -> None:
         await writer.drain()
 
 
-async def _stream(seen: Seen, plan: Plan, writer: asyncio.StreamWriter) -> None:
+async def _stream(seen: Seen, plan: Plan, writer: asyncio.StreamWriter, first: int = 0) -> None:
     writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
     end = "\r\n" if "crlf" in plan.words else "\n"
     speak = {"messages": _anthropic, "responses": _responses}.get(
         seen.path.partition("?")[0].rsplit("/", 1)[1], _openai
     )
-    events = list(speak(seen, plan))
+    events = list(speak(seen, plan))[first:]
     if "tight" in plan.words:
         events = [event[:-1] for event in events]
     for number, event in enumerate(events):
@@ -345,7 +414,7 @@ def _response(seen: Seen, plan: Plan, text: str) -> dict[str, object]:
     ]
     output += [] if plan.calls else [{"type": "message", "role": "assistant", "content": [part]}]
     usage = None if "nousage" in plan.words else {"input_tokens": 10, "output_tokens": plan.chunks}
-    body = {"id": "resp_1", "object": "response", "status": "completed", "model": seen.model}
+    body = {"id": plan.name, "object": "response", "status": "completed", "model": seen.model}
     return body | {"output": output, "usage": usage}
 
 

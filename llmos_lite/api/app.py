@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 from llmos_lite.api.audited import Auditing, record_refusal
 from llmos_lite.api.chat import ChatEndpoint
 from llmos_lite.api.errors import Asgi, MethodNotAllowed, Receive, Scope, Send
-from llmos_lite.api.gateway import LARGE_REQUEST, MODELS, WireEndpoint, gateway_routes, words_for
+from llmos_lite.api.gateway import LARGE_REQUEST, MODELS, WireEndpoint, gateway_routes, response_endpoint, words_for
 from llmos_lite.api.gateway import PREFIX as API
 from llmos_lite.api.git_http import PREFIX, GitEndpoint
 from llmos_lite.api.health import Health, Metrics, Ready
@@ -127,6 +127,9 @@ class App:
             return
         if scope["path"].startswith(MCP):
             await self._mcp(scope, receive, send)
+            return
+        if (about := response_endpoint(self.services, scope["method"], scope["path"])) is not None:
+            await about(scope, receive, send)
             return
         if scope["method"] == "HEAD":  # the server leaves the body out by itself
             scope = {**scope, "method": "GET"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Sequence
 from typing import Protocol, TypeAlias
 
@@ -18,6 +19,7 @@ from llmos_lite.api.waiting import UntilGone, read_body, unpacked
 from llmos_lite.core.accounts.accounts import Accounts
 from llmos_lite.core.accounts.permissions import Actor
 from llmos_lite.core.accounts.permissions import Scope as Right
+from llmos_lite.core.gateway.behind import About
 from llmos_lite.core.gateway.pieces import Out, Piece, Request, Whole
 from llmos_lite.core.gateway.problems import anthropic_problem, openai_problem
 from llmos_lite.core.gateway.service import Gateway
@@ -29,6 +31,8 @@ PREFIX = "/v1"
 MODELS = f"{PREFIX}/models"
 LARGE_REQUEST = 64 << 20
 """Bytes of a request with pictures in it: Anthropic takes 32 MB, OpenAI 50 MB of pictures."""
+_ABOUT = re.compile(rf"{PREFIX}{Wire.RESPONSES.path}/([A-Za-z0-9_-]{{1,200}})((?:/cancel|/input_items)?)")
+_ASKED_ABOUT = frozenset({("GET", ""), ("DELETE", ""), ("POST", "/cancel"), ("GET", "/input_items")})
 _OPENAI, _ANTHROPIC = Words(openai_problem), Words(anthropic_problem)
 _encode = msgspec.json.Encoder().encode
 
@@ -152,6 +156,31 @@ class PlainEndpoint(WireEndpoint):
     def answer(self, actor: Actor, request: Request, out: Out) -> Awaitable[None]:
         """Hand the answer out."""
         return self._gateway.plain(actor, self._path, request, out)
+
+
+class ResponseEndpoint(WireEndpoint):
+    """A route about one response that is made in the background.
+
+    Args:
+        services: of the instance.
+        about: what is asked.
+    """
+
+    def __init__(self, services: Services, about: About) -> None:
+        super().__init__(services, Wire.RESPONSES)
+        self._about = about
+
+    def answer(self, actor: Actor, request: Request, out: Out) -> Awaitable[None]:
+        """Hand the answer out."""
+        return self._gateway.behind.pass_on(actor, self._about, request, out)
+
+
+def response_endpoint(services: Services, method: str, path: str) -> ResponseEndpoint | None:
+    """Return what answers a request about a response; None for another request."""
+    found = _ABOUT.fullmatch(path)
+    if found is None or (method, found[2]) not in _ASKED_ABOUT:
+        return None
+    return ResponseEndpoint(services, About(method, found[1], found[2]))
 
 
 class CountEndpoint(WireEndpoint):

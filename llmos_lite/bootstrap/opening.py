@@ -108,6 +108,7 @@ from llmos_lite.observability import Metrics, configure_logging
 from llmos_lite.records.accounts import AccountStore
 from llmos_lite.records.allowed_calls import AllowedCallRows
 from llmos_lite.records.audit import AuditRows
+from llmos_lite.records.background import BackgroundRows
 from llmos_lite.records.catalog import Catalog
 from llmos_lite.records.invitations import InvitationStore
 from llmos_lite.records.keys import KeyStore
@@ -325,6 +326,7 @@ def _wired(settings: Settings, engines: _Engines, key: str, *, serve: bool) -> S
             accounts,
             upstreams,
             limits=limits,
+            background=BackgroundRows(database),
             bounds=ToolBounds(rounds=settings.tool_rounds, seconds=settings.tool_seconds),
             metrics=metrics,
             spans=spans,

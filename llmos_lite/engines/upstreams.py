@@ -66,6 +66,14 @@ class Upstreams(Protocol):
             UpstreamTimeout: `model.timeout`.
         """
 
+    def at(self, server: str, passing: Passing) -> Awaitable[Reply]:
+        """Send a request to a server by its name; it is not asked twice.
+
+        Raises:
+            NotFound: `response.unknown`, when the server is not set any more.
+            UpstreamFailed, UpstreamTimeout: as `send`.
+        """
+
     async def close(self) -> None:
         """Close all connections."""
 
@@ -241,9 +249,9 @@ def _check_meant(way: _Way) -> None:
         raise Unavailable("model.resting", said, hint="Try again in a moment.", retry_after=5)
 
 
-async def _shown(way: _Way, reply: Reply, passing: Passing) -> Reply:
+async def _shown(upstream: Upstream, reply: Reply, passing: Passing) -> Reply:
     """Return an answer, and a refusal without our key in it: some servers say which key, or request, they refuse."""
-    hidden: Sequence[bytes] = getattr(way.route.upstream, "hidden", ())
+    hidden: Sequence[bytes] = getattr(upstream, "hidden", ())
     if reply.status < REFUSALS or passing.own_key or not hidden:
         return reply
     body = await reply.read(LARGEST)
@@ -297,6 +305,14 @@ class Router:
                 return self._asked(_awake(ways), make)
         return self._asked(ways, make)
 
+    async def at(self, server: str, passing: Passing) -> Reply:
+        """Send a request to a server by its name; see `Upstreams`."""
+        upstream = self.servers.get(server)
+        if upstream is None:
+            said = f"The provider {server} that makes this response is not set any more."
+            raise NotFound("response.unknown", said, hint="Ask the model again.")
+        return await _shown(upstream, await upstream.send(passing), passing)
+
     async def _asked(self, ways: Sequence[_Way], make: Callable[[Route], Passing]) -> Sent:
         """Return the answer of the first server that has one to hand on; each is asked as often as the policy says."""
         way, others = ways[0], ways[1:]
@@ -336,7 +352,7 @@ class Router:
 
     async def _refused(self, way: _Way, make: Callable[[Route], Passing], sent: Sent, passing: Passing) -> Sent:
         """Return a refusal, unless the server only lacks the address, and is asked by another."""
-        reply = await _shown(way, sent.reply, passing)
+        reply = await _shown(way.route.upstream, sent.reply, passing)
         if reply.status in ABSENT and way.route.wire is not Wire.CHAT:
             return await self._in_chat(way, make, reply)
         return Sent(way.route, reply)
@@ -362,7 +378,7 @@ class Router:
         if reply.status not in ABSENT:
             self._silent.add((way.server, way.route.wire))
             self._known.clear()
-        return Sent(route, await _shown(way, reply, passing))
+        return Sent(route, await _shown(way.route.upstream, reply, passing))
 
     def _found(self, model: str, wire: Wire) -> Sequence[_Way]:
         """Find out where a model may be, and remember it: neither servers nor rules of a router change."""

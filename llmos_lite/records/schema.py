@@ -14,7 +14,7 @@ from llmos_lite.engines.database import Database
 from llmos_lite.errors import Conflict
 from llmos_lite.records.tables import Table
 
-HEAD = "0009"
+HEAD = "0010"
 """The newest revision in `migrations/versions`."""
 MIGRATIONS = Path(__file__).with_name("migrations")
 VERSIONS = table("alembic_version", column("version_num"))

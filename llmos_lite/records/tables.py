@@ -2,8 +2,8 @@
 
 `traces`, `trace_skills`, `trace_events`, `skills`, `patterns` and `pattern_members` are rebuilt by `llmos reindex`;
 `proposals` from their events; `users`, `identities`, `api_keys`, `passwords`, `sessions`, `teams`, `members`,
-`invitations`, `remotes` and `allowed_calls` are not. `runs` is the log of long work. `audit` only grows; `usage` and
-`budgets` say what was used, and what may be.
+`invitations`, `remotes`, `allowed_calls` and `background_responses` are not. `runs` is the log of long work. `audit`
+only grows; `usage` and `budgets` say what was used, and what may be.
 Times are integers: milliseconds since the epoch, UTC.
 """
 
@@ -486,6 +486,24 @@ class AllowedCallRow(Table):
     ended: Mapped[bool] = mapped_column(Boolean)
     result: Mapped[str] = mapped_column(Text)
     is_error: Mapped[bool] = mapped_column(Boolean)
+
+
+class BackgroundResponseRow(Table):
+    """A response that a model's server makes behind its request; see `records/background.py`.
+
+    `key` is a hash of whose it is and of its id, `server` the provider that makes it, `model` what was asked for there,
+    `team` in whose context; `trace_id` is the trace of the request, empty when none is kept; `ended` says that its end
+    is counted and recorded.
+    """
+
+    __tablename__ = "background_responses"
+    key: Mapped[str] = mapped_column(String(32), primary_key=True)
+    server: Mapped[str] = mapped_column(ID)
+    model: Mapped[str] = mapped_column(String(200))
+    team: Mapped[str] = mapped_column(ID)
+    trace_id: Mapped[str] = mapped_column(ULID)
+    began: Mapped[int] = mapped_column(BigInteger, index=True)
+    ended: Mapped[bool] = mapped_column(Boolean)
 
 
 class ToolGrantRow(Table):

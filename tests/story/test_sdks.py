@@ -39,6 +39,11 @@ class Point:
     upstream: Upstream
     openai: AsyncOpenAI
     anthropic: AsyncAnthropic
+    provider: str
+
+    @property
+    def server_speaks_responses(self) -> bool:
+        return self.provider == "openai"
 
     @property
     def has_skill(self) -> bool:
@@ -59,7 +64,7 @@ async def point(request: pytest.FixtureRequest, serve: Serve) -> AsyncIterator[P
             AsyncOpenAI(base_url=f"{server.url}/v1", **options) as theirs,
             AsyncAnthropic(base_url=server.url, **options) as others,
         ):
-            yield Point(server, upstream, theirs, others)
+            yield Point(server, upstream, theirs, others, request.param)
 
 
 async def test_openais_chat(point: Point) -> None:
@@ -115,6 +120,44 @@ async def test_openais_responses(point: Point) -> None:
     end = await answers.create(model="plain", input=said, tools=[RESPONSE_TOOL], store=False, include=include)
     assert end.output_text == SAID
     assert [one["role"] for one in point.trace()["messages"]][-1] == "assistant"
+
+
+async def test_openais_responses_in_the_background(point: Point) -> None:
+    """The loop of OpenAI's documentation; a server of another dialect has answered before it begins."""
+    answers, has_it = point.openai.responses, point.server_speaks_responses
+    answer = await answers.create(model="behind", input=PHOTOS, background=True)
+    assert answer.status == ("queued" if has_it else "completed")
+    while answer.status in {"queued", "in_progress"}:
+        answer = await answers.retrieve(answer.id)
+    assert (answer.status, answer.output_text, point.trace()["ended"]) == ("completed", SAID, "complete")
+    if not has_it:
+        with pytest.raises(openai.NotFoundError, match="background: true"):
+            await answers.retrieve(answer.id)
+        return
+    assert [item.type async for item in answers.input_items.list(answer.id)] == ["message"]
+    second = await answers.create(model="behind", input=PHOTOS, background=True)
+    assert (await answers.cancel(second.id)).status == "cancelled"
+    assert (point.trace()["ended"], point.trace(1)["ended"]) == ("aborted", "complete")
+    await answers.delete(answer.id)
+    with pytest.raises(openai.NotFoundError):
+        await answers.retrieve(answer.id)
+    with pytest.raises(openai.NotFoundError):
+        await point.openai.with_options(default_headers={"X-LLMOS-User": "bob"}).responses.retrieve(second.id)
+
+
+async def test_openais_stream_of_a_response_in_the_background_goes_on_where_it_broke_off(point: Point) -> None:
+    if not point.server_speaks_responses:
+        pytest.skip("nothing is made in the background there")
+    answers, seen = point.openai.responses, list[Any]()
+    async for event in await answers.create(model="behind-cut-c8", input=PHOTOS, background=True, stream=True):
+        seen.append(event)
+    assert (seen[0].type, seen[-1].type, seen[-1].code) == ("response.created", "error", "model.cut")
+    last = seen[-2].sequence_number
+    rest = [one async for one in await answers.retrieve(seen[0].response.id, stream=True, starting_after=last)]
+    assert [one.sequence_number for one in rest] == list(range(last + 1, last + 1 + len(rest)))
+    assert (rest[-1].type, rest[-1].response.output_text) == ("response.completed", WORD * 8)  # type: ignore[union-attr]
+    assert [one["content"] for one in point.trace()["messages"]] == [WORD * 8]
+    assert [one["role"] for one in point.trace(1)["messages"]] == ["user"]
 
 
 async def test_a_response_that_breaks_off_is_told_in_openais_events(point: Point) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Mapping
 from functools import partial
 
+from llmos_lite.core.gateway.background import Background
 from llmos_lite.core.gateway.context import Contexts
 from llmos_lite.core.gateway.dialect import Dialect
 from llmos_lite.core.gateway.keeper import Keeper
@@ -12,6 +13,7 @@ from llmos_lite.core.gateway.passage import Passage, always
 from llmos_lite.core.gateway.pieces import Head, Out, Whole, never
 from llmos_lite.core.gateway.problems import refusal_in
 from llmos_lite.core.gateway.reading import LARGEST_ANSWER, Reading, too_large
+from llmos_lite.core.gateway.responses_reader import RUNNING
 from llmos_lite.core.gateway.tools.rounds import NoTools, Rounds
 from llmos_lite.core.gateway.translation.translator import AnswerTranslation
 from llmos_lite.core.gateway.translation.waived import GiveWayError, refused
@@ -51,10 +53,14 @@ class Answers:
         dialects: what is spoken.
         keeper: keeps their traces.
         contexts: answers what a model looks up.
+        background: knows the answers that are made behind their requests.
     """
 
-    def __init__(self, dialects: Mapping[Wire, Dialect], keeper: Keeper, contexts: Contexts) -> None:
+    def __init__(
+        self, dialects: Mapping[Wire, Dialect], keeper: Keeper, contexts: Contexts, background: Background
+    ) -> None:
         self._dialects, self._keeper, self._contexts = dialects, keeper, contexts
+        self._background = background
 
     def answered(self, turn: Turn, sent: Sent, out: Out) -> Awaitable[None]:
         """Hand the answer to one request out; what ends it when the trace is durable.
@@ -69,6 +75,8 @@ class Answers:
         streamed = sent.reply.header("content-type").startswith("text/event-stream")
         if turn.rounds is not None and (streamed or turn.rounds.begun):
             return self._in_rounds(turn, turn.rounds, sent, out, streamed=streamed)
+        if streamed and turn.asked.background and sent.route.wire is turn.dialect.wire:
+            return self._behind(turn, sent, out)
         return self._streamed(turn, sent, out) if streamed else self._whole(turn, sent, out)
 
     async def _refused(self, turn: Turn, sent: Sent, out: Out) -> None:
@@ -93,6 +101,8 @@ class Answers:
         turn.completion = done = self._dialects[sent.route.wire].whole(body, sent.route.model)
         if sent.route.wire is not turn.dialect.wire:
             body = _translation(turn, sent).whole(body)
+        elif turn.asked.background:
+            await self._background.begun(turn, done.answer_id, runs_on=done.finish in RUNNING)
         rounds = None if turn.rounds is None or turn.rounds.is_theirs(done) else turn.rounds
         if rounds is not None:
             rounds.screen.take(body)
@@ -121,12 +131,39 @@ class Answers:
         last = passage.close()
         if not turn.kept:
             if not reading.ended:
-                raise reading.failure() or _cut()
+                raise reading.failure() or cut_short()
             await self._keeper.keep(turn, Ended.COMPLETE)
             if translation is not None:
                 last += translation.end()
         if last:
             await out(last)
+
+    async def _behind(self, turn: Turn, sent: Sent, out: Out) -> None:
+        """Stream an answer that is made also when nobody listens any more."""
+        turn.reading = turn.telling = reading = Reading(self._dialects[sent.route.wire], sent.route.model)
+        await out(Head(OK, _headers(turn, sent.reply)))
+        passage = Passage(sent.reply, reading, None, never, always)
+        while (data := await passage.held()) is not None:
+            if not turn.kept:
+                await self._heard(turn, reading, ended=passage.ended)
+            await out(data)
+        last = passage.close()
+        if not turn.kept:
+            if not reading.ended:
+                raise reading.failure() or cut_short()
+            await self._heard(turn, reading, ended=True)
+        if last:
+            await out(last)
+
+    async def _heard(self, turn: Turn, reading: Reading, *, ended: bool) -> None:
+        """Know an answer before its client does, and its end before that."""
+        if not ended:
+            if not turn.runs_on:
+                await self._background.begun(turn, reading.begun_id, runs_on=True)
+            return
+        turn.runs_on = False
+        await self._keeper.keep(turn, Ended.ERROR if reading.failed else Ended.COMPLETE, _code(reading.failed))
+        await self._background.begun(turn, reading.begun_id, runs_on=False)
 
     async def _in_rounds(self, turn: Turn, rounds: Rounds, sent: Sent, out: Out, *, streamed: bool) -> None:
         """Stream in a conversation with tools of ours: what calls these is not for the client."""
@@ -171,7 +208,7 @@ class Answers:
         if shown := passage.close():
             await out(shown)
         if not reading.ended and reading.failed is None:
-            raise _cut()
+            raise cut_short()
         if translation is not None and (shown := rounds.screen.feed(translation.end())):
             await out(shown)
         turn.completion = reading.completion()
@@ -220,7 +257,8 @@ async def read_reply(reply: Reply, most: int) -> bytes:
     return body
 
 
-def _cut() -> UpstreamFailed:
+def cut_short() -> UpstreamFailed:
+    """Return the error for a stream that ends without its end."""
     return UpstreamFailed("model.cut", "The model's answer ends in the middle.", hint="Try again.")
 
 

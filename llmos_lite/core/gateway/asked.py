@@ -71,6 +71,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         kept_in: id of the object in which the provider keeps the conversation; empty for none.
         kept: whether the provider may keep the conversation, so that its answer's id leads on.
         session: what the client itself calls the conversation; empty when the body does not say.
+        background: whether the answer may be made behind the request, for the client to ask for it later.
     """
 
     fields: dict[str, Raw]
@@ -84,6 +85,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     kept_in: str = ""
     kept: bool = False
     session: str = ""
+    background: bool = False
 
     @property
     def lead(self) -> int:

@@ -23,11 +23,13 @@ class Told(NamedTuple):
         model: that it asked for.
         answer_id: how it knows the answer; empty as long as it has none of it.
         number: of the next event, where events have numbers; else 0.
+        goes_on: whether the answer is made all the same.
     """
 
     model: str
     answer_id: str = ""
     number: int = 0
+    goes_on: bool = False
 
 
 class Telling(Protocol):

@@ -101,6 +101,9 @@ class Keeper:
         if turn.kept:
             return
         turn.kept = True
+        if turn.runs_on:  # whatever ends the request, the answer comes later
+            ended, error = Ended.COMPLETE, ""
+            turn.run_on()
         turn.settle(ended)
         if not turn.recorded:
             self._metrics.served(served_of(turn, ended, error))

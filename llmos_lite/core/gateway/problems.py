@@ -71,7 +71,8 @@ def openai_event(error: LlmosError, request_id: str, told: Told) -> bytes:
 def responses_event(error: LlmosError, request_id: str, told: Told) -> bytes:
     """Return an error inside a stream of the Responses API, and a response that failed, which is what Codex reads.
 
-    A client that has got nothing is told first that there is a response: OpenAI's library wants that.
+    A client that has got nothing is told first that there is a response: OpenAI's library wants that. A response that
+    is made in the background has not failed because its stream has.
     """
     number, said = told.number, {"code": error.code, "message": _message(error)}
     begun = begun_response(told.answer_id or f"resp_{request_id}", told.model, int(time.time()))
@@ -79,7 +80,9 @@ def responses_event(error: LlmosError, request_id: str, told: Told) -> bytes:
         ("error", {**said, "param": None, "request_id": request_id}),
         ("response.failed", {"response": begun | {"status": "failed", "error": said}}),
     ]
-    if not told.answer_id:
+    if told.goes_on:
+        events.pop()
+    elif not told.answer_id:
         events.insert(0, ("response.created", {"response": begun}))
     return b"".join(event_of(kind, number + at, fields) for at, (kind, fields) in enumerate(events))
 

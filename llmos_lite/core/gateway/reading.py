@@ -50,6 +50,13 @@ class Reading:
         return self._reader.answer_id
 
     @property
+    def begun_id(self) -> str:
+        """Return how the provider names this answer as soon as any of it came, at the price of reading it now."""
+        if self.waiting:
+            self._read()
+        return self._reader.answer_id
+
+    @property
     def number(self) -> int:
         """Return the number of the next event; 0 where events have none."""
         if self.waiting:

@@ -82,6 +82,7 @@ class ResponsesDialect:
             kept_in=kept_in,
             kept=True,
             session=kept_in or text_of(fields.get("prompt_cache_key")),
+            background=is_true(fields.get("background")),
         )
 
     @staticmethod

@@ -13,6 +13,8 @@ from llmos_lite.errors import UpstreamFailed
 
 _ENDS = frozenset({"response.completed", "response.incomplete"})
 _WORDS = frozenset({"response.output_text.delta", "response.refusal.delta"})
+RUNNING = frozenset({"queued", "in_progress"})
+"""How far a response is that is made behind its request."""
 _FAILS = frozenset({"error", "response.failed"})
 
 
@@ -134,6 +136,16 @@ class ResponsesReader:
             self.ended, self._response = True, response
 
 
+def response_state(data: bytes, model: str) -> tuple[str, Completion]:
+    """Return how far a response is, and what there is of it.
+
+    Raises:
+        UpstreamFailed: `model.garbage`.
+    """
+    response = decoded(_response, data)
+    return response.status or "", _completion(response, model)
+
+
 def whole_response(data: bytes, model: str) -> Completion:
     """Read an answer that came at once.
 
@@ -150,6 +162,7 @@ def whole_response(data: bytes, model: str) -> Completion:
 
 def _completion(response: _Response, model: str) -> Completion:
     usage = response.usage or _Usage()
+    finish = (response.incomplete_details.reason if response.incomplete_details else None) or "stop"
     parts = (
         part.text or part.refusal for item in response.output if item.type == "message" for part in item.content or ()
     )
@@ -158,7 +171,7 @@ def _completion(response: _Response, model: str) -> Completion:
         model=response.model or model,
         tokens_in=token_count(usage.input_tokens),
         tokens_out=token_count(usage.output_tokens),
-        finish=(response.incomplete_details.reason if response.incomplete_details else None) or "stop",
+        finish=response.status if response.status in RUNNING else finish,
         tool_calls=tuple(_call(item) for item in response.output if item.call_id),
         answer_id=response.id,
     )

@@ -17,6 +17,8 @@ from llmos_lite.core.chat.prompt import NOTHING
 from llmos_lite.core.chat.tools import ToolBounds
 from llmos_lite.core.gateway.answers import OK, Answers, passed_headers, passed_status, read_reply
 from llmos_lite.core.gateway.asked import Asked, Placed, Raw, Said, encode, fields_of, joined, text_of, written
+from llmos_lite.core.gateway.background import Background
+from llmos_lite.core.gateway.behind import Behind
 from llmos_lite.core.gateway.chains import Chains
 from llmos_lite.core.gateway.chat_dialect import ChatDialect
 from llmos_lite.core.gateway.context import Contexts, without_skills
@@ -46,6 +48,7 @@ from llmos_lite.engines.upstream import Passing, Wire, limit_at, takes_tools
 from llmos_lite.engines.upstreams import Route, Upstreams
 from llmos_lite.errors import LlmosError
 from llmos_lite.observability import Metrics
+from llmos_lite.records.background import BackgroundRows
 from llmos_lite.volumes.access import VolumeKind, VolumeRef
 
 BOUNDS = ToolBounds()
@@ -61,10 +64,14 @@ class Gateway:
         accounts: the settings of people.
         upstreams: the model servers.
         limits: how much may be used; None for no limit.
+        background: rows of answers that are made behind their requests.
         bounds: how far a model may go with tools of ours.
         metrics: what is counted.
         spans: hears of each request that leaves a trace; None for nobody.
         thread_log: keeps conversations over a restart; None for memory alone.
+
+    Attributes:
+        behind: passes on what is asked about answers that are made in the background.
     """
 
     def __init__(
@@ -75,6 +82,7 @@ class Gateway:
         upstreams: Upstreams,
         *,
         limits: Limits,
+        background: BackgroundRows,
         bounds: ToolBounds = BOUNDS,
         metrics: Metrics | None = None,
         spans: Spans | None = None,
@@ -85,9 +93,12 @@ class Gateway:
         self._limits, self._tools, self._efforts = limits, OwnTools(bounds), Efforts()
         dialects: list[Dialect] = [ChatDialect(), ResponsesDialect(), MessagesDialect()]
         self.dialects: Mapping[Wire, Dialect] = {dialect.wire: dialect for dialect in dialects}
-        self._keeper = Keeper(traces, metrics or Metrics(), spans, thread_log)
+        counted = metrics or Metrics()
+        self._keeper = Keeper(traces, counted, spans, thread_log)
         self._chains = Chains()
-        self._answers = Answers(self.dialects, self._keeper, contexts)
+        self._background = Background(background, traces, limits, counted)
+        self.behind = Behind(self._background, upstreams, limits)
+        self._answers = Answers(self.dialects, self._keeper, contexts, self._background)
 
     async def pass_on(self, actor: Actor, wire: Wire, request: Request, out: Out) -> None:
         """Hand the answer out, whole or its head and then its bytes; the last of them when the trace is durable.
@@ -190,6 +201,7 @@ class Gateway:
         """
         self._chains.forget()
         await self._keeper.forget(trace_ids)
+        await self._background.forget(trace_ids)
 
     async def close(self) -> None:
         """Wait for the traces that are on their way into the journal."""

@@ -33,6 +33,8 @@ _NO_TOOLS = (b"null", b"[]")
 _FORMS = ("output_config", "output_format", "response_format", "text")
 """Where the dialects have the schema of an answer."""
 _LONGEST_NONE = max(map(len, _NO_TOOLS))
+BEHIND = ":background"
+"""What the source of a trace says whose answer was made behind the request."""
 _hashes = Repeated[str, str]()
 
 
@@ -69,6 +71,7 @@ class Turn(msgspec.Struct, kw_only=True):
         tokens_in: that the requests behind the answer had, as far as they are settled.
         tokens_out: of their answers, likewise.
         estimated: whether a provider gave no counts, so that these are by length.
+        runs_on: whether the answer is made behind the request, and not known yet.
     """
 
     actor: Actor
@@ -104,6 +107,7 @@ class Turn(msgspec.Struct, kw_only=True):
     tokens_in: int = 0
     tokens_out: int = 0
     estimated: bool = False
+    runs_on: bool = False
 
     @property
     def words(self) -> str:
@@ -122,7 +126,7 @@ class Turn(msgspec.Struct, kw_only=True):
         telling = self.telling
         if telling is None:
             return Told(self.asked.model)
-        return Told(self.asked.model, telling.answer_id, telling.number)
+        return Told(self.asked.model, telling.answer_id, telling.number, self.runs_on)
 
     def note_answer(self) -> None:
         """Note that the head of an answer is there."""
@@ -130,6 +134,12 @@ class Turn(msgspec.Struct, kw_only=True):
         if self.tries > 1:
             self.retries += self.tries - 1
         self.tries = 0
+
+    def run_on(self) -> None:
+        """Let go of what came of an answer that is made behind the request: whoever asks for it later gets all."""
+        if self.reading is not None:
+            self.completion = Completion(text="", model=self.asked.model, answer_id=self.reading.answer_id)
+            self.reading = None
 
     def has_its_calls(self) -> bool:
         """Tell whether the answer holds whole calls of tools: a client that only wanted these goes away (Codex)."""
@@ -295,7 +305,7 @@ def trace_of(turn: Turn, ended: Ended, error: str = "", system_in: str = "") -> 
         exposures=turn.exposures if has_more else thread.exposures,
         offered=thread.offered[len(before.offered) :] if before else thread.offered,
         commits=dict(thread.commits),
-        source=f"gateway:{turn.dialect.wire}{':side' if turn.side else ''}",
+        source=f"gateway:{turn.dialect.wire}{':side' if turn.side else BEHIND if turn.runs_on else ''}",
         team=turn.steering.team,
         share=turn.share,
         system=thread.system,

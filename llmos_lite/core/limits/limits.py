@@ -189,6 +189,26 @@ class Limits:
         reservation.hold(accounts)
         return reservation
 
+    async def count(
+        self, actor: Actor, team_id: str | None, tokens_in: int, tokens_out: int, *, asked: str, model: str
+    ) -> None:
+        """Count what a request that is counted already turned out to use, whatever is left.
+
+        Args:
+            actor: who chats.
+            team_id: in which team's context.
+            tokens_in: tokens of the question.
+            tokens_out: tokens of the answer.
+            asked: the model's name as it was asked for.
+            model: what answered.
+        """
+        if not self._loaded:
+            await self._load()
+        accounts = await self._ledger.accounts(callers(actor, team_id))
+        reservation = Reservation(self._ledger, self._prices, asked, 0, 0)
+        reservation.hold(accounts)
+        reservation.settle(tokens_in, tokens_out, model, requests=0)
+
     def _check(self, account: Account, cap: _Cap, wanted: Reservation) -> None:
         """Raise when a budget has too little left."""
         used, tokens, micros = account.used, cap.tokens, cap.micros

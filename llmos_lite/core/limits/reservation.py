@@ -52,13 +52,14 @@ class Reservation:
             account.tokens += self.tokens
             account.micros += self.micros
 
-    def settle(self, tokens_in: int, tokens_out: int, model: str = "") -> int:
+    def settle(self, tokens_in: int, tokens_out: int, model: str = "", *, requests: int = 1) -> int:
         """Put what was used in its place; return what it cost in millionths. Doing so again does nothing.
 
         Args:
             tokens_in: tokens of the question.
             tokens_out: tokens of the answer.
             model: what answered, when that is not what was asked.
+            requests: that were made for it.
         """
         if not self._held:
             return 0
@@ -71,7 +72,7 @@ class Reservation:
             account.tokens -= self.tokens
             account.micros -= self.micros
             used = account.used
-            used.requests += 1
+            used.requests += requests
             used.tokens_in += tokens_in
             used.tokens_out += tokens_out
             used.micros += cost

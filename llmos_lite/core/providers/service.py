@@ -15,6 +15,7 @@ from llmos_lite.core.accounts.permissions import Actor, require_admin
 from llmos_lite.core.providers.asking import PATIENCE, REFUSED, ask_for_models
 from llmos_lite.core.providers.config import DEFAULT, VARIABLE, Config, Provider, key_of, target_of
 from llmos_lite.core.traces.trace import now_ms
+from llmos_lite.engines.http_client import Reply
 from llmos_lite.engines.sealing import Seals
 from llmos_lite.engines.upstream import Passing, Upstream, Wire
 from llmos_lite.engines.upstream_kinds import open_server
@@ -98,6 +99,10 @@ class Providers:
 
     async def _loaded(self, model: str, wire: Wire, make: Callable[[Route], Passing]) -> Sent:
         return await (await self._load()).send(model, wire, make)
+
+    async def at(self, server: str, passing: Passing) -> Reply:
+        """Send a request to a server by its name; see `Upstreams`."""
+        return await (self._router or await self._load()).at(server, passing)
 
     async def models(self) -> list[ModelEntry]:
         """Return the models that there are: names and aliases that are set, and what the servers list themselves.

@@ -155,10 +155,10 @@ class Trace(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=T
     by the length of the texts where the provider gave none. `outcome_sources` names who said what came of it
     (`feedback`, `verifier`, ...). `commits` maps a volume to the commit it was read at. `offered` are the skills
     (volume, slash, id) that were listed by name for the first time in this conversation. `source` is `chat`,
-    `gateway:<dialect>`, `import:<format>` or `digest`. `redacted` counts, by kind, the values that were taken out.
-    `system` is a hash of the client's own system prompt, which the first trace of a conversation that has it holds as a
-    message; or else `system_in` holds it, a trace of another conversation in the same volume. `retry_of` is the trace
-    whose request was exactly this one.
+    `gateway:<dialect>` (with `:side`, or `:background`), `import:<format>` or `digest`. `redacted` counts, by kind, the
+    values that were taken out. `system` is a hash of the client's own system prompt, which the first trace of a
+    conversation that has it holds as a message; or else `system_in` holds it, a trace of another conversation in the
+    same volume. `retry_of` is the trace whose request was exactly this one.
     """
 
     id: str

@@ -1,0 +1,139 @@
+"""Answers that a model's server makes behind their requests: who may ask for one, where, and what came of it.
+
+What is known of one is a row, so it outlives a restart. Its request leaves a trace without an answer; whoever sees the
+answer first, by asking for it, leaves a trace that has it, below the other one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Collection
+
+from msgspec.structs import replace
+
+from llmos_lite.core.accounts.permissions import Actor
+from llmos_lite.core.gateway.turn import Turn
+from llmos_lite.core.limits import Limits
+from llmos_lite.core.traces.importers.base import clean
+from llmos_lite.core.traces.log import TraceLog
+from llmos_lite.core.traces.trace import Ended, Message, ToolCall, Trace, make_ulid, now_ms
+from llmos_lite.engines.llm import Completion
+from llmos_lite.errors import NotFound
+from llmos_lite.observability import Metrics
+from llmos_lite.records.background import BackgroundResponse, BackgroundRows, key_of
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
+"""What stands in a path as it is."""
+LONGEST_MODEL = 200
+
+
+class Background:
+    """Knows the answers that are made behind their requests.
+
+    Args:
+        rows: what is known of them.
+        traces: where traces go.
+        limits: how much may be used.
+        metrics: what is counted.
+    """
+
+    def __init__(self, rows: BackgroundRows, traces: TraceLog, limits: Limits, metrics: Metrics) -> None:
+        self._rows, self._traces, self._limits, self._metrics = rows, traces, limits, metrics
+        self._ending = asyncio.Lock()
+
+    async def begun(self, turn: Turn, response_id: str, *, runs_on: bool) -> None:
+        """Know an answer before its client does; an id that would lead to another address is not known.
+
+        Args:
+            turn: its request.
+            response_id: how the provider names it.
+            runs_on: whether it is not there yet.
+        """
+        if turn.route is None or not _ID.fullmatch(response_id):
+            return
+        row = BackgroundResponse(
+            key=key_of(turn.actor.user_id, response_id),
+            server=turn.route.upstream.name,
+            model=turn.asked.model[:LONGEST_MODEL],
+            team=turn.steering.team,
+            trace_id=turn.trace_id if turn.recorded else "",
+            began=now_ms(),
+            ended=not runs_on,
+        )
+        await self._rows.add(row)
+        turn.runs_on = runs_on
+
+    async def find(self, actor: Actor, response_id: str) -> BackgroundResponse:
+        """Return what is known of an answer of the actor's own.
+
+        Raises:
+            NotFound: `response.unknown`, for one that is not there or not theirs, alike.
+        """
+        row = await self._rows.get(key_of(actor.user_id, response_id))
+        if row is None:
+            raise NotFound(
+                "response.unknown",
+                f"You have no response {response_id[:64]!r} that was made in the background.",
+                hint="Only responses that were asked for with `background: true`, of a server that speaks this API, "
+                "can be asked for again, by whoever made them, for 30 days.",
+            )
+        return row
+
+    async def ended(
+        self, actor: Actor, row: BackgroundResponse, done: Completion, ended: Ended, error: str = ""
+    ) -> None:
+        """Count an answer that is there, and record it, once.
+
+        Raises:
+            StorageFailed, Unavailable: it is not recorded, and will be when it is asked for again.
+        """
+        if row.ended:
+            return
+        async with self._ending:
+            now = await self._rows.get(row.key)
+            if now is None or now.ended:
+                return
+            first = await self._first(row)
+            if first is not None:
+                await self._traces.record(_later(first, row, done, ended, error))
+            tokens = done.tokens_in, done.tokens_out
+            await self._limits.count(actor, row.team or None, *tokens, asked=row.model, model=done.model)
+            self._metrics.used_later(row.model, *tokens)
+            await self._rows.end(row.key)
+
+    async def _first(self, row: BackgroundResponse) -> Trace | None:
+        """Return the trace of the request; None when there is none, or none any more."""
+        if not row.trace_id or row.trace_id in self._traces.erased:
+            return None
+        return next((state.trace for state in await self._traces.states([row.trace_id])), None)
+
+    async def drop(self, row: BackgroundResponse) -> None:
+        """Forget an answer that its client has had deleted."""
+        await self._rows.remove(row.key)
+
+    async def forget(self, trace_ids: Collection[str]) -> None:
+        """Forget the answers of traces that go."""
+        await self._rows.forget(list(trace_ids))
+
+
+def _later(first: Trace, row: BackgroundResponse, done: Completion, ended: Ended, error: str) -> Trace:
+    """Return the trace of an answer, below that of its request; the same answer has the same id each time."""
+    at = max(row.began, first.time + 1)
+    return replace(
+        first,
+        id=make_ulid(at, f"background {row.key}"),
+        parent=first.id,
+        time=at,
+        messages=(Message("assistant", clean(done.text)),) if done.text else (),
+        tool_calls=tuple(ToolCall(call.name, clean(call.arguments), id=call.id) for call in done.tool_calls),
+        model=done.model or first.model,
+        tokens_in=done.tokens_in,
+        tokens_out=done.tokens_out,
+        latency_ms=max(0, now_ms() - first.time),
+        ended=ended,
+        error=error,
+        offered=(),
+        redacted={},
+        retry_of="",
+    )

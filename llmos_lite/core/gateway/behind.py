@@ -1,0 +1,129 @@
+"""Requests about answers that are made in the background: they pass to the server that makes these, and back."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from llmos_lite.core.accounts.permissions import Actor, Verb, permit
+from llmos_lite.core.gateway.answers import OK, REFUSAL, cut_short, passed_headers, passed_status, read_reply
+from llmos_lite.core.gateway.background import Background
+from llmos_lite.core.gateway.dialect import Told
+from llmos_lite.core.gateway.passage import Passage, always
+from llmos_lite.core.gateway.pieces import Head, Out, Request, Whole
+from llmos_lite.core.gateway.reading import LARGEST_ANSWER, Reading
+from llmos_lite.core.gateway.responses_dialect import ResponsesDialect
+from llmos_lite.core.gateway.responses_reader import response_state
+from llmos_lite.core.limits import Limits
+from llmos_lite.core.traces.trace import Ended
+from llmos_lite.engines.http_client import Reply
+from llmos_lite.engines.llm import Completion
+from llmos_lite.engines.upstream import Passing, Wire
+from llmos_lite.engines.upstreams import Upstreams
+from llmos_lite.errors import LlmosError, UpstreamFailed
+from llmos_lite.records.background import BackgroundResponse
+
+_ENDS = {
+    "completed": (Ended.COMPLETE, ""),
+    "incomplete": (Ended.COMPLETE, ""),
+    "cancelled": (Ended.ABORTED, ""),
+    "failed": (Ended.ERROR, "model.failed"),
+}
+"""How a response ended, by its status, and with which code."""
+_DELETE, _STATES = "DELETE", frozenset({"", "/cancel"})
+"""What removes a response, and where its state is told."""
+
+
+class About(NamedTuple):
+    """What is asked about an answer.
+
+    Args:
+        method: of HTTP.
+        response_id: how the provider names it.
+        tail: of the path behind that; empty for the answer itself.
+    """
+
+    method: str
+    response_id: str
+    tail: str = ""
+
+
+class Behind:
+    """Passes requests about answers on that are made in the background.
+
+    Args:
+        background: knows these answers.
+        upstreams: the model servers.
+        limits: how much may be used.
+    """
+
+    def __init__(self, background: Background, upstreams: Upstreams, limits: Limits) -> None:
+        self._background, self._upstreams, self._limits = background, upstreams, limits
+        self._dialect = ResponsesDialect()
+
+    async def pass_on(self, actor: Actor, about: About, request: Request, out: Out) -> None:
+        """Hand out what the server that makes an answer says of it.
+
+        Raises:
+            NotFound: `response.unknown`.
+            LlmosError: before the head, for whatever keeps the request from being answered.
+        """
+        permit(actor, Verb.CHAT, actor.volume)
+        steering, row = request.steering(), await self._background.find(actor, about.response_id)
+        path = f"{Wire.RESPONSES.path}/{about.response_id}{about.tail}"
+        passing = Passing(
+            method=about.method,
+            path=f"{path}?{request.query}" if request.query else path,
+            body=request.body,
+            headers=steering.passed,
+            own_key=steering.own_key,
+        )
+        async with self._limits.request(actor), await self._upstreams.at(row.server, passing) as reply:
+            if reply.status == OK and reply.header("content-type").startswith("text/event-stream"):
+                await self._streamed(actor, row, reply, request, out)
+            else:
+                await self._whole(actor, row, about, reply, out)
+
+    async def _whole(self, actor: Actor, row: BackgroundResponse, about: About, reply: Reply, out: Out) -> None:
+        body = await read_reply(reply, LARGEST_ANSWER if reply.status == OK else REFUSAL)
+        if not body.lstrip().startswith(b"{"):
+            code = "model.garbage" if reply.status == OK else "model.failed"
+            raise UpstreamFailed(code, f"The model's server answered {reply.status}.", hint="Try again.")
+        if reply.status == OK and about.method == _DELETE:
+            await self._background.drop(row)
+        elif reply.status == OK and about.tail in _STATES:
+            status, done = response_state(body, row.model)
+            if status in _ENDS:
+                await self._background.ended(actor, row, done, *_ENDS[status])
+        await out(Whole(passed_status(reply), _headers(row, reply), body))
+
+    async def _streamed(self, actor: Actor, row: BackgroundResponse, reply: Reply, request: Request, out: Out) -> None:
+        """Hand a stream on; what ends it when the trace is durable."""
+        reading = Reading(self._dialect, row.model)
+        await out(Head(OK, _headers(row, reply)))
+        try:
+            passage, noted = Passage(reply, reading, None, request.straight, always), False
+            while (data := await passage.held()) is not None:
+                if passage.ended and not noted:
+                    noted = True
+                    await self._heard(actor, row, reading)
+                if data:
+                    await out(data)
+            last = passage.close()
+            if not noted:
+                if not reading.ended:
+                    raise reading.failure() or cut_short()
+                await self._heard(actor, row, reading)
+            if last:
+                await out(last)
+        except LlmosError as error:
+            told = Told(row.model, reading.answer_id, reading.number, goes_on=True)
+            await out(self._dialect.problem_event(error, request.id, told))
+
+    async def _heard(self, actor: Actor, row: BackgroundResponse, reading: Reading) -> None:
+        done = reading.completion() or Completion(text="", model=row.model)
+        await self._background.ended(actor, row, done, *_ENDS["failed" if reading.failed else "completed"])
+
+
+def _headers(row: BackgroundResponse, reply: Reply) -> list[tuple[bytes, bytes]]:
+    kept = passed_headers(reply)
+    return [*kept, (b"x-llmos-trace", row.trace_id.encode())] if row.trace_id else kept

@@ -1,0 +1,226 @@
+"""Responses that are made in the background: asked for later, by whoever made them, where they are made."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asgi_client import Answer
+
+from llmos_lite.core.providers.config import Provider
+from llmos_lite.core.traces.trace import Ended, Trace
+from tests.gating import PHOTOS, Gate, gate, leave_after, request, served
+from tests.upstream import WORD, Upstream
+
+BASE = "/v1/responses"
+SAID = WORD * 3
+
+
+async def begin(here: Gate, model: str = "behind", **more: Any) -> Any:  # noqa: ANN401 - JSON
+    """Ask for a response in the background, and return it as it begins."""
+    answer = await here.ask("responses", PHOTOS, model=model, background=True, **more)
+    assert answer.status == 200, answer.body
+    return answer.json()
+
+
+async def poll(here: Gate, response_id: str, times: int = 2, **more: Any) -> Any:  # noqa: ANN401
+    for _ in range(times):
+        answer = await here.client.get(f"{BASE}/{response_id}", **more)
+        assert answer.status == 200, answer.body
+    return answer.json()
+
+
+async def both(here: Gate) -> tuple[Trace, Trace]:
+    """Return the trace of a request, and that of its answer."""
+    page = await here.services.traces.page(here.actor)
+    found = [(await here.services.traces.get(here.actor, row.trace_id)).trace for row in page.items]
+    one, two = sorted(found, key=lambda trace: trace.time)
+    return one, two
+
+
+def code(answer: Answer) -> tuple[int, str]:
+    return answer.status, answer.json()["error"]["code"]
+
+
+async def test_an_answer_is_asked_for_until_it_is_there_and_its_trace_has_it(here: Gate) -> None:
+    begun = await begin(here)
+    assert (begun["status"], begun["output"]) == ("queued", [])
+    one = await here.trace()
+    assert (one.source, one.ended, one.answer, one.tokens_in) == ("gateway:responses:background", "complete", "", 0)
+    assert [use.skill_id for use in one.skills_used] == ["python-scripts"]
+
+    answer = await here.client.get(f"{BASE}/{begun['id']}", headers={"OpenAI-Beta": "x"})
+    assert (answer.json()["status"], answer.headers["x-llmos-trace"]) == ("in_progress", one.id)
+    assert len((await here.services.traces.page(here.actor)).items) == 1
+    there = here.upstream.requests[-1]
+    assert (there.method, there.path, there.headers["openai-beta"]) == ("GET", f"{BASE}/{begun['id']}", "x")
+    assert there.headers["authorization"] == "Bearer upstream-key"
+
+    end = await poll(here, begun["id"], times=3)
+    assert (end["status"], end["usage"]["output_tokens"]) == ("completed", 3)
+    one, two = await both(here)
+    assert (two.parent, two.conversation, two.goal) == (one.id, one.conversation, PHOTOS)
+    assert (two.answer, two.ended, two.tokens_in, two.tokens_out) == (SAID, Ended.COMPLETE, 10, 3)
+    assert two.skills_used == one.skills_used
+    used, _ = await here.services.limits.usage(here.actor)
+    assert (used.requests, used.tokens_in, used.tokens_out) == (1, 10, 3)
+    text = here.services.metrics.render_metrics().decode()
+    assert 'llmos_model_tokens_total{direction="out",model="behind"} 3.0' in text
+    assert 'ended="error"} 0.0' in text
+
+
+async def test_nobody_else_can_ask_for_it(here: Gate) -> None:
+    begun = await begin(here)
+    other, before = here.client.acting_as("bob"), len(here.upstream.requests)
+    for method, tail in (("GET", ""), ("GET", "?stream=true"), ("GET", "/input_items"), ("POST", "/cancel")):
+        assert code(await other.request(method, f"{BASE}/{begun['id']}{tail}")) == (404, "response.unknown")
+    assert code(await other.request("DELETE", f"{BASE}/{begun['id']}")) == (404, "response.unknown")
+    assert code(await here.client.get(f"{BASE}/resp_999")) == (404, "response.unknown")
+    assert (await here.client.without_credential().get(f"{BASE}/{begun['id']}")).status == 401
+    assert len(here.upstream.requests) == before
+
+
+@pytest.mark.parametrize("path", ["/x%2fy", "/..", "/a/b", "/a/cancel", "/input_tokens/"])
+async def test_what_is_no_route_about_a_response_is_told_in_openais_words(here: Gate, path: str) -> None:
+    assert code(await here.client.get(BASE + path)) == (404, "route.unknown")
+    assert not here.upstream.requests
+
+
+async def test_it_is_cancelled_and_the_trace_says_so(here: Gate) -> None:
+    begun = await begin(here)
+    answer = await here.client.post(f"{BASE}/{begun['id']}/cancel")
+    assert answer.json()["status"] == "cancelled"
+    assert here.upstream.requests[-1].method == "POST"
+    await poll(here, begun["id"])
+    _, two = await both(here)
+    assert (two.ended, two.error, two.answer) == (Ended.ABORTED, "", "")
+
+
+async def test_one_that_fails_has_failed_in_its_own_trace(here: Gate) -> None:
+    begun = await begin(here, "behind-midfail")
+    assert (await poll(here, begun["id"]))["status"] == "failed"
+    one, two = await both(here)
+    assert (one.ended, two.ended, two.error) == (Ended.COMPLETE, Ended.ERROR, "model.failed")
+
+
+async def test_what_it_was_asked_is_told_and_it_is_deleted(here: Gate) -> None:
+    begun = await begin(here)
+    items = (await here.client.get(f"{BASE}/{begun['id']}/input_items?limit=5&order=asc")).json()
+    assert items["data"][0]["content"] == PHOTOS
+    assert here.upstream.requests[-1].path.endswith("/input_items?limit=5&order=asc")
+    assert (await here.client.request("DELETE", f"{BASE}/{begun['id']}")).json()["deleted"] is True
+    assert code(await here.client.get(f"{BASE}/{begun['id']}")) == (404, "response.unknown")
+
+
+async def test_what_its_server_refuses_passes(here: Gate) -> None:
+    begun = await begin(here)
+    here.upstream.behind.clear()
+    answer = await here.client.get(f"{BASE}/{begun['id']}")
+    assert (answer.status, answer.json()["error"]["message"]) == (404, "No such response")
+
+
+async def test_a_stream_that_is_heard_to_its_end_leaves_one_trace(here: Gate) -> None:
+    answer = await here.ask("responses", PHOTOS, model="behind", stream=True, background=True)
+    assert b"response.completed" in answer.body
+    trace = await here.trace()
+    assert (trace.answer, trace.source, trace.tokens_out) == (SAID, "gateway:responses", 3)
+    await poll(here, "resp_001")
+    assert len((await here.services.traces.page(here.actor)).items) == 1
+
+
+@pytest.mark.parametrize("again", ["", "?stream=true&starting_after=4"])
+async def test_a_stream_that_is_cut_goes_on_where_it_was(here: Gate, again: str) -> None:
+    answer = await here.ask("responses", PHOTOS, model="behind-cut-c8", stream=True, background=True)
+    assert b"event: error" in answer.body
+    assert b"response.failed" not in answer.body
+    assert (await here.trace()).ended is Ended.COMPLETE
+    here.upstream.polls = here.upstream.behind["resp_001"].polls = 0
+    rest = await here.client.get(f"{BASE}/resp_001{again}")
+    if again:
+        numbers = [json.loads(line[6:])["sequence_number"] for line in rest.body.splitlines() if line[:5] == b"data:"]
+        assert numbers[0] == 5
+        assert b"response.completed" in rest.body
+    one, two = await both(here)
+    assert (one.source, one.answer) == ("gateway:responses:background", "")
+    assert (two.answer, two.ended, two.tokens_out) == (WORD * 8, Ended.COMPLETE, 8)
+
+
+async def test_a_client_that_goes_away_has_not_stopped_it(here: Gate) -> None:
+    body = {"model": "behind-c9-i40", "stream": True, "background": True, **request("responses", PHOTOS)}
+    async with served(here) as port:
+        await leave_after(port, "responses", here, body, b"output_text.delta")
+        await here.upstream.until(aborted=1)
+    await here.services.gateway.close()
+    here.upstream.behind["resp_001"].polls = 0
+    await poll(here, "resp_001", 1)
+    one, two = await both(here)
+    assert (one.ended, one.answer) == (Ended.COMPLETE, "")
+    assert (two.ended, two.answer) == (Ended.COMPLETE, WORD * 9)
+
+
+async def test_what_is_not_recorded_can_be_asked_for_and_leaves_no_trace(here: Gate) -> None:
+    begun = await begin(here, headers={"X-LLMOS-Record": "off"})
+    assert (await poll(here, begun["id"]))["status"] == "completed"
+    assert not (await here.services.traces.page(here.actor)).items
+    used, _ = await here.services.limits.usage(here.actor)
+    assert used.tokens_out == 3
+
+
+async def test_a_clients_own_key_goes_along(here: Gate) -> None:
+    begun = await begin(here)
+    own = {"X-LLMOS-Key": here.key, "Authorization": "Bearer theirs"}
+    await poll(here, begun["id"], headers=own)
+    assert here.upstream.requests[-1].headers["authorization"] == "Bearer theirs"
+
+
+async def test_it_outlives_a_restart(fresh_copy: Path, upstream: Upstream) -> None:
+    async with gate(fresh_copy, upstream) as here:
+        begun = await begin(here)
+    async with gate(fresh_copy, upstream) as here:
+        assert (await poll(here, begun["id"]))["status"] == "completed"
+        _, two = await both(here)
+        assert two.answer == SAID
+
+
+async def test_its_server_is_asked_and_no_other(here: Gate) -> None:
+    admin = await here.services.accounts.authenticate(here.key)
+    other = Provider(name="far", kind="openai", url=here.upstream.url, key="far-key", models=("behind",))
+    await here.services.providers.put(admin, other)
+    begun = await begin(here)
+    await poll(here, begun["id"], 1)
+    assert here.upstream.requests[-1].headers["authorization"] == "Bearer far-key"
+    await here.services.providers.remove(admin, "far")
+    answer = await here.client.get(f"{BASE}/{begun['id']}")
+    assert code(answer) == (404, "response.unknown")
+    assert "far" in answer.json()["error"]["message"]
+
+
+async def test_what_is_erased_is_not_recorded_later(here: Gate) -> None:
+    begun = await begin(here)
+    trace = await here.trace()
+    await here.services.gateway.forget([trace.id])
+    assert code(await here.client.get(f"{BASE}/{begun['id']}")) == (404, "response.unknown")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_server_that_makes_none_answers_at_once(here: Gate, *, stream: bool) -> None:
+    """It ignores the word; a client that polls until the status says so is done."""
+    answer = await here.ask("responses", PHOTOS, background=True, stream=stream)
+    assert b'"status": "completed"' in answer.body
+    trace = await here.trace()
+    assert (trace.answer, trace.source) == (SAID, "gateway:responses")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_server_of_another_dialect_answers_at_once(
+    fresh_copy: Path, upstream: Upstream, *, stream: bool
+) -> None:
+    async with gate(fresh_copy, upstream, llm_provider="anthropic") as here:
+        answer = await here.ask("responses", PHOTOS, background=True, stream=stream)
+        assert answer.headers["x-llmos-left-out"] == "background"
+        assert b'"status":"completed"' in answer.body
+        found = await here.client.get(f"{BASE}/resp_1")
+        assert code(found) == (404, "response.unknown")
+        assert "background" in found.json()["error"]["message"]
