@@ -44,6 +44,7 @@ _TRACE = _ROW | {
     "parent": "",
     "retry_of": "",
     "system_in": "",
+    "forked_from": "",
     "messages": [{"role": "user", "content": "Review this pull request for SQL injection"}],
     "tool_calls": [],
     "tokens_in": 812,
@@ -162,6 +163,7 @@ class TraceOut(TraceRow):
     parent: str
     retry_of: str = Field(description="Trace of the request that failed, and that this one repeats.")
     system_in: str = Field(description="Trace of another conversation that holds the client's long system prompt.")
+    forked_from: str = Field(description="Conversation that this one was forked from, in its first trace.")
     messages: list[MessageOut]
     tool_calls: list[ToolCallOut]
     tokens_in: int

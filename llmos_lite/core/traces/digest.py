@@ -31,6 +31,7 @@ def digest_of(trace: Trace, team: str = "") -> Trace | None:
         parent=digest_id(trace.parent, team) if trace.parent else "",
         team=team,
         system_in="",
+        forked_from="",
     )
     return shared if trace.share is Share.FULL else _without_content(shared)
 

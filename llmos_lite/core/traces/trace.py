@@ -158,7 +158,8 @@ class Trace(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=T
     `gateway:<dialect>` (with `:side`, or `:background`), `import:<format>` or `digest`. `redacted` counts, by kind, the
     values that were taken out. `system` is a hash of the client's own system prompt, which the first trace of a
     conversation that has it holds as a message; or else `system_in` holds it, a trace of another conversation in the
-    same volume. `retry_of` is the trace whose request was exactly this one.
+    same volume. `retry_of` is the trace whose request was exactly this one. `forked_from` is the conversation that this
+    one was forked from, in its first trace.
     """
 
     id: str
@@ -190,6 +191,7 @@ class Trace(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=T
     system: str = ""
     system_in: str = ""
     retry_of: str = ""
+    forked_from: str = ""
 
     @property
     def answer(self) -> str:

@@ -30,6 +30,8 @@ class Answer:
         messages: what was said since the answer before.
         model: what answered.
         skills: names of what was used.
+        copied: whether it was given in another session, of which this one began as a copy.
+        forked_from: conversation of that session, in the first answer that this one gave itself.
     """
 
     trace_id: str
@@ -46,6 +48,8 @@ class Answer:
     tokens: tuple[int, int] = (0, 0)
     ended: Ended = Ended.COMPLETE
     error: str = ""
+    copied: bool = False
+    forked_from: str = ""
 
     def fail(self, error: str) -> None:
         """Note that the model failed."""
@@ -73,6 +77,14 @@ class Answers:
     def asking(self, call_id: str) -> Answer | None:
         """Return the answer that a call is of."""
         return self._by_call.get(call_id)
+
+    def drop(self, answer: Answer) -> None:
+        """Let go of an answer that another log tells; what follows it hangs below the one before."""
+        for key in [key for key, one in self.open.items() if one is answer]:
+            del self.open[key]
+        for call_id in answer.calls:
+            self._by_call.pop(call_id, None)
+        answer.trace_id = answer.parent
 
     def close(self) -> Trace:
         """Return the oldest answer as a trace and forget it."""
@@ -104,6 +116,7 @@ class Answers:
             skills_used=used(known),
             exposures=exposures(known),
             source=self._source,
+            forked_from=answer.forked_from,
         )
 
 

@@ -3,7 +3,8 @@
 The format is internal to its vendor, so a line that is not understood is counted and passed over. Messages form a tree
 by `parentUuid`; one answer of the model spans several lines with one `message.id` (its usage stands on each of them);
 a tool's result rides on a later `user` line. A session copied into another file (resumed, forked) keeps its message
-ids and times, and so is recognised. Requests of a sub-agent (`isSidechain`) belong to the conversation that asked for
+ids and times, and so is recognised; a fork says of each line which session it is copied from (`forkedFrom`), and gives
+its last line the time of the copy. Requests of a sub-agent (`isSidechain`) belong to the conversation that asked for
 them, with the goal that the person had; one with a file of its own (`subagents/agent-*.jsonl`) keeps the goal that it
 was given, as what the person said stands in another file.
 """
@@ -50,7 +51,8 @@ SIGNS = re.compile(rb'^\s*(?:\xef\xbb\xbf)?\{(?=.{0,60000}"type"\s*:).{0,60000}"
 class _Node:
     """A line of the log: where it hangs, the goal it serves, what was said there, which answer it belongs to.
 
-    `ran_here` when it is what a command said that the client ran itself.
+    `ran_here` when it is what a command said that the client ran itself; `origin` is the session that it was copied
+    from.
     """
 
     parent: _Node | None
@@ -60,6 +62,7 @@ class _Node:
     skills: tuple[str, ...] = ()
     answer: Answer | None = None
     ran_here: bool = False
+    origin: str = ""
 
     def forget_command(self) -> None:
         """Forget a command above that the client ran itself (`/clear`), now that the person speaks and no model did."""
@@ -93,11 +96,13 @@ class _Session:
         self.source, self.target = source, target
         self.nodes: dict[str, _Node] = {}
         self.last: dict[tuple[str, bool], _Node] = {}
+        self.copied: _Node | None = None
         self.answers = Answers(target, f"import:{ClaudeCode.name}")
 
     def add(self, record: Json) -> Skipped | None:
         """Take one line; a reason comes back when it holds no message."""
         kind, message, node = record.get("type"), record.get("message"), self._node(record)
+        self._note_copy(node, record)
         if kind == "attachment" and (prompt := queued(record)) is not None:
             node.time = max(node.time, node.parent.time if node.parent else 0)  # it waited since it was typed
             return self._said(record, {"content": prompt}, node)
@@ -120,10 +125,23 @@ class _Session:
         at = as_time(record.get("timestamp"))
         if at is None:
             at = parent.time if parent else undated(f"{session}\0{record.get('uuid', '')}")
-        node = _Node(parent, at, parent.goal if parent else "")
+        node = _Node(parent, at, parent.goal if parent else "", origin=_origin(record))
         if isinstance(uuid := record.get("uuid"), str):
             self.last[thread] = self.nodes[uuid] = node
         return node
+
+    def _note_copy(self, node: _Node, record: Json) -> None:
+        """Leave an answer to the log that it was copied from when its time there is not known.
+
+        Its line is the last of the copy, and has the time of the copy, as the lines behind it have that were written
+        with it.
+        """
+        last, self.copied = self.copied, node if node.origin else None
+        answer = last.answer if last is not None else None
+        if node.origin or last is None or answer is None or not answer.copied:
+            return
+        if "uuid" in record and record.get("parentUuid") is None and last.time == answer.time == node.time:
+            self.answers.drop(answer)
 
     def _said(self, record: Json, message: Json, node: _Node) -> Skipped | None:
         """Take a `user` line: what a person typed, or the results of tools."""
@@ -176,10 +194,12 @@ class _Session:
 
     def _begin(self, record: Json, message: Json, node: _Node, key: str) -> Answer:
         above, messages, skills = _above(node)
-        session, model = str(record.get("sessionId", "")), message.get("model")
+        session, model = node.origin or str(record.get("sessionId", "")), message.get("model")
+        goes_on = above if above is not None and above.copied == bool(node.origin) else None
+        named = conversation_id(clean(session) or key.partition("\0")[0])
         return Answer(
             trace_id=self.target.trace_id(node.time, f"claude-code\0{key}"),
-            conversation=above.conversation if above else conversation_id(clean(session) or key.partition("\0")[0]),
+            conversation=goes_on.conversation if goes_on else named,
             parent=above.trace_id if above else "",
             time=node.time,
             goal=node.goal,
@@ -187,6 +207,8 @@ class _Session:
             messages=messages,
             model=clean(model)[:200] if isinstance(model, str) and model != SYNTHETIC else "",
             skills=skills,
+            copied=bool(node.origin),
+            forked_from=above.conversation if above is not None and goes_on is None else "",
         )
 
     def _fill(self, answer: Answer, record: Json, message: Json) -> None:
@@ -218,6 +240,13 @@ def queued(record: Json) -> object:
     attachment = record.get("attachment")
     said = isinstance(attachment, dict) and attachment.get("type") == "queued_command"
     return attachment.get("prompt") if said and isinstance(attachment, dict) else None
+
+
+def _origin(record: Json) -> str:
+    """Return the session that a line was copied from when another one was forked from it; empty for none."""
+    origin = record.get("forkedFrom")
+    session = origin.get("sessionId") if isinstance(origin, dict) else None
+    return session if isinstance(session, str) else ""
 
 
 def _parts(content: object) -> list[Json]:

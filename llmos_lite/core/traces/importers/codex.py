@@ -79,6 +79,7 @@ class _Session:
         self.source, self.target = source, target
         self.id, self.began, self.time = "", 0, 0
         self.conversation, self.agent = "", ""
+        self.forked_from = ""
         self.turn_id, self.copied_until, self.relayed = "", 0, False
         self.model, self.goal = "", ""
         self.said: list[Message] = []
@@ -126,9 +127,11 @@ class _Session:
         """Take the session's head; a session that went on from another one holds that one's head, too."""
         if self.id:
             self.copied_until = self.time + COPYING
+            self.forked_from = self.forked_from or _short(meta.get("id"))
             return
         self.id = self.conversation = clean(str(meta.get("id") or ""))
         self.began = as_time(meta.get("timestamp")) or self.time
+        self.forked_from = _short(meta.get("forked_from_id"))
         if parent := _asked_by(meta):
             self.conversation, self.agent = parent, "agent"
 
@@ -269,6 +272,7 @@ class _Session:
             messages=tuple(self.said),
             model=self.model,
             skills=self.skills,
+            forked_from="" if self.last or self.forked_from == self.conversation else conversation_id(self.forked_from),
         )
         self.said, self.skills = [], []
         self.answers.open[trace_id] = self.last = self.writing = self.turn = answer

@@ -158,6 +158,73 @@ def test_a_copied_session_is_recognised_by_its_messages(log: Log) -> None:
     assert again[1].id != first[0].id
 
 
+def fork(log: Log, last: str = "", origin: str = "s1", name: str = "s2") -> None:
+    """Make of a session what a fork of it begins with; `last` is the time that its last line then has."""
+    lines = [json.loads(line) for line in log.lines]
+    for line in lines:
+        line["forkedFrom"] = {"sessionId": origin, "messageUuid": line["uuid"]}
+        line["sessionId"], line["uuid"] = name, f"f{line['uuid']}"
+        line["parentUuid"] = line["parentUuid"] and f"f{line['parentUuid']}"
+    if last:
+        lines[-1]["timestamp"] = last
+        title = {"type": "custom-title", "sessionId": name, "customTitle": "x (fork)", "uuid": "title"}
+        lines.append(title | {"timestamp": last})
+    log.lines, log.parent = [json.dumps(line) for line in lines], f"f{log.parent}"
+
+
+def test_a_fork_is_a_conversation_of_its_own_and_says_from_which_it_was_forked(log: Log) -> None:
+    log.user("first")
+    log.answer("one", "msg_1")
+    old = log.read()[0]
+    fork(log)
+    log.user("second", sessionId="s2")
+    log.answer("two", "msg_2", sessionId="s2")
+    log.user("third", sessionId="s2")
+    log.answer("three", "msg_3", sessionId="s2")
+    copied, two, three = log.read()[0]
+    assert copied == old[0]
+    assert (two.conversation, two.parent, two.forked_from) == ("s2", copied.id, "s1")
+    assert (three.conversation, three.parent, three.forked_from) == ("s2", two.id, "")
+
+
+def test_a_fork_of_a_fork_names_the_one_that_it_was_made_from(log: Log) -> None:
+    log.user("first")
+    log.answer("one", "msg_1")
+    fork(log)
+    log.user("second", sessionId="s2")
+    log.answer("two", "msg_2", sessionId="s2")
+    fork(log, origin="s2", name="s3")
+    log.user("third", sessionId="s3")
+    log.answer("three", "msg_3", sessionId="s3")
+    assert [(one.conversation, one.forked_from) for one in log.read()[0]] == [("s2", ""), ("s2", ""), ("s3", "s2")]
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_the_last_answer_of_a_copy_is_not_told_at_the_time_of_the_copy(log: Log, pieces: int) -> None:
+    log.user("first")
+    log.answer("one", "msg_1")
+    log.user("again")
+    for number in range(pieces):
+        log.answer(f"more {number}", "msg_2")
+    old = log.read()[0]
+    fork(log, last="2026-09-02T10:00:00.000Z")
+    log.user("second", sessionId="s2", timestamp="2026-09-02T10:01:00.000Z")
+    log.answer("two", "msg_3", sessionId="s2", timestamp="2026-09-02T10:01:05.000Z")
+    *copied, two = log.read()[0]
+    assert copied == old[:pieces]  # of an answer in several lines, the first has the time
+    assert (two.conversation, two.parent, two.forked_from) == ("s2", copied[-1].id, "s1")
+    assert [message.content for message in two.messages] == ["second", "two"]
+
+
+@pytest.mark.parametrize("origin", [None, "s1", [], {}, {"sessionId": 7}, {"sessionId": ""}])
+def test_what_does_not_say_where_it_is_from_is_no_copy(log: Log, origin: object) -> None:
+    log.user("first", forkedFrom=origin)
+    log.answer("one", "msg_1", forkedFrom=origin)
+    log.user("second")
+    log.answer("two", "msg_2")
+    assert [(one.conversation, one.forked_from) for one in log.read()[0]] == [("s1", ""), ("s1", "")]
+
+
 def test_an_edited_question_branches_from_where_it_was_asked(log: Log) -> None:
     log.user("begin")
     anchor = log.answer("ready", "msg_1")

@@ -296,7 +296,8 @@ def test_a_session_that_went_on_from_another_is_its_own(log: Log) -> None:
     log.add("session_meta", {"id": "the one before"})
     log.user("a")
     log.answer("b")
-    assert log.read()[0][0].conversation == "s1"
+    trace = log.read()[0][0]
+    assert (trace.conversation, trace.forked_from) == ("s1", "the one before")
 
 
 OLD, FORK = (f"01a23157-{part}-7000-8000-000000000000" for part in ("397b", "3b31"))
@@ -328,6 +329,14 @@ def test_what_a_fork_copied_from_another_session_is_not_told_twice(tmp_path: Pat
         ("said now", "heard now", FORK, 150)
     ]
     assert [one.reason for one in skipped].count("copy of another session") == 4
+    assert traces[0].forked_from == OLD
+
+
+def test_only_the_first_trace_of_a_fork_says_so(tmp_path: Path) -> None:
+    log = forked(tmp_path)
+    log.user("said last")
+    log.answer("heard last")
+    assert [(one.goal, one.forked_from) for one in log.read()[0]] == [("said now", OLD), ("said last", "")]
 
 
 def test_a_copy_without_ids_of_turns_is_known_by_its_time(log: Log) -> None:

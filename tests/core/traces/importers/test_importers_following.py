@@ -175,6 +175,25 @@ def test_a_fork_that_is_followed_is_told_once(tmp_path: Path, log: File) -> None
     assert list(log.traces.values()) == whole(tmp_path / "whole.jsonl", lines)
 
 
+def test_a_fork_of_claude_code_that_is_followed_names_its_origin(tmp_path: Path, log: File) -> None:
+    lines = []
+    for number in range(3):
+        name = {"sessionId": "new"} | ({} if number else {"forkedFrom": {"sessionId": "old", "messageUuid": "m"}})
+        asked = {"type": "user", "message": {"role": "user", "content": f"question {number}"}}
+        said = {"id": f"msg_{number}", "model": "m", "content": f"answer {number}", "stop_reason": "end_turn"}
+        for place, line in enumerate((asked, {"type": "assistant", "message": {"role": "assistant", **said}})):
+            at = 2 * number + place
+            chain = {"uuid": f"u{at}", "parentUuid": f"u{at - 1}" if at else None}
+            lines.append(json.dumps(line | name | chain | {"timestamp": f"2026-09-01T10:00:{at:02}Z"}).encode() + b"\n")
+    for end in (2, 4, 6):
+        log.write(b"".join(lines[end - 2 : end]))
+        log.take(QUIET)
+        log.restart()
+    found = [(trace.conversation, trace.forked_from) for trace in log.traces.values()]
+    assert found == [("old", ""), ("new", "old"), ("new", "")]
+    assert list(log.traces.values()) == whole(tmp_path / "whole.jsonl", lines)
+
+
 def test_a_half_written_line_waits(log: File) -> None:
     log.write(b"".join(CODEX)[:-20])
     log.take()
