@@ -129,7 +129,7 @@ class Journal(Protocol):
 
     @property
     def damaged(self) -> int:
-        """Return how many events and stretches could not be read since the start."""
+        """Return how many events and stretches could not be read since the start; it never falls."""
 
     def set_aside(self, seq: int, why: str) -> None:
         """Leave out an event of which nothing can be made, from now until the next start; it is logged, and stays."""

@@ -65,6 +65,7 @@ class LocalJournal:
         self._traces: dict[str, list[int]] = {}
         self._batches: dict[str, tuple[int, Fixed, Place]] = {}
         self._aside: dict[int, Slot] = {}  # what cannot be read; its frames stay
+        self._unread = 0  # how many that were, those that were overwritten since included
         self._leaving: set[int] = set()  # in Git already, and perhaps zeros here: nobody may read them any more
         self._finishing = threading.Lock()
         self._seqs = itertools.count(self._recover() + 1)
@@ -78,7 +79,7 @@ class LocalJournal:
     @property
     def damaged(self) -> int:
         """Return how many events and stretches could not be read; see `Journal`."""
-        return self._log.damaged + len(self._aside)
+        return self._log.damaged + self._unread
 
     def set_aside(self, seq: int, why: str) -> None:
         """Leave out an event; see `Journal`."""
@@ -273,6 +274,7 @@ class LocalJournal:
         """Take an event that cannot be read out of the index; the lock is held."""
         self._forget(slot.seq)
         self._aside[slot.seq] = slot
+        self._unread += 1
         where = self._log.where(slot.place)
         log.error("an event of %s (trace %s) is left out: %s: %s", slot.volume, slot.trace_id, where, why)
 

@@ -72,7 +72,7 @@ class JournalContract:
         assert (journal.aside("user:a"), journal.aside("user:b")) == (["t0", "t2"], [])
         journal.discard("user:b", {"t0"})
         journal.discard("user:a", {"t0", "t1"})
-        assert (journal.aside("user:a"), journal.damaged) == (["t2"], 1)
+        assert (journal.aside("user:a"), journal.damaged) == (["t2"], 2)
 
     async def test_a_batch_of_which_all_is_set_aside_has_no_events(self, journal: Journal) -> None:
         seqs = [await journal.append("user:a", f"t{number}", b"%d" % number) for number in range(3)]
