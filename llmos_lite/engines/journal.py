@@ -78,7 +78,8 @@ class Journal(Protocol):
         """Store one event and return its number when it is durable.
 
         Raises:
-            StorageFailed: it is not stored, as when the disk is full; the next call may succeed.
+            StorageFailed: it is not stored, as when the disk is full; the next call may succeed. An engine whose disk
+                refuses to erase it, too, may find it after a cut of power.
             Unavailable: `journal.closed`.
         """
 

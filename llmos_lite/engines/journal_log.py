@@ -132,6 +132,8 @@ class SegmentLog:
         self._current: _Segment | None = None
         self._free: list[str] = []
         self._number = self._serial = self._names = 0
+        self._failed: tuple[str, int, int] | None = None
+        """Where a write failed that may be on the disk all the same: the file, and from where to where in it."""
         self._shape = threading.Lock()  # which segments there are, and which is written to
         self.damaged = 0
         """Stretches that recovery could not read, but for what a cut of power leaves at the end."""
@@ -151,8 +153,10 @@ class SegmentLog:
         """Write frames with one durable write; together they fit in `left`.
 
         Raises:
-            OSError: nothing was appended, as far as this log is concerned; the next call writes over it.
+            OSError: nothing was appended. Recovery finds none of it, unless the disk refuses to have it erased as well,
+                and loses its power before it takes anything again.
         """
+        self._erase_failed()
         segment = self._room(sum([ALIGN + -(-(len(head) + len(body)) // ALIGN) * ALIGN for _, _, head, body in frames]))
         offset, number, serial = segment.end, segment.number, self._serial
         places: list[Place] = []
@@ -178,9 +182,22 @@ class SegmentLog:
         try:
             self._disk.write_durably(segment.name, start, parts)
         except OSError:
-            with contextlib.suppress(OSError):  # so that what failed is not found by recovery
-                self._disk.write(segment.name, start, bytes(end - start))
+            self._failed = segment.name, start, end
+            with contextlib.suppress(OSError):
+                self._erase_failed()
             raise
+
+    def _erase_failed(self) -> None:
+        """Make durable that nothing is left of a write that failed; recovery would take it for one that did not.
+
+        Raises:
+            OSError: it is tried again before the next write, which could make a part of it look like what follows.
+        """
+        if self._failed is not None:
+            name, start, end = self._failed
+            self._disk.write(name, start, bytes(end - start))
+            self._disk.sync(name)
+            self._failed = None
 
     def read(self, places: Sequence[Place]) -> Iterator[bytes | None]:
         """Yield the payloads of frames that are not done, those of neighbours from one read; None for a damaged one."""

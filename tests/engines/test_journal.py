@@ -217,6 +217,55 @@ async def test_a_broken_disk_is_told_and_then_works_again(tmp_path: Path) -> Non
     after.close()
 
 
+class LyingDisk(PowerCutDisk):
+    """Has all of a write on the disk when it says that it failed; may refuse so many further calls after that."""
+
+    def __init__(self, refused: int = 0) -> None:
+        super().__init__()
+        self.lies, self.refused = False, refused
+
+    def write_durably(self, name: str, offset: int, parts: Sequence[bytes]) -> None:
+        super().write_durably(name, offset, parts)
+        if self.lies:
+            self.lies, self.broken = False, self.refused > 0
+            raise OSError(errno.EIO, "Input/output error")
+
+    def _check(self) -> None:
+        if self.broken:
+            self.refused -= 1
+            self.broken = self.refused > 0
+            raise OSError(errno.EIO, "Input/output error")
+
+
+def lost(disk: PowerCutDisk) -> SegmentLog:
+    """Cut the power so that nothing is left of what was not made durable."""
+    return SegmentLog(PowerCutDisk({name: bytes(content) for name, content in disk.durable.items()}), 4096)
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_what_failed_is_not_found_after_a_cut_of_power(before: int) -> None:
+    disk = LyingDisk()
+    log = SegmentLog(disk, 4096)
+    for number in range(before):
+        log.append([frame(number, b"stored")])
+    disk.lies = True
+    with pytest.raises(OSError, match="Input/output"):
+        log.append([frame(7, b"refused"), frame(8, b"refused, too")])
+    assert [one.key for one, _ in lost(disk).recover()] == list(range(before))
+
+
+@pytest.mark.parametrize("refused", [1, 2])
+def test_what_failed_and_could_not_be_erased_is_erased_before_the_next_write(refused: int) -> None:
+    disk = LyingDisk(refused)
+    log = SegmentLog(disk, 4096)
+    disk.lies = True
+    for _ in range(refused):
+        with pytest.raises(OSError, match="Input/output"):
+            log.append([frame(7, b"refused"), frame(8, b"refused, too")])
+    log.append([frame(9, b"stored ")])  # as long as the first, so that the second lies right behind it
+    assert [one.key for one, _ in lost(disk).recover()] == [9]
+
+
 async def test_damage_in_the_middle_loses_nothing_behind_it(tmp_path: Path) -> None:
     journal = LocalJournal(tmp_path / "j")
     for number in range(5):
