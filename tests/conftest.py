@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import os
 import shutil
@@ -11,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import coverage
 import hypothesis
 import pytest
 from asgi_client import Client
@@ -41,6 +43,18 @@ def pytest_configure() -> None:
     os.environ["LLMOS_EMBEDDER"] = "off"  # of the servers that tests start; see `words_alone`
     if IN_MEMORY.is_dir() and shutil.disk_usage(IN_MEMORY).free > ROOM:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))
+
+
+@pytest.hookimpl(trylast=True)  # coverage runs by then, in workers too
+def pytest_sessionstart() -> None:
+    """Let coverage look for greenlets in this thread alone: there is where SQLAlchemy has them.
+
+    It asked greenlet in every thread, which then tells the main thread of each that ends. When two end at once, and
+    that is traced, Python 3.11 waits for the second for ever (RESUME looks at the eval breaker before it goes on).
+    """
+    running = coverage.Coverage.current()
+    if running is not None and running._collector is not None:
+        running._collector.concur_id_func = itertools.repeat(threading.main_thread()).__next__
 
 
 @pytest.fixture
