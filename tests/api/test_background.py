@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from asgi_client import Answer
 
 from llmos_lite.core.providers.config import Provider
 from llmos_lite.core.traces.trace import Ended, Trace
+from llmos_lite.errors import StorageFailed
 from tests.gating import PHOTOS, Gate, gate, leave_after, request, served
 from tests.upstream import WORD, Upstream
 
@@ -69,6 +71,52 @@ async def test_an_answer_is_asked_for_until_it_is_there_and_its_trace_has_it(her
     text = here.services.metrics.render_metrics().decode()
     assert 'llmos_model_tokens_total{direction="out",model="behind"} 3.0' in text
     assert 'ended="error"} 0.0' in text
+
+
+async def test_who_asks_many_times_at_once_is_recorded_and_counted_once(here: Gate) -> None:
+    begun = await begin(here)
+    here.upstream.behind[begun["id"]].polls = 0
+    answers = await asyncio.gather(*(here.client.get(f"{BASE}/{begun['id']}") for _ in range(5)))
+    assert {answer.json()["status"] for answer in answers} == {"completed"}
+    _, two = await both(here)
+    used, _ = await here.services.limits.usage(here.actor)
+    assert (two.tokens_out, used.tokens_out) == (3, 3)
+
+
+async def test_an_answer_whose_trace_cannot_be_stored_is_recorded_by_the_next_who_asks(
+    here: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = await begin(here)
+    here.upstream.behind[begun["id"]].polls = 0
+
+    async def full(*_: object, **__: object) -> None:
+        raise StorageFailed("storage.full", "The disk is full.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(here.services.traces, "record", full)
+        assert code(await here.client.get(f"{BASE}/{begun['id']}")) == (507, "storage.full")
+    await poll(here, begun["id"], 1)
+    _, two = await both(here)
+    assert two.answer == SAID
+
+
+async def test_a_request_about_a_response_counts_as_one(fresh_copy: Path, upstream: Upstream) -> None:
+    async with gate(fresh_copy, upstream, limit_requests=3) as here:
+        begun = await begin(here)
+        await poll(here, begun["id"], 2)
+        assert code(await here.client.get(f"{BASE}/{begun['id']}")) == (429, "limit.requests")
+
+
+async def test_the_conversation_goes_on_from_it(here: Gate) -> None:
+    begun = await begin(here)
+    await poll(here, begun["id"])
+    await here.ask("responses", "thanks", previous_response_id=begun["id"])
+    page = await here.services.traces.page(here.actor)
+    found = [(await here.services.traces.get(here.actor, row.trace_id)).trace for row in page.items]
+    first = next(trace for trace in found if trace.source.endswith(":background") and not trace.answer)
+    last = next(trace for trace in found if trace.source == "gateway:responses")
+    assert (last.parent, last.conversation) == (first.id, first.conversation)
+    assert [message.content for message in last.messages] == ["thanks", SAID]
 
 
 async def test_nobody_else_can_ask_for_it(here: Gate) -> None:
