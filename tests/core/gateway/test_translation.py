@@ -18,7 +18,7 @@ from llmos_lite.core.gateway.chat_dialect import ChatDialect
 from llmos_lite.core.gateway.dialect import Dialect
 from llmos_lite.core.gateway.messages_dialect import MessagesDialect
 from llmos_lite.core.gateway.responses_dialect import ResponsesDialect
-from llmos_lite.core.gateway.translation import chat, messages, responses
+from llmos_lite.core.gateway.translation import chat, messages, messages_thinking, responses
 from llmos_lite.core.gateway.translation.chat_answers import ChatOut
 from llmos_lite.core.gateway.translation.messages_answers import MessagesOut
 from llmos_lite.core.gateway.translation.neutral import (
@@ -137,7 +137,7 @@ def test_anthropic_gets_turns_that_take_turns_with_results_first() -> None:
     assert [message["role"] for message in said["messages"]] == ["user", "assistant", "user"]
     assert [block["type"] for block in said["messages"][2]["content"]] == ["tool_result", "tool_result", "text"]
     assert said["system"] == [{"type": "text", "text": "late", "cache_control": {"type": "ephemeral"}}]
-    assert said["max_tokens"] == messages.MOST_TOKENS
+    assert said["max_tokens"] == messages_thinking.MOST_TOKENS
 
 
 def test_pictures_are_addresses_or_bytes() -> None:

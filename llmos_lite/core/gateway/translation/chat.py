@@ -28,7 +28,6 @@ from llmos_lite.core.gateway.translation.reading import (
     no_file_kept,
     no_sound,
     not_shown,
-    only_theirs,
     present,
     role_of,
     schema_of,
@@ -38,10 +37,13 @@ from llmos_lite.core.gateway.translation.reading import (
 from llmos_lite.core.gateway.translation.tools import allowed, arguments_of, custom, described, named
 
 _WORDS = frozenset({"text", "refusal"})
+_DETAIL = {"original": "high"}
+"""What stands for a word of responses that this API does not know."""
 
 
 class _Url(msgspec.Struct):
     url: str = ""
+    detail: str | None = None
 
 
 class _File(msgspec.Struct):
@@ -94,6 +96,7 @@ class _Message(msgspec.Struct):
     content: Raw = Raw(b"null")
     tool_calls: list[_Call] | None = None
     tool_call_id: str = ""
+    name: str | None = None
     audio: Raw = Raw()
 
 
@@ -145,17 +148,16 @@ class _Request(msgspec.Struct):
     functions: Raw = Raw()
     modalities: list[str] | None = None
     user: str | None = None
+    safety_identifier: str | None = None
     temperature: Raw = Raw()
     top_p: Raw = Raw()
-    logprobs: Raw = Raw()
-    top_logprobs: Raw = Raw()
-    logit_bias: Raw = Raw()
-    seed: Raw = Raw()
-    frequency_penalty: Raw = Raw()
-    presence_penalty: Raw = Raw()
-    web_search_options: Raw = Raw(b"null")
 
 
+KNOWN = frozenset(_Request.__struct_fields__) | {
+    *("audio", "function_call", "metadata", "prediction", "prompt_cache_key", "prompt_cache_options"),
+    *("prompt_cache_retention", "service_tier", "store", "stream_options"),
+}
+"""Fields that are read, and hints: they change the price or the pace of an answer, or what is kept of it."""
 _request = msgspec.json.Decoder(_Request)
 _parts = msgspec.json.Decoder(str | list[_Part] | None)
 _encode = msgspec.json.Encoder().encode
@@ -186,8 +188,8 @@ def read_request(body: bytes) -> Ask:
         effort=asked.reasoning_effort or "",
         form=Form(wanted.schema, wanted.name, wanted.description or "", bool(wanted.strict)) if has_schema else None,
         json=form.type in {"json_object", "json_schema"} and not has_schema,
-        user=asked.user or "",
-        left_out=[*_only_here(asked), *named(odd)],
+        user=asked.user or asked.safety_identifier or "",
+        left_out=named(odd),
     )
 
 
@@ -198,18 +200,6 @@ def _chosen(choice: str | _Choice | None, tools: Sequence[ToolSpec]) -> tuple[st
     if few := choice.allowed_tools:
         return allowed(few.mode, [tool.name for tool in few.tools], tools)
     return choice.name or "auto", tools
-
-
-def _only_here(asked: _Request) -> list[str]:
-    found = only_theirs(
-        logprobs=asked.logprobs,
-        top_logprobs=asked.top_logprobs,
-        logit_bias=asked.logit_bias,
-        seed=asked.seed,
-        frequency_penalty=asked.frequency_penalty,
-        presence_penalty=asked.presence_penalty,
-    )
-    return [*found, *(["web_search_options"] if bytes(asked.web_search_options) != b"null" else ())]
 
 
 def _check_known(asked: _Request) -> None:
@@ -238,6 +228,8 @@ def _turns(messages: Sequence[_Message], odd: list[str]) -> list[Turn]:
         parts = list(_content(message.content, given=message.role == "tool", odd=by_person))
         if is_said(message.audio):
             raise keeps_no("sound", "audio", "Send the words of that answer as its `content`.")
+        if message.name and message.role != "tool":
+            odd.append("name")
         if message.role == "tool":
             turns.append(Turn("user", [resulted(message.tool_call_id, parts)]))
         elif message.role == "assistant":
@@ -255,7 +247,8 @@ def _content(raw: Raw, *, given: bool = False, odd: list[str] | None = None) -> 
         return
     for part in found:
         if part.image_url is not None:
-            yield Image.at(part.image_url if isinstance(part.image_url, str) else part.image_url.url)
+            place = _Url(part.image_url) if isinstance(part.image_url, str) else part.image_url
+            yield Image.at(place.url, place.detail or "")
         elif part.text or part.refusal:
             yield Text(part.text or part.refusal)
         elif part.file is not None:
@@ -363,6 +356,7 @@ def _part(part: Shown) -> dict[str, object]:
         case Text():
             return {"type": "text", "text": part.text}
         case Image():
-            return {"type": "image_url", "image_url": {"url": part.address}}
+            detail = {"detail": _DETAIL.get(part.detail, part.detail)} if part.detail else {}
+            return {"type": "image_url", "image_url": {"url": part.address, **detail}}
         case File():
             return {"type": "file", "file": {"filename": part.called, "file_data": part.address}}

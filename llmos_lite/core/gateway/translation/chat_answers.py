@@ -75,10 +75,15 @@ class _Cached(msgspec.Struct):
     cache_write_tokens: int | None = None
 
 
+class _Thought(msgspec.Struct):
+    reasoning_tokens: int | None = None
+
+
 class _Usage(msgspec.Struct):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     prompt_tokens_details: _Cached | None = None
+    completion_tokens_details: _Thought | None = None
 
 
 class _Error(msgspec.Struct):
@@ -127,7 +132,9 @@ class ChatIn:
             yield from self._choice(choice)
         if chunk.usage:
             usage, kept = chunk.usage, chunk.usage.prompt_tokens_details or _Cached()
-            yield Counted(usage.prompt_tokens, usage.completion_tokens, kept.cached_tokens, kept.cache_write_tokens)
+            thought = usage.completion_tokens_details.reasoning_tokens if usage.completion_tokens_details else None
+            asked, told = usage.prompt_tokens, usage.completion_tokens
+            yield Counted(asked, told, kept.cached_tokens, kept.cache_write_tokens, thought)
 
     def _choice(self, choice: _Choice) -> Iterator[Said]:
         delta = choice.delta or choice.message or _Delta()
@@ -216,5 +223,7 @@ def _usage(count: Counted) -> dict[str, object]:
     details = ({"cached_tokens": count.cached} if count.cached else {}) | (
         {"cache_write_tokens": count.stored} if count.stored else {}
     )
-    kept = {"prompt_tokens_details": details} if details else {}
+    kept: dict[str, object] = {"prompt_tokens_details": details} if details else {}
+    if count.thought:
+        kept["completion_tokens_details"] = {"reasoning_tokens": count.thought}
     return {"prompt_tokens": asked, "completion_tokens": answered, "total_tokens": asked + answered, **kept}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import cast
@@ -13,6 +12,15 @@ import msgspec
 from llmos_lite.core.gateway.scaffolding import without_header
 from llmos_lite.core.gateway.translation.client_tools import client_tool
 from llmos_lite.core.gateway.translation.files import PDF, File
+from llmos_lite.core.gateway.translation.messages_thinking import (
+    Thinking,
+    effort_of,
+    lost_of,
+    most_tokens,
+    numbers_of,
+    thinking_of,
+    word_of,
+)
 from llmos_lite.core.gateway.translation.neutral import (
     Ask,
     Form,
@@ -31,7 +39,6 @@ from llmos_lite.core.gateway.translation.reading import (
     is_said,
     keeps_no,
     no_file_kept,
-    only_theirs,
     present,
     role_of,
     schema_of,
@@ -41,24 +48,10 @@ from llmos_lite.core.gateway.translation.schemas import closed
 from llmos_lite.core.gateway.translation.tools import arguments_of, demanded, described, named
 from llmos_lite.errors import NotFound
 
-MOST_TOKENS = 8192
-"""What stands for `max_tokens`, which this API demands, when the client does not say."""
 JSON_ALONE = "Answer with one JSON object and nothing else."
 JSON_OF = "Its JSON schema is:"
-_MOST_WITH_THOUGHTS = 32_000
-"""The longest answer that every Claude model gives that thinks at all."""
-_EFFORT = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 32768, "max": 32768}
-"""Tokens of thinking for a word of OpenAI's `reasoning_effort`; our own choice, the API takes at least 1,024."""
-_ADAPTIVE = "high"
-"""How hard a model of Anthropic thinks that decides about that itself, and is told nothing."""
-_WORDED = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "max"}
-"""What `output_config.effort` calls it."""
-_CLAUDE = re.compile(r"claude-[a-z]+(?:-(\d+)(?:[-.](\d{1,2}))?(?!\d))?(?!\w)")
-_OFF: dict[str, object] = {"thinking": {"type": "disabled"}}
-_BUDGETED = (4, 6)
-"""The last models that take a number of tokens for their thoughts; later ones refuse it, and want a word."""
-HOTTEST = 1.0
-"""The highest `temperature` that this API takes; OpenAI's goes to 2."""
+_CITED = frozenset({"document", "search_result"})
+_ENABLED = re.compile(rb'"enabled"\s*:\s*true').search
 _ODD_ID = re.compile(r"[^a-zA-Z0-9_-]")
 
 
@@ -84,6 +77,8 @@ class Block(msgspec.Struct):
     is_error: bool | None = None
     title: str | None = None
     context: str | None = None
+    citations: Raw = Raw()
+    tool_name: str = ""
 
 
 class _Message(msgspec.Struct):
@@ -96,6 +91,7 @@ class _Tool(msgspec.Struct):
     name: str = ""
     description: str | None = None
     input_schema: Raw = Raw()
+    input_examples: Raw = Raw()
     display_width_px: int = 0
     display_height_px: int = 0
 
@@ -104,11 +100,6 @@ class _Choice(msgspec.Struct):
     type: str = "auto"
     name: str = ""
     disable_parallel_tool_use: bool | None = None
-
-
-class _Thinking(msgspec.Struct):
-    type: str = ""
-    budget_tokens: int | None = None
 
 
 class _User(msgspec.Struct):
@@ -122,6 +113,7 @@ class _Format(msgspec.Struct):
 
 class _Output(msgspec.Struct):
     effort: str | None = None
+    task_budget: Raw = Raw()
     format: _Format | None = None
 
 
@@ -138,17 +130,22 @@ class _Request(msgspec.Struct):
     stream: bool | None = None
     max_tokens: int | None = None
     stop_sequences: list[str] | None = None
-    thinking: _Thinking | None = None
+    thinking: Thinking | None = None
     metadata: _User | None = None
     output_config: _Output | None = None
+    output_format: _Format | None = None
     container: Raw = Raw()
     mcp_servers: Raw = Raw()
     thread: _Thread | None = None
     temperature: Raw = Raw()
     top_p: Raw = Raw()
-    top_k: Raw = Raw()
 
 
+KNOWN = frozenset(_Request.__struct_fields__) | {
+    *("anthropic_beta", "anthropic_version", "betas", "billing_policy", "cache_control", "diagnostics"),
+    *("fallback_credit_token", "service_tier"),
+}
+"""Fields that are read, and hints; see `chat.KNOWN`."""
 _request = msgspec.json.Decoder(_Request)
 _blocks = msgspec.json.Decoder(str | list[Block] | None)
 _encode = msgspec.json.Encoder().encode
@@ -180,7 +177,7 @@ def read_request(body: bytes) -> Ask:
     odd: list[str] = []
     turns = [_turn(message, odd) for message in asked.messages]
     output = asked.output_config or _Output()
-    wanted = output.format
+    wanted = output.format or asked.output_format
     return Ask(
         model=asked.model,
         turns=[*([Turn("system", system)] if system else ()), *turns],
@@ -191,11 +188,21 @@ def read_request(body: bytes) -> Ask:
         most_tokens=asked.max_tokens or 0,
         stop=asked.stop_sequences or [],
         numbers=present(temperature=asked.temperature, top_p=asked.top_p),
-        effort=_effort(asked.thinking or _Thinking(), output.effort or ""),
-        left_out=[*left_out, *only_theirs(top_k=asked.top_k), *named(odd)],
+        effort=effort_of(asked.thinking or Thinking(), output.effort or ""),
+        left_out=[*left_out, *_lost(asked, output), *named(odd)],
         form=Form(wanted.schema) if wanted and wanted.type == "json_schema" and is_said(wanted.schema) else None,
         user=(asked.metadata.user_id if asked.metadata else "") or "",
     )
+
+
+def _lost(asked: _Request, output: _Output) -> list[str]:
+    """Return the names of settings inside of others that nobody else knows."""
+    said = {
+        "between_tools": asked.thinking is not None and asked.thinking.type == "between_tools" and not output.effort,
+        "input_examples": any(is_said(tool.input_examples) for tool in asked.tools or ()),
+        "task_budget": is_said(output.task_budget),
+    }
+    return [name for name, there in said.items() if there]
 
 
 def _offered(tools: Iterable[_Tool]) -> tuple[list[ToolSpec], list[str]]:
@@ -222,20 +229,6 @@ def _shown(description: str, tool: _Tool) -> str:
     return f"{description}{size}"
 
 
-def _effort(thinking: _Thinking, told: str) -> str:
-    """Return how hard to think, in OpenAI's words, which are Anthropic's and two more."""
-    match thinking.type:
-        case "disabled":
-            return "none"
-        case "adaptive":
-            return told or _ADAPTIVE
-        case "enabled" if thinking.budget_tokens and not told:
-            tokens = thinking.budget_tokens
-            return next((word for word, most in _EFFORT.items() if tokens <= most and word != "minimal"), "xhigh")
-        case _:
-            return told
-
-
 def _turn(message: _Message, odd: list[str]) -> Turn:
     """Return a message; what stands beside the result of a call belongs to it (Claude Code puts a PDF there)."""
     given, role = bytes(message.content).find(b'"tool_result"') >= 0, role_of(message.role)
@@ -257,6 +250,8 @@ def _content(raw: Raw, *, given: bool = False, odd: list[str] | None = None) -> 
         yield Text(found)
         return
     for block in found:
+        if block.type in _CITED and odd is not None and _ENABLED(bytes(block.citations)):
+            odd.append("citations")
         yield from _parts_of(block, given=given, odd=odd)
 
 
@@ -264,6 +259,8 @@ def _parts_of(block: Block, *, given: bool, odd: list[str] | None) -> Iterator[P
     source = block.source
     if block.type == "text" and block.text:
         yield Text(block.text)
+    elif block.type == "tool_reference":
+        yield Text(f"Found: {block.tool_name}.")
     elif block.type == "search_result":
         yield from _titled(block)
     elif block.type == "container_upload" or (isinstance(source, _Source) and source.type == "file"):
@@ -308,14 +305,14 @@ def write_request(ask: Ask) -> bytes:
     It knows schemas, but not all, and no JSON without one; that is asked for in words.
     """
     system = [part.text for turn in ask.turns if turn.role == "system" for part in turn.parts if isinstance(part, Text)]
-    schema, thinking = closed(ask.form.schema) if ask.form else None, _thinking(ask)
+    schema, thinking = closed(ask.form.schema) if ask.form else None, thinking_of(ask)
     if ask.form and schema is None:
         system.append(f"{JSON_ALONE} {JSON_OF} {bytes(ask.form.schema).decode('utf-8', 'replace')}")
     elif ask.json:
         system.append(JSON_ALONE)
     body: dict[str, object] = {
         "model": ask.model,
-        "max_tokens": _most_tokens(ask),
+        "max_tokens": most_tokens(ask),
         "messages": _merged([turn for turn in ask.turns if turn.role != "system"]),
     }
     if system:
@@ -335,7 +332,12 @@ def write_request(ask: Ask) -> bytes:
         body["metadata"] = {"user_id": ask.user}
     if ask.tools or any(turn.role == "assistant" for turn in ask.turns):
         _mark(body)
-    return _encode(body | thinking | (_numbers(ask) if thinking in ({}, _OFF) else {}))
+    return _encode(body | thinking | (numbers_of(ask, thinking)))
+
+
+def lost(ask: Ask) -> list[str]:
+    """Return the names of what is not said of a request, and of a schema that is kept unasked at best."""
+    return [*lost_of(ask), *(["strict"] if any(tool.strict for tool in ask.tools) else [])]
 
 
 def _mark(body: Mapping[str, object]) -> None:
@@ -349,50 +351,7 @@ def _mark(body: Mapping[str, object]) -> None:
 
 def _output(ask: Ask, schema: object) -> dict[str, object]:
     form = {} if schema is None else {"format": {"type": "json_schema", "schema": schema}}
-    effort = _WORDED.get(ask.effort, "") if _is_worded(ask.model) else ""
-    return form | ({"effort": effort} if effort else {})
-
-
-def _is_worded(model: str) -> bool:
-    """Tell whether a model is told in a word how hard to think: Anthropic's of after 4.6, whichever cloud names it."""
-    found = _CLAUDE.search(model)
-    return found is not None and (found[1] is None or (int(found[1]), int(found[2] or 0)) > _BUDGETED)
-
-
-def _numbers(ask: Ask) -> dict[str, object]:
-    """Return the settings that are numbers, none of them higher than the API takes."""
-    heat = ask.numbers.get("temperature", Raw(b"0"))
-    try:
-        is_hot = msgspec.json.decode(heat, type=float) > HOTTEST
-    except msgspec.DecodeError:  # the server says what is wrong with it
-        is_hot = False
-    return dict(ask.numbers) | ({"temperature": HOTTEST} if is_hot else {})
-
-
-def _thinking(ask: Ask) -> dict[str, object]:
-    """Return how hard the model shall think, as far as there is room in the answer; it takes no temperature beside.
-
-    A budget not when results come in: the API wants to see the thoughts before the calls again, which no other dialect
-    carries. Models that are told in a word do not ask for that.
-    """
-    if ask.choice not in {"auto", "none"}:
-        return {}
-    if _is_worded(ask.model):
-        return {"thinking": {"type": "adaptive"}} if ask.effort in _WORDED else _OFF if ask.effort == "none" else {}
-    budget, most = _EFFORT.get(ask.effort, 0), _most_tokens(ask)
-    if most <= budget:
-        budget = max(most // 2, most - MOST_TOKENS)
-    newest = itertools.takewhile(lambda turn: turn.role != "assistant", reversed(ask.turns))
-    calling = any(isinstance(part, Result) for turn in newest for part in turn.parts)
-    if budget < min(_EFFORT.values()) or calling:
-        return {}
-    return {"thinking": {"type": "enabled", "budget_tokens": budget}}
-
-
-def _most_tokens(ask: Ask) -> int:
-    """Return how long the answer may be, its thoughts included."""
-    thoughts = _EFFORT.get(ask.effort, 0) if _CLAUDE.search(ask.model) else 0
-    return ask.most_tokens or min(MOST_TOKENS + thoughts, _MOST_WITH_THOUGHTS)
+    return form | ({"effort": effort} if (effort := word_of(ask)) else {})
 
 
 def _choice(ask: Ask) -> dict[str, object]:

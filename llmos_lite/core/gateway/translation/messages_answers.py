@@ -35,11 +35,16 @@ _STOPS: Mapping[str, Stop] = {
 _WHY = {"end": "end_turn", "stop": "stop_sequence", "length": "max_tokens", "tools": "tool_use", "filtered": "refusal"}
 
 
+class _Thought(msgspec.Struct):
+    thinking_tokens: int | None = None
+
+
 class _Usage(msgspec.Struct):
     input_tokens: int | None = None
     output_tokens: int | None = None
     cache_read_input_tokens: int | None = None
     cache_creation_input_tokens: int | None = None
+    output_tokens_details: _Thought | None = None
 
 
 class _Answer(msgspec.Struct):
@@ -130,7 +135,8 @@ def _counted(usage: _Usage) -> Counted:
     asked = usage.input_tokens
     if asked is not None:
         asked += sum(filter(None, cached))
-    return Counted(asked, usage.output_tokens, *cached)
+    thought = usage.output_tokens_details.thinking_tokens if usage.output_tokens_details else None
+    return Counted(asked, usage.output_tokens, *cached, thought)
 
 
 class MessagesOut:
@@ -215,4 +221,4 @@ def _usage(count: Counted) -> dict[str, object]:
         "cache_read_input_tokens": cached,
         "cache_creation_input_tokens": stored,
         "output_tokens": count.answered or 0,
-    }
+    } | ({"output_tokens_details": {"thinking_tokens": count.thought}} if count.thought else {})

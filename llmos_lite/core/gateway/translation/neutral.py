@@ -25,11 +25,12 @@ class Text(NamedTuple):
 
 
 class Image(NamedTuple):
-    """A picture: an address, or bytes in base64 with their type."""
+    """A picture: an address, or bytes in base64 with their type; `detail` is how closely OpenAI's models look."""
 
     url: str = ""
     data: str = ""
     kind: str = ""
+    detail: str = ""
 
     @property
     def address(self) -> str:
@@ -37,12 +38,12 @@ class Image(NamedTuple):
         return self.url or f"data:{self.kind or 'image/png'};base64,{self.data}"
 
     @classmethod
-    def at(cls, address: str) -> Image:
+    def at(cls, address: str, detail: str = "") -> Image:
         """Read an address."""
         head, comma, data = address.partition(";base64,")
         if comma and head.startswith("data:"):
-            return cls(data=data, kind=head[5:])
-        return cls(url=address)
+            return cls(data=data, kind=head[5:], detail=detail)
+        return cls(url=address, detail=detail)
 
 
 class Use(NamedTuple):
@@ -214,13 +215,14 @@ class Argued(NamedTuple):
 class Counted(NamedTuple):
     """Tokens, as the server counts them; None for what it does not say.
 
-    `cached`, which came from a cache, and `stored`, which went into one, are parts of `asked`.
+    `cached`, which came from a cache, and `stored`, which went into one, are parts of `asked`; `thought` of `answered`.
     """
 
     asked: int | None = None
     answered: int | None = None
     cached: int | None = None
     stored: int | None = None
+    thought: int | None = None
 
 
 class Stopped(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Literal, TypeVar
 
 import msgspec
@@ -12,6 +12,11 @@ from llmos_lite.core.gateway.translation.neutral import Part, Raw, Result, Text,
 from llmos_lite.errors import Invalid, too_deep
 
 T = TypeVar("T")
+_fields = msgspec.json.Decoder(dict[str, Raw])
+_USUAL = {"mode": b'"standard"', "speed": b'"standard"', "truncation": b'"disabled"', "verbosity": b'"medium"'}
+"""What a setting is without it."""
+_ON_WITHOUT = frozenset({"web_search_options"})
+"""Settings that are on without saying anything."""
 NO_ARGUMENTS = Raw(b'{"type":"object","properties":{}}')
 
 
@@ -114,9 +119,23 @@ def is_said(raw: Raw) -> bool:
     return bytes(raw) not in {b"", b"null", b'""', b"[]", b"{}"}
 
 
-def only_theirs(**settings: Raw) -> list[str]:
-    """Return the names of settings that are on, which no other dialect has."""
-    return [name for name, raw in settings.items() if is_said(raw) and bytes(raw) not in {b"false", b"0", b"0.0"}]
+def unread(body: bytes, known: Collection[str]) -> list[str]:
+    """Return the names of settings that are on, and of which no other dialect knows.
+
+    Args:
+        body: of the request, JSON that has been read.
+        known: names of what is read, and of hints that change no answer.
+    """
+    fields = _fields.decode(body)
+    return [name for name, raw in fields.items() if name not in known and is_on(name, raw)]
+
+
+def is_on(name: str, raw: Raw) -> bool:
+    """Tell whether a setting asks for what would not happen without it."""
+    said = bytes(raw)
+    if name in _ON_WITHOUT:
+        return said != b"null"
+    return is_said(raw) and said not in {b"false", b"0", b"0.0", _USUAL.get(name)}
 
 
 def schema_of(raw: Raw) -> Raw:

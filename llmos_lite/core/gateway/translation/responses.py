@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -22,12 +22,12 @@ from llmos_lite.core.gateway.translation.neutral import (
 )
 from llmos_lite.core.gateway.translation.reading import (
     decoded,
+    is_on,
     is_said,
     keeps_no,
     no_file_kept,
     no_sound,
     not_shown,
-    only_theirs,
     present,
     role_of,
     takes_no,
@@ -35,6 +35,7 @@ from llmos_lite.core.gateway.translation.reading import (
 )
 from llmos_lite.core.gateway.translation.responses_tools import (
     CALLS,
+    OUTPUTS,
     CallItem,
     Choice,
     Offer,
@@ -48,6 +49,10 @@ from llmos_lite.core.gateway.translation.responses_tools import (
 )
 from llmos_lite.core.gateway.translation.tools import named
 
+_SILENT = frozenset(
+    {"reasoning", "additional_tools", "configuration_update", "mcp_list_tools", "mcp_approval_request", "program"}
+)
+"""Items that are read elsewhere, or are what the model did with what only its own provider runs, as calls are."""
 _WORDS = frozenset({"input_text", "output_text", "text", "refusal"})
 
 
@@ -57,6 +62,7 @@ class ContentPart(msgspec.Struct):
     type: str = ""
     text: str = ""
     image_url: str | None = None
+    detail: str | None = None
     file_id: str | None = None
     file_data: str | None = None
     file_url: str | None = None
@@ -64,13 +70,9 @@ class ContentPart(msgspec.Struct):
     refusal: str = ""
 
 
-class _Item(CallItem):
-    role: str = ""
-    content: Raw = Raw(b"null")
-
-
 class _Reasoning(msgspec.Struct):
     effort: str | None = None
+    mode: Raw = Raw()
 
 
 class _Format(msgspec.Struct):
@@ -83,6 +85,14 @@ class _Format(msgspec.Struct):
 
 class _TextOptions(msgspec.Struct):
     format: _Format | None = None
+    verbosity: Raw = Raw()
+
+
+class _Item(CallItem):
+    role: str = ""
+    content: Raw = Raw(b"null")
+    reasoning: Raw = Raw(b"null")
+    text: Raw = Raw(b"null")
 
 
 class _Request(msgspec.Struct):
@@ -97,17 +107,23 @@ class _Request(msgspec.Struct):
     parallel_tool_calls: bool | None = None
     stream: bool | None = None
     max_output_tokens: int | None = None
-    reasoning: _Reasoning | None = None
-    text: _TextOptions | None = None
+    reasoning: Raw = Raw(b"null")
+    text: Raw = Raw(b"null")
     user: str | None = None
+    safety_identifier: str | None = None
     temperature: Raw = Raw()
     top_p: Raw = Raw()
-    top_logprobs: Raw = Raw()
-    background: Raw = Raw()
 
 
+KNOWN = frozenset(_Request.__struct_fields__) | {
+    *("background_options", "client_metadata", "image", "include", "metadata", "prompt_cache_key"),
+    *("prompt_cache_options", "prompt_cache_retention", "service_tier", "store", "stream_options"),
+}
+"""Fields that are read, and hints; see `chat.KNOWN`."""
 _request = msgspec.json.Decoder(_Request)
 _input = msgspec.json.Decoder(str | list[_Item] | None)
+_reasoning = msgspec.json.Decoder(_Reasoning | None)
+_text = msgspec.json.Decoder(_TextOptions | None)
 _parts = msgspec.json.Decoder(str | list[ContentPart] | None)
 _encode = msgspec.json.Encoder().encode
 
@@ -124,7 +140,8 @@ def read_request(body: bytes) -> Ask:
     brought = [tool for item in items if isinstance(item, _Item) for tool in item.tools or ()]
     offers, left_out = offered([*(asked.tools or ()), *brought])
     choice, tools = chosen(asked.tool_choice, offers)
-    wanted = asked.text.format if asked.text and asked.text.format else _Format()
+    reasoning, text = _settings(asked, items)
+    wanted = text.format or _Format()
     has_schema = wanted.type == "json_schema" and is_said(wanted.schema)
     lead = [Turn("system", [Text(asked.instructions)])] if asked.instructions else []
     odd: list[str] = []
@@ -138,16 +155,28 @@ def read_request(body: bytes) -> Ask:
         stream=bool(asked.stream),
         most_tokens=asked.max_output_tokens or 0,
         numbers=present(temperature=asked.temperature, top_p=asked.top_p),
-        effort=(asked.reasoning.effort if asked.reasoning else "") or "",
+        effort=reasoning.effort or "",
         form=Form(wanted.schema, wanted.name, wanted.description or "", bool(wanted.strict)) if has_schema else None,
         json=wanted.type in {"json_object", "json_schema"} and not has_schema,
-        user=asked.user or "",
-        left_out=[
-            *left_out,
-            *only_theirs(top_logprobs=asked.top_logprobs, background=asked.background),
-            *named(odd),
-        ],
+        user=asked.user or asked.safety_identifier or "",
+        left_out=[*left_out, *_lost(text, reasoning), *named(odd)],
     )
+
+
+def _settings(asked: _Request, items: str | Sequence[_Item]) -> tuple[_Reasoning, _TextOptions]:
+    """Return how to think and to answer, as the conversation says it last."""
+    reasoning, text = decoded(_reasoning, asked.reasoning), decoded(_text, asked.text)
+    for item in items:
+        if isinstance(item, _Item) and item.type == "configuration_update":
+            reasoning = decoded(_reasoning, item.reasoning) or reasoning
+            text = decoded(_text, item.text) or text
+    return reasoning or _Reasoning(), text or _TextOptions()
+
+
+def _lost(text: _TextOptions, reasoning: _Reasoning) -> list[str]:
+    """Return the names of settings inside of others that nobody else knows."""
+    said = {"verbosity": text.verbosity, "mode": reasoning.mode}
+    return [name for name, raw in said.items() if is_on(name, raw)]
 
 
 def _check_whole(asked: _Request) -> None:
@@ -167,7 +196,7 @@ def _turns(items: Iterable[_Item], odd: list[str]) -> Iterator[Turn]:
         kind = item.type or ("message" if item.role else "item_reference")
         if kind in CALLS:
             yield Turn("assistant", [use_of(item)])
-        elif kind.endswith("_output"):
+        elif kind in OUTPUTS:
             yield Turn("user", [result_of(item, list(_content(item.output, given=True)))])
         elif kind == "message":
             role = role_of(item.role)
@@ -176,6 +205,8 @@ def _turns(items: Iterable[_Item], odd: list[str]) -> Iterator[Turn]:
             raise keeps_no("items", "item_reference", "Send the item itself.")
         elif kind.startswith("compaction"):
             raise keeps_no("conversations", kind[:32], "Send what it stands for, or begin a new conversation.")
+        elif not (kind in _SILENT or kind.endswith("_call")):
+            odd.append(kind)
 
 
 def _content(raw: Raw, *, given: bool = False, odd: list[str] | None = None) -> Iterator[Part]:
@@ -186,7 +217,7 @@ def _content(raw: Raw, *, given: bool = False, odd: list[str] | None = None) -> 
         return
     for part in found:
         if part.image_url:
-            yield Image.at(part.image_url)
+            yield Image.at(part.image_url, part.detail or "")
         elif part.file_id or part.type == "input_file":
             yield _file(part, given=given)
         elif part.type == "input_audio":
@@ -249,7 +280,7 @@ def _items(turn: Turn, kinds: Mapping[str, Kind]) -> Iterator[dict[str, object]]
 
 def _shown(part: Shown, role: str) -> dict[str, object]:
     if isinstance(part, Image):
-        return {"type": "input_image", "image_url": part.address}
+        return {"type": "input_image", "image_url": part.address, **({"detail": part.detail} if part.detail else {})}
     if isinstance(part, File):
         name = {"filename": part.called} if part.data else {}
         return {"type": "input_file", **({"file_url": part.url} if part.url else {"file_data": part.address}), **name}

@@ -34,10 +34,15 @@ class _Details(msgspec.Struct):
     cache_write_tokens: int | None = None
 
 
+class _Thought(msgspec.Struct):
+    reasoning_tokens: int | None = None
+
+
 class _Usage(msgspec.Struct):
     input_tokens: int | None = None
     output_tokens: int | None = None
     input_tokens_details: _Details | None = None
+    output_tokens_details: _Thought | None = None
 
 
 class _Reason(msgspec.Struct):
@@ -140,7 +145,8 @@ def _called(at: int, item: _Output) -> Called:
 def _ended(response: _Response, *, called: bool) -> Iterator[Said]:
     if response.usage:
         usage, kept = response.usage, response.usage.input_tokens_details or _Details()
-        yield Counted(usage.input_tokens, usage.output_tokens, kept.cached_tokens, kept.cache_write_tokens)
+        thought = usage.output_tokens_details.reasoning_tokens if usage.output_tokens_details else None
+        yield Counted(usage.input_tokens, usage.output_tokens, kept.cached_tokens, kept.cache_write_tokens, thought)
     reason = response.incomplete_details.reason if response.incomplete_details else None
     if reason:
         yield Stopped("filtered" if reason == "content_filter" else "length")
@@ -277,6 +283,6 @@ def _usage(count: Counted) -> dict[str, object]:
         "input_tokens": asked,
         "input_tokens_details": {"cached_tokens": count.cached or 0, "cache_write_tokens": count.stored or 0},
         "output_tokens": told,
-        "output_tokens_details": {"reasoning_tokens": 0},
+        "output_tokens_details": {"reasoning_tokens": count.thought or 0},
         "total_tokens": asked + told,
     }

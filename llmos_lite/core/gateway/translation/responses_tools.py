@@ -16,6 +16,7 @@ CALLS: dict[str, Kind] = {
     "local_shell_call": "local_shell",
     "tool_search_call": "tool_search",
 }
+OUTPUTS = frozenset({*(f"{call}_output" for call in CALLS), "tool_search_output"})
 _TYPES = {kind: name for name, kind in CALLS.items()}
 _encode = msgspec.json.Encoder().encode
 

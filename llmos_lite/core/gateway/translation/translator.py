@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple, Protocol
 
 from llmos_lite.core.gateway.translation import (
@@ -27,8 +28,8 @@ from llmos_lite.core.gateway.translation.neutral import (
     Turn,
     Words,
 )
-from llmos_lite.core.gateway.translation.reading import as_taken
-from llmos_lite.core.gateway.translation.tools import AsAsked
+from llmos_lite.core.gateway.translation.reading import as_taken, unread
+from llmos_lite.core.gateway.translation.tools import AsAsked, named
 from llmos_lite.core.gateway.translation.waived import FILES, lowered
 from llmos_lite.engines.upstream import Wire
 from llmos_lite.errors import Invalid
@@ -82,16 +83,21 @@ class _Speech:
     answer_in: Callable[[], AnswerIn]
     answer_out: Callable[[], AnswerOut]
     takes: Callable[[File], bool]
+    known: frozenset[str]
+    """Settings that are read, and hints."""
 
 
 _SPEECH: Mapping[Wire, _Speech] = {
-    Wire.CHAT: _Speech(chat.read_request, chat.write_request, chat_answers.ChatIn, chat_answers.ChatOut, is_pdf),
+    Wire.CHAT: _Speech(
+        chat.read_request, chat.write_request, chat_answers.ChatIn, chat_answers.ChatOut, is_pdf, chat.KNOWN
+    ),
     Wire.MESSAGES: _Speech(
         messages.read_request,
         messages.write_request,
         messages_answers.MessagesIn,
         messages_answers.MessagesOut,
         is_known,
+        messages.KNOWN,
     ),
     Wire.RESPONSES: _Speech(
         responses.read_request,
@@ -99,6 +105,7 @@ _SPEECH: Mapping[Wire, _Speech] = {
         responses_answers.ResponsesIn,
         responses_answers.ResponsesOut,
         is_any,
+        responses.KNOWN,
     ),
 }
 
@@ -137,30 +144,42 @@ def translate_request(
         Invalid: `request.invalid`, for what the server's dialect has no word for, or what is no request.
     """
     ask = replace(_SPEECH[client].read(body), limit=limit)
+    _check_says_something(ask, server)
+    turns, given = _carried(ask.turns, partial(_is_shown, _SPEECH[server].takes, FILES in without))
+    told = replace(ask, effort=lowered(ask.effort, without), turns=turns)
+    left_out = [*ask.left_out, *named(unread(body, _SPEECH[client].known)), *_lost(ask, told, server)]
+    return Translated(_SPEECH[server].write(told), ask.tools, left_out, told.effort, given)
+
+
+def _check_says_something(ask: Ask, server: Wire) -> None:
     said_by_others = [turn.parts for turn in ask.turns if turn.role != "system"]
     if not any(said_by_others) and (said_by_others or not ask.turns or server is Wire.MESSAGES):
         said = "Nothing in the conversation can be said in the API of the model's server."
         raise Invalid("request.invalid", said, hint="Send a text, a picture, or what a tool gave.")
-    effort = lowered(ask.effort, without)
-    left_out = [*ask.left_out, *(["effort"] if ask.effort and not effort else ())]
-    turns = _as_taken(ask.turns, _SPEECH[server].takes, with_given=FILES not in without)
-    given = any(_is_given(part) for turn in turns for part in turn.parts)
-    made = _SPEECH[server].write(replace(ask, effort=effort, turns=turns))
-    return Translated(made, ask.tools, left_out, effort, given)
 
 
-def _as_taken(turns: Sequence[Turn], takes: Callable[[File], bool], *, with_given: bool) -> Sequence[Turn]:
-    """Return turns with the files that a server takes; of those that a tool gave a model may only be told."""
+def _carried(turns: Sequence[Turn], takes: Callable[[File], bool]) -> tuple[Sequence[Turn], bool]:
+    """Return turns with files as a server takes them, and whether it is shown one that a tool gave."""
+    files = [file for turn in turns for part in turn.parts for file in _files_in(part)]
+    if not files:
+        return turns, False
+    carried = [Turn(turn.role, [as_taken(part, takes) for part in turn.parts]) for turn in turns]
+    return carried, any(file.given and takes(file) for file in files)
 
-    def is_shown(file: File) -> bool:
-        return takes(file) and (with_given or not file.given)
 
-    return [Turn(turn.role, [as_taken(part, is_shown) for part in turn.parts]) for turn in turns]
+def _lost(ask: Ask, told: Ask, server: Wire) -> list[str]:
+    """Return the names of what a server is not told of a request that other servers are."""
+    lost = [] if told.effort or not ask.effort else ["effort"]
+    return [*lost, *messages.lost(told)] if server is Wire.MESSAGES else lost
 
 
-def _is_given(part: Part) -> bool:
-    """Tell whether a part is a file that a tool gave, or holds one."""
-    return part.given if isinstance(part, File) else bool(part.files) if isinstance(part, Result) else False
+def _files_in(part: Part) -> Sequence[File]:
+    return [part] if isinstance(part, File) else part.files if isinstance(part, Result) else ()
+
+
+def _is_shown(takes: Callable[[File], bool], without_given: bool, file: File) -> bool:  # noqa: FBT001
+    """Tell whether a model is shown a file, and not only told of it or given its text."""
+    return takes(file) and not (file.given and without_given)
 
 
 class AnswerTranslation:
