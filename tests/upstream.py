@@ -11,7 +11,7 @@ call, and answers when the script is at its end; `loop` asks for the same call f
 of N characters, `say` makes it say something before, `noindex` and `zeroindex` leave out where a piece belongs,
 `noid` the ids, `sameid` gives all calls one, `notools` refuses requests with tools, `stubborn` calls tools that it may
 not call. `nofiles` refuses documents, `thoughtless` to be told how hard to think, `threewords` in other words than
-`low`, `medium`, `high`.
+`low`, `medium`, `high`, `apart` beside tools.
 
 Responses: a model with the word `behind` makes those with `background: true` in the background: whoever asks for one
 finds it `in_progress` so often as `Upstream.polls` says, and then done.
@@ -290,6 +290,8 @@ class Upstream:
 def _refusal(seen: Seen, plan: Plan) -> str:
     """What Ollama says of files, tools, thoughts, and words for these that a model does not take."""
     effort = seen.effort
+    if "apart" in plan.words and seen.tools and effort:
+        return "Function tools with reasoning_effort are not supported, please use /v1/responses instead."
     if "nofiles" in plan.words and '"file_data"' in json.dumps(seen.body):
         return "invalid message format"
     if "notools" in plan.words and seen.tools:

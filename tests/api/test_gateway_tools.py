@@ -342,6 +342,14 @@ async def test_a_model_that_takes_no_tools_gets_texts_and_is_not_asked_again(her
     assert len(here.upstream.chats) == 3
 
 
+async def test_a_model_that_takes_tools_or_a_word_for_thinking_keeps_the_tools(here: Gate) -> None:
+    """OpenAI, of gpt-5.4 in chat completions."""
+    answer = await here.ask("messages", ASK, model="ask-apart", headers=CATALOG, output_config={"effort": "high"})
+    assert (answer.status, answer.headers["x-llmos-left-out"]) == (200, "effort")
+    first, second = here.upstream.chats
+    assert (names(first), first.effort, names(second), second.effort) == (OURS, "high", OURS, "")
+
+
 async def test_names_that_somebody_made_up_for_models_without_tools_fill_no_memory(
     here: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,7 @@ from llmos_lite.core.gateway.reading import LARGEST_ANSWER, Reading, too_large
 from llmos_lite.core.gateway.responses_reader import RUNNING
 from llmos_lite.core.gateway.tools.rounds import NoTools, Rounds
 from llmos_lite.core.gateway.translation.translator import AnswerTranslation
-from llmos_lite.core.gateway.translation.waived import GiveWayError, refused
+from llmos_lite.core.gateway.translation.waived import FILES, GiveWayError, refused
 from llmos_lite.core.gateway.turn import Turn
 from llmos_lite.core.traces.trace import Ended
 from llmos_lite.engines.http_client import Reply
@@ -83,10 +83,11 @@ class Answers:
         """Hand a refusal on in the server's own words; what is no JSON becomes an error of ours."""
         reply, status = sent.reply, passed_status(sent.reply)
         said = await read_reply(reply, REFUSAL)
-        if turn.rounds is not None and turn.rounds.removable and refuses_tools(reply.status, said):
-            raise NoTools
         made = turn.translated
-        if made is not None and (word := refused(reply.status, said, made.effort, files=made.files)):
+        word = refused(reply.status, said, made.effort, files=made.files) if made is not None else ""
+        if word in {"", FILES} and _without_tools(turn) and refuses_tools(reply.status, said):
+            raise NoTools
+        if word:
             raise GiveWayError(word)
         code = _REFUSALS.get(reply.status, "model.rejected" if reply.status < 500 else "model.failed")  # noqa: PLR2004
         if not said.lstrip().startswith(b"{") or (turn.rounds is not None and turn.rounds.begun):
@@ -212,6 +213,11 @@ class Answers:
         if translation is not None and (shown := rounds.screen.feed(translation.end())):
             await out(shown)
         turn.completion = reading.completion()
+
+
+def _without_tools(turn: Turn) -> bool:
+    """Tell whether a request may go on without tools: there are only ours."""
+    return turn.rounds is not None and turn.rounds.removable
 
 
 def _translation(turn: Turn, sent: Sent) -> AnswerTranslation:

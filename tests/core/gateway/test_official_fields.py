@@ -90,6 +90,7 @@ CITED = {"type": "document", "source": {"type": "text", "data": "x"}, "citations
         (Wire.MESSAGES, {"thinking": {"type": "between_tools"}}, "between_tools"),
         (Wire.MESSAGES, {"tools": [EXAMPLED]}, "input_examples"),
         (Wire.MESSAGES, {"messages": [{"role": "user", "content": [CITED]}]}, "citations"),
+        (Wire.MESSAGES, {"tools": [{"name": "f", "input_schema": {"type": "object"}, "strict": True}]}, "strict"),
         (Wire.CHAT, {"messages": [{"role": "user", "name": "ana", "content": "hi"}]}, "name"),
         (Wire.CHAT, {"tools": [{"type": "function", "function": {"name": "f", "strict": True}}]}, "strict"),
     ],
@@ -239,3 +240,31 @@ def test_tokens_of_thoughts_are_told(server: Wire) -> None:
     for client in set(Wire) - {server}:
         usage = json.loads(AnswerTranslation(server, client).whole(body))["usage"]
         assert USAGE[client].items() <= usage.items()
+
+
+@pytest.mark.parametrize(("most", "chat_most", "response_most"), [(0, 1, 16), (1, 1, 16), (99, 99, 99)])
+def test_an_answer_is_no_shorter_than_a_server_takes(most: int, chat_most: int, response_most: int) -> None:
+    """Claude Code asks for one token to see whether it may ask, and who wants to fill a cache for none."""
+    body = json.dumps({"model": "m", "messages": HI, "max_tokens": most}).encode()
+    assert json.loads(translate_request(body, Wire.MESSAGES, Wire.CHAT).body)["max_tokens"] == chat_most
+    assert json.loads(translate_request(body, Wire.MESSAGES, Wire.RESPONSES).body)["max_output_tokens"] == response_most
+
+
+REFUSAL = {
+    "stop_reason": "refusal",
+    "stop_details": {"type": "refusal", "category": "cyber", "explanation": "Not this."},
+}
+
+
+@pytest.mark.parametrize(("text", "shown"), [("", "Not this."), ("I began", "I began")])
+def test_a_model_of_anthropic_that_says_nothing_says_why(text: str, shown: str) -> None:
+    content = [{"type": "text", "text": text}] if text else []
+    whole = json.dumps({"id": "i", "model": "m", "content": content, **REFUSAL}).encode()
+    [choice] = json.loads(AnswerTranslation(Wire.MESSAGES, Wire.CHAT).whole(whole))["choices"]
+    assert (choice["message"]["content"], choice["finish_reason"]) == (shown, "content_filter")
+    events = [{"type": "content_block_delta", "delta": {"type": "text_delta", "text": text}}] if text else []
+    events.append({"type": "message_delta", "delta": REFUSAL})
+    stream = AnswerTranslation(Wire.MESSAGES, Wire.CHAT)
+    said = b"".join(stream.feed(b"data: %b\n\n" % json.dumps(event).encode()) for event in events)
+    deltas = [json.loads(line[6:])["choices"][0]["delta"] for line in said.splitlines() if line]
+    assert "".join(delta.get("content", "") for delta in deltas) == shown

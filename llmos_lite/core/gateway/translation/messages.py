@@ -92,6 +92,7 @@ class _Tool(msgspec.Struct):
     description: str | None = None
     input_schema: Raw = Raw()
     input_examples: Raw = Raw()
+    strict: bool | None = None
     display_width_px: int = 0
     display_height_px: int = 0
 
@@ -185,7 +186,7 @@ def read_request(body: bytes) -> Ask:
         choice={"any": "required", "tool": choice.name}.get(choice.type, choice.type),
         parallel=None if choice.disable_parallel_tool_use is None else not choice.disable_parallel_tool_use,
         stream=bool(asked.stream),
-        most_tokens=asked.max_tokens or 0,
+        most_tokens=1 if asked.max_tokens == 0 else asked.max_tokens or 0,  # it is asked only to fill a cache
         stop=asked.stop_sequences or [],
         numbers=present(temperature=asked.temperature, top_p=asked.top_p),
         effort=effort_of(asked.thinking or Thinking(), output.effort or ""),
@@ -200,6 +201,7 @@ def _lost(asked: _Request, output: _Output) -> list[str]:
     said = {
         "between_tools": asked.thinking is not None and asked.thinking.type == "between_tools" and not output.effort,
         "input_examples": any(is_said(tool.input_examples) for tool in asked.tools or ()),
+        "strict": any(tool.strict for tool in asked.tools or ()),
         "task_budget": is_said(output.task_budget),
     }
     return [name for name, there in said.items() if there]

@@ -47,11 +47,16 @@ class _Usage(msgspec.Struct):
     output_tokens_details: _Thought | None = None
 
 
+class _Details(msgspec.Struct):
+    explanation: str | None = None
+
+
 class _Answer(msgspec.Struct):
     id: str = ""
     model: str = ""
     content: list[Block] = []
     stop_reason: str | None = None
+    stop_details: _Details | None = None
     usage: _Usage | None = None
 
 
@@ -60,6 +65,7 @@ class _Delta(msgspec.Struct):
     text: str = ""
     partial_json: str = ""
     stop_reason: str | None = None
+    stop_details: _Details | None = None
 
 
 class _Error(msgspec.Struct):
@@ -87,6 +93,7 @@ class MessagesIn:
     def __init__(self) -> None:
         self._sse = SseReader()
         self._inputs: dict[int, str] = {}
+        self._spoke = False
 
     def whole(self, body: bytes) -> list[Said]:
         """Read an answer that came at once."""
@@ -97,6 +104,7 @@ class MessagesIn:
                 said.append(Words(block.text))
             elif block.type == "tool_use":
                 said += [Called(at, block.id, block.name), Argued(at, bytes(block.input).decode())]
+        said += _excuse(answer.stop_details, any(block.text for block in answer.content))
         if answer.usage:
             said.append(_counted(answer.usage))
         return [*said, Stopped(_STOPS.get(answer.stop_reason or "", "end"))]
@@ -119,6 +127,7 @@ class MessagesIn:
         elif event.type == "content_block_stop" and self._inputs.get(event.index, "{}") != "{}":
             yield Argued(event.index, self._inputs.pop(event.index))
         elif delta is not None and delta.text:
+            self._spoke = True
             yield Words(delta.text)
         elif delta is not None and delta.partial_json:
             self._inputs.pop(event.index, None)
@@ -126,7 +135,13 @@ class MessagesIn:
         if event.usage is not None:
             yield _counted(event.usage)
         if delta is not None and delta.stop_reason:
+            yield from _excuse(delta.stop_details, self._spoke)
             yield Stopped(_STOPS.get(delta.stop_reason, "end"))
+
+
+def _excuse(details: _Details | None, spoke: bool) -> list[Said]:  # noqa: FBT001
+    """Return why a model refuses, where it says nothing: in other dialects that is what it answers."""
+    return [Words(details.explanation)] if details and details.explanation and not spoke else []
 
 
 def _counted(usage: _Usage) -> Counted:

@@ -49,6 +49,8 @@ from llmos_lite.core.gateway.translation.responses_tools import (
 )
 from llmos_lite.core.gateway.translation.tools import named
 
+FEWEST_TOKENS = 16
+"""The least that OpenAI takes for `max_output_tokens`; Claude Code asks for one token to see whether it may ask."""
 _SILENT = frozenset(
     {"reasoning", "additional_tools", "configuration_update", "mcp_list_tools", "mcp_approval_request", "program"}
 )
@@ -255,7 +257,7 @@ def write_request(ask: Ask) -> bytes:
     if ask.stream:
         body["stream"] = True
     if ask.most_tokens:
-        body["max_output_tokens"] = ask.most_tokens
+        body["max_output_tokens"] = max(ask.most_tokens, FEWEST_TOKENS)
     if ask.effort:
         body["reasoning"] = {"effort": ask.effort}
     if ask.form:
