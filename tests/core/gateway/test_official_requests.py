@@ -152,7 +152,7 @@ def test_an_item_that_only_has_an_id_is_a_reference() -> None:
 def test_the_most_tokens_have_the_name_that_the_server_takes() -> None:
     body, _ = sent(Wire.MESSAGES, Wire.CHAT, "max_completion_tokens")
     assert (body["max_completion_tokens"], "max_tokens" in body) == (9, False)
-    assert sent(Wire.MESSAGES, Wire.RESPONSES, "max_completion_tokens")[0]["max_output_tokens"] == 9
+    assert sent(Wire.MESSAGES, Wire.RESPONSES, max_tokens=99)[0]["max_output_tokens"] == 99
 
 
 @pytest.mark.parametrize(("heat", "told"), [(b"1.7", 1.0), (b"2", 1.0), (b"1", 1), (b"0.3", 0.3), (b'"x"', "x")])

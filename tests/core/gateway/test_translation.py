@@ -80,7 +80,7 @@ ASKS = st.builds(
     tools=st.lists(st.builds(plain, NAME, st.text()), max_size=2, unique_by=lambda tool: tool.name),
     choice=st.sampled_from(["auto", "none", "required", "named_tool"]),
     stream=st.booleans(),
-    most_tokens=st.integers(1, 10_000),
+    most_tokens=st.integers(responses.FEWEST_TOKENS, 10_000),
 )
 
 
