@@ -118,7 +118,7 @@ def test_a_file_that_is_neither_pdf_nor_text_is_refused(server: Wire) -> None:
 def test_a_picture_in_a_file_is_a_picture() -> None:
     held = "data:image/png;base64,QUJD"
     asked = {"type": "file", "file": {"filename": "a.png", "file_data": held}}
-    assert sent(Wire.CHAT, Wire.RESPONSES, asked) == [{"type": "input_image", "image_url": held}]
+    assert sent(Wire.CHAT, Wire.RESPONSES, asked) == [{"type": "input_image", "image_url": held, "detail": "auto"}]
     asked = {"type": "input_file", "filename": "a.png", "file_data": held}
     assert sent(Wire.RESPONSES, Wire.CHAT, asked) == [{"type": "image_url", "image_url": {"url": held}}]
 

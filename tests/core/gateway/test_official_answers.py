@@ -6,10 +6,9 @@ Answers are made of the libraries' own types, with everything that may be missin
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from random import Random
-from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any
 
 import pytest
 from anthropic.types import Message, RawMessageStreamEvent
@@ -18,7 +17,6 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import Response, ResponseStreamEvent
-from pydantic import BaseModel
 
 from llmos_lite.core.gateway.responses_reader import ResponsesReader, whole_response
 from llmos_lite.core.gateway.translation.translator import AnswerTranslation
@@ -26,46 +24,9 @@ from llmos_lite.engines.llm import Completion
 from llmos_lite.engines.llm_anthropic import MessageStream, whole_message
 from llmos_lite.engines.llm_openai import ChatStream, whole_chat
 from llmos_lite.engines.upstream import Wire
+from tests.official import made
 
-DEEPEST = 6
 TRIES = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-_PLAIN: dict[object, Callable[[Random], object]] = {
-    str: lambda luck: luck.choice(["", "x", "é"]),
-    int: lambda luck: luck.randint(0, 3),
-    float: lambda luck: luck.random(),
-    bool: lambda luck: luck.random() < 0.5,
-}
-
-
-def made(kind: object, luck: Random, depth: int = 0) -> object:
-    """Something that has this type; deep inside, nothing that may be missing."""
-    origin, inner = get_origin(kind), get_args(kind)
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        return _fields(kind, luck, depth)
-    if origin in (Union, UnionType):
-        return made(_chosen(inner, luck, depth), luck, depth)
-    if origin is list:
-        return [made(inner[0], luck, depth + 1) for _ in range(0 if depth > DEEPEST else luck.randint(0, 2))]
-    if origin is dict:
-        return {"k": made(inner[1], luck, depth + 1)}
-    if origin is Literal:
-        return luck.choice(inner)
-    same = inner[0] if origin is Annotated else getattr(kind, "__value__", None)
-    return made(same, luck, depth) if same else _PLAIN.get(kind, lambda _: None)(luck)
-
-
-def _fields(kind: type[BaseModel], luck: Random, depth: int) -> dict[str, object]:
-    return {
-        field.alias or name: made(field.annotation, luck, depth + 1)
-        for name, field in kind.model_fields.items()
-        if field.is_required() or luck.random() < 0.6
-    }
-
-
-def _chosen(kinds: Sequence[object], luck: Random, depth: int) -> object:
-    if type(None) in kinds and (depth > DEEPEST or luck.random() < 0.5):
-        return None
-    return luck.choice([one for one in kinds if one is not type(None)])
 
 
 def answer_of(kind: object, luck: Random) -> dict[str, Any]:

@@ -7,23 +7,28 @@ at this test decides whether one of them should be translated.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from random import Random
 from typing import Any, get_args
 
 import pytest
 from anthropic.types import ContentBlockParam, ToolUnionParam
 from anthropic.types.beta.message_create_params import MessageCreateParamsBase as BetaParams
 from anthropic.types.message_create_params import MessageCreateParamsBase
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from openai.types.chat import ChatCompletionContentPartParam
 from openai.types.chat.completion_create_params import CompletionCreateParamsBase
 from openai.types.responses import ResponseInputContentParam, ResponseInputItemParam, ToolParam
 from openai.types.responses.response_create_params import ResponseCreateParamsBase
+from pydantic import TypeAdapter
 from typing_extensions import get_type_hints, is_typeddict
 
 from llmos_lite.core.gateway.translation import chat, messages, responses
 from llmos_lite.core.gateway.translation.translator import AnswerTranslation, translate_request
 from llmos_lite.engines.upstream import Wire
 from llmos_lite.errors import Invalid
+from tests.official import made
 
 HI = [{"role": "user", "content": "hi"}]
 SAID: dict[Wire, dict[str, Any]] = {
@@ -177,17 +182,18 @@ def test_claude_code_finds_tools_by_a_tool_of_its_own() -> None:
     assert [tool["function"]["name"] for tool in made["tools"]] == ["send"]
 
 
-@pytest.mark.parametrize("detail", ["low", "high", "original", None])
+@pytest.mark.parametrize("detail", ["low", "high", "original", "auto", None])
 def test_how_closely_to_look_is_kept_between_openais_two(detail: str | None) -> None:
     url = "https://x.example/p.png"
     said = {"role": "user", "content": [{"type": "input_image", "image_url": url, "detail": detail}]}
     raw = json.dumps({"model": "m", "input": [said]}).encode()
     [part] = json.loads(translate_request(raw, Wire.RESPONSES, Wire.CHAT).body)["messages"][0]["content"]
-    expected = {"url": url} | ({"detail": {"original": "high"}.get(detail, detail)} if detail else {})
+    kept = {"low": "low", "high": "high", "original": "high"}.get(detail or "")
+    expected = {"url": url} | ({"detail": kept} if kept else {})
     assert part == {"type": "image_url", "image_url": expected}
     raw = json.dumps({"model": "m", "messages": [{"role": "user", "content": [part]}]}).encode()
     [back] = json.loads(translate_request(raw, Wire.CHAT, Wire.RESPONSES).body)["input"][0]["content"]
-    assert back == {"type": "input_image", "image_url": url, **({"detail": expected["detail"]} if detail else {})}
+    assert back == {"type": "input_image", "image_url": url, "detail": expected.get("detail", "auto")}
 
 
 @pytest.mark.parametrize("client", [Wire.CHAT, Wire.RESPONSES])
@@ -268,3 +274,44 @@ def test_a_model_of_anthropic_that_says_nothing_says_why(text: str, shown: str) 
     said = b"".join(stream.feed(b"data: %b\n\n" % json.dumps(event).encode()) for event in events)
     deltas = [json.loads(line[6:])["choices"][0]["delta"] for line in said.splitlines() if line]
     assert "".join(delta.get("content", "") for delta in deltas) == shown
+
+
+REQUESTS: dict[Wire, Any] = {
+    Wire.CHAT: CompletionCreateParamsBase,
+    Wire.RESPONSES: ResponseCreateParamsBase,
+    Wire.MESSAGES: MessageCreateParamsBase,
+}
+ADAPTERS: dict[Wire, TypeAdapter[Any]] = {wire: TypeAdapter(kind) for wire, kind in REQUESTS.items()}
+LEADS_NOWHERE = ("conversation", "prompt", "previous_response_id", "container", "functions", "modalities", "n")
+REFUSED = (*LEADS_NOWHERE, "stop", "stop_sequences", "tool_choice")
+
+
+def went_through(value: object) -> None:
+    """Look at everything that is looked at late."""
+    if isinstance(value, dict):
+        value = value.values()
+    if not isinstance(value, str | bytes) and isinstance(value, Iterable):
+        for one in value:
+            went_through(one)
+
+
+@pytest.mark.parametrize("client", list(Wire))
+@given(luck=st.randoms())
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+def test_whatever_the_libraries_send_is_what_the_servers_library_sends(client: Wire, luck: Random) -> None:
+    body = made(REQUESTS[client], luck)
+    assert isinstance(body, dict)
+    body = {name: one for name, one in body.items() if name not in REFUSED} | {"model": "m"}
+    if client is Wire.RESPONSES:
+        body["input"] = [*(body["input"] if isinstance(body.get("input"), list) else ()), *HI]
+    else:
+        body["messages"] = [*body["messages"], *HI]
+    raw, refusals = json.dumps(body).encode(), list[Invalid]()
+    for server in set(Wire) - {client}:
+        try:
+            sent = translate_request(raw, client, server).body
+        except Invalid as refused:
+            refusals.append(refused)
+        else:
+            went_through(ADAPTERS[server].validate_python(json.loads(sent)))
+    assert all(one.hint for one in refusals)

@@ -271,7 +271,7 @@ def _parts_of(block: Block, *, given: bool, odd: list[str] | None) -> Iterator[P
         yield from _document(source, block, given=given)
     elif block.type == "image" and isinstance(source, _Source):
         yield Image(source.url, source.data, source.media_type)
-    elif block.type == "tool_use":
+    elif block.type == "tool_use" and odd is None:  # a person calls nothing
         yield Use(block.id, block.name, bytes(block.input).decode())
     elif block.type == "tool_result":
         yield resulted(block.tool_use_id, _content(block.content, given=True), is_error=bool(block.is_error))

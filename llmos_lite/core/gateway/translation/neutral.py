@@ -40,6 +40,7 @@ class Image(NamedTuple):
     @classmethod
     def at(cls, address: str, detail: str = "") -> Image:
         """Read an address."""
+        detail = "" if detail == "auto" else detail
         head, comma, data = address.partition(";base64,")
         if comma and head.startswith("data:"):
             return cls(data=data, kind=head[5:], detail=detail)

@@ -272,18 +272,25 @@ def _items(turn: Turn, kinds: Mapping[str, Kind]) -> Iterator[dict[str, object]]
     for part in turn.parts:
         if isinstance(part, Result):
             kind = "custom_tool" if kinds.get(part.id) == "custom" else "function"
-            given = [_shown(one, "user") for one in part.parts] if part.images or part.files else part.text
+            given = [_shown(one) for one in part.parts] if part.images or part.files else part.text
             yield {"type": f"{kind}_call_output", "call_id": part.id, "output": given}
     if shown:
         role = "developer" if turn.role == "system" else turn.role
-        yield {"type": "message", "role": role, "content": [_shown(part, turn.role) for part in shown]}
+        yield {"type": "message", "role": role, "content": _content_of(shown, role)}
     yield from (written_call(part) for part in turn.parts if isinstance(part, Use))
 
 
-def _shown(part: Shown, role: str) -> dict[str, object]:
+def _content_of(parts: Sequence[Shown], role: str) -> object:
+    """Write what is said: of the model as one text, since parts of its own have ids that only OpenAI gives."""
+    if role == "assistant":
+        return "\n\n".join(part.text for part in parts if isinstance(part, Text))
+    return [_shown(part) for part in parts]
+
+
+def _shown(part: Shown) -> dict[str, object]:
     if isinstance(part, Image):
-        return {"type": "input_image", "image_url": part.address, **({"detail": part.detail} if part.detail else {})}
+        return {"type": "input_image", "image_url": part.address, "detail": part.detail or "auto"}
     if isinstance(part, File):
         name = {"filename": part.called} if part.data else {}
         return {"type": "input_file", **({"file_url": part.url} if part.url else {"file_data": part.address}), **name}
-    return {"type": "output_text" if role == "assistant" else "input_text", "text": part.text}
+    return {"type": "input_text", "text": part.text}

@@ -20,6 +20,7 @@ from llmos_lite.core.gateway.translation.files import File, is_any, is_known, is
 from llmos_lite.core.gateway.translation.neutral import (
     Ask,
     Gathered,
+    Image,
     Part,
     Result,
     Said,
@@ -145,7 +146,7 @@ def translate_request(
     """
     ask = replace(_SPEECH[client].read(body), limit=limit)
     _check_says_something(ask, server)
-    turns, given = _carried(ask.turns, partial(_is_shown, _SPEECH[server].takes, FILES in without))
+    turns, given = _carried(_by_side(ask.turns), partial(_is_shown, _SPEECH[server].takes, FILES in without))
     told = replace(ask, effort=lowered(ask.effort, without), turns=turns)
     left_out = [*ask.left_out, *named(unread(body, _SPEECH[client].known)), *_lost(ask, told, server)]
     return Translated(_SPEECH[server].write(told), ask.tools, left_out, told.effort, given)
@@ -156,6 +157,22 @@ def _check_says_something(ask: Ask, server: Wire) -> None:
     if not any(said_by_others) and (said_by_others or not ask.turns or server is Wire.MESSAGES):
         said = "Nothing in the conversation can be said in the API of the model's server."
         raise Invalid("request.invalid", said, hint="Send a text, a picture, or what a tool gave.")
+
+
+def _by_side(turns: Sequence[Turn]) -> Sequence[Turn]:
+    """Return turns in which only a person shows something: elsewhere it comes before what is said beside it."""
+    if not any(turn.role != "user" and any(map(_is_seen, turn.parts)) for turn in turns):
+        return turns
+    found = []
+    for turn in turns:
+        seen = [part for part in turn.parts if turn.role != "user" and _is_seen(part)]
+        rest = [part for part in turn.parts if part not in seen]
+        found += [*([Turn("user", seen)] if seen else []), *([Turn(turn.role, rest)] if rest else [])]
+    return found
+
+
+def _is_seen(part: Part) -> bool:
+    return isinstance(part, Image | File)
 
 
 def _carried(turns: Sequence[Turn], takes: Callable[[File], bool]) -> tuple[Sequence[Turn], bool]:
