@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from functools import partial
 
 from llmos_lite.core.gateway.background import Background
 from llmos_lite.core.gateway.context import Contexts
 from llmos_lite.core.gateway.dialect import Dialect
+from llmos_lite.core.gateway.forms import EVENTS, in_form
 from llmos_lite.core.gateway.keeper import Keeper
 from llmos_lite.core.gateway.passage import Passage, always
 from llmos_lite.core.gateway.pieces import Head, Out, Whole, never
-from llmos_lite.core.gateway.problems import refusal_in
-from llmos_lite.core.gateway.reading import LARGEST_ANSWER, Reading, too_large
+from llmos_lite.core.gateway.problems import Refused, refusal_in
+from llmos_lite.core.gateway.reading import LARGEST_ANSWER, Reading, cut_short, read_reply
 from llmos_lite.core.gateway.responses_reader import RUNNING
 from llmos_lite.core.gateway.tools.rounds import NoTools, Rounds
 from llmos_lite.core.gateway.translation.translator import AnswerTranslation
@@ -23,7 +24,7 @@ from llmos_lite.engines.http_client import Reply
 from llmos_lite.engines.llm import Completion
 from llmos_lite.engines.llm_http import refuses_tools
 from llmos_lite.engines.upstream import Wire
-from llmos_lite.engines.upstreams import Sent
+from llmos_lite.engines.upstreams import REFUSALS, Sent
 from llmos_lite.errors import LlmosError, UpstreamFailed
 
 OK = 200
@@ -72,15 +73,17 @@ class Answers:
         """
         if sent.reply.status != OK:
             return self._refused(turn, sent, out)
-        streamed = sent.reply.header("content-type").startswith("text/event-stream")
-        if turn.rounds is not None and (streamed or turn.rounds.begun):
-            return self._in_rounds(turn, turn.rounds, sent, out, streamed=streamed)
+        streamed = sent.reply.header("content-type").startswith(EVENTS)
+        if streamed is not turn.asked.stream and not turn.asked.background:
+            return self._in_form(turn, sent, out)
+        if turn.rounds is not None and streamed:
+            return self._in_rounds(turn, turn.rounds, sent, out)
         if streamed and turn.asked.background and sent.route.wire is turn.dialect.wire:
             return self._behind(turn, sent, out)
         return self._streamed(turn, sent, out) if streamed else self._whole(turn, sent, out)
 
     async def _refused(self, turn: Turn, sent: Sent, out: Out) -> None:
-        """Hand a refusal on in the server's own words; what is no JSON becomes an error of ours."""
+        """Hand a refusal on in the server's own words, put into the client's form when they come in another."""
         reply, status = sent.reply, passed_status(sent.reply)
         said = await read_reply(reply, REFUSAL)
         made = turn.translated
@@ -90,12 +93,21 @@ class Answers:
         if word:
             raise GiveWayError(word)
         code = _REFUSALS.get(reply.status, "model.rejected" if reply.status < 500 else "model.failed")  # noqa: PLR2004
-        if not said.lstrip().startswith(b"{") or (turn.rounds is not None and turn.rounds.begun):
-            raise UpstreamFailed(code, f"The model's server answered {reply.status}.", hint="Try again.")
-        if sent.route.wire is not turn.dialect.wire:
-            said = turn.dialect.refusal(status, refusal_in(said), code, turn.request_id)
+        if reply.status < REFUSALS:
+            hint = "See that the base URL is the one where the API answers."
+            raise UpstreamFailed(code, f"The model's server answered {reply.status}.", hint=hint)
+        if turn.rounds is not None and turn.rounds.begun:
+            raise UpstreamFailed(code, refusal_in(said, reply.status).message, hint="Try again.")
+        headers = _headers(turn, reply)
+        if sent.route.wire is not turn.dialect.wire or not said.lstrip().startswith(b"{"):
+            said, headers = _refusal(turn, status, refusal_in(said, reply.status), code), in_json(headers)
         await self._keeper.keep(turn, Ended.ERROR, code)
-        await out(Whole(status, _headers(turn, reply), said))
+        await out(Whole(status, headers, said))
+
+    async def _in_form(self, turn: Turn, sent: Sent, out: Out) -> None:
+        """Hand out what a server streams unasked, or does not stream although asked."""
+        dialect = self._dialects[sent.route.wire]
+        await self.answered(turn, await in_form(sent, dialect, stream=turn.asked.stream), out)
 
     async def _whole(self, turn: Turn, sent: Sent, out: Out) -> None:
         body = await read_reply(sent.reply, LARGEST_ANSWER)
@@ -166,10 +178,8 @@ class Answers:
         await self._keeper.keep(turn, Ended.ERROR if reading.failed else Ended.COMPLETE, _code(reading.failed))
         await self._background.begun(turn, reading.begun_id, runs_on=False)
 
-    async def _in_rounds(self, turn: Turn, rounds: Rounds, sent: Sent, out: Out, *, streamed: bool) -> None:
+    async def _in_rounds(self, turn: Turn, rounds: Rounds, sent: Sent, out: Out) -> None:
         """Stream in a conversation with tools of ours: what calls these is not for the client."""
-        if not streamed:
-            raise UpstreamFailed("model.garbage", "The model answered a stream in another form.")
         if not rounds.begun:
             rounds.begun = True
             turn.telling = rounds.screen
@@ -220,6 +230,16 @@ def _without_tools(turn: Turn) -> bool:
     return turn.rounds is not None and turn.rounds.removable
 
 
+def _refusal(turn: Turn, status: int, said: Refused, code: str) -> bytes:
+    return turn.dialect.refusal(status, said.message, said.code or code, turn.request_id)
+
+
+def in_json(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return headers of an answer whose body is ours."""
+    kept = [header for header in headers if header[0] != b"content-type"]
+    return [*kept, (b"content-type", b"application/json")]
+
+
 def _translation(turn: Turn, sent: Sent) -> AnswerTranslation:
     return AnswerTranslation(sent.route.wire, turn.dialect.wire, turn.translated.tools if turn.translated else ())
 
@@ -249,23 +269,6 @@ def passed_headers(reply: Reply) -> list[tuple[bytes, bytes]]:
         if header[0].startswith(_PASSED) and (header[0] != _ID or 0 < len(header[1]) <= LONGEST_ID):
             kept.append(header)  # noqa: PERF401 - without the call that a comprehension is
     return kept
-
-
-async def read_reply(reply: Reply, most: int) -> bytes:
-    """Return the body of an answer.
-
-    Raises:
-        UpstreamFailed: `model.garbage`, past `most` bytes.
-    """
-    body = await reply.read(most)
-    if len(body) > most:
-        raise too_large()
-    return body
-
-
-def cut_short() -> UpstreamFailed:
-    """Return the error for a stream that ends without its end."""
-    return UpstreamFailed("model.cut", "The model's answer ends in the middle.", hint="Try again.")
 
 
 def _code(error: LlmosError | None) -> str:

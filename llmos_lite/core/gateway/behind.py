@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from llmos_lite.core.accounts.permissions import Actor, Verb, permit
-from llmos_lite.core.gateway.answers import OK, REFUSAL, cut_short, passed_headers, passed_status, read_reply
+from llmos_lite.core.gateway.answers import OK, REFUSAL, in_json, passed_headers, passed_status
 from llmos_lite.core.gateway.background import Background
 from llmos_lite.core.gateway.dialect import Told
 from llmos_lite.core.gateway.passage import Passage, always
 from llmos_lite.core.gateway.pieces import Head, Out, Request, Whole
-from llmos_lite.core.gateway.reading import LARGEST_ANSWER, Reading
+from llmos_lite.core.gateway.problems import refusal_in
+from llmos_lite.core.gateway.reading import LARGEST_ANSWER, Reading, cut_short, read_reply
 from llmos_lite.core.gateway.responses_dialect import ResponsesDialect
 from llmos_lite.core.gateway.responses_reader import response_state
 from llmos_lite.core.limits import Limits
@@ -18,7 +19,7 @@ from llmos_lite.core.traces.trace import Ended
 from llmos_lite.engines.http_client import Reply
 from llmos_lite.engines.llm import Completion
 from llmos_lite.engines.upstream import Passing, Wire
-from llmos_lite.engines.upstreams import Upstreams
+from llmos_lite.engines.upstreams import REFUSALS, Upstreams
 from llmos_lite.errors import LlmosError, UpstreamFailed
 from llmos_lite.records.background import BackgroundResponse
 
@@ -80,14 +81,23 @@ class Behind:
         async with self._limits.request(actor), await self._upstreams.at(row.server, passing) as reply:
             if reply.status == OK and reply.header("content-type").startswith("text/event-stream"):
                 await self._streamed(actor, row, reply, request, out)
-            else:
+            elif reply.status < REFUSALS:
                 await self._whole(actor, row, about, reply, out)
+            else:
+                await self._refused(row, reply, request, out)
+
+    async def _refused(self, row: BackgroundResponse, reply: Reply, request: Request, out: Out) -> None:
+        said, headers, status = await read_reply(reply, REFUSAL), _headers(row, reply), passed_status(reply)
+        if not said.lstrip().startswith(b"{"):
+            told = refusal_in(said, reply.status)
+            said = self._dialect.refusal(status, told.message, told.code or "model.failed", request.id)
+            headers = in_json(headers)
+        await out(Whole(status, headers, said))
 
     async def _whole(self, actor: Actor, row: BackgroundResponse, about: About, reply: Reply, out: Out) -> None:
-        body = await read_reply(reply, LARGEST_ANSWER if reply.status == OK else REFUSAL)
+        body = await read_reply(reply, LARGEST_ANSWER)
         if not body.lstrip().startswith(b"{"):
-            code = "model.garbage" if reply.status == OK else "model.failed"
-            raise UpstreamFailed(code, f"The model's server answered {reply.status}.", hint="Try again.")
+            raise UpstreamFailed("model.garbage", f"The model's server answered {reply.status}.", hint="Try again.")
         if reply.status == OK and about.method == _DELETE:
             await self._background.drop(row)
         elif reply.status == OK and about.tail in _STATES:

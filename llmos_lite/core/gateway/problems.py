@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import msgspec
 
@@ -21,33 +22,60 @@ _OPENAI = {
     429: "rate_limit_error",
 }
 _SERVER = 500
-_ANTHROPIC = _OPENAI | {413: "request_too_large", 503: "overloaded_error"}
+_ANTHROPIC = _OPENAI | {413: "request_too_large", 503: "overloaded_error", 529: "overloaded_error"}
 
 
 def _message(error: LlmosError) -> str:
     return " ".join(filter(None, (error.message, error.hint)))
 
 
+class Refused(NamedTuple):
+    """What a server says of its refusal.
+
+    Args:
+        message: for people.
+        code: for programs; empty when it says none.
+    """
+
+    message: str
+    code: str = ""
+
+
 class _Said(msgspec.Struct):
-    message: str = ""
+    message: str | None = None
+    code: object = None
 
 
 class _Refusal(msgspec.Struct):
     error: _Said | str | None = None
-    message: str = ""
+    message: str | None = None
+    detail: msgspec.Raw = msgspec.Raw()
 
 
-_refusal = msgspec.json.Decoder(_Refusal)
+_refusal = msgspec.json.Decoder(_Refusal | list[_Refusal] | str)
+_QUOTED = 300
 
 
-def refusal_in(body: bytes) -> str:
-    """Return what a server says in a refusal, in whichever dialect."""
+def refusal_in(body: bytes, status: int) -> Refused:
+    """Return what a server says in a refusal, in whichever dialect, or in none: a proxy before it answers in HTML."""
     try:
-        said = _refusal.decode(body)
+        found = _refusal.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return "The model's server refused the request."
-    inner = said.error.message if isinstance(said.error, _Said) else said.error
-    return inner or said.message or "The model's server refused the request."
+        return _in_text(body, status)
+    if isinstance(found, str):
+        return _in_text(found.encode(), status)
+    said = found if isinstance(found, _Refusal) else found[0] if found else _Refusal()  # Gemini sends a list
+    inner = said.error if isinstance(said.error, _Said) else _Said(said.error)
+    code = inner.code if isinstance(inner.code, str) else ""
+    message = inner.message or said.message
+    return Refused(message, code) if message else _in_text(bytes(said.detail), status)
+
+
+def _in_text(said: bytes, status: int) -> Refused:
+    """Quote a few words; a page is none."""
+    text = " ".join(said[: 4 * _QUOTED].decode(errors="replace").split())[:_QUOTED]
+    quoted = f": {text}" if text and not text.startswith("<") else "."
+    return Refused(f"The model's server answered {status}{quoted}")
 
 
 def openai_refusal(status: int, message: str, code: str, request_id: str) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from llmos_lite.core.gateway.dialect import Dialect
+from llmos_lite.engines.http_client import Reply
 from llmos_lite.engines.llm import Completion
 from llmos_lite.errors import UpstreamFailed
 
@@ -15,6 +16,23 @@ LARGEST_ANSWER = 32 << 20
 def too_large() -> UpstreamFailed:
     """Return the error for an answer without an end."""
     return UpstreamFailed("model.garbage", f"The model's answer is larger than {LARGEST_ANSWER >> 20} MiB.")
+
+
+async def read_reply(reply: Reply, most: int) -> bytes:
+    """Return the body of an answer.
+
+    Raises:
+        UpstreamFailed: `model.garbage`, past `most` bytes.
+    """
+    body = await reply.read(most)
+    if len(body) > most:
+        raise too_large()
+    return body
+
+
+def cut_short() -> UpstreamFailed:
+    """Return the error for a stream that ends without its end."""
+    return UpstreamFailed("model.cut", "The model's answer ends in the middle.", hint="Try again.")
 
 
 class Reading:

@@ -15,7 +15,7 @@ from llmos_lite.core.accounts.accounts import Accounts, unknown_team
 from llmos_lite.core.accounts.permissions import Actor, Verb, allowed, permit
 from llmos_lite.core.chat.prompt import NOTHING
 from llmos_lite.core.chat.tools import ToolBounds
-from llmos_lite.core.gateway.answers import OK, Answers, passed_headers, passed_status, read_reply
+from llmos_lite.core.gateway.answers import OK, Answers, passed_headers, passed_status
 from llmos_lite.core.gateway.asked import Asked, Placed, Raw, Said, encode, fields_of, joined, text_of, written
 from llmos_lite.core.gateway.background import Background
 from llmos_lite.core.gateway.behind import Behind
@@ -28,7 +28,7 @@ from llmos_lite.core.gateway.keeper import Keeper
 from llmos_lite.core.gateway.local import no_embeddings
 from llmos_lite.core.gateway.messages_dialect import MessagesDialect
 from llmos_lite.core.gateway.pieces import Out, Request, Whole
-from llmos_lite.core.gateway.reading import LARGEST_ANSWER
+from llmos_lite.core.gateway.reading import LARGEST_ANSWER, read_reply
 from llmos_lite.core.gateway.responses_dialect import ResponsesDialect, input_of
 from llmos_lite.core.gateway.steering import Steering
 from llmos_lite.core.gateway.thread_log import ThreadLog

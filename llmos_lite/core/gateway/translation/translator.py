@@ -219,10 +219,15 @@ class AnswerTranslation:
         Raises:
             UpstreamFailed: `model.garbage`.
         """
-        answer = Gathered()
-        for said in self._known(self._in.whole(body)):
-            answer.take(said)
-        return self._out.whole(answer)
+        return self._written(self._in.whole(body))
+
+    def gathered(self, data: bytes) -> bytes:
+        """Return at once what a whole stream says; see `whole`."""
+        return self._written(self._in.feed(data))
+
+    def streamed(self, body: bytes) -> bytes:
+        """Return as a whole stream what came at once; see `whole`."""
+        return b"".join(map(self._out.event, self._known(self._in.whole(body)))) + self._out.end()
 
     def feed(self, data: bytes) -> bytes:
         """Return what a piece of a stream says.
@@ -255,6 +260,12 @@ class AnswerTranslation:
     def number(self) -> int:
         """Return the number of the next event; see `Telling`."""
         return self._out.number
+
+    def _written(self, said: Sequence[Said]) -> bytes:
+        answer = Gathered()
+        for one in self._known(said):
+            answer.take(one)
+        return self._out.whole(answer)
 
     def _known(self, said: Sequence[Said]) -> Iterator[Said]:
         """Yield what is said as the client knows it: one call after the other, of the tools that it has."""

@@ -1,0 +1,188 @@
+"""`/v1/…` before servers that do not do what their API says: clients get what their library understands."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from asgi_client import Answer, Client
+
+from llmos_lite.core.gateway.translation.translator import AnswerTranslation
+from llmos_lite.core.traces.trace import Ended, Trace
+from llmos_lite.engines.llm import Completion
+from llmos_lite.engines.upstream import Wire
+from tests.answering import Answering, answering, reply
+from tests.gating import WIRES, Gate
+
+PAIRS = [(client, server) for client in WIRES for server in WIRES]
+PAGE = b"<html>Too many</html>"
+EVENTS = "text/event-stream"
+CALL = {"id": "c1", "type": "function", "function": {"name": "now", "arguments": '{"a": "\u00fc"}'}}
+ITEM = {"type": "function_call", "id": "f1", "call_id": "c1", "name": "now", "arguments": '{"a": "\u00fc"}'}
+MESSAGE = {"type": "message", "id": "m1", "role": "assistant", "content": [{"type": "output_text", "text": "Hi"}]}
+WHOLE: dict[str, dict[str, Any]] = {
+    "chat": {
+        "id": "a1",
+        "model": "odd",
+        "choices": [{"message": {"content": "Hi", "tool_calls": [CALL]}, "finish_reason": "tool_calls"}],
+        "usage": {"prompt_tokens": 5, "completion_tokens": 7},
+    },
+    "messages": {
+        "id": "a1",
+        "model": "odd",
+        "content": [
+            {"type": "text", "text": "Hi"},
+            {"type": "tool_use", "id": "c1", "name": "now", "input": {"a": "\u00fc"}},
+        ],
+        "stop_reason": "tool_use",
+        "usage": {"input_tokens": 5, "output_tokens": 7},
+    },
+    "responses": {
+        "id": "a1",
+        "model": "odd",
+        "status": "completed",
+        "output": [MESSAGE, ITEM],
+        "usage": {"input_tokens": 5, "output_tokens": 7},
+    },
+}
+
+
+def streamed(dialect: str) -> bytes:
+    """The same answer as events."""
+    return AnswerTranslation(Wire(dialect), Wire(dialect)).streamed(json.dumps(WHOLE[dialect]).encode())
+
+
+@asynccontextmanager
+async def before(here: Gate, dialect: str, *answers: bytes) -> AsyncIterator[Answering]:
+    """Put a server that gives these answers behind the model `odd`."""
+    async with answering(*answers) as server:
+        admin = Client(here.client.app, {"Authorization": f"Bearer {here.key}"})
+        kind = "anthropic" if dialect == "messages" else "openai"
+        body = {"kind": kind, "url": server.url, "models": ["odd"], "dialects": [dialect]}
+        assert (await admin.request("PUT", "/providers/odd", json_body=body)).status < 300
+        yield server
+
+
+async def asked(here: Gate, wire: str, dialect: str, *answers: bytes, stream: bool = False) -> Answer:
+    async with before(here, dialect, *answers):
+        return await here.ask(wire, "hi", model="odd", stream=stream)
+
+
+@pytest.mark.parametrize(("status", "kind"), [(429, "rate_limit_error"), (401, "authentication_error")])
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("wire", "dialect"), PAIRS)
+async def test_a_page_that_refuses_keeps_its_status_and_when_to_come_back(
+    here: Gate,
+    wire: str,
+    dialect: str,
+    status: int,
+    kind: str,
+    *,
+    stream: bool,
+) -> None:
+    page = reply(PAGE, status, "text/html", retry_after="9")
+    answer = await asked(here, wire, dialect, page, stream=stream)
+    assert (answer.status, answer.headers["retry-after"]) == (status, "9")
+    assert answer.headers["content-type"] == "application/json"
+    said = answer.json()
+    assert (said.get("type"), said["error"]["type"]) == ("error" if wire == "messages" else None, kind)
+    assert said["error"]["message"] == f"The model's server answered {status}."
+    trace = await here.trace()
+    assert (trace.ended, trace.error) == (Ended.ERROR, said["error"]["code"])
+
+
+@pytest.mark.parametrize(("body", "message", "code"), [
+    (b"upstream  connect error\n", "The model's server answered 503: upstream connect error", "model.failed"),
+    (b'"busy"', "The model's server answered 503: busy", "model.failed"),
+    (b'[{"error": {"code": 503, "message": "busy"}}]', "busy", "model.failed"),
+    (b'{"detail": "busy"}', 'The model\'s server answered 503: "busy"', "model.failed"),
+    (b'{"error": {"code": "too_long", "message": "no"}}', "no", "too_long"),
+    (b'{"error": "no"}', "no", "model.failed"),
+    (b'{"error": {"message": null}}', "The model's server answered 503.", "model.failed"),
+    (b"[]", "The model's server answered 503.", "model.failed"),
+    (b"", "The model's server answered 503.", "model.failed"),
+    (b"\xff", "The model's server answered 503: \ufffd", "model.failed"),
+])  # fmt: skip
+async def test_what_a_server_says_of_its_refusal_reaches_a_client_of_another_dialect(
+    here: Gate, body: bytes, message: str, code: str
+) -> None:
+    answer = await asked(here, "responses", "chat", reply(body, 503))
+    error = answer.json()["error"]
+    assert (answer.status, error["message"], error["code"]) == (503, message, code)
+
+
+async def test_too_much_to_do_is_anthropics_word_for_a_client_of_it(here: Gate) -> None:
+    answer = await asked(here, "messages", "chat", reply(b"busy", 529))
+    assert (answer.status, answer.json()["error"]["type"]) == (529, "overloaded_error")
+
+
+@pytest.mark.parametrize("status", [204, 302, 307])
+async def test_a_status_that_is_neither_an_answer_nor_a_refusal_is_a_failure(here: Gate, status: int) -> None:
+    answer = await asked(here, "chat", "chat", reply(b"", status, location="http://127.0.0.1:1/"))
+    assert answer.status == 502
+    assert f"answered {status}. See that the base URL" in json.dumps(answer.json())
+
+
+def read(here: Gate, wire: str, answer: Answer, *, stream: bool) -> Completion:
+    """Read an answer as the client's library does: it takes events for events alone."""
+    assert answer.status == 200, answer.body
+    assert answer.headers["content-type"] == (EVENTS if stream else "application/json")
+    dialect = here.services.gateway.dialects[Wire(wire)]
+    if not stream:
+        return dialect.whole(answer.body, "")
+    reader = dialect.reader("")
+    reader.feed(answer.body)
+    assert reader.ended
+    return reader.completion()
+
+
+def check_whole(done: Completion, trace: Trace) -> None:
+    assert (done.text, [(call.name, json.loads(call.arguments)) for call in done.tool_calls]) == (
+        "Hi",
+        [("now", {"a": "\u00fc"})],
+    )
+    assert (done.tokens_in, done.tokens_out) == (trace.tokens_in, trace.tokens_out) == (5, 7)
+    assert (trace.ended, trace.answer, [call.name for call in trace.tool_calls]) == (Ended.COMPLETE, "Hi", ["now"])
+
+
+@pytest.mark.parametrize(("wire", "dialect"), PAIRS)
+async def test_a_server_that_does_not_stream_is_a_stream_to_a_client_that_wants_one(
+    here: Gate, wire: str, dialect: str
+) -> None:
+    answer = await asked(here, wire, dialect, reply(json.dumps(WHOLE[dialect]).encode()), stream=True)
+    check_whole(read(here, wire, answer, stream=True), await here.trace())
+
+
+@pytest.mark.parametrize(("wire", "dialect"), PAIRS)
+async def test_a_server_that_streams_unasked_answers_at_once_to_a_client_that_wants_that(
+    here: Gate, wire: str, dialect: str
+) -> None:
+    answer = await asked(here, wire, dialect, reply(streamed(dialect), kind=EVENTS))
+    check_whole(read(here, wire, answer, stream=False), await here.trace())
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_a_stream_of_another_type_is_one(here: Gate, wire: str) -> None:
+    events = streamed(wire)
+    answer = await asked(here, wire, wire, reply(events, kind="text/plain"), stream=True)
+    assert answer.body == events
+    check_whole(read(here, wire, answer, stream=True), await here.trace())
+
+
+@pytest.mark.parametrize(("wire", "dialect"), PAIRS)
+async def test_half_a_stream_is_no_answer_at_once(here: Gate, wire: str, dialect: str) -> None:
+    half = streamed(dialect).split(b"\n\n")[0] + b"\n\n"
+    answer = await asked(here, wire, dialect, reply(half, kind=EVENTS))
+    assert (answer.status, answer.json()["error"]["code"]) == (502, "model.cut")
+    trace = await here.trace()
+    assert (trace.ended, trace.error, trace.answer) == (Ended.ERROR, "model.cut", "")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("wire", WIRES)
+async def test_a_page_is_no_answer(here: Gate, wire: str, *, stream: bool) -> None:
+    answer = await asked(here, wire, wire, reply(PAGE, kind="text/html"), stream=stream)
+    assert (answer.status, answer.json()["error"]["code"]) == (502, "model.garbage")
