@@ -251,13 +251,17 @@ def _check_meant(way: _Way) -> None:
 
 async def _shown(upstream: Upstream, reply: Reply, passing: Passing) -> Reply:
     """Return an answer, and a refusal without our key in it: some servers say which key, or request, they refuse."""
-    hidden: Sequence[bytes] = getattr(upstream, "hidden", ())
-    if reply.status < REFUSALS or passing.own_key or not hidden:
+    if reply.status < REFUSALS or passing.own_key or not getattr(upstream, "hidden", ()):
         return reply
-    body = await reply.read(LARGEST)
+    return ReadReply(reply, without_keys(upstream, await reply.read(LARGEST)))
+
+
+def without_keys(upstream: Upstream, said: bytes) -> bytes:
+    """Return what a server says of a failure, without our key in it."""
+    hidden: Sequence[bytes] = getattr(upstream, "hidden", ())
     for secret in hidden:
-        body = body.replace(secret, b"[key]")
-    return ReadReply(reply, body)
+        said = said.replace(secret, b"[key]")
+    return said
 
 
 class Router:

@@ -186,3 +186,79 @@ async def test_half_a_stream_is_no_answer_at_once(here: Gate, wire: str, dialect
 async def test_a_page_is_no_answer(here: Gate, wire: str, *, stream: bool) -> None:
     answer = await asked(here, wire, wire, reply(PAGE, kind="text/html"), stream=stream)
     assert (answer.status, answer.json()["error"]["code"]) == (502, "model.garbage")
+
+
+FAILURES: dict[str, list[dict[str, object]]] = {
+    "chat": [{"error": {"message": "all is full", "code": 502}}, {"message": "all is full"}],
+    "messages": [{"type": "error", "error": {"type": "overloaded_error", "message": "all is full"}}],
+    "responses": [{"id": "r", "status": "failed", "output": [], "error": {"code": "x", "message": "all is full"}}],
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("wire", WIRES)
+@pytest.mark.parametrize(("dialect", "said"), [(wire, said) for wire in WIRES for said in FAILURES[wire]])
+async def test_a_failure_within_an_answer_is_told_in_the_servers_words(
+    here: Gate, wire: str, dialect: str, said: dict[str, object], *, stream: bool
+) -> None:
+    answer = await asked(here, wire, dialect, reply(json.dumps(said).encode()), stream=stream)
+    error = answer.json()["error"]
+    assert (answer.status, error["code"], error["message"]) == (502, "model.failed", "The model failed: all is full")
+    assert (await here.trace()).error == "model.failed"
+
+
+async def test_a_failure_is_told_without_our_key(here: Gate) -> None:
+    body = {"error": {"message": "no quota for upstream-key"}}
+    async with answering(reply(json.dumps(body).encode())) as server:
+        admin = Client(here.client.app, {"Authorization": f"Bearer {here.key}"})
+        provider = {"kind": "openai", "url": server.url, "models": ["odd"], "key": "upstream-key"}
+        await admin.request("PUT", "/providers/odd", json_body=provider)
+        answer = await here.ask("chat", "hi", model="odd")
+    assert answer.json()["error"]["message"] == "The model failed: no quota for [key]"
+
+
+FIRST_FAILS = {
+    "chat": b'data: {"error": {"message": "all is full"}}\n\n',
+    "messages": b'event: error\ndata: {"type": "error", "error": {"message": "all is full"}}\n\n',
+}
+
+
+@pytest.mark.parametrize("dialect", sorted(FIRST_FAILS))
+async def test_a_response_that_fails_at_once_is_there_before_it_fails(here: Gate, dialect: str) -> None:
+    """OpenAI's library takes no failure of a response that it has not heard of."""
+    answer = await asked(here, "responses", dialect, reply(FIRST_FAILS[dialect], kind=EVENTS), stream=True)
+    events = [json.loads(line[6:]) for line in answer.body.split(b"\n") if line.startswith(b"data: ")]
+    assert [event["type"] for event in events] == ["response.created", "response.in_progress", "response.failed"]
+    assert [event["sequence_number"] for event in events] == [0, 1, 2]
+    assert events[-1]["response"]["error"]["message"] == "all is full"
+
+
+NO_ARGUMENTS = {
+    "messages": [
+        {"type": "message_start", "message": {"id": "m", "model": "odd"}},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "tool_use", "id": "c1", "name": "now"}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": ""}},
+        {"type": "content_block_stop", "index": 0},
+        {"type": "content_block_start", "index": 1, "content_block": {"type": "tool_use", "id": "c2", "name": "now"}},
+        {"type": "content_block_stop", "index": 1},
+        {"type": "message_delta", "delta": {"stop_reason": "tool_use"}},
+        {"type": "message_stop"},
+    ],
+    "chat": [
+        {"id": "m", "choices": [{"delta": {"tool_calls": [CALL | {"index": 0, "function": {"name": "now"}}]}}]},
+        {"choices": [{"delta": {"tool_calls": [{"id": "c2", "index": 1, "function": {"name": "now"}}]}}]},
+        {"choices": [{"delta": {}, "finish_reason": "tool_calls"}]},
+    ],
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("wire", "dialect"), [("chat", "messages"), ("responses", "messages"), ("responses", "chat"), ("messages", "chat")]
+)
+async def test_a_call_without_arguments_has_empty_ones(here: Gate, wire: str, dialect: str, *, stream: bool) -> None:
+    """Anthropic streams none where there are none; programs that speak to OpenAI read them as JSON."""
+    events = b"".join(b"data: %b\n\n" % json.dumps(event).encode() for event in NO_ARGUMENTS[dialect])
+    answer = await asked(here, wire, dialect, reply(events, kind=EVENTS), stream=stream)
+    calls = read(here, wire, answer, stream=stream).tool_calls
+    assert [(call.id, call.name, call.arguments) for call in calls] == [("c1", "now", "{}"), ("c2", "now", "{}")]

@@ -8,7 +8,7 @@ from functools import partial
 from llmos_lite.core.gateway.background import Background
 from llmos_lite.core.gateway.context import Contexts
 from llmos_lite.core.gateway.dialect import Dialect
-from llmos_lite.core.gateway.forms import EVENTS, in_form
+from llmos_lite.core.gateway.forms import EVENTS, in_form, read_whole
 from llmos_lite.core.gateway.keeper import Keeper
 from llmos_lite.core.gateway.passage import Passage, always
 from llmos_lite.core.gateway.pieces import Head, Out, Whole, never
@@ -111,7 +111,7 @@ class Answers:
 
     async def _whole(self, turn: Turn, sent: Sent, out: Out) -> None:
         body = await read_reply(sent.reply, LARGEST_ANSWER)
-        turn.completion = done = self._dialects[sent.route.wire].whole(body, sent.route.model)
+        turn.completion = done = read_whole(sent, self._dialects[sent.route.wire], body)
         if sent.route.wire is not turn.dialect.wire:
             body = _translation(turn, sent).whole(body)
         elif turn.asked.background:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from llmos_lite.core.gateway.dialect import Dialect
+from llmos_lite.core.gateway.problems import failure_in
 from llmos_lite.core.gateway.reading import LARGEST_ANSWER, cut_short, read_reply
 from llmos_lite.core.gateway.translation.translator import AnswerTranslation
 from llmos_lite.engines.absent import ReadReply
 from llmos_lite.engines.http_client import Reply
-from llmos_lite.engines.upstreams import Sent
+from llmos_lite.engines.llm import Completion
+from llmos_lite.engines.upstreams import Sent, without_keys
+from llmos_lite.errors import UpstreamFailed
 
 EVENTS, _JSON = "text/event-stream", "application/json"
 _FIRST = (b"data:", b"event:", b"id:", b":")
@@ -34,13 +37,26 @@ async def in_form(sent: Sent, dialect: Dialect, *, stream: bool) -> Sent:
     if not stream:
         reader = dialect.reader(route.model)
         reader.feed(body + _END)
+        reader.close()
         if not reader.ended:
             raise cut_short()
         return Sent(route, _Formed(sent.reply, translation.gathered(body + _END), _JSON))
     if not body.lstrip().startswith(_FIRST):
-        dialect.whole(body, route.model)
+        read_whole(sent, dialect, body)
         body = translation.streamed(body)
     return Sent(route, _Formed(sent.reply, body, EVENTS))
+
+
+def read_whole(sent: Sent, dialect: Dialect, body: bytes) -> Completion:
+    """Read an answer that came at once.
+
+    Raises:
+        UpstreamFailed: `model.failed`, with what the server says of it; `model.garbage`.
+    """
+    try:
+        return dialect.whole(body, sent.route.model)
+    except UpstreamFailed as error:
+        raise failure_in(without_keys(sent.route.upstream, body)) or error from None
 
 
 class _Formed(ReadReply):

@@ -11,7 +11,7 @@ import msgspec
 from llmos_lite.core.gateway.asked import encode
 from llmos_lite.core.gateway.dialect import Told
 from llmos_lite.core.gateway.responses_form import begun_response, event_of
-from llmos_lite.errors import LlmosError
+from llmos_lite.errors import LlmosError, UpstreamFailed
 
 _OPENAI = {
     400: "invalid_request_error",
@@ -65,10 +65,24 @@ def refusal_in(body: bytes, status: int) -> Refused:
     if isinstance(found, str):
         return _in_text(found.encode(), status)
     said = found if isinstance(found, _Refusal) else found[0] if found else _Refusal()  # Gemini sends a list
+    return _refused(said) or _in_text(bytes(said.detail), status)
+
+
+def failure_in(body: bytes) -> UpstreamFailed | None:
+    """Return what a server says of its failure in an answer whose status was fine; None when it says nothing."""
+    try:
+        found = _refusal.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    said = _refused(found) if isinstance(found, _Refusal) else None
+    return UpstreamFailed("model.failed", f"The model failed: {said.message[:_QUOTED]}") if said else None
+
+
+def _refused(said: _Refusal) -> Refused | None:
     inner = said.error if isinstance(said.error, _Said) else _Said(said.error)
     code = inner.code if isinstance(inner.code, str) else ""
     message = inner.message or said.message
-    return Refused(message, code) if message else _in_text(bytes(said.detail), status)
+    return Refused(message, code) if message else None
 
 
 def _in_text(said: bytes, status: int) -> Refused:

@@ -162,6 +162,8 @@ class ChatOut:
     def __init__(self, *, usage: bool = True) -> None:
         self._id, self._model, self._usage = "chatcmpl-0", "", usage
         self._custom = False
+        self._lacking: Called | None = None
+        """A call without arguments so far: Anthropic streams none where there are none, and our clients read JSON."""
         self._count, self._created = Counted(), int(time.time())
 
     def whole(self, answer: Gathered) -> bytes:
@@ -175,6 +177,8 @@ class ChatOut:
 
     def event(self, said: Said) -> bytes:
         """Write a piece of an answer."""
+        if isinstance(said, Words):
+            return self._chunk(_delta(said, custom=False), None)
         if isinstance(said, Counted):
             self._count = merged(self._count, said)
             return b""
@@ -182,9 +186,18 @@ class ChatOut:
             return _event({"error": {"message": said.message, "type": "server_error", "code": "model.failed"}})
         if isinstance(said, Began):
             self._id, self._model = said.id or self._id, said.model
+        filled = self._filled() if isinstance(said, Called | Stopped) else b""
         if isinstance(said, Called):
             self._custom = said.kind == "custom"
-        return self._chunk(_delta(said, custom=self._custom), _WHY[said.why] if isinstance(said, Stopped) else None)
+            self._lacking = None if self._custom else said
+        elif isinstance(said, Argued) and said.text:
+            self._lacking = None
+        why = _WHY[said.why] if isinstance(said, Stopped) else None
+        return filled + self._chunk(_delta(said, custom=self._custom), why)
+
+    def _filled(self) -> bytes:
+        call, self._lacking = self._lacking, None
+        return self._chunk(_delta(Argued(call.at, "{}"), custom=False), None) if call else b""
 
     def end(self) -> bytes:
         """Write the end of a stream."""

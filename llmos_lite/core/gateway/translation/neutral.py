@@ -272,8 +272,9 @@ class Gathered:
 
     @property
     def uses(self) -> list[Use]:
-        """Return the calls, in order."""
-        return [self.calls[at] for at in sorted(self.calls)]
+        """Return the calls, in order; `{}` are the arguments of one that has none, unless its input is a text."""
+        calls = (self.calls[at] for at in sorted(self.calls))
+        return [call if call.arguments or call.kind == "custom" else call._replace(arguments="{}") for call in calls]
 
 
 def merged(before: Counted, now: Counted) -> Counted:

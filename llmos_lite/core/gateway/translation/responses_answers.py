@@ -203,9 +203,10 @@ class ResponsesOut:
                 kind = _ARGUMENTS.get(self._use.kind, "") if self._use else ""
                 return self._named(f"response.{kind}.delta", **place, delta=said.text) if kind else b""
             case Failed():
+                begun = b"" if self.number else self.event(Began(self._id, self._model))
                 error = {"code": "server_error", "message": said.message}
                 failed = self._response(done=True) | {"status": "failed", "error": error}
-                return self._named("response.failed", response=failed)
+                return begun + self._named("response.failed", response=failed)
         return b""
 
     def end(self) -> bytes:
@@ -244,10 +245,14 @@ class ResponsesOut:
             said = self._named("response.output_text.done", **place, content_index=0, text=self._said, logprobs=[])
             said += self._named("response.content_part.done", **place, content_index=0, part=part)
         else:
-            use, self._use = (self._use or Use("", "", ""))._replace(arguments=self._said), None
+            use, self._use, said = self._use or Use("", "", ""), None, b""
+            if use.kind == "function" and not self._said:  # a client reads JSON
+                self._said = "{}"
+                said = self._named("response.function_call_arguments.delta", **place, delta=self._said)
+            use = use._replace(arguments=self._said)
             item = _call(use) | {"id": item["id"]}
             kind, key = _ARGUMENTS.get(use.kind, ""), "input" if use.kind == "custom" else "arguments"
-            said = self._named(f"response.{kind}.done", **place, **{key: item[key]}) if kind else b""
+            said += self._named(f"response.{kind}.done", **place, **{key: item[key]}) if kind else b""
         self._output.append(item)
         return said + self._named("response.output_item.done", output_index=self._at, item=item)
 

@@ -174,6 +174,8 @@ def _text_in(arguments: str) -> str:
         found = json.loads(arguments, strict=False)
     except (ValueError, RecursionError):
         return arguments
+    if found == {}:
+        return ""
     if isinstance(found, dict):
         found = found.get("input", next(iter(found.values())) if len(found) == 1 else None)
     text = found if isinstance(found, str) else arguments
