@@ -146,7 +146,9 @@ def translate_request(
     """
     ask = replace(_SPEECH[client].read(body), limit=limit)
     _check_says_something(ask, server)
-    turns, given = _carried(_by_side(ask.turns), partial(_is_shown, _SPEECH[server].takes, FILES in without))
+    turns, given = ask.turns, False
+    if _shows_more(turns):
+        turns, given = _carried(_by_side(turns), partial(_is_shown, _SPEECH[server].takes, FILES in without))
     told = replace(ask, effort=lowered(ask.effort, without), turns=turns)
     left_out = [*ask.left_out, *named(unread(body, _SPEECH[client].known)), *_lost(ask, told, server)]
     return Translated(_SPEECH[server].write(told), ask.tools, left_out, told.effort, given)
@@ -159,10 +161,19 @@ def _check_says_something(ask: Ask, server: Wire) -> None:
         raise Invalid("request.invalid", said, hint="Send a text, a picture, or what a tool gave.")
 
 
+def _shows_more(turns: Sequence[Turn]) -> bool:
+    """Tell whether there is more to see than pictures of a person; most requests have nothing, and lose no time."""
+    for turn in turns:
+        for part in turn.parts:
+            if isinstance(part, File) or (isinstance(part, Result) and part.files):
+                return True
+            if isinstance(part, Image) and turn.role != "user":
+                return True
+    return False
+
+
 def _by_side(turns: Sequence[Turn]) -> Sequence[Turn]:
     """Return turns in which only a person shows something: elsewhere it comes before what is said beside it."""
-    if not any(turn.role != "user" and any(map(_is_seen, turn.parts)) for turn in turns):
-        return turns
     found = []
     for turn in turns:
         seen = [part for part in turn.parts if turn.role != "user" and _is_seen(part)]
@@ -178,8 +189,6 @@ def _is_seen(part: Part) -> bool:
 def _carried(turns: Sequence[Turn], takes: Callable[[File], bool]) -> tuple[Sequence[Turn], bool]:
     """Return turns with files as a server takes them, and whether it is shown one that a tool gave."""
     files = [file for turn in turns for part in turn.parts for file in _files_in(part)]
-    if not files:
-        return turns, False
     carried = [Turn(turn.role, [as_taken(part, takes) for part in turn.parts]) for turn in turns]
     return carried, any(file.given and takes(file) for file in files)
 
