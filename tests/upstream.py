@@ -14,7 +14,7 @@ not call. `nofiles` refuses documents, `thoughtless` to be told how hard to thin
 `low`, `medium`, `high`, `apart` beside tools.
 
 Responses: a model with the word `behind` makes those with `background: true` in the background: whoever asks for one
-finds it `in_progress` so often as `Upstream.polls` says, and then done.
+finds it `in_progress` so often as `Upstream.polls` says, and then done. With `streamfails` its streams end in an error.
 """
 
 from __future__ import annotations
@@ -443,6 +443,9 @@ def _responses(seen: Seen, plan: Plan) -> Iterator[str]:
         for piece in _pieces(str(item.get("arguments", "")), plan.odd):
             yield event("response.function_call_arguments.delta", **at, delta=piece)
         yield event("response.output_item.done", output_index=place, item=item)
+    if "streamfails" in plan.words:
+        yield event("error", code="server_error", message="the stream failed", param=None)
+        return
     if "midfail" in plan.words:
         yield event("response.failed", response=whole | {"status": "failed"})
     if "nodone" not in plan.words:

@@ -34,9 +34,16 @@ TABLE: Table = BackgroundResponseRow.metadata.tables[BackgroundResponseRow.__tab
 COLUMNS = [TABLE.c[name] for name in BackgroundResponse.__struct_fields__]
 
 
-def key_of(user_id: str, response_id: str) -> str:
-    """Return what a row is found by: a row names nobody, and whoever asks for somebody else's finds none."""
-    return hashlib.blake2b(f"{user_id}\0{response_id}".encode(), digest_size=16).hexdigest()
+def key_of(user_id: str, response_id: str, *, own_key: bool = False) -> str:
+    """Return what a row is found by: a row names nobody, and whoever asks for somebody else's finds none.
+
+    Args:
+        user_id: whose it is.
+        response_id: how the provider names it.
+        own_key: whether it is made with a key of theirs, and not of the instance.
+    """
+    whole = f"{user_id}\0{response_id}\0own" if own_key else f"{user_id}\0{response_id}"
+    return hashlib.blake2b(whole.encode(), digest_size=16).hexdigest()
 
 
 class BackgroundRows:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from asgi_client import Answer
 from llmos_lite.core.providers.config import Provider
 from llmos_lite.core.traces.trace import Ended, Trace
 from llmos_lite.errors import StorageFailed
+from llmos_lite.volumes.access import VolumeRef
 from tests.gating import PHOTOS, Gate, gate, leave_after, request, served
 from tests.upstream import WORD, Upstream
 
@@ -32,6 +35,20 @@ async def poll(here: Gate, response_id: str, times: int = 2, **more: Any) -> Any
         answer = await here.client.get(f"{BASE}/{response_id}", **more)
         assert answer.status == 200, answer.body
     return answer.json()
+
+
+@asynccontextmanager
+async def begun_stream(port: int, here: Gate, body: dict[str, Any]) -> AsyncIterator[asyncio.StreamReader]:
+    """Ask for a stream, read its first words, and hang up at the end of the block."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    raw = json.dumps(body).encode()
+    head = f"POST {BASE} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {here.key}\r\nx-llmos-user: alice\r\n"
+    writer.write(f"{head}content-length: {len(raw)}\r\n\r\n".encode() + raw)
+    await reader.readuntil(b"output_text.delta")
+    try:
+        yield reader
+    finally:
+        writer.close()
 
 
 async def both(here: Gate) -> tuple[Trace, Trace]:
@@ -98,6 +115,24 @@ async def test_an_answer_whose_trace_cannot_be_stored_is_recorded_by_the_next_wh
     await poll(here, begun["id"], 1)
     _, two = await both(here)
     assert two.answer == SAID
+
+
+@pytest.mark.parametrize("to_the_end", [True, False])
+async def test_who_asks_while_its_stream_is_heard_leaves_it_to_the_stream(here: Gate, *, to_the_end: bool) -> None:
+    body = {"model": "behind-c9-i40", "stream": True, "background": True, **request("responses", PHOTOS)}
+    async with served(here) as port, begun_stream(port, here, body) as reader:
+        here.upstream.behind["resp_001"].polls = 0
+        assert (await poll(here, "resp_001", 1))["status"] == "completed"
+        assert not (await here.services.traces.page(here.actor)).items
+        if to_the_end:
+            await reader.readuntil(b"event: response.completed")
+    await here.services.gateway.close()
+    await poll(here, "resp_001", 1)
+    traces = await here.traces()
+    assert [trace.answer for trace in traces if trace.answer] == [WORD * 9]
+    assert len(traces) == (1 if to_the_end else 2)
+    used, _ = await here.services.limits.usage(here.actor)
+    assert (used.requests, used.tokens_in, used.tokens_out) == (1, 10, 9)
 
 
 async def test_a_request_about_a_response_counts_as_one(fresh_copy: Path, upstream: Upstream) -> None:
@@ -216,11 +251,52 @@ async def test_what_is_not_recorded_can_be_asked_for_and_leaves_no_trace(here: G
     assert used.tokens_out == 3
 
 
-async def test_a_clients_own_key_goes_along(here: Gate) -> None:
-    begun = await begin(here)
+@pytest.mark.parametrize("word", ["", "record", "header", "share", "team"])
+async def test_what_the_person_says_by_then_holds_for_its_answer(here: Gate, word: str) -> None:
+    accounts = here.services.accounts
+    admin = await accounts.authenticate(here.key)
+    await accounts.create_team(admin, "sre")
+    await accounts.set_member(admin, "sre", "alice")
+    await here.client.request("PATCH", "/me", json_body={"share": "full"})
+    begun = await begin(here, headers={"X-LLMOS-Team": "sre"})
+    if word == "team":
+        await accounts.remove_member(admin, "sre", "alice")
+    elif changes := {"record": {"record": False}, "share": {"share": "none"}}.get(word):
+        await here.client.request("PATCH", "/me", json_body=changes)
+    await poll(here, begun["id"], headers={"X-LLMOS-Record": "off"} if word == "header" else None)
+    await here.services.traces.settle()
+    page = await here.services.traces.page(admin, volume=VolumeRef.team("sre"))
+    assert len(page.items) == (1 if word else 2)
+    answers = [trace.answer for trace in await here.traces() if trace.answer]
+    assert answers == ([] if word in {"record", "header"} else [SAID])
+    used, _ = await here.services.limits.usage(here.actor)
+    assert used.tokens_out == 3
+
+
+async def test_a_clients_own_key_is_for_what_it_made_and_no_other_is(here: Gate) -> None:
     own = {"X-LLMOS-Key": here.key, "Authorization": "Bearer theirs"}
-    await poll(here, begun["id"], headers=own)
+    ours, theirs = (await begin(here))["id"], (await begin(here, headers=own))["id"]
+    await poll(here, theirs, headers=own)
     assert here.upstream.requests[-1].headers["authorization"] == "Bearer theirs"
+    before = len(here.upstream.requests)
+    for response_id, headers in ((ours, own), (theirs, None)):
+        answer = await here.client.get(f"{BASE}/{response_id}", headers=headers)
+        assert code(answer) == (404, "response.unknown")
+    assert len(here.upstream.requests) == before
+
+
+async def test_a_stream_that_fails_is_not_a_response_that_failed(here: Gate) -> None:
+    answer = await here.ask("responses", PHOTOS, model="behind-streamfails", stream=True, background=True)
+    again = await here.client.get(f"{BASE}/resp_001?stream=true")
+    for one in (answer, again):
+        assert one.body.count(b"event: error") == 1
+        assert b"the stream failed" in one.body
+    trace = await here.trace()
+    assert (trace.source, trace.ended, trace.answer) == ("gateway:responses:background", "complete", "")
+    here.upstream.behind["resp_001"].polls = 0
+    await poll(here, "resp_001", 1)
+    _, two = await both(here)
+    assert (two.answer, two.ended) == (SAID, Ended.COMPLETE)
 
 
 async def test_it_outlives_a_restart(fresh_copy: Path, upstream: Upstream) -> None:

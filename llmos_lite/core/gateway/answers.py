@@ -158,13 +158,16 @@ class Answers:
         passage = Passage(sent.reply, reading, None, never, always)
         while (data := await passage.held()) is not None:
             if not turn.kept:
-                await self._heard(turn, reading, ended=passage.ended)
+                await self._heard(turn, reading, ended=passage.ended and is_over(reading, data))
             await out(data)
         last = passage.close()
         if not turn.kept:
-            if not reading.ended:
+            if passage.ended:
+                await self._keeper.keep(turn, Ended.ERROR, _code(reading.failed))
+            elif not reading.ended:
                 raise reading.failure() or cut_short()
-            await self._heard(turn, reading, ended=True)
+            else:
+                await self._heard(turn, reading, ended=True)
         if last:
             await out(last)
 
@@ -174,9 +177,9 @@ class Answers:
             if not turn.runs_on:
                 await self._background.begun(turn, reading.begun_id, runs_on=True)
             return
+        await self._background.begun(turn, reading.begun_id, runs_on=False)
         turn.runs_on = False
         await self._keeper.keep(turn, Ended.ERROR if reading.failed else Ended.COMPLETE, _code(reading.failed))
-        await self._background.begun(turn, reading.begun_id, runs_on=False)
 
     async def _in_rounds(self, turn: Turn, rounds: Rounds, sent: Sent, out: Out) -> None:
         """Stream in a conversation with tools of ours: what calls these is not for the client."""
@@ -269,6 +272,14 @@ def passed_headers(reply: Reply) -> list[tuple[bytes, bytes]]:
         if header[0].startswith(_PASSED) and (header[0] != _ID or 0 < len(header[1]) <= LONGEST_ID):
             kept.append(header)  # noqa: PERF401 - without the call that a comprehension is
     return kept
+
+
+def is_over(reading: Reading, data: bytes) -> bool:
+    """Tell whether events that end a stream end the response as well, which is made in the background.
+
+    An `error` alone says that the stream has failed; the response can be asked for all the same.
+    """
+    return reading.failed is None or b'"response.failed"' in data
 
 
 def _code(error: LlmosError | None) -> str:

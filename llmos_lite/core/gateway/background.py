@@ -9,15 +9,18 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Collection
+from weakref import WeakValueDictionary
 
 from msgspec.structs import replace
 
+from llmos_lite.core.accounts.accounts import Accounts
 from llmos_lite.core.accounts.permissions import Actor
+from llmos_lite.core.gateway.steering import Steering
 from llmos_lite.core.gateway.turn import Turn
 from llmos_lite.core.limits import Limits
 from llmos_lite.core.traces.importers.base import clean
 from llmos_lite.core.traces.log import TraceLog
-from llmos_lite.core.traces.trace import Ended, Message, ToolCall, Trace, make_ulid, now_ms
+from llmos_lite.core.traces.trace import Ended, Message, Share, ToolCall, Trace, make_ulid, now_ms
 from llmos_lite.engines.llm import Completion
 from llmos_lite.errors import NotFound
 from llmos_lite.observability import Metrics
@@ -26,6 +29,8 @@ from llmos_lite.records.background import BackgroundResponse, BackgroundRows, ke
 _ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
 """What stands in a path as it is."""
 LONGEST_MODEL = 200
+_SHARES = list(Share)
+"""From nothing to all."""
 
 
 class Background:
@@ -34,13 +39,19 @@ class Background:
     Args:
         rows: what is known of them.
         traces: where traces go.
+        accounts: the settings of people.
         limits: how much may be used.
         metrics: what is counted.
     """
 
-    def __init__(self, rows: BackgroundRows, traces: TraceLog, limits: Limits, metrics: Metrics) -> None:
-        self._rows, self._traces, self._limits, self._metrics = rows, traces, limits, metrics
+    def __init__(
+        self, rows: BackgroundRows, traces: TraceLog, accounts: Accounts, limits: Limits, metrics: Metrics
+    ) -> None:
+        self._rows, self._traces, self._accounts = rows, traces, accounts
+        self._limits, self._metrics = limits, metrics
         self._ending = asyncio.Lock()
+        self._turns: WeakValueDictionary[str, Turn] = WeakValueDictionary()
+        """The requests that answers began with, as long as these last."""
 
     async def begun(self, turn: Turn, response_id: str, *, runs_on: bool) -> None:
         """Know an answer before its client does; an id that would lead to another address is not known.
@@ -53,7 +64,7 @@ class Background:
         if turn.route is None or not _ID.fullmatch(response_id):
             return
         row = BackgroundResponse(
-            key=key_of(turn.actor.user_id, response_id),
+            key=key_of(turn.actor.user_id, response_id, own_key=turn.steering.own_key),
             server=turn.route.upstream.name,
             model=turn.asked.model[:LONGEST_MODEL],
             team=turn.steering.team,
@@ -61,29 +72,44 @@ class Background:
             began=now_ms(),
             ended=not runs_on,
         )
+        self._turns[row.key] = turn
         await self._rows.add(row)
         turn.runs_on = runs_on
 
-    async def find(self, actor: Actor, response_id: str) -> BackgroundResponse:
+    async def find(self, actor: Actor, response_id: str, *, own_key: bool) -> BackgroundResponse:
         """Return what is known of an answer of the actor's own.
+
+        Args:
+            actor: who asks for it.
+            response_id: how the provider names it.
+            own_key: whether they ask with a key of their own: the instance's does not get what another one made, and
+                theirs may be for another server than the one that the instance's led to.
 
         Raises:
             NotFound: `response.unknown`, for one that is not there or not theirs, alike.
         """
-        row = await self._rows.get(key_of(actor.user_id, response_id))
+        row = await self._rows.get(key_of(actor.user_id, response_id, own_key=own_key))
         if row is None:
             raise NotFound(
                 "response.unknown",
                 f"You have no response {response_id[:64]!r} that was made in the background.",
                 hint="Only responses that were asked for with `background: true`, of a server that speaks this API, "
-                "can be asked for again, by whoever made them, for 30 days.",
+                "can be asked for again, by whoever made them, for 30 days; with a key of your own (X-LLMOS-Key) when "
+                "they were made with it, and without one when not.",
             )
         return row
 
     async def ended(
-        self, actor: Actor, row: BackgroundResponse, done: Completion, ended: Ended, error: str = ""
+        self, actor: Actor, steering: Steering, row: BackgroundResponse, done: Completion, end: tuple[Ended, str]
     ) -> None:
         """Count an answer that is there, and record it, once.
+
+        Args:
+            actor: who sees it.
+            steering: of the request for it.
+            row: what is known of it.
+            done: what came of it.
+            end: how it ended, and with which code.
 
         Raises:
             StorageFailed, Unavailable: it is not recorded, and will be when it is asked for again.
@@ -92,21 +118,31 @@ class Background:
             return
         async with self._ending:
             now = await self._rows.get(row.key)
-            if now is None or now.ended:
+            if now is None or now.ended or self._is_heard(row):
                 return
-            first = await self._first(row)
+            account = await self._accounts.account(actor.user_id)
+            first = await self._first(row) if steering.record and account.record else None
             if first is not None:
-                await self._traces.record(_later(first, row, done, ended, error))
+                share = min(first.share, Share(account.share), key=_SHARES.index)
+                shown = replace(first, share=share if first.team in actor.teams else Share.NONE)
+                await self._traces.record(_later(shown, row, done, *end))
+            await self._rows.end(row.key)  # before it is counted, so that it is never counted twice
             tokens = done.tokens_in, done.tokens_out
             await self._limits.count(actor, row.team or None, *tokens, asked=row.model, model=done.model)
             self._metrics.used_later(row.model, *tokens)
-            await self._rows.end(row.key)
+
+    def _is_heard(self, row: BackgroundResponse) -> bool:
+        """Tell whether the request that an answer began with still hears it, and so records it."""
+        turn = self._turns.get(row.key)
+        return turn is not None and not turn.kept
 
     async def _first(self, row: BackgroundResponse) -> Trace | None:
         """Return the trace of the request; None when there is none, or none any more."""
-        if not row.trace_id or row.trace_id in self._traces.erased:
+        if not row.trace_id:
             return None
-        return next((state.trace for state in await self._traces.states([row.trace_id])), None)
+        await self._traces.drain()  # it may be on its way
+        found = await self._traces.states([row.trace_id])
+        return None if row.trace_id in self._traces.erased else next((state.trace for state in found), None)
 
     async def drop(self, row: BackgroundResponse) -> None:
         """Forget an answer that its client has had deleted."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from llmos_lite.core.accounts.permissions import Actor, Verb, permit
-from llmos_lite.core.gateway.answers import OK, REFUSAL, in_json, passed_headers, passed_status
+from llmos_lite.core.gateway.answers import OK, REFUSAL, in_json, is_over, passed_headers, passed_status
 from llmos_lite.core.gateway.background import Background
 from llmos_lite.core.gateway.dialect import Told
 from llmos_lite.core.gateway.passage import Passage, always
@@ -14,6 +14,7 @@ from llmos_lite.core.gateway.problems import refusal_in
 from llmos_lite.core.gateway.reading import LARGEST_ANSWER, Reading, cut_short, read_reply
 from llmos_lite.core.gateway.responses_dialect import ResponsesDialect
 from llmos_lite.core.gateway.responses_reader import response_state
+from llmos_lite.core.gateway.steering import Steering
 from llmos_lite.core.limits import Limits
 from llmos_lite.core.traces.trace import Ended
 from llmos_lite.engines.http_client import Reply
@@ -48,6 +49,14 @@ class About(NamedTuple):
     tail: str = ""
 
 
+class _Asking(NamedTuple):
+    """Who asks for an answer, with which headers, and what is known of it."""
+
+    actor: Actor
+    steering: Steering
+    row: BackgroundResponse
+
+
 class Behind:
     """Passes requests about answers on that are made in the background.
 
@@ -69,7 +78,8 @@ class Behind:
             LlmosError: before the head, for whatever keeps the request from being answered.
         """
         permit(actor, Verb.CHAT, actor.volume)
-        steering, row = request.steering(), await self._background.find(actor, about.response_id)
+        steering = request.steering()
+        row = await self._background.find(actor, about.response_id, own_key=steering.own_key)
         path = f"{Wire.RESPONSES.path}/{about.response_id}{about.tail}"
         passing = Passing(
             method=about.method,
@@ -78,11 +88,12 @@ class Behind:
             headers=steering.passed,
             own_key=steering.own_key,
         )
+        asking = _Asking(actor, steering, row)
         async with self._limits.request(actor), await self._upstreams.at(row.server, passing) as reply:
             if reply.status == OK and reply.header("content-type").startswith("text/event-stream"):
-                await self._streamed(actor, row, reply, request, out)
+                await self._streamed(asking, reply, request, out)
             elif reply.status < REFUSALS:
-                await self._whole(actor, row, about, reply, out)
+                await self._whole(asking, about, reply, out)
             else:
                 await self._refused(row, reply, request, out)
 
@@ -94,44 +105,45 @@ class Behind:
             headers = in_json(headers)
         await out(Whole(status, headers, said))
 
-    async def _whole(self, actor: Actor, row: BackgroundResponse, about: About, reply: Reply, out: Out) -> None:
+    async def _whole(self, asking: _Asking, about: About, reply: Reply, out: Out) -> None:
         body = await read_reply(reply, LARGEST_ANSWER)
         if not body.lstrip().startswith(b"{"):
             raise UpstreamFailed("model.garbage", f"The model's server answered {reply.status}.", hint="Try again.")
         if reply.status == OK and about.method == _DELETE:
-            await self._background.drop(row)
+            await self._background.drop(asking.row)
         elif reply.status == OK and about.tail in _STATES:
-            status, done = response_state(body, row.model)
+            status, done = response_state(body, asking.row.model)
             if status in _ENDS:
-                await self._background.ended(actor, row, done, *_ENDS[status])
-        await out(Whole(passed_status(reply), _headers(row, reply), body))
+                await self._background.ended(*asking, done, _ENDS[status])
+        await out(Whole(passed_status(reply), _headers(asking.row, reply), body))
 
-    async def _streamed(self, actor: Actor, row: BackgroundResponse, reply: Reply, request: Request, out: Out) -> None:
+    async def _streamed(self, asking: _Asking, reply: Reply, request: Request, out: Out) -> None:
         """Hand a stream on; what ends it when the trace is durable."""
+        row = asking.row
         reading = Reading(self._dialect, row.model)
         await out(Head(OK, _headers(row, reply)))
         try:
             passage, noted = Passage(reply, reading, None, request.straight, always), False
             while (data := await passage.held()) is not None:
-                if passage.ended and not noted:
+                if passage.ended and not noted and is_over(reading, data):
                     noted = True
-                    await self._heard(actor, row, reading)
+                    await self._heard(asking, reading)
                 if data:
                     await out(data)
             last = passage.close()
-            if not noted:
+            if not noted and not passage.ended:
                 if not reading.ended:
                     raise reading.failure() or cut_short()
-                await self._heard(actor, row, reading)
+                await self._heard(asking, reading)
             if last:
                 await out(last)
         except LlmosError as error:
             told = Told(row.model, reading.answer_id, reading.number, goes_on=True)
             await out(self._dialect.problem_event(error, request.id, told))
 
-    async def _heard(self, actor: Actor, row: BackgroundResponse, reading: Reading) -> None:
-        done = reading.completion() or Completion(text="", model=row.model)
-        await self._background.ended(actor, row, done, *_ENDS["failed" if reading.failed else "completed"])
+    async def _heard(self, asking: _Asking, reading: Reading) -> None:
+        done = reading.completion() or Completion(text="", model=asking.row.model)
+        await self._background.ended(*asking, done, _ENDS["failed" if reading.failed else "completed"])
 
 
 def _headers(row: BackgroundResponse, reply: Reply) -> list[tuple[bytes, bytes]]:

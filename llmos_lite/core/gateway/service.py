@@ -96,7 +96,7 @@ class Gateway:
         counted = metrics or Metrics()
         self._keeper = Keeper(traces, counted, spans, thread_log)
         self._chains = Chains()
-        self._background = Background(background, traces, limits, counted)
+        self._background = Background(background, traces, accounts, limits, counted)
         self.behind = Behind(self._background, upstreams, limits)
         self._answers = Answers(self.dialects, self._keeper, contexts, self._background)
 

@@ -38,7 +38,7 @@ BEHIND = ":background"
 _hashes = Repeated[str, str]()
 
 
-class Turn(msgspec.Struct, kw_only=True):
+class Turn(msgspec.Struct, kw_only=True, weakref=True):
     """One request.
 
     Args:
