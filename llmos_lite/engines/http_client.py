@@ -24,6 +24,8 @@ MOST_IDLE = 64
 MOST_BUFFERED = 1 << 18
 """Bytes of an answer that may wait for their reader before the socket is left unread."""
 LARGEST_HEAD = 1 << 16
+PACKINGS = frozenset({b"gzip", b"x-gzip", b"deflate"})
+"""How a server may pack a body, also where nobody asked for it."""
 JOINED = 1 << 14
 """Bytes of a body from which on it is not copied behind its head."""
 
@@ -166,11 +168,16 @@ class PlainClient:
                 connection.close()
                 raise
             if connection.answered:
-                return connection
+                return connection if connection.packing not in PACKINGS else self._unpacked(connection)
             connection.close()
             error = connection.error or ConnectionResetError("cut")
             if not kept or connection.began or not isinstance(error, ConnectionError):
                 raise self.meaning(error) from None
+
+    def _unpacked(self, connection: _Connection) -> Reply:
+        from llmos_lite.engines.http_packed import Unpacked  # noqa: PLC0415 - it needs what stands here
+
+        return Unpacked(connection, self.meaning)
 
     async def close(self) -> None:
         """Close the idle connections; those in use close when their request ends."""
@@ -236,6 +243,11 @@ class _Connection(asyncio.Protocol, Reply):
     def headers(self) -> Iterable[tuple[bytes, bytes]]:
         """Return every header, its name in lower case."""
         return self._headers.items()
+
+    @property
+    def packing(self) -> bytes:
+        """Return how the body is packed; empty for not at all."""
+        return self._headers.get(b"content-encoding", b"")
 
     @property
     def spent(self) -> bool:

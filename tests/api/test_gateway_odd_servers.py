@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -262,3 +264,43 @@ async def test_a_call_without_arguments_has_empty_ones(here: Gate, wire: str, di
     answer = await asked(here, wire, dialect, reply(events, kind=EVENTS), stream=stream)
     calls = read(here, wire, answer, stream=stream).tool_calls
     assert [(call.id, call.name, call.arguments) for call in calls] == [("c1", "now", "{}"), ("c2", "now", "{}")]
+
+
+def packed(body: bytes, kind: str, status: int = 200, how: str = "gzip") -> bytes:
+    return reply(gzip.compress(body) if how == "gzip" else zlib.compress(body), status, kind, content_encoding=how)
+
+
+@pytest.mark.parametrize("how", ["gzip", "deflate"])
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("wire", WIRES)
+async def test_an_answer_that_is_packed_unasked_is_unpacked(here: Gate, wire: str, how: str, *, stream: bool) -> None:
+    body, kind = (streamed(wire), EVENTS) if stream else (json.dumps(WHOLE[wire]).encode(), "application/json")
+    answer = await asked(here, wire, wire, packed(body, kind, how=how), stream=stream)
+    assert answer.body == body
+    assert "content-encoding" not in answer.headers
+    check_whole(read(here, wire, answer, stream=stream), await here.trace())
+
+
+async def test_a_stream_may_be_packed_in_several_parts(here: Gate) -> None:
+    body = streamed("chat")
+    parts = b"".join(gzip.compress(event + b"\n\n") for event in body.split(b"\n\n")[:-1])
+    answer = await asked(here, "chat", "chat", reply(parts, kind=EVENTS, content_encoding="gzip"), stream=True)
+    assert answer.body == body
+
+
+async def test_a_refusal_that_is_packed_is_read(here: Gate) -> None:
+    body = packed(b'{"error": {"message": "all is full"}}', "application/json", 429)
+    answer = await asked(here, "messages", "chat", body)
+    assert (answer.status, answer.json()["error"]["message"]) == (429, "all is full")
+
+
+@pytest.mark.parametrize(("data", "code"), [
+    (gzip.compress(json.dumps(WHOLE["chat"]).encode())[:-20], "model.cut"),
+    (b"not packed", "model.cut"),
+    (b"", "model.garbage"),
+    (gzip.compress(b" " * (100 << 20)), "model.garbage"),
+])  # fmt: skip
+async def test_what_cannot_be_unpacked_is_a_failure(here: Gate, data: bytes, code: str) -> None:
+    answer = await asked(here, "chat", "chat", reply(data, content_encoding="gzip"))
+    assert (answer.status, answer.json()["error"]["code"]) == (502, code)
+    assert (await here.trace()).error == code
