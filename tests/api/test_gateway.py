@@ -125,6 +125,17 @@ async def test_a_conversation_keeps_its_skills_and_stores_only_what_is_new(here:
     assert [message.content for message in two.messages] == ["thanks, and with the hour, too", WORD * 3]
 
 
+async def test_a_text_and_the_list_that_goes_on_from_it_are_one_conversation(here: Gate) -> None:
+    """OpenAI's library writes lists so, without spaces."""
+    answered = [{"role": "user", "content": PHOTOS}, {"role": "assistant", "content": WORD * 3}]
+    for asked in (PHOTOS, [*answered, {"role": "user", "content": "thanks"}]):
+        raw = json.dumps({"model": "plain", "input": asked}, separators=(",", ":")).encode()
+        answer = await here.client.request("POST", PATHS["responses"], content=raw)
+        here.ids.append(answer.headers["x-llmos-trace"])
+    one, two = await here.traces()
+    assert (two.parent, two.conversation) == (one.id, one.conversation)
+
+
 @pytest.mark.parametrize("wire", WIRES)
 async def test_a_skill_that_is_called_for_later_comes_before_the_new_words_and_stays_there(
     here: Gate, wire: str

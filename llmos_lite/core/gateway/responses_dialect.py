@@ -127,7 +127,7 @@ def input_of(fields: Mapping[str, Raw]) -> list[Raw]:
     raw = fields.get("input", Raw(b"null"))
     text = bytes(raw)
     if text.startswith(b'"'):
-        return [Raw(b'{"type":"message","role":"user","content":%b}' % text)]
+        return [Raw(b'{"role":"user","content":%b}' % text)]  # as programs write it when they go on with a list
     return [] if text == b"null" else items_of(raw, "input")
 
 
