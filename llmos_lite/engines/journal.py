@@ -79,7 +79,7 @@ class Journal(Protocol):
 
         Raises:
             StorageFailed: it is not stored, as when the disk is full; the next call may succeed. An engine whose disk
-                refuses to erase it, too, may find it after a cut of power.
+                refuses to erase it, too, until the end of the process, may find it at the next start.
             Unavailable: `journal.closed`.
         """
 

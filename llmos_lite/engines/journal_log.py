@@ -154,7 +154,7 @@ class SegmentLog:
 
         Raises:
             OSError: nothing was appended. Recovery finds none of it, unless the disk refuses to have it erased as well,
-                and loses its power before it takes anything again.
+                and the process or the power ends before it takes anything again.
         """
         self._erase_failed()
         segment = self._room(sum([ALIGN + -(-(len(head) + len(body)) // ALIGN) * ALIGN for _, _, head, body in frames]))
@@ -254,7 +254,9 @@ class SegmentLog:
             self._release(segment)
 
     def close(self) -> None:
-        """Close the files."""
+        """Close the files; what failed to be erased is given a last try."""
+        with contextlib.suppress(OSError):
+            self._erase_failed()
         self._disk.close()
 
     def recover(self) -> Iterator[tuple[Frame, Place]]:

@@ -266,6 +266,17 @@ def test_what_failed_and_could_not_be_erased_is_erased_before_the_next_write(ref
     assert [one.key for one, _ in lost(disk).recover()] == [9]
 
 
+def test_what_failed_and_could_not_be_erased_is_erased_at_the_end() -> None:
+    disk = LyingDisk(1)
+    log = SegmentLog(disk, 4096)
+    log.append([frame(1, b"stored")])
+    disk.lies = True
+    with pytest.raises(OSError, match="Input/output"):
+        log.append([frame(7, b"refused")])
+    log.close()
+    assert [one.key for one, _ in lost(disk).recover()] == [1]
+
+
 async def test_damage_in_the_middle_loses_nothing_behind_it(tmp_path: Path) -> None:
     journal = LocalJournal(tmp_path / "j")
     for number in range(5):
