@@ -122,6 +122,8 @@ class Behind:
     plan: Plan
     polls: int
     status: str = "queued"
+    cuts: bool = False
+    """Whether later streams are cut as the first one is."""
 
     def told(self) -> dict[str, object]:
         """The response as it stands after one more poll."""
@@ -271,7 +273,7 @@ class Upstream:
             await _send(writer, 200, json.dumps({"id": name, "object": "response", "deleted": True}))
         elif "stream=true" in query.lower():
             after = re.search(r"starting_after=(\d+)", query)
-            whole = replace(found.plan, words=found.plan.words - {"cut"})
+            whole = found.plan if found.cuts else replace(found.plan, words=found.plan.words - {"cut"})
             await _stream(found.seen, whole, writer, int(after[1]) + 1 if after else 0)
         else:
             if tail == "/cancel":

@@ -117,6 +117,33 @@ async def test_an_answer_whose_trace_cannot_be_stored_is_recorded_by_the_next_wh
     assert two.answer == SAID
 
 
+async def test_what_is_heard_of_streams_that_are_cut_counts_and_the_end_adds_the_rest(here: Gate) -> None:
+    """A client that leaves every stream before its end uses no less of its budget."""
+
+    async def used() -> tuple[int, int]:
+        found, _ = await here.services.limits.usage(here.actor)
+        assert found.requests == 1
+        return found.tokens_in, found.tokens_out
+
+    def tokens(answer: Answer) -> int:
+        return len(WORD) * answer.body.count(b"event: response.output_text.delta") // 4
+
+    first = await here.ask("responses", PHOTOS, model="behind-cut-c40", stream=True, background=True)
+    question, words = await used()
+    assert question > 10
+    assert words == tokens(first) > 10
+    here.upstream.behind["resp_001"].cuts = True
+    again = await here.client.get(f"{BASE}/resp_001?stream=true")
+    assert tokens(again) == words
+    assert await used() == (question, words)  # the same words are not counted twice
+    rest = await here.client.get(f"{BASE}/resp_001?stream=true&starting_after=36")
+    assert tokens(rest)
+    assert await used() == (question, words + tokens(rest))
+    here.upstream.behind["resp_001"].polls = 0
+    await poll(here, "resp_001")
+    assert await used() == (question, 40)
+
+
 @pytest.mark.parametrize("to_the_end", [True, False])
 async def test_who_asks_while_its_stream_is_heard_leaves_it_to_the_stream(here: Gate, *, to_the_end: bool) -> None:
     body = {"model": "behind-c9-i40", "stream": True, "background": True, **request("responses", PHOTOS)}
@@ -132,7 +159,8 @@ async def test_who_asks_while_its_stream_is_heard_leaves_it_to_the_stream(here: 
     assert [trace.answer for trace in traces if trace.answer] == [WORD * 9]
     assert len(traces) == (1 if to_the_end else 2)
     used, _ = await here.services.limits.usage(here.actor)
-    assert (used.requests, used.tokens_in, used.tokens_out) == (1, 10, 9)
+    assert (used.requests, used.tokens_out) == (1, 9)
+    assert used.tokens_in == 10 if to_the_end else used.tokens_in > 10  # by length, as it was left
 
 
 async def test_a_request_about_a_response_counts_as_one(fresh_copy: Path, upstream: Upstream) -> None:

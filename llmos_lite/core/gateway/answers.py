@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 
 from llmos_lite.core.gateway.background import Background
 from llmos_lite.core.gateway.context import Contexts
 from llmos_lite.core.gateway.dialect import Dialect
+from llmos_lite.core.gateway.estimate import by_length
 from llmos_lite.core.gateway.forms import EVENTS, in_form, read_whole
 from llmos_lite.core.gateway.keeper import Keeper
 from llmos_lite.core.gateway.passage import Passage, always
@@ -155,19 +157,27 @@ class Answers:
         """Stream an answer that is made also when nobody listens any more."""
         turn.reading = turn.telling = reading = Reading(self._dialects[sent.route.wire], sent.route.model)
         await out(Head(OK, _headers(turn, sent.reply)))
-        passage = Passage(sent.reply, reading, None, never, always)
+        try:
+            await self._hearing(turn, reading, Passage(sent.reply, reading, None, never, always), out)
+        finally:
+            if turn.runs_on:
+                heard = by_length(turn.question, turn.asked, reading.completion())
+                with suppress(LlmosError):  # what ended the stream is to be told
+                    await self._background.left(turn, reading.answer_id, heard)
+        if not turn.kept:
+            await self._keeper.keep(turn, Ended.ERROR, _code(reading.failed))
+
+    async def _hearing(self, turn: Turn, reading: Reading, passage: Passage, out: Out) -> None:
+        """Hand on what comes; the trace is kept unless a failure of the stream ends it."""
         while (data := await passage.held()) is not None:
             if not turn.kept:
                 await self._heard(turn, reading, ended=passage.ended and is_over(reading, data))
             await out(data)
         last = passage.close()
-        if not turn.kept:
-            if passage.ended:
-                await self._keeper.keep(turn, Ended.ERROR, _code(reading.failed))
-            elif not reading.ended:
+        if not (turn.kept or passage.ended):
+            if not reading.ended:
                 raise reading.failure() or cut_short()
-            else:
-                await self._heard(turn, reading, ended=True)
+            await self._heard(turn, reading, ended=True)
         if last:
             await out(last)
 

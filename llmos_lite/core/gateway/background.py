@@ -24,7 +24,7 @@ from llmos_lite.core.traces.trace import Ended, Message, Share, ToolCall, Trace,
 from llmos_lite.engines.llm import Completion
 from llmos_lite.errors import NotFound
 from llmos_lite.observability import Metrics
-from llmos_lite.records.background import BackgroundResponse, BackgroundRows, key_of
+from llmos_lite.records.background import MOST, BackgroundResponse, BackgroundRows, key_of
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
 """What stands in a path as it is."""
@@ -52,6 +52,8 @@ class Background:
         self._ending = asyncio.Lock()
         self._turns: WeakValueDictionary[str, Turn] = WeakValueDictionary()
         """The requests that answers began with, as long as these last."""
+        self._counted: dict[str, tuple[int, int]] = {}
+        """Tokens of a question and an answer that were counted before its end was seen, by key; a restart forgets."""
 
     async def begun(self, turn: Turn, response_id: str, *, runs_on: bool) -> None:
         """Know an answer before its client does; an id that would lead to another address is not known.
@@ -127,9 +129,45 @@ class Background:
                 shown = replace(first, share=share if first.team in actor.teams else Share.NONE)
                 await self._traces.record(_later(shown, row, done, *end))
             await self._rows.end(row.key)  # before it is counted, so that it is never counted twice
-            tokens = done.tokens_in, done.tokens_out
-            await self._limits.count(actor, row.team or None, *tokens, asked=row.model, model=done.model)
-            self._metrics.used_later(row.model, *tokens)
+            await self._count(actor, row, (done.tokens_in, done.tokens_out), done.model)
+            self._counted.pop(row.key, None)
+
+    async def left(self, turn: Turn, response_id: str, heard: tuple[int, int]) -> None:
+        """Count what was heard of an answer in a stream that did not come to its end: nobody may ask for it again.
+
+        Args:
+            turn: its request.
+            response_id: how the provider names it.
+            heard: about how many tokens of the question and of the answer.
+        """
+        row = await self._rows.get(key_of(turn.actor.user_id, response_id, own_key=turn.steering.own_key))
+        if row is not None and not row.ended:
+            await self._count(turn.actor, row, heard, row.model)
+
+    async def left_again(self, actor: Actor, row: BackgroundResponse, heard: int, *, goes_on: bool) -> None:
+        """Count what was heard in a later stream, likewise.
+
+        Args:
+            actor: who heard it.
+            row: what was known of the answer.
+            heard: about how many tokens of the answer.
+            goes_on: whether the stream began where another one had ended.
+        """
+        async with self._ending:
+            now = await self._rows.get(row.key)
+            if now is not None and not now.ended and not self._is_heard(row):
+                question, before = self._counted.get(row.key, (0, 0))
+                await self._count(actor, row, (question, before + heard if goes_on else heard), row.model)
+
+    async def _count(self, actor: Actor, row: BackgroundResponse, used: tuple[int, int], model: str) -> None:
+        """Count what an answer has used until now, but for what was counted of it before."""
+        before = self._counted.get(row.key, (0, 0))
+        more = max(0, used[0] - before[0]), max(0, used[1] - before[1])
+        if len(self._counted) >= MOST:
+            self._counted.clear()
+        self._counted[row.key] = before[0] + more[0], before[1] + more[1]
+        await self._limits.count(actor, row.team or None, *more, asked=row.model, model=model)
+        self._metrics.used_later(row.model, *more)
 
     def _is_heard(self, row: BackgroundResponse) -> bool:
         """Tell whether the request that an answer began with still hears it, and so records it."""

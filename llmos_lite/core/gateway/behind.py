@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import NamedTuple
 
 from llmos_lite.core.accounts.permissions import Actor, Verb, permit
 from llmos_lite.core.gateway.answers import OK, REFUSAL, in_json, is_over, passed_headers, passed_status
 from llmos_lite.core.gateway.background import Background
 from llmos_lite.core.gateway.dialect import Told
+from llmos_lite.core.gateway.estimate import of_answer
 from llmos_lite.core.gateway.passage import Passage, always
 from llmos_lite.core.gateway.pieces import Head, Out, Request, Whole
 from llmos_lite.core.gateway.problems import refusal_in
@@ -119,27 +121,38 @@ class Behind:
 
     async def _streamed(self, asking: _Asking, reply: Reply, request: Request, out: Out) -> None:
         """Hand a stream on; what ends it when the trace is durable."""
-        row = asking.row
-        reading = Reading(self._dialect, row.model)
+        row, reading = asking.row, Reading(self._dialect, asking.row.model)
         await out(Head(OK, _headers(row, reply)))
+        over = False
         try:
-            passage, noted = Passage(reply, reading, None, request.straight, always), False
-            while (data := await passage.held()) is not None:
-                if passage.ended and not noted and is_over(reading, data):
-                    noted = True
-                    await self._heard(asking, reading)
-                if data:
-                    await out(data)
-            last = passage.close()
-            if not noted and not passage.ended:
-                if not reading.ended:
-                    raise reading.failure() or cut_short()
-                await self._heard(asking, reading)
-            if last:
-                await out(last)
+            over = await self._hearing(asking, reading, Passage(reply, reading, None, request.straight, always), out)
         except LlmosError as error:
             told = Told(row.model, reading.answer_id, reading.number, goes_on=True)
             await out(self._dialect.problem_event(error, request.id, told))
+        finally:
+            if not over and (done := reading.completion()) is not None:
+                goes_on = "starting_after" in request.query
+                with suppress(LlmosError):  # what ended the stream is to be told
+                    await self._background.left_again(asking.actor, row, of_answer(done), goes_on=goes_on)
+
+    async def _hearing(self, asking: _Asking, reading: Reading, passage: Passage, out: Out) -> bool:
+        """Hand on what comes; tell whether the answer came to its end."""
+        over = False
+        while (data := await passage.held()) is not None:
+            if passage.ended and not over and is_over(reading, data):
+                over = True
+                await self._heard(asking, reading)
+            if data:
+                await out(data)
+        last = passage.close()
+        if not passage.ended:
+            if not reading.ended:
+                raise reading.failure() or cut_short()
+            over = True
+            await self._heard(asking, reading)
+        if last:
+            await out(last)
+        return over
 
     async def _heard(self, asking: _Asking, reading: Reading) -> None:
         done = reading.completion() or Completion(text="", model=asking.row.model)

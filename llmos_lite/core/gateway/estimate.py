@@ -27,7 +27,10 @@ def by_length(size: int, asked: Asked, done: Completion | None) -> tuple[int, in
     if size > LARGE:
         files = [file for raw in asked.fields.values() for file in _FILE.findall(raw)]
         size += PICTURE * BYTES * len(files) - sum(map(len, files))
-    if done is None:
-        return size // BYTES, 0
+    return size // BYTES, 0 if done is None else of_answer(done)
+
+
+def of_answer(done: Completion) -> int:
+    """Return tokens of an answer, as far as it came."""
     calls = sum(len(call.name) + len(call.arguments) for call in done.tool_calls)
-    return size // BYTES, (len(done.text.encode()) + calls) // BYTES
+    return (len(done.text.encode()) + calls) // BYTES
