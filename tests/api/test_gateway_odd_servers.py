@@ -22,6 +22,7 @@ from tests.gating import WIRES, Gate
 PAIRS = [(client, server) for client in WIRES for server in WIRES]
 PAGE = b"<html>Too many</html>"
 EVENTS = "text/event-stream"
+PLURALS = ("photos", "scans", "invoices")
 CALL = {"id": "c1", "type": "function", "function": {"name": "now", "arguments": '{"a": "\u00fc"}'}}
 ITEM = {"type": "function_call", "id": "f1", "call_id": "c1", "name": "now", "arguments": '{"a": "\u00fc"}'}
 MESSAGE = {"type": "message", "id": "m1", "role": "assistant", "content": [{"type": "output_text", "text": "Hi"}]}
@@ -304,3 +305,17 @@ async def test_what_cannot_be_unpacked_is_a_failure(here: Gate, data: bytes, cod
     answer = await asked(here, "chat", "chat", reply(data, content_encoding="gzip"))
     assert (answer.status, answer.json()["error"]["code"]) == (502, code)
     assert (await here.trace()).error == code
+
+
+async def test_what_nobody_answered_is_no_goal(here: Gate) -> None:
+    """A provider that is down says nothing of how well the goals of that night are served."""
+    asks = [f"{verb} a Python script that renames {what} by date" for verb in ("Write", "Make") for what in PLURALS]
+    for goal in asks[:3]:
+        assert (await here.ask("chat", goal)).status == 200
+    for goal in asks[3:]:
+        assert (await here.ask("chat", goal, model="e500")).status == 500
+        assert b"model.cut" in (await here.ask("chat", f"Please: {goal}", model="cut-c8", stream=True)).body
+    run = (await here.client.post("/evolve", {"scope": "user", "wait": True})).json()
+    assert (run["traces_analyzed"], run["skills_created"]) == (9, 1), run
+    patterns = (await here.client.request("GET", "/patterns")).json()["items"]
+    assert [pattern["count"] for pattern in patterns] == [3]

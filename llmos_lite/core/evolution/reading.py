@@ -10,7 +10,7 @@ from typing import Protocol
 from llmos_lite.core.evolution.drafts import Account
 from llmos_lite.core.evolution.features import content_words, stem
 from llmos_lite.core.evolution.patterns import Conversation
-from llmos_lite.core.evolution.success import is_correction, judge
+from llmos_lite.core.evolution.success import is_correction, judge, was_answered
 from llmos_lite.core.traces.state import TraceState
 from llmos_lite.core.traces.trace import Trace
 from llmos_lite.core.traces.view import ConversationSummary, conversations_of
@@ -33,9 +33,9 @@ class TraceSource(Protocol):
 
 
 async def read_conversations(catalog: Catalog, ref: VolumeRef) -> tuple[list[Conversation], int]:
-    """Return the conversations of a volume, and how many traces these are."""
+    """Return the conversations of a volume in which anything was answered, and how many traces there are in all."""
     summaries = await conversations_of(catalog.traces.turns(str(ref)))
-    found = await asyncio.to_thread(lambda: [_conversation(one) for one in summaries])
+    found = await asyncio.to_thread(lambda: [_conversation(one) for one in summaries if was_answered(one.turns)])
     return found, sum(len(one.turns) for one in summaries)
 
 

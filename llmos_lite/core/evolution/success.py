@@ -76,6 +76,11 @@ def is_correction(text: str) -> bool:
     return _CORRECTION.search(text[:LOOKED_AT].replace("\u2019", "'")) is not None
 
 
+def was_answered(turns: Sequence[Turn]) -> bool:
+    """Tell whether a conversation says anything of its goal: no model answered when all that came were its failures."""
+    return any(turn.ended != Ended.ERROR or turn.outcome != Outcome.UNKNOWN for turn in turns)
+
+
 def judge(turns: Sequence[Turn]) -> Verdict:
     """Return what came of a conversation, given its turns in order."""
     said = [turn.outcome for turn in turns if turn.outcome != Outcome.UNKNOWN]
