@@ -95,7 +95,7 @@ async def test_turns_of_one_conversation_count_once(world: World) -> None:
 
 
 async def test_a_low_success_rate_is_left_alone_and_says_so(world: World) -> None:
-    await world.store(world.chat(goal, ended=Ended.ERROR) for goal in CSV[:2])
+    await world.store(world.chat(goal, ended=Ended.ABORTED) for goal in CSV[:2])
     await world.store([world.chat(CSV[2])])
     report = await only(world)
     assert report.skills_created == 0
@@ -103,6 +103,14 @@ async def test_a_low_success_rate_is_left_alone_and_says_so(world: World) -> Non
     assert report.details[0].reason == "success rate 33%, below 70%"
     row = (await world.catalog.patterns.of("user:alice"))[0]
     assert (row.reason, row.skill_id, row.count) == ("success rate 33%, below 70%", "", 3)
+
+
+async def test_failures_of_the_model_count_only_where_a_person_says_what_came_of_them(world: World) -> None:
+    await world.store(world.chat(goal, ended=Ended.ERROR) for goal in CSV[:2])
+    assert (await only(world)).patterns_detected == 0
+    told = {"outcome": Outcome.FAILURE, "outcome_sources": ("feedback",)}
+    await world.store([*(world.chat(goal, ended=Ended.ERROR, **told) for goal in CSV[2:4]), world.chat(CSV[4])])
+    assert (await only(world)).details[0].reason == "success rate 33%, below 70%"
 
 
 async def test_corrections_and_ratings_count(world: World) -> None:
