@@ -13,6 +13,7 @@ from llmos_lite.errors import Invalid
 class GivenTool(msgspec.Struct, frozen=True, gc=False):
     """A tool: by its name, with `parameters` or `input_schema`, or `{"type": "function", "function": {…}}`."""
 
+    type: str | None = None
     name: str = ""
     description: str = ""
     parameters: dict[str, object] | msgspec.UnsetType = msgspec.UNSET
@@ -32,6 +33,8 @@ class GivenChoice(msgspec.Struct, frozen=True, gc=False):
     function: _Named | None = None
 
 
+_CALLERS = frozenset({None, "", "function", "custom"})
+"""Types of tools that whoever offers them runs; others, as `web_search_20250305`, a provider would."""
 _WORDS = {"auto": "auto", "none": "none", "any": "required"}
 """What a model may call, in Anthropic's words and in ours."""
 
@@ -40,7 +43,7 @@ def own_tools(given: Iterable[GivenTool]) -> tuple[OwnTool, ...]:
     """Return the tools of a caller.
 
     Raises:
-        Invalid: `chat.tools`, for one without a name, or with two schemas.
+        Invalid: `chat.tools`, for one without a name, with two schemas, or that a provider would run.
     """
     return tuple(map(_own, given))
 
@@ -48,10 +51,11 @@ def own_tools(given: Iterable[GivenTool]) -> tuple[OwnTool, ...]:
 def _own(tool: GivenTool) -> OwnTool:
     if tool.function is not None:
         return tool.function
-    if not tool.name:
+    is_theirs = tool.type in _CALLERS
+    if not (tool.name and is_theirs):
         raise Invalid(
             "chat.tools",
-            "One of the tools has no name.",
+            f"One of the tools {'has no name' if is_theirs else f'is of the type {str(tool.type)[:64]!r}'}.",
             hint='Send {"name", "description", "parameters"} of a function, or the same as "function" of '
             '{"type": "function"}. No other types of tools are run here.',
         )

@@ -139,10 +139,10 @@ async def test_tools_may_have_anthropics_form(kind: Kind, opened: Room, upstream
     looks: dict[str, Any] = dict(TOOLS[0])
     theirs = {"name": looks["name"], "description": looks["description"], "input_schema": looks["parameters"]}
     more = {"type": "custom", "cache_control": {"type": "ephemeral"}}
-    for tools in ([looks], [theirs], [theirs | more]):
+    for tools in ([looks], [theirs], [theirs | more], [theirs | {"type": None}]):
         await post(opened, service, {"message": ASK, "tools": tools})
     one, *others = (seen.body["tools"] for seen in upstream.chats)
-    assert others == [one, one]
+    assert others == [one, one, one]
     assert dict(upstream.chats[1].tools) == {"look": looks["parameters"]}
 
 
@@ -161,7 +161,11 @@ async def test_a_choice_may_have_anthropics_form(
     assert (two["tools"], two.get("tool_choice")) == (one["tools"], one.get("tool_choice"))
 
 
-@pytest.mark.parametrize("tool", [{"type": "web_search"}, {"type": "function"}, {"description": "Looks"}])
+@pytest.mark.parametrize(
+    "tool",
+    [{"type": "web_search"}, {"type": "web_search_20250305", "name": "web_search"}, {"type": "function"},
+     {"description": "Looks"}],
+)  # fmt: skip
 async def test_who_sends_something_else_as_a_tool_is_told_what_to_send(opened: Room, tool: dict[str, Any]) -> None:
     reply = await client(opened, opened.service("ask")).post({"message": ASK, "tools": [tool]})
     assert (reply.status, reply.json()["code"]) == (400, "chat.tools")
