@@ -15,6 +15,7 @@ not call. `nofiles` refuses documents, `thoughtless` to be told how hard to thin
 
 Responses: a model with the word `behind` makes those with `background: true` in the background: whoever asks for one
 finds it `in_progress` so often as `Upstream.polls` says, and then done. With `streamfails` its streams end in an error.
+With `atonce` it says that it does not.
 """
 
 from __future__ import annotations
@@ -431,6 +432,8 @@ def _responses(seen: Seen, plan: Plan) -> Iterator[str]:
 
     texts = _texts(seen, plan)
     whole = _response(seen, plan, "".join(texts))
+    if "atonce" in plan.words:
+        whole["background"] = False
     yield event("response.created", response=whole | {"status": "in_progress", "output": [], "usage": None})
     output: list[dict[str, object]] = whole["output"]  # type: ignore[assignment]
     for place, item in enumerate(output):

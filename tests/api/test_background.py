@@ -365,6 +365,15 @@ async def test_a_server_that_makes_none_answers_at_once(here: Gate, *, stream: b
     assert (trace.answer, trace.source) == (SAID, "gateway:responses")
 
 
+async def test_what_is_left_of_a_stream_that_is_not_made_in_the_background_is_recorded_at_once(here: Gate) -> None:
+    answer = await here.ask("responses", PHOTOS, model="atonce-cut-c8", stream=True, background=True)
+    assert b"response.failed" in answer.body
+    trace = await here.trace()
+    assert (trace.source, trace.ended, trace.error) == ("gateway:responses", "error", "model.cut")
+    assert trace.answer.startswith(WORD)
+    assert code(await here.client.get(f"{BASE}/resp_1")) == (404, "response.unknown")
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_server_of_another_dialect_answers_at_once(
     fresh_copy: Path, upstream: Upstream, *, stream: bool

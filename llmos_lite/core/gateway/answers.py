@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -44,6 +45,8 @@ _PASSED = (
     b"anthropic-",
     b"x-ratelimit-",
 )
+_AT_ONCE = re.compile(rb'"background"\s*:\s*false')
+"""How a server says that it does not do so, though asked; in a text, quotes are escaped."""
 _ID, LONGEST_ID = b"x-request-id", 200
 """An id takes the place of ours, so that one that is empty or has no end is left out."""
 _REFUSALS = {401: "model.rejected", 403: "model.rejected", 404: "model.rejected", 429: "model.rate_limited"}
@@ -169,9 +172,12 @@ class Answers:
 
     async def _hearing(self, turn: Turn, reading: Reading, passage: Passage, out: Out) -> None:
         """Hand on what comes; the trace is kept unless a failure of the stream ends it."""
+        at_once = False
         while (data := await passage.held()) is not None:
-            if not turn.kept:
-                await self._heard(turn, reading, ended=passage.ended and is_over(reading, data))
+            at_once = at_once or not (turn.runs_on or _AT_ONCE.search(data) is None)
+            ended = passage.ended and is_over(reading, data)
+            if not turn.kept and (ended or not at_once):
+                await self._heard(turn, reading, ended=ended)
             await out(data)
         last = passage.close()
         if not (turn.kept or passage.ended):
