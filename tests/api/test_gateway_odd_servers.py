@@ -319,3 +319,29 @@ async def test_what_nobody_answered_is_no_goal(here: Gate) -> None:
     assert (run["traces_analyzed"], run["skills_created"]) == (9, 1), run
     patterns = (await here.client.request("GET", "/patterns")).json()["items"]
     assert [pattern["count"] for pattern in patterns] == [3]
+
+
+@pytest.mark.parametrize(("kind", "piece", "begins"), [
+    ("function_call", "function_call_arguments", '{"a": "xx'),
+    ("custom_tool_call", "custom_tool_call_input", '{"input":"xx'),
+])  # fmt: skip
+async def test_half_a_call_of_a_response_is_in_the_trace_with_its_tokens(
+    here: Gate, kind: str, piece: str, begins: str
+) -> None:
+    item = {"type": kind, "id": "f1", "call_id": "c1", "name": "now"}
+    texts = ['{"a": "'] * (kind == "function_call") + ["x" * 40]
+    events = [
+        {"type": "response.output_item.added", "item": ITEM},
+        {"type": "response.output_item.done", "item": ITEM},
+        {"type": "response.output_item.added", "item": item},
+        *({"type": f"response.{piece}.delta", "delta": text} for text in texts),
+    ]
+    half = b"".join(b"data: %b\n\n" % json.dumps(event).encode() for event in events)
+    assert b"model.cut" in (await asked(here, "responses", "responses", reply(half, kind=EVENTS), stream=True)).body
+    trace = await here.trace()
+    whole, cut = trace.tool_calls
+    assert json.loads(whole.arguments) == {"a": "\u00fc"}
+    assert (cut.id, cut.name, cut.arguments.startswith(begins)) == ("c1", "now", True)
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(cut.arguments)
+    assert trace.tokens_out > 10

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgspec
 
 from llmos_lite.core.gateway.dialect import MOST_KEPT
@@ -15,6 +17,7 @@ _ENDS = frozenset({"response.completed", "response.incomplete"})
 _WORDS = frozenset({"response.output_text.delta", "response.refusal.delta"})
 RUNNING = frozenset({"queued", "in_progress"})
 """How far a response is that is made behind its request."""
+_PIECES = frozenset({"response.function_call_arguments.delta", "response.custom_tool_call_input.delta"})
 _FAILS = frozenset({"error", "response.failed"})
 
 
@@ -77,6 +80,7 @@ class ResponsesReader:
         self.answer_id, self.number = "", 0
         self._model, self._texts, self._calls = model, Texts(MOST_KEPT), list[ToolCall]()
         self._response: _Response | None = None
+        self._open, self._pieces = _Item(), Texts(MOST_KEPT)
         self._sse = SseReader()
 
     def feed(self, data: bytes) -> str:
@@ -99,8 +103,15 @@ class ResponsesReader:
             model=self._model,
             tokens_in=token_count(usage.input_tokens) if usage else 0,
             tokens_out=token_count(usage.output_tokens) if usage else 0,
-            tool_calls=tuple(self._calls),
+            tool_calls=(*self._calls, *self._half_call()),
         )
+
+    def _half_call(self) -> Iterator[ToolCall]:
+        """Yield the call that is under way, with the arguments that came: they are no JSON, so that it is not whole."""
+        text, item = self._pieces.whole(), self._open
+        if item.call_id and text:
+            text = _encode({"input": text}).decode()[:-2] if item.type == "custom_tool_call" else text
+            yield ToolCall(item.call_id, item.name or "", text)
 
     def _taken(self, events: list[bytes]) -> str:
         if b"[DONE]" in events:
@@ -123,10 +134,15 @@ class ResponsesReader:
             raise UpstreamFailed("model.failed", "The model failed in the middle of its answer.", hint="Try again.")
         if event.response is not None:
             self._note(event.response, ended=event.type in _ENDS)
-        elif event.type == "response.output_item.done" and event.item is not None and event.item.call_id:
-            self._calls.append(_call(event.item))
         elif event.type in _WORDS:
             return decoded(_text, bytes(event.delta))
+        elif event.type in _PIECES:
+            self._pieces.add(decoded(_text, bytes(event.delta)))
+        elif event.item is not None and event.item.call_id:
+            is_done = event.type == "response.output_item.done"
+            if is_done:
+                self._calls.append(_call(event.item))
+            self._open, self._pieces = _Item() if is_done else event.item, Texts(MOST_KEPT)
         return ""
 
     def _note(self, response: _Response, *, ended: bool) -> None:
