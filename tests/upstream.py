@@ -11,7 +11,8 @@ call, and answers when the script is at its end; `loop` asks for the same call f
 of N characters, `say` makes it say something before, `noindex` and `zeroindex` leave out where a piece belongs,
 `noid` the ids, `sameid` gives all calls one, `notools` refuses requests with tools, `stubborn` calls tools that it may
 not call. `nofiles` refuses documents, `thoughtless` to be told how hard to think, `threewords` in other words than
-`low`, `medium`, `high`, `apart` beside tools.
+`low`, `medium`, `high`, `apart` beside tools. `picky` quotes the words of a person in which `forbidden` stands, and
+refuses them.
 
 Responses: a model with the word `behind` makes those with `background: true` in the background: whoever asks for one
 finds it `in_progress` so often as `Upstream.polls` says, and then done. With `streamfails` its streams end in an error.
@@ -293,6 +294,8 @@ class Upstream:
 def _refusal(seen: Seen, plan: Plan) -> str:
     """What Ollama says of files, tools, thoughts, and words for these that a model does not take."""
     effort = seen.effort
+    if "picky" in plan.words and "forbidden" in (said := json.dumps(_said_last(seen))):
+        return f"These words are not allowed: {said}"
     if "apart" in plan.words and seen.tools and effort:
         return "Function tools with reasoning_effort are not supported, please use /v1/responses instead."
     if "nofiles" in plan.words and '"file_data"' in json.dumps(seen.body):
@@ -303,6 +306,11 @@ def _refusal(seen: Seen, plan: Plan) -> str:
         return f'"{seen.model}" does not support thinking'
     known = effort in {"", "low", "medium", "high"} or "threewords" not in plan.words
     return "" if known else f'invalid reasoning value: \'{effort}\' (must be "high", "medium", "low")'
+
+
+def _said_last(seen: Seen) -> object:
+    content = seen.body.get("messages", seen.body.get("input"))[-1]["content"]
+    return content if isinstance(content, str) else content[-1].get("text")
 
 
 def _key(seen: Seen) -> str:

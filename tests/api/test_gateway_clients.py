@@ -679,5 +679,6 @@ async def test_claude_code_reads_a_pdf_where_the_server_takes_it_and_goes_on_whe
         refused = await here.ask("messages", *talk, model="nofiles", stream=True)
         assert (refused.status, len(upstream.chats) - before) == (200, 2)
         assert "cannot be shown" in here.seen.body["messages"][-1]["content"]
+        assert refused.headers["x-llmos-left-out"] == "files"
         asked = await here.ask("messages", {"role": "user", "content": [block]}, model="nofiles")
         assert (asked.status, asked.json()["error"]["message"]) == (400, "invalid message format")

@@ -92,7 +92,7 @@ class Answers:
         reply, status = sent.reply, passed_status(sent.reply)
         said = await read_reply(reply, REFUSAL)
         made = turn.translated
-        word = refused(reply.status, said, made.effort, files=made.files) if made is not None else ""
+        word = refused(reply.status, said, made.effort, files=made.files > 0, asked=made.body) if made else ""
         if word in {"", FILES} and _without_tools(turn) and refuses_tools(reply.status, said):
             raise NoTools
         if word:

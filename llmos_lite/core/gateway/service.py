@@ -34,8 +34,8 @@ from llmos_lite.core.gateway.steering import Steering
 from llmos_lite.core.gateway.thread_log import ThreadLog
 from llmos_lite.core.gateway.threads import Found, Thread
 from llmos_lite.core.gateway.tools.rounds import NoTools, OwnTools, Rounds
-from llmos_lite.core.gateway.translation.translator import translate_request
-from llmos_lite.core.gateway.translation.waived import FILES, Efforts, GiveWayError
+from llmos_lite.core.gateway.translation.translator import Translated, translate_request
+from llmos_lite.core.gateway.translation.waived import FILES, GiveWayError, Waived
 from llmos_lite.core.gateway.turn import Turn, asks_for_itself, fresh, has_no_tools, system_hash, words_in
 from llmos_lite.core.limits import Limits
 from llmos_lite.core.skills.abstain import is_output
@@ -45,7 +45,7 @@ from llmos_lite.core.traces.importers.base import conversation_id
 from llmos_lite.core.traces.log import TraceLog
 from llmos_lite.core.traces.trace import GOAL_LENGTH, Ended, Share, make_ulid, now_ms
 from llmos_lite.engines.upstream import Passing, Wire, limit_at, takes_tools
-from llmos_lite.engines.upstreams import Route, Upstreams
+from llmos_lite.engines.upstreams import Route, Sent, Upstreams
 from llmos_lite.errors import LlmosError
 from llmos_lite.observability import Metrics
 from llmos_lite.records.background import BackgroundRows
@@ -90,7 +90,7 @@ class Gateway:
     ) -> None:
         self._goes_on = spans is not None
         self._contexts, self._accounts, self._upstreams = contexts, accounts, upstreams
-        self._limits, self._tools, self._efforts = limits, OwnTools(bounds), Efforts()
+        self._limits, self._tools, self._waived = limits, OwnTools(bounds), Waived()
         dialects: list[Dialect] = [ChatDialect(), ResponsesDialect(), MessagesDialect()]
         self.dialects: Mapping[Wire, Dialect] = {dialect.wire: dialect for dialect in dialects}
         counted = metrics or Metrics()
@@ -120,12 +120,13 @@ class Gateway:
                 go_on_in_its_trace(turn)
             await self._reserve(turn, len(request.body) + len(turn.thread.head))
             try:
-                made = partial(_passing, turn, request, self._efforts)
+                made = partial(_passing, turn, request, self._waived)
                 while True:
                     try:
                         sent = await self._upstreams.send(asked.model, wire, made)
                         try:
                             turn.note_answer()
+                            self._learn(turn, sent)
                             await self._answers.answered(turn, sent, out)
                         finally:
                             await sent.reply.end()
@@ -301,9 +302,21 @@ class Gateway:
         if isinstance(refused, NoTools):
             await self._without_tools(turn)
             return
-        turn.without |= {refused.word}
-        if turn.route is not None and refused.word != FILES:  # it may be about another one: that is found out anew
-            self._efforts.note(turn.route.upstream.name, turn.route.model, refused.word)
+        turn.refused_by, turn.retries = turn.route, turn.retries + 1
+        if refused.word == FILES and turn.translated is not None:
+            turn.hidden = turn.translated.files
+        else:
+            turn.without |= {refused.word}
+
+    def _learn(self, turn: Turn, sent: Sent) -> None:
+        """Know what a model refused, once it takes the same request without: else that was not why."""
+        if (refused_by := turn.refused_by) is None or sent.reply.status != OK:
+            return
+        turn.refused_by = None
+        if turn.route == refused_by:
+            server, model = refused_by.upstream.name, refused_by.model
+            self._waived.note(server, model, turn.without)
+            self._waived.note_files(server, model, turn.thread.conversation, turn.hidden)
 
     def _thread(self, found: Found, wire: Wire, named: str, asked: Asked, words: str) -> Thread:
         """Return the conversation as the request finds it; `named` as the client calls it, if it does."""
@@ -389,7 +402,7 @@ def _owing(asked: Asked, found: Found) -> Asked:
     return structs.replace(asked, fields=fields)
 
 
-def _passing(turn: Turn, request: Request, efforts: Efforts, route: Route) -> Passing:
+def _passing(turn: Turn, request: Request, waived: Waived, route: Route) -> Passing:
     """Return the request with its skills; without any it is what the client sent, byte for byte."""
     thread, asked_in = turn.thread, turn.dialect.wire
     if turn.rounds is not None and not takes_tools(route.upstream):
@@ -410,10 +423,17 @@ def _passing(turn: Turn, request: Request, efforts: Efforts, route: Route) -> Pa
         body = request.body if fields is turn.asked.fields else written(fields)
     path, headers, turn.translated = route.wire.path, turn.steering.passed, None
     if route.wire is not asked_in:
-        without = turn.without | efforts.refused(route.upstream.name, route.model)
-        turn.translated = translate_request(body, asked_in, route.wire, limit_at(route.upstream), without)
+        turn.translated = _translated(turn, body, waived, route)
         body = turn.translated.body
         headers = {name: value for name, value in headers.items() if not name.startswith(_DIALECTS)}
     elif request.query:
         path += f"?{request.query}"
     return Passing(path=path, body=body, headers=headers, own_key=turn.steering.own_key)
+
+
+def _translated(turn: Turn, body: bytes, waived: Waived, route: Route) -> Translated:
+    """Return a request as another dialect has it, without what the model is known to refuse."""
+    server, model = route.upstream.name, route.model
+    without = turn.without | waived.words(server, model)
+    hidden = turn.hidden or waived.files(server, model, turn.thread.conversation)
+    return translate_request(body, turn.dialect.wire, route.wire, limit_at(route.upstream), without, hidden=hidden)

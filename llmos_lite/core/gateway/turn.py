@@ -66,7 +66,9 @@ class Turn(msgspec.Struct, kw_only=True, weakref=True):
         first: seconds until the head of an answer came.
         traceparent: of the client, when its trace is gone on with.
         translated: the request as it was sent, when the server speaks another dialect.
-        without: what the model refused of it; see `GiveWayError`.
+        without: words for how hard to think that the model refused; see `GiveWayError`.
+        hidden: how many files that tools gave it refused.
+        refused_by: who refused the last of that; nobody yet, or not any more since it is known to have helped.
         telling: knows what the client has got of a streamed answer.
         tokens_in: that the requests behind the answer had, as far as they are settled.
         tokens_out: of their answers, likewise.
@@ -103,6 +105,8 @@ class Turn(msgspec.Struct, kw_only=True, weakref=True):
     traceparent: str = ""
     translated: Translated | None = None
     without: frozenset[str] = frozenset()
+    hidden: int = 0
+    refused_by: Route | None = None
     telling: Telling | None = None
     tokens_in: int = 0
     tokens_out: int = 0

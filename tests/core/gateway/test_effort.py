@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 
 from llmos_lite.core.gateway.translation import waived
 from llmos_lite.core.gateway.translation.translator import translate_request
-from llmos_lite.core.gateway.translation.waived import Efforts, lowered, refused
+from llmos_lite.core.gateway.translation.waived import Waived, lowered, refused
 from llmos_lite.engines.upstream import Wire
 
 HI = [{"role": "user", "content": "hi"}]
@@ -139,17 +139,34 @@ def test_a_refusal_says_what_it_is_about(status: int, said: bytes, *, is_about: 
 
 def test_what_a_model_refused_is_known_for_an_hour_and_fills_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    known = Efforts(lambda: now)
-    known.note("s", "m", "xhigh")
-    known.note("s", "m", "high")
-    assert known.refused("s", "m") == {"xhigh", "high"}
-    assert known.refused("other", "m") == known.refused("s", "other") == set()
+    known = Waived(lambda: now)
+    known.note("s", "m", {"xhigh"})
+    known.note("s", "m", {"high", "made up"})
+    known.note_files("s", "m", "c", 2)
+    assert (known.words("s", "m"), known.files("s", "m", "c")) == ({"xhigh", "high"}, 2)
+    assert known.words("other", "m") == known.words("s", "other") == set()
+    assert known.files("s", "m", "other") == 0
     now = waived.AGAIN_SECONDS
-    assert known.refused("s", "m") == set()
+    assert (known.words("s", "m"), known.files("s", "m", "c")) == (set(), 0)
     monkeypatch.setattr(waived, "MOST_KNOWN", 2)
     for model in ("a", "b", "c" * 1000):
-        known.note("s", model, "low")
-    assert (known.refused("s", "b"), known.refused("s", "c" * 1000), len(known._refused)) == ({"low"}, set(), 2)
+        known.note("s", model, {"low"})
+    assert (known.words("s", "b"), known.words("s", "c" * 1000), len(known._words)) == ({"low"}, set(), 2)
+
+
+@pytest.mark.parametrize(
+    ("said", "is_about"),
+    [
+        ("Not allowed: 'Please think of your reasoning'", False),
+        ('{"loc":["body","messages"],"input":"Please think of your reasoning"}', False),
+        ("Not allowed: 'Please think of your reasoning'. No thinking with this model.", True),
+        ("Unsupported value: 'reasoning_effort' does not support 'high'.", True),
+        ("Please think. " * 10_000, True),
+    ],
+)
+def test_a_refusal_that_quotes_a_person_is_not_about_how_hard_to_think(said: str, *, is_about: bool) -> None:
+    asked = b'{"messages":[{"content":"Please think of your reasoning"}],"reasoning_effort":"high"}'
+    assert refused(400, said.encode(), "high", asked=asked) == ("high" if is_about else "")
 
 
 @pytest.mark.parametrize(

@@ -48,11 +48,11 @@ def document(source: dict[str, Any], **about: object) -> dict[str, Any]:
     return {"type": "document", "source": source, **about}
 
 
-def sent(client: Wire, server: Wire, *parts: dict[str, Any], without: tuple[str, ...] = ()) -> list[Any]:
+def sent(client: Wire, server: Wire, *parts: dict[str, Any], hidden: int = 0) -> list[Any]:
     """What a server gets of what a person says."""
     said = {"role": "user", "content": [*parts]}
     body = {"model": "m", "input" if client is Wire.RESPONSES else "messages": [said]}
-    made = json.loads(translate_request(json.dumps(body).encode(), client, server, without=without).body)
+    made = json.loads(translate_request(json.dumps(body).encode(), client, server, hidden=hidden).body)
     content = made["input" if server is Wire.RESPONSES else "messages"][0]["content"]
     for part in content if isinstance(content, list) else ():
         part.pop("cache_control", None)
@@ -158,10 +158,11 @@ def result(client: Wire, *parts: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"role": "assistant", "content": [call]}, {"role": "user", "content": [given]}]
 
 
-def talked(client: Wire, server: Wire, talk: list[dict[str, Any]], *without: str) -> tuple[list[Any], bool]:
+def talked(client: Wire, server: Wire, talk: list[dict[str, Any]], hidden: int = 0) -> tuple[list[Any], bool]:
     body = {"model": "m", "input" if client is Wire.RESPONSES else "messages": talk}
-    made = translate_request(json.dumps(body).encode(), client, server, without=without)
-    return json.loads(made.body)["input" if server is Wire.RESPONSES else "messages"], made.files
+    made = translate_request(json.dumps(body).encode(), client, server, hidden=hidden)
+    assert not (made.files and FILES in made.left_out)
+    return json.loads(made.body)["input" if server is Wire.RESPONSES else "messages"], made.files > 0
 
 
 @pytest.mark.parametrize("text", ["Read a.pdf.", ""])
@@ -220,11 +221,13 @@ def test_a_model_is_told_of_what_a_tool_gave_and_it_cannot_be_shown(
 def test_a_file_that_a_tool_gave_gives_way_where_a_server_refuses_it(client: Wire, server: Wire) -> None:
     talk = result(client, pdf(client))
     assert talked(client, server, talk)[1]
-    found, shown = talked(client, server, talk, FILES)
+    found, shown = talked(client, server, talk, 1)
     assert TOLD in json.dumps(found)
     assert DATA not in json.dumps(found)
     assert not shown
-    assert sent(client, server, pdf(client), without=(FILES,)) == [pdf(server)], "a person's stays"
+    assert sent(client, server, pdf(client), hidden=1) == [pdf(server)], "a person's stays"
+    found, shown = talked(client, server, [*talk, *talk], 1)
+    assert TOLD not in json.dumps(found), "with a further one the server is asked again"
 
 
 def test_a_refusal_may_be_about_files() -> None:

@@ -119,18 +119,24 @@ class Translated(NamedTuple):
         tools: what the client may be asked to call.
         left_out: its tools, and types of what it says, that the server has no word for.
         effort: how hard the model is told to think; empty for not at all.
-        files: whether it is shown files that tools gave.
+        files: how many files that tools gave it is shown.
     """
 
     body: bytes
     tools: Sequence[ToolSpec]
     left_out: Sequence[str]
     effort: str = ""
-    files: bool = False
+    files: int = 0
 
 
 def translate_request(
-    body: bytes, client: Wire, server: Wire, limit: str = "max_tokens", without: Collection[str] = ()
+    body: bytes,
+    client: Wire,
+    server: Wire,
+    limit: str = "max_tokens",
+    without: Collection[str] = (),
+    *,
+    hidden: int = 0,
 ) -> Translated:
     """Return a client's request as the server of its model takes it.
 
@@ -139,18 +145,22 @@ def translate_request(
         client: what the client speaks.
         server: what the server speaks.
         limit: see `Ask`.
-        without: what the model refused before; see `GiveWayError`.
+        without: words for how hard to think that the model refused before; see `GiveWayError`.
+        hidden: how many files that tools gave it refused; with more of them it is shown all.
 
     Raises:
         Invalid: `request.invalid`, for what the server's dialect has no word for, or what is no request.
     """
     ask = replace(_SPEECH[client].read(body), limit=limit)
     _check_says_something(ask, server)
-    turns, given = ask.turns, False
+    turns, given = ask.turns, 0
     if _shows_more(turns):
-        turns, given = _carried(_by_side(turns), partial(_is_shown, _SPEECH[server].takes, FILES in without))
+        turns, given = _carried(_by_side(turns), _SPEECH[server].takes, hidden)
     told = replace(ask, effort=lowered(ask.effort, without), turns=turns)
     left_out = [*ask.left_out, *named(unread(body, _SPEECH[client].known)), *_lost(ask, told, server)]
+    if 0 < given <= hidden:
+        left_out.append(FILES)
+        given = 0
     return Translated(_SPEECH[server].write(told), ask.tools, left_out, told.effort, given)
 
 
@@ -186,11 +196,12 @@ def _is_seen(part: Part) -> bool:
     return isinstance(part, Image | File)
 
 
-def _carried(turns: Sequence[Turn], takes: Callable[[File], bool]) -> tuple[Sequence[Turn], bool]:
-    """Return turns with files as a server takes them, and whether it is shown one that a tool gave."""
-    files = [file for turn in turns for part in turn.parts for file in _files_in(part)]
-    carried = [Turn(turn.role, [as_taken(part, takes) for part in turn.parts]) for turn in turns]
-    return carried, any(file.given and takes(file) for file in files)
+def _carried(turns: Sequence[Turn], takes: Callable[[File], bool], hidden: int) -> tuple[Sequence[Turn], int]:
+    """Return turns with files as a server takes them, and how many there are that tools gave and it would take."""
+    files = (file for turn in turns for part in turn.parts for file in _files_in(part))
+    given = sum(file.given and takes(file) for file in files)
+    shown = partial(_is_shown, takes, given <= hidden)
+    return [Turn(turn.role, [as_taken(part, shown) for part in turn.parts]) for turn in turns], given
 
 
 def _lost(ask: Ask, told: Ask, server: Wire) -> list[str]:
