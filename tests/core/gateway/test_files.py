@@ -115,6 +115,40 @@ def test_a_file_that_is_neither_pdf_nor_text_is_refused(server: Wire) -> None:
     assert sent(Wire.CHAT, Wire.RESPONSES, {"type": "file", "file": inner}) == [{"type": "input_file", **inner}]
 
 
+@pytest.mark.parametrize("server", [Wire.CHAT, Wire.MESSAGES])
+@pytest.mark.parametrize(
+    "head", ["DATA:application/pdf;base64", "data:Application/PDF;x=1;BASE64", "data:application/x-pdf;base64"]
+)
+def test_a_type_is_read_however_it_is_written(server: Wire, head: str) -> None:
+    file = {"type": "input_file", "filename": "a.pdf", "file_data": f"{head},{DATA}"}
+    assert sent(Wire.RESPONSES, server, file) == [pdf(server)]
+    loud = document({"type": "base64", "media_type": PDF.upper(), "data": DATA}, title="a.pdf")
+    assert sent(Wire.MESSAGES, Wire.CHAT, loud) == [pdf(Wire.CHAT)]
+
+
+@pytest.mark.parametrize(
+    ("address", "kind", "data"),
+    [
+        ("DATA:image/PNG;base64,QUJD", "image/png", "QUJD"),
+        ("data:image/png;charset=utf-8;base64,QUJD", "image/png", "QUJD"),
+        ("data:image/jpg;base64,QUJD", "image/jpeg", "QUJD"),
+        ("data:image/gif,A%42C", "image/gif", "QUJD"),
+    ],
+)
+def test_anthropic_gets_a_type_of_picture_that_it_knows(address: str, kind: str, data: str) -> None:
+    found = sent(Wire.RESPONSES, Wire.MESSAGES, {"type": "input_image", "image_url": address, "detail": "auto"})
+    assert found == [{"type": "image", "source": {"type": "base64", "media_type": kind, "data": data}}]
+
+
+def test_bytes_of_a_text_are_read_as_they_are_or_not_at_all() -> None:
+    def text(rest: str) -> str | None:
+        return File.of(f"data:text/plain{rest}", "a.txt").text
+
+    assert text(",what%20for%3F") == "what for?"
+    assert text(f";base64,{WORDS[:4]}\r\n {WORDS[4:]}") == "# Größe\n"
+    assert text(";base64,####") is text(";base64,QUJ") is text(";base64,/w==") is None
+
+
 def test_a_picture_in_a_file_is_a_picture() -> None:
     held = "data:image/png;base64,QUJD"
     asked = {"type": "file", "file": {"filename": "a.png", "file_data": held}}

@@ -548,3 +548,21 @@ def test_parts_that_nobody_else_knows_are_named_as_left_out() -> None:
     items = [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Look:"}, parts[2]]}]
     asked = json.dumps({"model": "m", "input": items}).encode()
     assert translate_request(asked, Wire.RESPONSES, Wire.CHAT).left_out == ["hologram"]
+
+
+@pytest.mark.parametrize("server", [Wire.MESSAGES, Wire.RESPONSES])
+def test_a_call_of_before_there_were_ids_keeps_what_it_gave(server: Wire) -> None:
+    call = {"name": "weather", "arguments": '{"at":"Graz"}'}
+    gave = {"role": "function", "name": "weather", "content": "rain"}
+    talk = [{"role": "user", "content": "?"}, {"role": "assistant", "content": None, "function_call": call}, gave]
+    body = {"model": "m", "max_completion_tokens": 99, "messages": [*talk, {"role": "user", "content": "!"}, gave]}
+    made = translate_request(json.dumps(body).encode(), Wire.CHAT, server)
+    said = json.loads(made.body)["messages" if server is Wire.MESSAGES else "input"]
+    assert made.left_out == []
+    if server is Wire.RESPONSES:
+        assert said[1] == {"type": "function_call", "call_id": "call_1", **call}
+        assert said[2] == {"type": "function_call_output", "call_id": "call_1", "output": "rain"}
+    else:
+        assert said[1]["content"] == [{"type": "tool_use", "id": "call_1", "name": "weather", "input": {"at": "Graz"}}]
+        assert said[2]["content"][0] == {"type": "tool_result", "tool_use_id": "call_1", "content": "rain"}
+    assert json.dumps(said[-1]["content"]).count('"text": "rain"') == 1, "what no call asked for is words"

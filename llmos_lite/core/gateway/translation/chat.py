@@ -95,6 +95,7 @@ class _Message(msgspec.Struct):
     role: str = ""
     content: Raw = Raw(b"null")
     tool_calls: list[_Call] | None = None
+    function_call: _Function | None = None
     tool_call_id: str = ""
     name: str | None = None
     audio: Raw = Raw()
@@ -223,20 +224,29 @@ def _specs(tool: _Tool) -> Iterator[ToolSpec]:
 
 def _turns(messages: Sequence[_Message], odd: list[str]) -> list[Turn]:
     turns: list[Turn] = []
-    for message in messages:
+    old = ""
+    for at, message in enumerate(messages):
+        is_old = message.role == "function" and bool(old)
         by_person = odd if message.role == "user" else None
-        parts = list(_content(message.content, given=message.role == "tool", odd=by_person))
+        parts = list(_content(message.content, given=is_old or message.role == "tool", odd=by_person))
         if is_said(message.audio):
             raise keeps_no("sound", "audio", "Send the words of that answer as its `content`.")
-        if message.name and message.role != "tool":
+        if message.name and message.role not in {"tool", "function"}:
             odd.append("name")
-        if message.role == "tool":
-            turns.append(Turn("user", [resulted(message.tool_call_id, parts)]))
+        if is_old or message.role == "tool":
+            turns.append(Turn("user", [resulted(old if is_old else message.tool_call_id, parts)]))
+            old = "" if is_old else old
         elif message.role == "assistant":
-            turns.append(Turn("assistant", [*parts, *_uses(message.tool_calls)]))
+            old = f"call_{at}" if message.function_call else ""
+            turns.append(Turn("assistant", [*parts, *_uses(message.tool_calls), *_old_use(message.function_call, old)]))
         else:
             turns.append(Turn(role_of(message.role), parts))
     return turns
+
+
+def _old_use(call: _Function | None, call_id: str) -> list[Use]:
+    """Return a call of before they had ids; what it gave is in the next message of a function."""
+    return [Use(call_id, call.name, call.arguments)] if call else []
 
 
 def _content(raw: Raw, *, given: bool = False, odd: list[str] | None = None) -> Iterator[Part]:

@@ -9,16 +9,33 @@ from __future__ import annotations
 import base64
 import binascii
 from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
 
 PDF = "application/pdf"
 _PDF_BEGINS = base64.b64encode(b"%PDF-1").decode()[:7]
 _ANY = "application/octet-stream"
+_SAME = {"application/x-pdf": PDF, "image/jpg": "image/jpeg"}
+"""Types by other names, which only some servers know."""
 _TEXTS = frozenset(f"application/{kind}" for kind in ("json", "xml", "yaml", "x-yaml", "toml", "javascript", "sql"))
 _ENDINGS = (
     " bash c cc cfg conf cpp cs css csv diff go h hpp htm html ini java js json jsonl kt log lua md mjs patch php pl py"
     " r rb rs rst sh sql srt svg swift tex toml ts tsv tsx txt vtt xml yaml yml "
 )
 """Ends of names of text files."""
+
+
+def held_in(data: str) -> tuple[str, str]:
+    """Return the type that an address which holds bytes says, without what follows it, and the bytes in base64.
+
+    Bytes that no address holds have no type. An address may write its bytes as they are, with `%20` for what is odd.
+    """
+    if data[:5].lower() != "data:":
+        return "", data
+    head, _, held = data.partition(",")
+    kind, *rest = (part.strip().lower() for part in head[5:].split(";"))
+    if "base64" not in rest:
+        held = base64.b64encode(unquote_to_bytes(held)).decode()
+    return _SAME.get(kind, kind), held
 
 
 class File(NamedTuple):
@@ -41,11 +58,8 @@ class File(NamedTuple):
     @classmethod
     def of(cls, data: str, name: str = "", *, given: bool = False) -> File:
         """Read bytes in base64, bare or as an address that holds them and says their type."""
-        head, comma, rest = data.partition(",")
-        if not (comma and head.startswith("data:")):
-            head, rest = "", data
-        kind = head[5:].partition(";")[0].strip().lower()
-        return cls(data=rest, kind=_kind(kind, name, rest), name=name, given=given)
+        kind, held = held_in(data)
+        return cls(data=held, kind=_kind(kind, name, held), name=name, given=given)
 
     @property
     def address(self) -> str:
@@ -64,7 +78,7 @@ class File(NamedTuple):
         if not self.data or not (self.kind.startswith("text/") or self.kind in _TEXTS):
             return None
         try:
-            return base64.b64decode(self.data).decode()
+            return base64.b64decode("".join(self.data.split()), validate=True).decode()
         except (binascii.Error, UnicodeDecodeError, ValueError):
             return None
 

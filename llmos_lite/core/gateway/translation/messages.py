@@ -294,7 +294,7 @@ def _document(source: _Source, block: Block, *, given: bool) -> Iterator[Part]:
     if block.context:
         yield Text(block.context)
     if source.type not in {"text", "content"}:
-        yield File(source.url, source.data, source.media_type or PDF, title, given)
+        yield File(source.url, source.data, source.media_type.lower() or PDF, title, given)
         return
     if title:
         yield Text(title)

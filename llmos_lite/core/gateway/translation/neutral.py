@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-from llmos_lite.core.gateway.translation.files import File
+from llmos_lite.core.gateway.translation.files import File, held_in
 
 Raw: TypeAlias = msgspec.Raw
 LONGEST_USER = 64
@@ -41,10 +41,10 @@ class Image(NamedTuple):
     def at(cls, address: str, detail: str = "") -> Image:
         """Read an address."""
         detail = "" if detail == "auto" else detail
-        head, comma, data = address.partition(";base64,")
-        if comma and head.startswith("data:"):
-            return cls(data=data, kind=head[5:], detail=detail)
-        return cls(url=address, detail=detail)
+        if address[:5].lower() != "data:":
+            return cls(url=address, detail=detail)
+        kind, data = held_in(address)
+        return cls(data=data, kind=kind, detail=detail)
 
 
 class Use(NamedTuple):
