@@ -260,7 +260,8 @@ def in_json(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]
 
 
 def _translation(turn: Turn, sent: Sent) -> AnswerTranslation:
-    return AnswerTranslation(sent.route.wire, turn.dialect.wire, turn.translated.tools if turn.translated else ())
+    made = turn.translated
+    return AnswerTranslation(sent.route.wire, turn.dialect.wire, *((made.tools, made.calls) if made else ()))
 
 
 def _headers(turn: Turn, reply: Reply) -> list[tuple[bytes, bytes]]:

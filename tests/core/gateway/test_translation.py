@@ -566,3 +566,28 @@ def test_a_call_of_before_there_were_ids_keeps_what_it_gave(server: Wire) -> Non
         assert said[1]["content"] == [{"type": "tool_use", "id": "call_1", "name": "weather", "input": {"at": "Graz"}}]
         assert said[2]["content"][0] == {"type": "tool_result", "tool_use_id": "call_1", "content": "rain"}
     assert json.dumps(said[-1]["content"]).count('"text": "rain"') == 1, "what no call asked for is words"
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_no_two_answers_have_one_id_whatever_the_server_calls_them(*, streamed: bool) -> None:
+    """Ollama has 999 ids, servers of before have none for calls; Claude Code joins answers and drops calls then."""
+    call = {"index": 0, "function": {"name": "f", "arguments": "{}"}}
+    said = {"id": "chatcmpl-1", "choices": [{"message": {"tool_calls": [call]}, "finish_reason": "tool_calls"}]}
+    found = []
+    for _ in range(2):
+        out = AnswerTranslation(Wire.CHAT, Wire.MESSAGES)
+        raw = json.dumps(said).encode()
+        found.append((out.streamed(raw) if streamed else out.whole(raw)).decode())
+    ids = [set(re.findall(r'"id":"((?:msg|call)_\w+)"', one)) for one in found]
+    assert [len(one) for one in ids] == [2, 2]
+    assert not ids[0] & ids[1]
+
+
+def test_a_call_has_an_id_of_its_own_where_a_server_counts_from_0_each_time() -> None:
+    talk = [{"role": "user", "content": "?"}, {"role": "assistant", "content": [{"type": "tool_use", "id": "call_0"}]}]
+    made = translate_request(json.dumps({"messages": talk}).encode(), Wire.MESSAGES, Wire.CHAT)
+    calls = [{"index": at, "id": "call_0", "function": {"name": "f", "arguments": "{}"}} for at in range(2)]
+    raw = json.dumps({"choices": [{"message": {"tool_calls": calls}, "finish_reason": "tool_calls"}]}).encode()
+    out = json.loads(AnswerTranslation(Wire.CHAT, Wire.MESSAGES, made.tools, made.calls).whole(raw))
+    assert len({"call_0", *(block["id"] for block in out["content"])}) == 3
+    assert json.loads(AnswerTranslation(Wire.CHAT, Wire.MESSAGES).whole(raw))["content"][0]["id"] == "call_0"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from secrets import token_hex
 
 import msgspec
 
@@ -145,7 +146,7 @@ class ChatIn:
             function = call.function or _Function()
             if at not in self._calls:
                 self._calls.add(at)
-                yield Called(at, call.id or f"call_{at}", function.name or "")
+                yield Called(at, call.id or f"call_{token_hex(8)}", function.name or "")
             if arguments := text_or_json(function.arguments):
                 yield Argued(at, arguments)
         if choice.finish_reason and not self._stopped:

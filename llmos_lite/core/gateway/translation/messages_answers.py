@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from secrets import token_hex
 
 import msgspec
 
@@ -171,7 +172,7 @@ class MessagesOut:
         """Write an answer at once."""
         content: list[dict[str, object]] = [{"type": "text", "text": answer.text}] if answer.text else []
         content += [block_of(use) for use in answer.uses]
-        base = _base(answer.id, answer.model) | {"content": content, "stop_reason": _WHY[answer.why]}
+        base = _base(answer.model) | {"content": content, "stop_reason": _WHY[answer.why]}
         return _encode(base | {"usage": _usage(answer.count)})
 
     def event(self, said: Said) -> bytes:
@@ -179,7 +180,7 @@ class MessagesOut:
         match said:
             case Began():
                 usage = _usage(self._count)
-                return _named("message_start", message=_base(said.id, said.model) | {"usage": usage})
+                return _named("message_start", message=_base(said.model) | {"usage": usage})
             case Words():
                 return self._text(said.text)
             case Called():
@@ -220,8 +221,9 @@ class MessagesOut:
         return _named("content_block_stop", index=self._open) if self._open >= 0 else b""
 
 
-def _base(answer_id: str, model: str) -> dict[str, object]:
-    found: dict[str, object] = {"id": answer_id or "msg_0", "type": "message", "role": "assistant", "model": model}
+def _base(model: str) -> dict[str, object]:
+    """Return how an answer begins; its id is ours: Ollama has 999, and Claude Code joins answers of one id."""
+    found: dict[str, object] = {"id": f"msg_{token_hex(12)}", "type": "message", "role": "assistant", "model": model}
     return found | {"content": [], "stop_reason": None, "stop_sequence": None}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from secrets import token_hex
 from typing import NamedTuple, Protocol
 
 from llmos_lite.core.gateway.translation import (
@@ -19,6 +20,7 @@ from llmos_lite.core.gateway.translation.calls import CallsInTurn
 from llmos_lite.core.gateway.translation.files import File, is_any, is_known, is_pdf
 from llmos_lite.core.gateway.translation.neutral import (
     Ask,
+    Called,
     Gathered,
     Image,
     Part,
@@ -27,6 +29,7 @@ from llmos_lite.core.gateway.translation.neutral import (
     Stopped,
     ToolSpec,
     Turn,
+    Use,
     Words,
 )
 from llmos_lite.core.gateway.translation.reading import as_taken, unread
@@ -120,6 +123,7 @@ class Translated(NamedTuple):
         left_out: its tools, and types of what it says, that the server has no word for.
         effort: how hard the model is told to think; empty for not at all.
         files: how many files that tools gave it is shown.
+        calls: ids of calls in the conversation.
     """
 
     body: bytes
@@ -127,6 +131,7 @@ class Translated(NamedTuple):
     left_out: Sequence[str]
     effort: str = ""
     files: int = 0
+    calls: frozenset[str] = frozenset()
 
 
 def translate_request(
@@ -161,7 +166,8 @@ def translate_request(
     if 0 < given <= hidden:
         left_out.append(FILES)
         given = 0
-    return Translated(_SPEECH[server].write(told), ask.tools, left_out, told.effort, given)
+    calls = frozenset([part.id for turn in turns for part in turn.parts if isinstance(part, Use)])
+    return Translated(_SPEECH[server].write(told), ask.tools, left_out, told.effort, given, calls)
 
 
 def _check_says_something(ask: Ask, server: Wire) -> None:
@@ -226,9 +232,11 @@ class AnswerTranslation:
         server: what is read.
         client: what is written.
         tools: of the request.
+        calls: ids that calls have which were made before.
     """
 
-    def __init__(self, server: Wire, client: Wire, tools: Sequence[ToolSpec] = ()) -> None:
+    def __init__(self, server: Wire, client: Wire, tools: Sequence[ToolSpec] = (), calls: Collection[str] = ()) -> None:
+        self._taken = set(calls)
         self._in, self._out = _SPEECH[server].answer_in(), _SPEECH[client].answer_out()
         self._calls, self._as_asked = CallsInTurn(), AsAsked(tools)
         self._ended = self._stopped = False
@@ -289,4 +297,15 @@ class AnswerTranslation:
 
     def _known(self, said: Sequence[Said]) -> Iterator[Said]:
         """Yield what is said as the client knows it: one call after the other, of the tools that it has."""
-        return (known for one in said for piece in self._calls.take(one) for known in self._as_asked.take(piece))
+        for one in said:
+            for piece in self._calls.take(one):
+                yield from map(self._as_new, self._as_asked.take(piece))
+
+    def _as_new(self, said: Said) -> Said:
+        """Return a call with an id that no other has: some servers count from 0 each time, and Claude Code drops it."""
+        if not isinstance(said, Called):
+            return said
+        if said.id in self._taken:
+            said = said._replace(id=f"{said.id}_{token_hex(8)}")
+        self._taken.add(said.id)
+        return said
