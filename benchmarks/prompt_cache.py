@@ -3,7 +3,8 @@
 A provider caches the longest beginning that a request shares with the one before it, in the order tools, system prompt,
 messages. A conversation of 20 turns in each dialect goes through the gateway, over the starter skills; its goals change
 twice, so skills come in on the way: as texts, or from a catalog, of which the model loads one with each goal. What
-counts is the client's own text in the shared beginning: with us / without us.
+counts is the client's own text in the shared beginning: with us / without us. So it is for servers of other dialects,
+whose requests are translations.
 """
 
 from __future__ import annotations
@@ -49,21 +50,22 @@ class _Capture:
 
     name = "capture"
 
-    def __init__(self) -> None:
+    def __init__(self, speaks: Wire) -> None:
         self.bodies: list[dict[str, Any]] = []
-        self.load = ""
+        self.load, self._speaks = "", speaks
 
     async def send(self, model: str, wire: Wire, make: Callable[[Route], Passing]) -> Sent:
         """Keep a request."""
-        route = Route(self, model, wire)
+        del wire
+        route = Route(self, model, self._speaks)
         self.bodies.append(json.loads(make(route).body))
         load, self.load = self.load, ""
-        return Sent(route, _Reply(_call(wire, load) if load else _answer(wire)))
+        return Sent(route, _Reply(_call(self._speaks, load) if load else _answer(self._speaks)))
 
     @property
     def wires(self) -> frozenset[Wire]:
-        """Speak everything."""
-        return frozenset(Wire)
+        """Speak one dialect."""
+        return frozenset({self._speaks})
 
     async def close(self) -> None:
         """Do nothing."""
@@ -178,10 +180,10 @@ def _cacheable(bodies: Sequence[dict[str, Any]], own: Sequence[dict[str, Any]]) 
     return total
 
 
-async def _captured(wire: Wire, folder: Path, disclosure: Disclosure) -> list[dict[str, Any]]:
-    """Return the last request behind each turn."""
+async def _captured(wire: Wire, server: Wire, folder: Path, disclosure: Disclosure) -> list[dict[str, Any]]:
+    """Return the last request behind each turn, as the server has it."""
     async with open_services(Settings(data=folder, llm_provider="offline", log_level="error"), serve=False) as services:
-        capture = _Capture()
+        capture = _Capture(server)
         chooser = Chooser(services.skills.manager, budget_tokens=4000)
         contexts = Contexts(chooser, max_skills=3, disclosure=disclosure)
         gateway = Gateway(
@@ -205,20 +207,24 @@ async def _captured(wire: Wire, folder: Path, disclosure: Disclosure) -> list[di
         return turns
 
 
+def _way(wire: Wire, server: Wire) -> str:
+    return wire if wire is server else f"{wire} to {server}"
+
+
 def run() -> list[Row]:
     """Measure each dialect."""
     rows = []
-    for wire, disclosure in product(Wire, (Disclosure.BODIES, Disclosure.CATALOG)):
+    for wire, server, disclosure in product(Wire, Wire, (Disclosure.BODIES, Disclosure.CATALOG)):
         own = _requests(wire)
         with tempfile.TemporaryDirectory() as folder:
-            bodies = asyncio.run(_captured(wire, Path(folder, "data"), disclosure))
+            bodies = asyncio.run(_captured(wire, server, Path(folder, "data"), disclosure))
         brought = sum("<skill_content" in json.dumps(body) for body in bodies)
         if brought != TURNS:
             raise RuntimeError(f"skills were in {brought} of {TURNS} requests, so there is little to see")
         ours, alone = _cacheable(bodies, own), _cacheable(own, own)
         rows.append(
             Row(
-                f"prompt that can be cached, {TURNS} turns of {wire}, {disclosure} / without us",
+                f"prompt that can be cached, {TURNS} turns of {_way(wire, server)}, {disclosure} / without us",
                 ours / alone,
                 target=TARGET,
             )

@@ -133,10 +133,10 @@ def test_calls_and_their_results_stay_together(wire: Wire) -> None:
 
 
 def test_anthropic_gets_turns_that_take_turns_with_results_first() -> None:
-    said = json.loads(messages.write_request(Ask(model="m", turns=[*CALLS, Turn("system", [Text("late")])])))
+    said = json.loads(messages.write_request(Ask(model="m", turns=[Turn("system", [Text("early")]), *CALLS])))
     assert [message["role"] for message in said["messages"]] == ["user", "assistant", "user"]
     assert [block["type"] for block in said["messages"][2]["content"]] == ["tool_result", "tool_result", "text"]
-    assert said["system"] == [{"type": "text", "text": "late", "cache_control": {"type": "ephemeral"}}]
+    assert said["system"] == [{"type": "text", "text": "early", "cache_control": {"type": "ephemeral"}}]
     assert said["max_tokens"] == messages_thinking.MOST_TOKENS
 
 
@@ -591,3 +591,25 @@ def test_a_call_has_an_id_of_its_own_where_a_server_counts_from_0_each_time() ->
     out = json.loads(AnswerTranslation(Wire.CHAT, Wire.MESSAGES, made.tools, made.calls).whole(raw))
     assert len({"call_0", *(block["id"] for block in out["content"])}) == 3
     assert json.loads(AnswerTranslation(Wire.CHAT, Wire.MESSAGES).whole(raw))["content"][0]["id"] == "call_0"
+
+
+@pytest.mark.parametrize("client", [Wire.CHAT, Wire.RESPONSES])
+def test_what_the_system_says_on_the_way_leaves_the_beginning_as_it_was(client: Wire) -> None:
+    """A skill that comes in, or what Codex tells its model later, would else move all of it out of the cache."""
+    talk = [
+        {"role": "developer", "content": "Be brief."},
+        {"role": "user", "content": "one"},
+        {"role": "assistant", "content": "1"},
+        {"role": "developer", "content": "The folder is another now."},
+        {"role": "user", "content": "two"},
+    ]
+    sent = []
+    for length in (2, 5):
+        body = {"model": "m", "input" if client is Wire.RESPONSES else "messages": talk[:length]}
+        made = translate_request(json.dumps(body).encode(), client, Wire.MESSAGES)
+        sent.append(json.loads(made.body.replace(b',"cache_control":{"type":"ephemeral"}', b"")))
+    one, two = sent
+    assert (two["system"], two["messages"][:1]) == (one["system"], one["messages"])
+    told, words = two["messages"][2]["content"]
+    assert told["text"] == "<system-reminder>\nThe folder is another now.\n</system-reminder>"
+    assert words["text"] == "two"

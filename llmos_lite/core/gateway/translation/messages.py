@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import cast
@@ -302,11 +303,13 @@ def _document(source: _Source, block: Block, *, given: bool) -> Iterator[Part]:
 
 
 def write_request(ask: Ask) -> bytes:
-    """Write a request; system messages from everywhere come first, since this API has one place for them.
+    """Write a request; this API has one place for what the system says, before all that is said.
 
-    It knows schemas, but not all, and no JSON without one; that is asked for in words.
+    What comes later stays where it is, beside a person's words: else the next request would begin otherwise, and no
+    cache would have it. The API knows schemas, but not all, and no JSON without one; that is asked for in words.
     """
-    system = [part.text for turn in ask.turns if turn.role == "system" for part in turn.parts if isinstance(part, Text)]
+    lead = list(itertools.takewhile(lambda turn: turn.role == "system", ask.turns))
+    system = [part.text for turn in lead for part in turn.parts if isinstance(part, Text)]
     schema, thinking = closed(ask.form.schema) if ask.form else None, thinking_of(ask)
     if ask.form and schema is None:
         system.append(f"{JSON_ALONE} {JSON_OF} {bytes(ask.form.schema).decode('utf-8', 'replace')}")
@@ -315,7 +318,7 @@ def write_request(ask: Ask) -> bytes:
     body: dict[str, object] = {
         "model": ask.model,
         "max_tokens": most_tokens(ask),
-        "messages": _merged([turn for turn in ask.turns if turn.role != "system"]),
+        "messages": _merged(list(map(_aside, ask.turns[len(lead) :]))),
     }
     if system:
         body["system"] = [{"type": "text", "text": text} for text in system if text.strip()]
@@ -335,6 +338,14 @@ def write_request(ask: Ask) -> bytes:
     if ask.tools or any(turn.role == "assistant" for turn in ask.turns):
         _mark(body)
     return _encode(body | thinking | (numbers_of(ask, thinking)))
+
+
+def _aside(turn: Turn) -> Turn:
+    """Return what the system says in a conversation as Claude Code does, and Claude knows it."""
+    if turn.role != "system":
+        return turn
+    said = [part.text for part in turn.parts if isinstance(part, Text) and part.text.strip()]
+    return Turn("user", [Text(f"<system-reminder>\n{text}\n</system-reminder>") for text in said])
 
 
 def lost(ask: Ask) -> list[str]:
