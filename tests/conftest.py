@@ -47,8 +47,9 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(trylast=True)  # coverage runs by then, in workers too
 def pytest_sessionstart() -> None:
-    """Let coverage look for greenlets in this thread alone: there is where SQLAlchemy has them.
+    """Let coverage look for greenlets in this thread alone, where SQLAlchemy has nearly all of them.
 
+    What runs in the event loop of another thread, which few tests start, may be missed by it.
     It asked greenlet in every thread, which then tells the main thread of each that ends. When two end at once, and
     that is traced, Python 3.11 waits for the second for ever (RESUME looks at the eval breaker before it goes on).
     """
